@@ -1,0 +1,47 @@
+# Two commands matter: `make app` serves the app, `make test` runs every test.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PORT ?= 8501
+APP_READY := $(VENV)/.app-ready
+DEV_READY := $(VENV)/.dev-ready
+
+.PHONY: app test check lint format types browser-libs clean train-gpt train-bert train-t5
+
+app: $(APP_READY)  ## serve the app on this machine
+	$(BIN)/python -m streamlit run app.py --server.port $(PORT)
+
+$(BIN)/python:
+	$(PYTHON) -c 'import sys; sys.exit("attnviz needs Python 3.11 or newer, this is " + sys.version.split()[0]) if sys.version_info < (3, 11) else None'
+	$(PYTHON) -m venv $(VENV)
+
+$(APP_READY): requirements.txt | $(BIN)/python
+	$(BIN)/python -m pip install --disable-pip-version-check -q -r requirements.txt
+	touch $@
+
+$(DEV_READY): requirements.txt requirements-dev.txt | $(BIN)/python
+	$(BIN)/python -m pip install --disable-pip-version-check -q -r requirements-dev.txt
+	touch $@ $(APP_READY)
+
+test: $(DEV_READY) lint types  ## everything: format, lint, types, all tests
+	$(BIN)/python -m pytest
+
+check: $(DEV_READY) lint types  ## what to run while working: no browser, nothing slow
+	$(BIN)/python -m pytest -m "not browser and not slow and not hub and not gpu"
+
+lint: $(DEV_READY)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+format: $(DEV_READY)
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+types: $(DEV_READY)
+	$(BIN)/mypy
+
+train-gpt train-bert train-t5: train-%: $(DEV_READY)  ## make a classroom model anew
+	$(BIN)/python -m training.$*
+
+clean:
+	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache
