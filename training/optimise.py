@@ -1,0 +1,75 @@
+"""Which optimiser moves which parameter, and how fast.
+
+Muon on the hidden matrices makes previous-token and induction heads form several times sooner than
+AdamW alone; embeddings, norms and biases stay with AdamW, for which they are the usual case.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+NOT_HIDDEN = ("embed", "wte", "wpe", "shared", "lm_head", "relative_attention_bias", "decoder.bias")
+
+
+@dataclass(frozen=True)
+class Rates:
+    """Peak learning rates and the shape of their course over the training.
+
+    The rate climbs over `warm_steps`, then holds until `hold` of the time is over, then falls as a
+    half cosine to `floor` of the peak. Decay early and the heads never form.
+    """
+
+    muon: float
+    adam: float
+    warm_steps: int
+    hold: float
+    floor: float = 0.02
+    weight_decay: float = 0.01
+
+    def factor(self, step: int, fraction: float) -> float:
+        """Share of the peak rate at this step, `fraction` of the time being over."""
+        warm = min(1.0, (step + 1) / self.warm_steps)
+        if fraction <= self.hold:
+            return warm
+        passed = min(1.0, (fraction - self.hold) / (1 - self.hold))
+        return warm * (self.floor + (1 - self.floor) * 0.5 * (1 + math.cos(math.pi * passed)))
+
+
+def optimisers(model: nn.Module, rates: Rates) -> list[torch.optim.Optimizer]:
+    """Muon for the hidden matrices and AdamW for everything else."""
+    hidden, tables, vectors = [], [], []
+    for name, parameter in model.named_parameters():
+        if parameter.dim() < 2:
+            vectors.append(parameter)
+        elif any(part in name for part in NOT_HIDDEN):
+            tables.append(parameter)
+        else:
+            hidden.append(parameter)
+    adam = torch.optim.AdamW(
+        [
+            {"params": tables, "weight_decay": rates.weight_decay},
+            {"params": vectors, "weight_decay": 0.0},
+        ],
+        lr=rates.adam,
+        betas=(0.9, 0.95),
+        fused=True,
+    )
+    muon = torch.optim.Muon(
+        hidden,
+        lr=rates.muon,
+        weight_decay=rates.weight_decay,
+        adjust_lr_fn="match_rms_adamw",
+    )
+    for optimiser in (adam, muon):
+        for group in optimiser.param_groups:
+            group["peak"] = group["lr"]
+    return [adam, muon]
+
+
+def set_rates(optimisers: list[torch.optim.Optimizer], factor: float) -> None:
+    """Set every group's rate to `factor` of its peak."""
+    for optimiser in optimisers:
+        for group in optimiser.param_groups:
+            group["lr"] = group["peak"] * factor
