@@ -1,0 +1,57 @@
+"""attnviz: what attention really does inside a transformer.
+
+    model = attnviz.load("gpt-classroom")
+    capture = attnviz.capture(model, "The cat sat on the mat. The cat")
+    capture["self"].weights(layer=1, head=3)       # [query, key], exact
+    attnviz.summarize(capture)                     # every metric of every head
+
+Importing this costs nothing: torch is loaded when the first of these names is used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from attnviz import errors, metrics
+    from attnviz.captures import Capture, capture, capture_many
+    from attnviz.models import Model, instrument, load
+    from attnviz.summary import summarize
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Capture",
+    "Model",
+    "__version__",
+    "capture",
+    "capture_many",
+    "errors",
+    "instrument",
+    "load",
+    "metrics",
+    "summarize",
+]
+
+_HOMES = {
+    "Capture": "attnviz.captures",
+    "Model": "attnviz.models",
+    "capture": "attnviz.captures",
+    "capture_many": "attnviz.captures",
+    "instrument": "attnviz.models",
+    "load": "attnviz.models",
+    "summarize": "attnviz.summary",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in ("errors", "metrics"):
+        return importlib.import_module(f"attnviz.{name}")
+    if name in _HOMES:
+        return getattr(importlib.import_module(_HOMES[name]), name)
+    raise AttributeError(f"module 'attnviz' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return list(__all__)

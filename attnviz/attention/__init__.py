@@ -1,0 +1,17 @@
+"""The instrumented attention: registered with the library, streamed, recorded."""
+
+from attnviz.attention.recorder import Keep, Recorder, listening
+from attnviz.attention.rows import RowStatistics
+from attnviz.attention.sites import Sites, find_sites
+from attnviz.attention.stack import AttentionStack, Layer
+
+__all__ = [
+    "AttentionStack",
+    "Keep",
+    "Layer",
+    "Recorder",
+    "RowStatistics",
+    "Sites",
+    "find_sites",
+    "listening",
+]

@@ -1,0 +1,313 @@
+"""Which keys a query may see, kept as a rule and never as a table where a rule will do.
+
+The library asks a mask function for a (batch, 1, query, key) tensor and hands it, layer by layer,
+to the attention function. Ours hands over a `LazyMask`: a tensor to everyone who looks, but it
+holds only the rule, and builds the table if some model insists on computing with it. The attention
+function turns it into a `Visibility`: two numbers per query, which say everything about causal,
+windowed, chunked and full attention, and one flag per key for padding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+from transformers.masking_utils import (
+    bidirectional_mask_function,
+    causal_mask_function,
+    prepare_padding_mask,
+    sdpa_mask,
+)
+
+__all__ = ["LazyMask", "MaskRule", "Visibility", "lazy_mask", "split_mask"]
+
+PROBE_ROWS = 256  # rows of a rule that are looked at together: 256 x 16,000 flags are 4 MB
+
+
+@dataclass(frozen=True)
+class Visibility:
+    """Key j is visible to query i when first[i] <= j < stop[i] and keys[j] (and dense[i, j]).
+
+    Attributes:
+        first: first visible key of each query.
+        stop: one past the last visible key of each query.
+        keys: which keys are real (not padding); None when all are.
+        dense: only for masks that no interval describes; None otherwise.
+    """
+
+    first: Int[Tensor, "batch query"]
+    stop: Int[Tensor, "batch query"]
+    keys: Bool[Tensor, "batch key"] | None
+    n_keys: int
+    dense: Bool[Tensor, "batch query key"] | None = None
+
+    @classmethod
+    def full(
+        cls, batch: int, queries: int, keys: int, device: torch.device | str = "cpu"
+    ) -> Visibility:
+        """Every query sees every key."""
+        first = torch.zeros(batch, queries, dtype=torch.int32, device=device)
+        return cls(first, torch.full_like(first, keys), None, keys)
+
+    @classmethod
+    def from_table(cls, visible: Bool[Tensor, "batch query key"]) -> Visibility:
+        """The smallest description of a table of flags.
+
+        An interval per query if that says it all, with the keys that nobody sees taken out
+        (padding) if that does, and the table itself only if neither.
+        """
+        n_keys = visible.shape[-1]
+        positions = torch.arange(n_keys, device=visible.device, dtype=torch.int32)
+        stop = torch.where(visible, positions + 1, 0).amax(-1).int()
+        first = torch.where(visible, positions, n_keys).amin(-1).masked_fill(stop == 0, 0).int()
+        intervals = cls(first, stop, None, n_keys)
+        if torch.equal(intervals.table(), visible):
+            return intervals
+        padded = cls(first, stop, visible.any(dim=1), n_keys)
+        if torch.equal(padded.table(), visible):
+            return padded
+        return cls(first, stop, None, n_keys, dense=visible)
+
+    @cached_property
+    def is_full(self) -> bool:
+        """Whether every query sees every key, so that nothing need be masked."""
+        return (
+            self.dense is None
+            and self.keys is None
+            and bool((self.first == 0).all())
+            and bool((self.stop == self.n_keys).all())
+        )
+
+    @cached_property
+    def extent(self) -> tuple[list[int], list[int]]:
+        """Per query, over the batch: the first key any row sees, one past the last. On the host."""
+        return self.first.amin(0).tolist(), self.stop.amax(0).tolist()
+
+    def table(
+        self,
+        start: int = 0,
+        end: int | None = None,
+        key_start: int = 0,
+        key_end: int | None = None,
+    ) -> Bool[Tensor, "batch query key"]:
+        """The flags of queries start..end and keys key_start..key_end."""
+        rows = slice(start, end)
+        columns = slice(key_start, self.n_keys if key_end is None else key_end)
+        if self.dense is not None:
+            return self.dense[:, rows, columns]
+        key = torch.arange(columns.start, columns.stop, device=self.first.device)
+        visible = (key >= self.first[:, rows, None]) & (key < self.stop[:, rows, None])
+        if self.keys is not None:
+            visible &= self.keys[:, None, columns]
+        return visible
+
+    def sees(
+        self, query: Int[Tensor, " pair"], key: Int[Tensor, " pair"]
+    ) -> Bool[Tensor, "batch pair"]:
+        """Whether each query sees the key paired with it; keys outside the text are not seen."""
+        inside = (key >= 0) & (key < self.n_keys)
+        key = key.clamp(0, self.n_keys - 1)
+        if self.dense is not None:
+            return inside & self.dense[:, query, key]
+        visible = inside & (key >= self.first[:, query]) & (key < self.stop[:, query])
+        return visible if self.keys is None else visible & self.keys[:, key]
+
+    @cached_property
+    def count(self) -> Int[Tensor, "batch query"]:
+        """How many keys each query sees."""
+        if self.dense is not None:
+            return self.dense.sum(-1).int()
+        if self.keys is None:
+            return self.stop - self.first
+        before = torch.nn.functional.pad(self.keys.int().cumsum(-1), (1, 0))
+        return (before.gather(1, self.stop.long()) - before.gather(1, self.first.long())).int()
+
+    def seen_by(self) -> Int[Tensor, "batch key"]:
+        """How many queries see each key."""
+        if self.dense is not None:
+            return self.dense.sum(1).int()
+        # +1 where a row's interval opens, -1 where it closes; the running sum counts the open ones.
+        change = self.first.new_zeros(self.first.shape[0], self.n_keys + 1)
+        open_rows = (self.stop > self.first).int()
+        change.scatter_add_(1, self.first.long(), open_rows)
+        change.scatter_add_(1, self.stop.long(), -open_rows)
+        seen = change.cumsum(1)[:, : self.n_keys].int()
+        return seen if self.keys is None else seen * self.keys.int()
+
+    def of_text(self, index: int, queries: int, keys: int) -> Visibility:
+        """The rule of one text of a batch, without its padding; still with a batch axis of 1."""
+        rows = slice(index, index + 1)
+        flags = None if self.keys is None else self.keys[rows, :keys].clone()
+        return Visibility(
+            self.first[rows, :queries].clamp(max=keys).cpu(),
+            self.stop[rows, :queries].clamp(max=keys).cpu(),
+            None if flags is None or bool(flags.all()) else flags.cpu(),
+            keys,
+            None if self.dense is None else self.dense[rows, :queries, :keys].cpu(),
+        )
+
+
+@dataclass(frozen=True)
+class MaskRule:
+    """A mask as the library describes it: a predicate over indices, and the padding."""
+
+    predicate: Callable[..., Tensor]
+    batch: int
+    queries: int
+    keys: int
+    query_offset: int
+    key_offset: int
+    padding: Bool[Tensor, "batch key"] | None
+    device: torch.device
+
+    def _rows(self, start: int, stop: int) -> Bool[Tensor, "batch query key"]:
+        batch = torch.arange(self.batch, device=self.device)[:, None, None, None]
+        head = torch.zeros(1, dtype=torch.long, device=self.device)[None, :, None, None]
+        query = torch.arange(start, stop, device=self.device) + self.query_offset
+        key = torch.arange(self.keys, device=self.device) + self.key_offset
+        flags = self.predicate(batch, head, query[None, None, :, None], key[None, None, None, :])
+        return flags.expand(self.batch, 1, stop - start, self.keys)[:, 0]
+
+    def visibility(self) -> Visibility:
+        """The rule as intervals, found by asking the predicate block by block."""
+        padding = self.padding
+        if padding is not None and bool(padding.all()):
+            padding = None
+        if self.predicate is bidirectional_mask_function:
+            whole = Visibility.full(self.batch, self.queries, self.keys, self.device)
+            return Visibility(whole.first, whole.stop, padding, self.keys)
+        if self.predicate is causal_mask_function:
+            stop = torch.arange(1, self.queries + 1, device=self.device, dtype=torch.int32)
+            stop = (stop + self.query_offset - self.key_offset).clamp(0, self.keys)
+            stop = stop.expand(self.batch, -1)
+            return Visibility(torch.zeros_like(stop), stop, padding, self.keys)
+        blocks = []
+        for start in range(0, self.queries, PROBE_ROWS):
+            block = Visibility.from_table(
+                self._rows(start, min(start + PROBE_ROWS, self.queries)).clone()
+            )
+            if block.dense is not None or block.keys is not None:
+                return self._dense()
+            blocks.append(block)
+        first = torch.cat([block.first for block in blocks], 1)
+        stop = torch.cat([block.stop for block in blocks], 1)
+        return Visibility(first, stop, padding, self.keys)
+
+    def _dense(self) -> Visibility:
+        visible = self._rows(0, self.queries).clone()
+        if self.padding is not None:
+            visible &= self.padding[:, None, :]
+        return Visibility.from_table(visible)
+
+
+class LazyMask(Tensor):
+    """A (batch, 1, query, key) tensor of flags that exists only as a rule.
+
+    Passing it along costs nothing. Any tensor operation on it sees, and gets, the real flags; so a
+    model that slices or adds its mask stays correct and merely loses the saving.
+    """
+
+    rule: MaskRule
+
+    @staticmethod
+    def __new__(cls: type[LazyMask], rule: MaskRule) -> LazyMask:
+        """A mask of the rule's shape that holds the rule and no numbers."""
+        mask: LazyMask = Tensor._make_wrapper_subclass(
+            cls,
+            (rule.batch, 1, rule.queries, rule.keys),
+            dtype=torch.bool,
+            device=rule.device,
+        )
+        mask.rule = rule
+        return mask
+
+    def __repr__(self, *, tensor_contents: Any = None) -> str:  # type: ignore[override]
+        return f"LazyMask({tuple(self.shape)})"
+
+    @cached_property
+    def visibility(self) -> Visibility:
+        """The rule as intervals; found once, though every layer asks."""
+        return self.rule.visibility()
+
+    def materialize(self) -> Bool[Tensor, "batch 1 query key"]:
+        """The flags themselves."""
+        return self.visibility.table()[:, None]
+
+    @classmethod
+    def __torch_dispatch__(  # type: ignore[override]
+        cls, func: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
+        """Whatever is computed with the mask is computed with its flags."""
+
+        def plain(value: Any) -> Any:
+            return value.materialize() if isinstance(value, LazyMask) else value
+
+        args = torch.utils._pytree.tree_map(plain, args)
+        kwargs = torch.utils._pytree.tree_map(plain, kwargs or {})
+        return func(*args, **kwargs)
+
+
+def lazy_mask(
+    batch_size: int,
+    q_length: int,
+    kv_length: int,
+    q_offset: int | Tensor = 0,
+    kv_offset: int = 0,
+    mask_function: Callable[..., Tensor] = causal_mask_function,
+    attention_mask: Tensor | None = None,
+    use_vmap: bool = False,
+    device: torch.device | str = "cpu",
+    **unused: Any,
+) -> Tensor:
+    """The mask function registered with the library, with the library's own argument names.
+
+    A model whose attention is registered without a mask function gets no mask at all, and a
+    causal one then sees the future without a word; so this one never returns None.
+    """
+    if use_vmap:  # the predicate reads tensors by index and cannot be broadcast
+        table = sdpa_mask(
+            batch_size, q_length, kv_length, int(q_offset), kv_offset, mask_function,
+            attention_mask, allow_is_causal_skip=False, use_vmap=True, device=device,
+        )  # fmt: skip
+        assert isinstance(table, Tensor)  # noqa: S101 - skipping is what we just forbade
+        return table
+    padding = prepare_padding_mask(attention_mask, kv_length, kv_offset)
+    if padding is not None:
+        padding = padding[:, kv_offset : kv_offset + kv_length].to(device=device, dtype=torch.bool)
+    return LazyMask(
+        MaskRule(
+            mask_function,
+            batch_size,
+            q_length,
+            kv_length,
+            int(q_offset),
+            kv_offset,
+            padding,
+            torch.device(device),
+        )
+    )
+
+
+def split_mask(
+    mask: Tensor | None, batch: int, queries: int, keys: int, device: torch.device
+) -> tuple[Visibility, Float[Tensor, "batch head query key"] | None]:
+    """What an attention function was given as a mask: who sees whom, and what is added to scores.
+
+    A model may pass nothing (everything is visible), flags, or numbers to add. Among added numbers
+    the hugely negative ones mean "not visible" and the rest is a bias.
+    """
+    if mask is None:
+        return Visibility.full(batch, queries, keys, device), None
+    if isinstance(mask, LazyMask):
+        return mask.visibility, None
+    if mask.dtype == torch.bool:
+        return Visibility.from_table(mask[:, 0].expand(batch, queries, keys)), None
+    hidden = mask <= torch.finfo(mask.dtype).min / 2
+    visibility = Visibility.from_table(~hidden[:, 0].expand(batch, queries, keys))
+    added = mask.masked_fill(hidden, 0.0)
+    return visibility, added if bool((added != 0).any()) else None

@@ -1,0 +1,156 @@
+"""Who records: one recorder per capture, found through a context variable.
+
+The attention function is registered once per process and is shared by every model and every user.
+Which recorder it feeds belongs to the running capture alone; a context variable keeps thirty
+students' captures apart where a hook on the shared model would mix them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import Literal, Protocol, TypeVar
+
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from attnviz.attention.bias import PositionBias
+from attnviz.attention.kernel import Normalizer
+from attnviz.attention.masks import Visibility
+from attnviz.attention.rows import RowObserver, RowStatistics, TokenPairs
+from attnviz.types import Kind
+
+__all__ = ["Call", "Keep", "LayerRecord", "Listener", "Recorder", "current", "listening"]
+
+Keep = Literal["qkv", "statistics"]
+
+
+@dataclass(frozen=True)
+class Call:
+    """One call of the attention function, as the model made it."""
+
+    module: nn.Module
+    query: Float[Tensor, "batch head query dim"]
+    key: Float[Tensor, "batch key_head key dim"]
+    value: Float[Tensor, "batch key_head key value_dim"]
+    visibility: Visibility
+    scaling: float
+    softcap: float | None
+    bias: Float[Tensor, "#batch #head query key"] | None
+    sinks: Float[Tensor, " head"] | None
+
+
+class Listener(Protocol):
+    """Something that wants to know of attention calls."""
+
+    def begin(self, call: Call) -> RowObserver | None:
+        """Called before the call is computed; what it returns is shown every block."""
+        ...
+
+    def end(self, call: Call, observer: RowObserver | None) -> None:
+        """Called when the rows are complete."""
+        ...
+
+
+L = TypeVar("L", bound=Listener)
+
+_listener: ContextVar[Listener | None] = ContextVar("attnviz_listener", default=None)
+
+
+def current() -> Listener | None:
+    """The listener of the running context, if anybody listens."""
+    return _listener.get()
+
+
+@contextmanager
+def listening(listener: L) -> Iterator[L]:
+    """Within this block, and in this context only, attention calls are told to `listener`."""
+    token = _listener.set(listener)
+    try:
+        yield listener
+    finally:
+        _listener.reset(token)
+
+
+@dataclass(frozen=True)
+class LayerRecord:
+    """One layer's attention over a batch: everything from which any weight can be had again.
+
+    `query`, `key`, `value`, `bias` and `normalizer` are None when only statistics were kept.
+    """
+
+    module_name: str
+    query: Float[Tensor, "batch head query dim"] | None
+    key: Float[Tensor, "batch key_head key dim"] | None
+    value: Float[Tensor, "batch key_head key value_dim"] | None
+    normalizer: Normalizer | None
+    visibility: Visibility
+    scaling: float
+    softcap: float | None
+    bias: tuple[PositionBias, ...]
+    sinks: Float[Tensor, " head"] | None
+    rows: RowStatistics
+
+
+@dataclass
+class Recorder:
+    """Records a forward pass, layer by layer, per kind of attention.
+
+    Args:
+        kinds: the kind of each attention module of the model, by `id`.
+        names: the name of each attention module, by `id`.
+        ids: token ids per kind whose queries and keys are the same text; pads included.
+        keep: "qkv", or "statistics" to keep nothing but the rows' numbers.
+    """
+
+    kinds: Mapping[int, Kind]
+    names: Mapping[int, str]
+    ids: Mapping[Kind, Int[Tensor, "batch position"]]
+    keep: Keep = "qkv"
+    layers: dict[Kind, list[LayerRecord]] = field(default_factory=dict)
+    _pairs: dict[Kind, TokenPairs] = field(default_factory=dict)
+    _bias: dict[int, tuple[Tensor, tuple[PositionBias, ...]]] = field(default_factory=dict)
+
+    def begin(self, call: Call) -> RowObserver | None:
+        """Prepare to observe the rows of a known module's call."""
+        kind = self.kinds.get(id(call.module))
+        if kind is None:
+            return None
+        batch, heads, queries, _ = call.query.shape
+        if kind in self.ids and kind not in self._pairs:
+            self._pairs[kind] = TokenPairs(self.ids[kind])
+        return RowObserver(
+            batch, heads, queries, call.visibility, self._pairs.get(kind), call.query.device
+        )
+
+    def end(self, call: Call, observer: RowObserver | None) -> None:
+        """Keep what the capture is to keep of a call."""
+        if observer is None:
+            return
+        kind = self.kinds[id(call.module)]
+        whole = self.keep == "qkv"
+        rows = observer.rows
+        self.layers.setdefault(kind, []).append(
+            LayerRecord(
+                module_name=self.names[id(call.module)],
+                query=call.query.detach() if whole else None,
+                key=call.key.detach() if whole else None,
+                value=call.value.detach() if whole else None,
+                normalizer=Normalizer(rows["highest"], rows["total"]) if whole else None,
+                visibility=call.visibility,
+                scaling=call.scaling,
+                softcap=call.softcap,
+                bias=self._compress(call.bias) if whole and call.bias is not None else (),
+                sinks=None if call.sinks is None else call.sinks.detach(),
+                rows=observer.finish(),
+            )
+        )
+
+    def _compress(self, bias: Tensor) -> tuple[PositionBias, ...]:
+        """The bias per text; T5 hands the same tensor to every layer, so it is done once."""
+        if id(bias) not in self._bias:
+            # The tensor is held beside the result, or its id could be given to another one.
+            self._bias[id(bias)] = (bias, tuple(PositionBias.of(one.detach()) for one in bias))
+        return self._bias[id(bias)][1]

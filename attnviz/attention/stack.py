@@ -1,0 +1,264 @@
+"""All layers and heads of one kind of attention over one text: any weight, on demand, exactly."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from attnviz.attention.bias import PositionBias
+from attnviz.attention.kernel import Normalizer, masked_scores
+from attnviz.attention.masks import Visibility
+from attnviz.attention.recorder import LayerRecord
+from attnviz.attention.rows import RowStatistics
+from attnviz.errors import CaptureError
+from attnviz.types import Kind, Tokens
+
+__all__ = ["AttentionStack", "Layer"]
+
+POOL_ROWS = 128  # queries whose weights exist at a time while an overview is pooled
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One layer's attention over one text, without padding. See `LayerRecord`."""
+
+    module_name: str
+    query: Float[Tensor, "head query dim"] | None
+    key: Float[Tensor, "key_head key dim"] | None
+    value: Float[Tensor, "key_head key value_dim"] | None
+    normalizer: Normalizer | None
+    visibility: Visibility
+    scaling: float
+    softcap: float | None
+    bias: PositionBias | None
+    sinks: Float[Tensor, " head"] | None
+    rows: RowStatistics
+
+    @classmethod
+    def of(cls, record: LayerRecord, text: int, queries: int, keys: int, host: bool) -> Layer:
+        """Text number `text` of a recorded batch, cut to its own length."""
+
+        def place(tensor: Tensor) -> Tensor:
+            # A copy of its own, so that one text does not keep a whole batch alive.
+            return tensor.cpu() if host and tensor.is_cuda else tensor.clone()
+
+        bias = None
+        if record.bias:
+            bias = record.bias[text if len(record.bias) > 1 else 0].first(queries, keys)
+        normalizer = record.normalizer
+        return cls(
+            record.module_name,
+            None if record.query is None else place(record.query[text, :, :queries]),
+            None if record.key is None else place(record.key[text, :, :keys]),
+            None if record.value is None else place(record.value[text, :, :keys]),
+            None
+            if normalizer is None
+            else Normalizer(
+                place(normalizer.highest[text, :, :queries]),
+                place(normalizer.total[text, :, :queries]),
+            ),
+            record.visibility.of_text(text, queries, keys),
+            record.scaling,
+            record.softcap,
+            bias.cpu() if bias is not None and host else bias,
+            record.sinks,
+            record.rows.of_text(text, queries, keys),
+        )
+
+
+@dataclass(frozen=True)
+class AttentionStack:
+    """Attention of one kind, every layer and head, over one text.
+
+    Axis order is always layer, head, query, key; everything counts from zero.
+
+    Attributes:
+        kind: "self", "encoder", "decoder" or "cross".
+        query_tokens: the tokens that look.
+        key_tokens: the tokens that are looked at; the same but for cross attention.
+        layers: one record per layer.
+    """
+
+    kind: Kind
+    query_tokens: Tokens
+    key_tokens: Tokens
+    layers: tuple[Layer, ...]
+
+    @cached_property
+    def shape(self) -> tuple[int, int, int, int]:
+        """(layers, heads, queries, keys)."""
+        heads, queries = self.layers[0].rows.entropy.shape
+        return len(self.layers), heads, queries, len(self.key_tokens)
+
+    @property
+    def keeps_weights(self) -> bool:
+        """Whether weights can be had, or only the rows' statistics."""
+        return self.layers[0].query is not None
+
+    @property
+    def same_text(self) -> bool:
+        """Whether queries and keys are the same tokens."""
+        return self.kind != "cross"
+
+    @cached_property
+    def visible(self) -> Int[np.ndarray, "layer query"]:
+        """How many keys each query sees."""
+        return np.stack([layer.visibility.count[0].numpy() for layer in self.layers])
+
+    @cached_property
+    def seen_by(self) -> Int[np.ndarray, "layer key"]:
+        """How many queries see each key."""
+        return np.stack([layer.visibility.seen_by()[0].numpy() for layer in self.layers])
+
+    def statistic(self, name: str) -> Float[np.ndarray, "layer head row"]:
+        """One of the fields of `RowStatistics`, all layers stacked."""
+        return np.stack([getattr(layer.rows, name) for layer in self.layers])
+
+    def weights(
+        self, layer: int, head: int, queries: slice = slice(None), keys: slice = slice(None)
+    ) -> Float[np.ndarray, "query key"]:
+        """The attention weights of a head, or of a tile of its map; float32.
+
+        Rows sum to one over all keys (to less where the model has a learned sink).
+
+        Raises:
+            CaptureError: there is no such layer or head, or only statistics were kept.
+        """
+        scores, normalizer, rows = self._scores(layer, head, queries, keys)
+        highest = normalizer.highest[head, rows, None].to(scores.device)
+        total = normalizer.total[head, rows, None].to(scores.device)
+        weights = (scores - highest).exp_() / total
+        return self._hide(weights, layer, queries, keys, 0.0)
+
+    def scores(
+        self, layer: int, head: int, queries: slice = slice(None), keys: slice = slice(None)
+    ) -> Float[np.ndarray, "query key"]:
+        """The scores before the softmax, scaled and biased; -inf where the key is invisible.
+
+        Raises:
+            CaptureError: as `weights`.
+        """
+        scores, _, _ = self._scores(layer, head, queries, keys)
+        return self._hide(scores, layer, queries, keys, -np.inf)
+
+    def query(self, layer: int, head: int) -> Float[np.ndarray, "position d_head"]:
+        """A head's query vectors, after rotation where the model rotates."""
+        return self._vector(self._layer(layer, head).query, head)
+
+    def key(self, layer: int, head: int) -> Float[np.ndarray, "position d_head"]:
+        """A head's key vectors; heads of one group share them."""
+        return self._vector(self._layer(layer, head).key, head)
+
+    def value(self, layer: int, head: int) -> Float[np.ndarray, "position d_head"]:
+        """A head's value vectors; heads of one group share them."""
+        return self._vector(self._layer(layer, head).value, head)
+
+    def pooled(
+        self, layer: int, head: int, bins: int = 256, how: Literal["max", "mean"] = "max"
+    ) -> Float[np.ndarray, "query_bin key_bin"]:
+        """An overview of a long map: at most `bins` x `bins` cells, each a maximum or a mean.
+
+        Bin b of an axis of n tokens covers tokens floor(b n / bins) to floor((b + 1) n / bins) - 1.
+
+        Raises:
+            CaptureError: as `weights`, or for an unknown `how`.
+        """
+        if how not in ("max", "mean"):
+            raise CaptureError(f"a map is pooled by 'max' or 'mean', not by {how!r}")
+        if bins < 1:
+            raise CaptureError(f"an overview needs at least one bin, not {bins}")
+        _, _, n_queries, n_keys = self.shape
+        row_edges, column_edges = _edges(n_queries, bins), _edges(n_keys, bins)
+        reduce = np.maximum if how == "max" else np.add
+        overview = np.zeros((len(row_edges) - 1, len(column_edges) - 1), np.float32)
+        first_bin = 0
+        while first_bin < len(overview):
+            # Whole bins, as many as fit into a block of rows, and always at least one.
+            limit = row_edges[first_bin] + POOL_ROWS
+            last_bin = max(int(np.searchsorted(row_edges, limit, "right")) - 1, first_bin + 1)
+            start, end = int(row_edges[first_bin]), int(row_edges[last_bin])
+            tile = self.weights(layer, head, slice(start, end))
+            columns = reduce.reduceat(tile, column_edges[:-1], axis=1)
+            overview[first_bin:last_bin] = reduce.reduceat(
+                columns, row_edges[first_bin:last_bin] - start, axis=0
+            )
+            first_bin = last_bin
+        if how == "mean":
+            overview /= np.diff(row_edges)[:, None] * np.diff(column_edges)[None, :]
+        return overview
+
+    def _layer(self, layer: int, head: int) -> Layer:
+        n_layers, n_heads, _, _ = self.shape
+        if not (0 <= layer < n_layers and 0 <= head < n_heads):
+            raise CaptureError(
+                f"there is no head L{layer}·H{head} in this {self.kind} attention: layers go from "
+                f"0 to {n_layers - 1}, heads from 0 to {n_heads - 1}"
+            )
+        found = self.layers[layer]
+        if found.query is None:
+            raise CaptureError(
+                'this capture kept statistics only, so it has no weights; capture with keep="qkv"'
+            )
+        return found
+
+    def _vector(self, tensor: Tensor | None, head: int) -> Float[np.ndarray, "position d_head"]:
+        assert tensor is not None  # noqa: S101 - _layer has refused captures without vectors
+        group = head * tensor.shape[0] // self.shape[1]
+        return tensor[group].float().cpu().numpy()
+
+    def _scores(
+        self, layer: int, head: int, queries: slice, keys: slice
+    ) -> tuple[Tensor, Normalizer, slice]:
+        record = self._layer(layer, head)
+        assert record.query is not None and record.key is not None  # noqa: S101
+        assert record.normalizer is not None  # noqa: S101
+        rows, columns = _bounds(queries, self.shape[2]), _bounds(keys, self.shape[3])
+        group = head * record.key.shape[0] // self.shape[1]
+        bias = None
+        if record.bias is not None:
+            one = 0 if _heads(record.bias) == 1 else head
+            bias = record.bias.block(rows.start, rows.stop, columns.start, columns.stop, one)
+            bias = bias[None, None]
+        with torch.inference_mode():
+            scores = masked_scores(
+                record.query[None, head, None, rows],
+                record.key[None, group, None, columns],
+                scaling=record.scaling,
+                softcap=record.softcap,
+                bias=bias,
+            )
+        return scores[0, 0], record.normalizer, rows
+
+    def _hide(
+        self, values: Tensor, layer: int, queries: slice, keys: slice, hidden: float
+    ) -> Float[np.ndarray, "query key"]:
+        rows, columns = _bounds(queries, self.shape[2]), _bounds(keys, self.shape[3])
+        visible = self.layers[layer].visibility.table(
+            rows.start, rows.stop, columns.start, columns.stop
+        )[0]
+        return np.where(visible.numpy(), values.cpu().numpy(), np.float32(hidden))
+
+
+def _heads(bias: PositionBias) -> int:
+    numbers = bias.by_distance if bias.by_distance is not None else bias.table
+    assert numbers is not None  # noqa: S101
+    return int(numbers.shape[0])
+
+
+def _bounds(part: slice, length: int) -> slice:
+    """A slice with plain bounds; steps are refused, since a tile is a rectangle of neighbours."""
+    start, stop, step = part.indices(length)
+    if step != 1:
+        raise CaptureError(f"tiles are neighbouring tokens: a step of {step} is not possible")
+    return slice(start, max(start, stop))
+
+
+def _edges(length: int, bins: int) -> Int[np.ndarray, " edge"]:
+    bins = min(bins, length)
+    return np.arange(bins + 1) * length // bins

@@ -1,0 +1,416 @@
+"""One forward pass, recorded: text in, every head's attention out."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from attnviz.attention import AttentionStack, Keep, Layer, Recorder, listening
+from attnviz.errors import CaptureError, EmptyText, InputError, TextTooLong
+from attnviz.models import Model, labels, tokens
+from attnviz.types import Kind, ModelInfo, Prediction, Tokens
+
+__all__ = ["Capture", "Encoded", "capture", "capture_ids", "capture_many", "encode"]
+
+CANDIDATES = 5  # predictions kept per position
+GENERATED_TOKENS = 64  # longest target that is generated when none is given
+LOGIT_ROWS = 256  # positions whose probabilities over the vocabulary exist at a time
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """A text as ids.
+
+    Attributes:
+        ids: what the model reads; for an encoder-decoder, the encoder's side.
+        segments: 0 or 1 per token where the model takes sentence pairs.
+        target: the decoder's ids, begin token included; None for a one-stack model.
+        closing: the token that ends the target: predicted by its last position, never read.
+        cut: how many tokens did not fit and were left out (only when cutting was allowed).
+    """
+
+    ids: tuple[int, ...]
+    segments: tuple[int, ...] | None = None
+    target: tuple[int, ...] | None = None
+    closing: int | None = None
+    cut: int = 0
+
+
+@dataclass(frozen=True)
+class Capture:
+    """What attention did while a model read one text.
+
+    `capture["self"]` is the stack of a one-stack model; an encoder-decoder has "encoder",
+    "decoder" and "cross".
+
+    Attributes:
+        model: the model it was taken from.
+        stacks: attention by kind.
+        text: what was read, as it was given.
+        target_text: what the decoder wrote or was given; None for a one-stack model.
+        generated: whether the model wrote the target itself.
+        cut: how many tokens were left out because the model has no room for them.
+        predictions: per position (decoder positions for an encoder-decoder) the likeliest tokens:
+            the next token for a decoder, the token itself for an encoder; empty when not kept.
+        losses: -ln of the probability of the token that came, at the position that predicts it,
+            nats; NaN where nothing came after, and for encoders.
+    """
+
+    model: ModelInfo
+    stacks: Mapping[Kind, AttentionStack]
+    text: str
+    target_text: str | None
+    generated: bool
+    cut: int
+    predictions: tuple[Prediction, ...]
+    losses: Float[np.ndarray, " position"]
+
+    def __getitem__(self, kind: Kind) -> AttentionStack:
+        if kind not in self.stacks:
+            raise CaptureError(
+                f"this capture of {self.model.name} has no '{kind}' attention; it has "
+                + ", ".join(f"'{name}'" for name in self.stacks)
+            )
+        return self.stacks[kind]
+
+    def __iter__(self) -> Iterator[Kind]:
+        return iter(self.stacks)
+
+    @property
+    def kinds(self) -> tuple[Kind, ...]:
+        """The kinds of attention this capture has, in the order the model runs them."""
+        return tuple(self.stacks)
+
+
+def capture(
+    model: Model,
+    text: str,
+    *,
+    pair: str | None = None,
+    target: str | None = None,
+    keep: Keep = "qkv",
+    begin: bool | None = None,
+    cut: bool = False,
+    predict: bool = True,
+) -> Capture:
+    """Run a model over a text and keep its attention.
+
+    Args:
+        model: from `attnviz.load`.
+        text: what to read.
+        pair: a second sentence, for models trained on pairs (BERT).
+        target: what the decoder is to write, for encoder-decoders; the model's own greedy output
+            when None.
+        keep: "qkv" keeps queries, keys and values, so that every weight can be had; "statistics"
+            keeps a few numbers per row and is about a hundred times smaller.
+        begin: start a decoder's text with its begin token. By default it does where there is one:
+            that is what the model was trained to see, and where sinks sit.
+        cut: leave out what exceeds the model's limit instead of refusing; `Capture.cut` says how
+            many tokens that was.
+        predict: keep predictions and losses; without them the language head is not needed.
+
+    Raises:
+        EmptyText: nothing but white space.
+        TextTooLong: more tokens than the model has positions, and `cut` is False.
+        InputError: `pair` or `target` for a model that takes none.
+    """
+    encoded = encode(model, text, pair=pair, target=target, begin=begin, cut=cut)
+    generated = encoded.target is None and model.info.family == "encoder-decoder"
+    if generated:
+        encoded = replace(encoded, **_closed(model, _generate(model, encoded.ids)))
+    shown = text if pair is None else f"{text}\n{pair}"
+    return capture_ids(
+        model, [encoded], texts=[shown], generated=generated, keep=keep, predict=predict
+    )[0]
+
+
+def capture_many(
+    model: Model,
+    texts: Sequence[str],
+    *,
+    keep: Keep = "statistics",
+    begin: bool | None = None,
+    cut: bool = False,
+    batch: int = 16,
+    predict: bool = False,
+) -> Iterator[Capture]:
+    """Captures of many texts, run in batches of similar length; yielded in the given order.
+
+    Arguments and errors as for `capture`; encoder-decoders generate their targets one by one.
+    """
+    if model.info.family == "encoder-decoder":
+        for text in texts:
+            yield capture(model, text, keep=keep, begin=begin, cut=cut, predict=predict)
+        return
+    for start in range(0, len(texts), batch):
+        part = list(texts[start : start + batch])
+        encoded = [encode(model, text, begin=begin, cut=cut) for text in part]
+        yield from capture_ids(model, encoded, texts=part, keep=keep, predict=predict)
+
+
+def encode(
+    model: Model,
+    text: str,
+    *,
+    pair: str | None = None,
+    target: str | None = None,
+    begin: bool | None = None,
+    cut: bool = False,
+) -> Encoded:
+    """A text as the ids a model reads, with its special tokens. Arguments as for `capture`."""
+    tokenizer, info = model.tokenizer, model.info
+    if not text.strip():
+        raise EmptyText("there is no text; type at least one word")
+    if pair is not None and not pair.strip():
+        pair = None
+    if pair is not None and info.family != "encoder":
+        raise InputError(
+            f"{info.name} reads one text; a second sentence is for encoders such as BERT"
+        )
+    if target is not None and info.family != "encoder-decoder":
+        raise InputError(
+            f"{info.name} has no decoder that writes a target; that is for models such as T5"
+        )
+    # The tokenizer warns on its own about long texts; the limit is checked and explained below.
+    made = tokenizer(text, pair, verbose=False)
+    ids: list[int] = list(made["input_ids"])
+    segments = made.get("token_type_ids") if info.family == "encoder" else None
+    if info.family == "decoder":
+        start = tokenizer.bos_token_id
+        if begin is None or begin:
+            if start is not None and ids[:1] != [start]:
+                ids = [start, *ids]
+        elif ids[:1] == [start]:
+            ids = ids[1:]
+    if not ids:
+        raise EmptyText("nothing of this text is left after tokenisation; type at least one word")
+    excess = len(ids) - (info.max_tokens or len(ids))
+    if excess > 0:
+        if not cut:
+            raise TextTooLong(
+                f"this text has {len(ids)} tokens, and {info.name} has room for "
+                f"{info.max_tokens}; shorten it by {excess} tokens, or cut it there",
+                tokens=len(ids),
+                limit=info.max_tokens or 0,
+            )
+        ids, segments = _cut(model, text, pair, ids)
+    encoded = Encoded(tuple(ids), None if segments is None else tuple(segments), cut=max(excess, 0))
+    if target is None:
+        return encoded
+    wanted, left_out = _target_ids(model, target, cut)
+    return replace(encoded, **_closed(model, wanted), cut=encoded.cut + left_out)
+
+
+def _closed(model: Model, ids: Sequence[int]) -> dict[str, Any]:
+    """The decoder's ids without the token that ends them, and that token."""
+    if len(ids) > 1 and ids[-1] == model.tokenizer.eos_token_id:
+        return {"target": tuple(ids[:-1]), "closing": int(ids[-1])}
+    return {"target": tuple(ids), "closing": None}
+
+
+def _cut(
+    model: Model, text: str, pair: str | None, ids: list[int]
+) -> tuple[list[int], list[int] | None]:
+    """The beginning of a text that fits, with the closing special tokens in place."""
+    limit = model.info.max_tokens
+    if model.info.family == "decoder":
+        return ids[:limit], None
+    made = model.tokenizer(text, pair, truncation=True, max_length=limit)
+    segments = made.get("token_type_ids") if model.info.family == "encoder" else None
+    return list(made["input_ids"]), segments
+
+
+def _decoder_start(model: Model) -> int:
+    config = model.network.config
+    start = config.decoder_start_token_id
+    if start is None:
+        start = getattr(model.network.generation_config, "decoder_start_token_id", None)
+    if start is None:
+        start = config.pad_token_id
+    if start is None:
+        raise InputError(f"{model.info.name} does not say with which token its decoder starts")
+    return int(start)
+
+
+def _target_ids(model: Model, target: str, cut: bool) -> tuple[tuple[int, ...], int]:
+    """The decoder's ids for a wanted output: the start token, the text, the end token."""
+    if not target.strip():
+        raise EmptyText("the target text is empty; type one, or let the model write it")
+    made = model.tokenizer(text_target=target, verbose=False)["input_ids"]
+    ids = [_decoder_start(model), *made]
+    excess = len(ids) - (model.info.max_tokens or len(ids))
+    if excess > 0 and not cut:
+        raise TextTooLong(
+            f"the target has {len(ids)} tokens, and {model.info.name} has room for "
+            f"{model.info.max_tokens}; shorten it by {excess} tokens",
+            tokens=len(ids),
+            limit=model.info.max_tokens or 0,
+        )
+    return tuple(ids[: model.info.max_tokens]), max(excess, 0)
+
+
+def _generate(model: Model, ids: Sequence[int]) -> tuple[int, ...]:
+    """What the model itself writes for this text, greedily; start token included."""
+    source = torch.tensor([list(ids)], device=model.network.device)
+    room = min(GENERATED_TOKENS, (model.info.max_tokens or GENERATED_TOKENS) - 1)
+    with torch.inference_mode():
+        written = model.network.generate(
+            input_ids=source,
+            attention_mask=torch.ones_like(source),
+            max_new_tokens=room,
+            num_beams=1,
+            do_sample=False,
+        )
+    return tuple(written[0].tolist())
+
+
+def capture_ids(
+    model: Model,
+    encoded: Sequence[Encoded],
+    *,
+    texts: Sequence[str] | None = None,
+    generated: bool = False,
+    keep: Keep = "qkv",
+    predict: bool = True,
+) -> list[Capture]:
+    """Captures of texts that are ids already, in one forward pass; shorter ones are padded.
+
+    Args:
+        model: from `attnviz.load`.
+        encoded: from `encode`, or made by hand (random tokens).
+        texts: what to call them; the decoded ids when None.
+        generated: whether the targets were written by the model.
+        keep: as for `capture`.
+        predict: as for `capture`.
+    """
+    network, info = model.network, model.info
+    inputs = _inputs(model, encoded)
+    both = info.family == "encoder-decoder"
+    ids: dict[Kind, Tensor] = {"self": inputs["input_ids"], "encoder": inputs["input_ids"]}
+    if both:
+        ids["decoder"] = inputs["decoder_input_ids"]
+    recorder = Recorder(model.sites.kinds, model.sites.names, ids, keep)
+    body = network if predict or both else network.base_model
+    with torch.inference_mode(), listening(recorder):
+        output = body(**inputs, use_cache=False) if info.family != "encoder" else body(**inputs)
+    logits = getattr(output, "logits", None) if predict else None
+    return [
+        _one(
+            model,
+            one,
+            number,
+            recorder,
+            None if logits is None else logits[number],
+            None if texts is None else texts[number],
+            generated,
+        )
+        for number, one in enumerate(encoded)
+    ]
+
+
+def _inputs(model: Model, encoded: Sequence[Encoded]) -> dict[str, Tensor]:
+    """The model's arguments for a batch, padded on the right."""
+    device = model.network.device
+    pad = model.tokenizer.pad_token_id or 0
+
+    def padded(rows: Sequence[Sequence[int]], filler: int) -> Tensor:
+        width = max(map(len, rows))
+        table = [[*row, *[filler] * (width - len(row))] for row in rows]
+        return torch.tensor(table, device=device)
+
+    inputs = {
+        "input_ids": padded([one.ids for one in encoded], pad),
+        "attention_mask": padded([[1] * len(one.ids) for one in encoded], 0),
+    }
+    segments = [one.segments for one in encoded if one.segments is not None]
+    if len(segments) == len(encoded) and getattr(model.network.config, "type_vocab_size", 0) > 1:
+        inputs["token_type_ids"] = padded(segments, 0)
+    targets = [one.target for one in encoded if one.target is not None]
+    if model.info.family == "encoder-decoder":
+        if len(targets) != len(encoded):
+            raise InputError(f"{model.info.name} needs a target for each of {len(encoded)} texts")
+        inputs["decoder_input_ids"] = padded(targets, pad)
+        inputs["decoder_attention_mask"] = padded([[1] * len(one) for one in targets], 0)
+    return inputs
+
+
+def _one(
+    model: Model,
+    encoded: Encoded,
+    number: int,
+    recorder: Recorder,
+    logits: Tensor | None,
+    text: str | None,
+    generated: bool,
+) -> Capture:
+    """One text's capture out of a recorded batch."""
+    source = tokens(model.tokenizer, encoded.ids, encoded.segments)
+    target = None if encoded.target is None else tokens(model.tokenizer, encoded.target)
+    sides: dict[Kind, tuple[Tokens, Tokens]] = {
+        "self": (source, source),
+        "encoder": (source, source),
+    }
+    if target is not None:
+        sides["decoder"] = (target, target)
+        sides["cross"] = (target, source)
+    stacks = {
+        kind: AttentionStack(
+            kind,
+            *sides[kind],
+            tuple(
+                Layer.of(record, number, len(sides[kind][0]), len(sides[kind][1]), host=True)
+                for record in recorder.layers[kind]
+            ),
+        )
+        for kind in model.sites.heads
+    }
+    written = encoded.ids if encoded.target is None else encoded.target
+    losses = np.full(len(written), math.nan, np.float32)
+    predictions: tuple[Prediction, ...] = ()
+    if logits is not None:
+        shifted = model.info.family != "encoder"
+        came = written if encoded.closing is None else (*written, encoded.closing)
+        predictions, losses = _read_logits(model, logits[: len(written)], came, shifted)
+    decoder = model.tokenizer.decode
+    return Capture(
+        model=model.info,
+        stacks=stacks,
+        text=text if text is not None else decoder(list(encoded.ids), skip_special_tokens=True),
+        target_text=None
+        if encoded.target is None
+        else decoder(list(encoded.target), skip_special_tokens=True),
+        generated=generated,
+        cut=encoded.cut,
+        predictions=predictions,
+        losses=losses,
+    )
+
+
+def _read_logits(
+    model: Model, logits: Float[Tensor, "position vocabulary"], ids: Sequence[int], shifted: bool
+) -> tuple[tuple[Prediction, ...], Float[np.ndarray, " position"]]:
+    """The likeliest tokens per position, and what the tokens that came have cost."""
+    found: list[Prediction] = []
+    losses = np.full(len(logits), math.nan, np.float32)
+    for start in range(0, len(logits), LOGIT_ROWS):
+        part = logits[start : start + LOGIT_ROWS].float().log_softmax(-1)
+        best = part.topk(min(CANDIDATES, part.shape[-1]), dim=-1)
+        names = labels(model.tokenizer, best.indices.flatten().tolist())
+        chances = best.values.exp().cpu().numpy()
+        width = chances.shape[1]
+        found += [
+            Prediction(names[row * width : (row + 1) * width], chances[row])
+            for row in range(len(chances))
+        ]
+        if shifted:
+            came = torch.tensor(list(ids[start + 1 : start + 1 + len(part)]), device=part.device)
+            cost = -part[: len(came)].gather(-1, came[:, None])[:, 0]
+            losses[start : start + len(came)] = cost.cpu().numpy()
+    return tuple(found), losses

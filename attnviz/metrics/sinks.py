@@ -1,0 +1,92 @@
+"""Keys that take weight from everywhere."""
+
+from __future__ import annotations
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from attnviz.attention import AttentionStack
+from attnviz.metrics.registry import metric
+from attnviz.types import Metric
+
+__all__ = ["received", "sink", "sink_first", "sink_key"]
+
+
+def received(stack: AttentionStack) -> Float[np.ndarray, "layer head key"]:
+    """alpha_k: the mean weight each key gets from the queries that can see it, 0 to 1.
+
+    alpha_k = sum_q A_qk / (number of queries that see k); for a causal text of n tokens the
+    denominator is n - k. Source: Gu et al. 2024, "When attention sink emerges". NaN for a key that
+    nobody sees.
+    """
+    seen = stack.seen_by[:, None, :].astype(np.float32)
+    means: np.ndarray = np.divide(stack.statistic("key_mass"), np.where(seen > 0, seen, np.nan))
+    return means
+
+
+def _candidates(stack: AttentionStack) -> Float[np.ndarray, "layer head key"]:
+    """`received`, of the keys that at least half of the queries see; -1 elsewhere.
+
+    The last key of a causal text is seen by one query alone: whatever that query does, its mean
+    says nothing about a sink.
+    """
+    enough = stack.seen_by[:, None, :] * 2 >= stack.shape[2]
+    return np.where(enough, np.nan_to_num(received(stack), nan=-1.0), -1.0).astype(np.float32)
+
+
+def sink_key(stack: AttentionStack) -> Int[np.ndarray, "layer head"]:
+    """The key with the largest alpha among those that at least half of the queries see."""
+    keys: np.ndarray = _candidates(stack).argmax(-1)
+    return keys
+
+
+@metric(
+    Metric(
+        "sink",
+        "Sink",
+        "",
+        "The mean weight that the most favoured key gets from all who see it. Above 0.3 the key "
+        "counts as a sink.",
+        (0.0, 1.0),
+        "pours {value} of its weight into one key",
+    ),
+    per_head=lambda stack: _candidates(stack).max(-1),
+)
+def sink(stack: AttentionStack) -> Float[np.ndarray, "layer head query"]:
+    """Per head: the largest alpha_k of `received`. Per row: the weight on that same key, 0 to 1.
+
+    NaN where the key is invisible to the row, or (with statistics alone) where it is not the
+    first key, since no other column can be had from them.
+
+    Source: Gu et al. 2024 (threshold 0.3). A sink is not a fault by itself: a head may rest there
+    when it has nothing to add, and the weight alone does not say how much value it carries away.
+    """
+    rows = np.full(stack.shape[:3], np.nan, np.float32)
+    keys = sink_key(stack)
+    if not stack.keeps_weights:
+        # The weight on an arbitrary key cannot be had any more; on the first key it can.
+        first = stack.statistic("first")
+        rows = np.where((keys == 0)[..., None], first, rows)
+        return rows
+    for layer, head in np.ndindex(keys.shape):
+        key = int(keys[layer, head])
+        column = slice(key, key + 1)
+        weights = stack.weights(layer, head, keys=column)[:, 0]
+        visible = stack.layers[layer].visibility.table(key_start=key, key_end=key + 1)[0, :, 0]
+        rows[layer, head] = np.where(visible.numpy(), weights, np.nan)
+    return rows
+
+
+@metric(
+    Metric(
+        "sink_first",
+        "Weight on the first key",
+        "",
+        "The mean weight on the very first token ([CLS] in BERT, the begin token in GPT).",
+        (0.0, 1.0),
+        "gives {value} of its weight to the first token",
+    )
+)
+def sink_first(stack: AttentionStack) -> Float[np.ndarray, "layer head query"]:
+    """A_i0, 0 to 1; its mean over rows is alpha_0 of Gu et al. 2024."""
+    return stack.statistic("first")

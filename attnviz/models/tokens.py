@@ -1,0 +1,75 @@
+"""Tokens as a person can read them: a label for every id, whatever bytes it stands for."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Sequence
+
+import numpy as np
+from transformers import PreTrainedTokenizerBase
+
+from attnviz.types import Tokens
+
+__all__ = ["labels", "printable", "tokens"]
+
+WORD_STARTS = ("Ġ", "▁")  # how byte-level and Unigram vocabularies write "a space comes first"
+NAMED = {"\n": "↵", "\t": "⇥", "\r": "␍", " ": "·", "\u00a0": "⍽", "\u200b": "∅"}
+
+
+def printable(text: str) -> str:
+    """Text with everything invisible made visible: `·` for a space, `↵` for a line break.
+
+    Control characters and direction marks become their code points, so that no label can hide or
+    turn its neighbours around.
+    """
+    shown = []
+    for character in text:
+        if character in NAMED:
+            shown.append(NAMED[character])
+        elif unicodedata.category(character) in ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"):
+            # A joiner inside an emoji is part of the picture; alone it is nothing one could see.
+            joins = character in "\u200d\ufe0f" and len(text) > 1
+            shown.append(character if joins else f"⟨{ord(character):X}⟩")
+        else:
+            shown.append(character)
+    return "".join(shown) or "∅"
+
+
+def labels(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int]) -> tuple[str, ...]:
+    """One label per id: the token's text, a leading space as `·`, broken characters as bytes.
+
+    A token that holds only part of a character (an emoji takes several) is shown as its raw
+    vocabulary entry in angle brackets.
+    """
+    pieces = tokenizer.convert_ids_to_tokens(list(ids))
+    return tuple(
+        _label(tokenizer, number, piece) for number, piece in zip(ids, pieces, strict=True)
+    )
+
+
+def _label(tokenizer: PreTrainedTokenizerBase, number: int, piece: str | None) -> str:
+    if piece is None:
+        return f"⟨id {number}⟩"
+    if number in tokenizer.all_special_ids or piece.startswith("##"):
+        return printable(piece)
+    text: str = tokenizer.decode([number], clean_up_tokenization_spaces=False)
+    if "\ufffd" in text:
+        return f"⟨{printable(piece)}⟩"
+    if piece[:1] in WORD_STARTS and not text.startswith(" "):
+        text = " " + text  # decoders drop the space before a text's first word
+    return printable(text)
+
+
+def tokens(
+    tokenizer: PreTrainedTokenizerBase,
+    ids: Sequence[int],
+    segments: Sequence[int] | None = None,
+) -> Tokens:
+    """The tokens of one text, ready for an axis."""
+    special = set(tokenizer.all_special_ids)
+    return Tokens(
+        ids=np.asarray(ids, dtype=np.int64),
+        labels=labels(tokenizer, ids),
+        special=np.asarray([number in special for number in ids], dtype=bool),
+        segments=None if segments is None else np.asarray(segments, dtype=np.int64),
+    )

@@ -1,0 +1,144 @@
+"""The nouns that travel between the parts: frozen, and free of torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+__all__ = [
+    "KIND_LABELS",
+    "Family",
+    "Head",
+    "Kind",
+    "KnownHead",
+    "Metric",
+    "ModelInfo",
+    "Prediction",
+    "Tokens",
+]
+
+Kind = Literal["self", "encoder", "decoder", "cross"]
+"""Which attention: `self` in a one-stack model, the other three in an encoder-decoder."""
+
+Family = Literal["encoder", "decoder", "encoder-decoder"]
+"""What a model is built of: BERT is an encoder, GPT a decoder, T5 both."""
+
+KIND_LABELS: Mapping[Kind, str] = {
+    "self": "self-attention",
+    "encoder": "encoder self-attention",
+    "decoder": "decoder self-attention",
+    "cross": "cross-attention",
+}
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """The tokens along one axis of an attention map.
+
+    Attributes:
+        ids: the vocabulary ids.
+        labels: one printable, never empty string per token; a leading space is shown as `·`.
+        special: which tokens the tokenizer added ([CLS], </s>, the begin token).
+        segments: 0 for the first sentence and 1 for the second, where the model takes pairs.
+    """
+
+    ids: Int[np.ndarray, " position"]
+    labels: tuple[str, ...]
+    special: Bool[np.ndarray, " position"]
+    segments: Int[np.ndarray, " position"] | None = None
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+@dataclass(frozen=True, order=True)
+class Head:
+    """The address of one attention head: kind, layer and head, zero-based."""
+
+    kind: Kind
+    layer: int
+    head: int
+
+    @property
+    def label(self) -> str:
+        """`L3·H5`, with the kind before it where a model has several: `cross L3·H5`."""
+        place = f"L{self.layer}·H{self.head}"
+        return place if self.kind == "self" else f"{self.kind} {place}"
+
+
+@dataclass(frozen=True)
+class KnownHead:
+    """A head of a shipped model that is known to do something, with the score that says so."""
+
+    head: Head
+    role: str
+    label: str
+    score: float
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """What a person should know about a loaded model.
+
+    Attributes:
+        name: as it was asked for.
+        title: a short name for a menu.
+        source: where the weights came from.
+        revision: the hub commit, or a digest of the weights file for a local folder.
+        model_type: the library's name of the architecture ("bert", "gpt2", "t5").
+        family: encoder, decoder or both.
+        heads: number of (layers, query heads) per kind of attention.
+        key_heads: number of key/value heads per kind (smaller with grouped queries).
+        max_tokens: positions the model was made for; None where it names no limit.
+        parameters: how many weights it has.
+        device: where it runs ("cpu", "cuda:0", "mps").
+        dtype: what it computes in ("float32").
+        known_heads: heads worth a look, for shipped models.
+    """
+
+    name: str
+    title: str
+    source: Literal["classroom", "folder", "hub", "object"]
+    revision: str
+    model_type: str
+    family: Family
+    heads: Mapping[Kind, tuple[int, int]]
+    key_heads: Mapping[Kind, int]
+    max_tokens: int | None
+    parameters: int
+    device: str
+    dtype: str
+    known_heads: tuple[KnownHead, ...] = field(default=())
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One number per row or head: how it is called, measured and read.
+
+    Attributes:
+        name: its key in the registry.
+        label: for menus and axes.
+        unit: "nats", "tokens", or "" for a share between 0 and 1.
+        meaning: one line for a person who sees the number for the first time.
+        limits: the range a colour scale should span; None for an open end.
+        says: a phrase with one `{value}` slot that completes "this head ...".
+    """
+
+    name: str
+    label: str
+    unit: str
+    meaning: str
+    limits: tuple[float | None, float | None]
+    says: str
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What the model expects at one position: the likeliest tokens and their probabilities."""
+
+    labels: tuple[str, ...]
+    probabilities: Float[np.ndarray, " candidate"]
