@@ -6,8 +6,8 @@ start as sinusoids, and its first pairs are a sentence and a copy of it, where l
 and at the other sentence pays at once. Stories take over, in longer and longer rows.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,11 +24,11 @@ from training.loop import Moment, Plan, parse_plan, train
 from training.masking import MASK, SPECIALS, MaskedBatch, hide
 from training.optimise import Rates
 from training.positions import sinusoids
+from training.probe_texts import cloze
 from training.vocabulary import word_pieces
 
 VOCABULARY = 6000
 LENGTH = 256
-PROBES = Path(__file__).parent / "probes"
 
 
 @dataclass(frozen=True)
@@ -72,27 +72,14 @@ class BertRecipe:
     def __init__(self, corpus: Corpus, tokenizer: PreTrainedTokenizerFast, seed: int) -> None:
         self.random = np.random.default_rng(seed)
         self.tokenizer = tokenizer
+        first, second = zip(*corpus.paraphrases("train"), strict=True)
         self.texts = Texts(
-            stories=self.encode_stories(corpus.documents("train")),
-            sentences=self.encode(corpus.sentences("train")),
-            paraphrases=list(
-                zip(
-                    *(self.encode(side) for side in zip(*corpus.paraphrases("train"), strict=True)),
-                    strict=True,
-                )
-            ),
+            stories=encode_stories(tokenizer, corpus.documents("train")),
+            sentences=encode(tokenizer, corpus.sentences("train")),
+            paraphrases=list(zip(encode(tokenizer, first), encode(tokenizer, second), strict=True)),
         )
-        self.valid = valid_batches(self.encode_stories(corpus.documents("valid")), 64)
+        self.valid = valid_batches(encode_stories(tokenizer, corpus.documents("valid")), 64)
         self.accuracy: dict[str, float] = {}
-
-    def encode(self, sentences: "list[str] | tuple[str, ...]") -> list[list[int]]:
-        """Ids without specials."""
-        return self.tokenizer(list(sentences), add_special_tokens=False, verbose=False)["input_ids"]
-
-    def encode_stories(self, documents: list[str]) -> list[list[list[int]]]:
-        """Documents as sentences; long books are cut so that every part is drawn as often."""
-        sentences = [self.encode(split_sentences(document)) for document in documents]
-        return [part[i : i + 60] for part in sentences for i in range(0, len(part), 60)]
 
     def loss(self, model: nn.Module, moment: Moment) -> Tensor:
         """One batch of one kind of rows, hidden more in one sentence where pairs share words."""
@@ -138,6 +125,20 @@ class BertRecipe:
         self.accuracy = dict(state)
 
 
+def encode(tokenizer: PreTrainedTokenizerFast, sentences: Sequence[str]) -> list[list[int]]:
+    """Ids without specials."""
+    encoded = tokenizer(list(sentences), add_special_tokens=False, verbose=False)
+    return encoded["input_ids"]
+
+
+def encode_stories(
+    tokenizer: PreTrainedTokenizerFast, documents: Sequence[str]
+) -> list[list[list[int]]]:
+    """Documents as sentences; long books are cut so that every part is drawn as often."""
+    whole = [encode(tokenizer, split_sentences(document)) for document in documents]
+    return [part[start : start + 60] for part in whole for start in range(0, len(part), 60)]
+
+
 def valid_batches(stories: list[list[list[int]]], rows: int) -> list[MaskedBatch]:
     """The same masked pairs of unseen stories every time, of at most 128 tokens."""
     random = np.random.default_rng(1)
@@ -171,15 +172,14 @@ def cloze_hits(
     model: nn.Module, tokenizer: PreTrainedTokenizerFast
 ) -> list[tuple[str, list[str], bool]]:
     """Every cloze sentence, its first five guesses, and whether one of them fits."""
-    lines = (PROBES / "cloze.tsv").read_text(encoding="utf8").splitlines()[1:]
     device = next(model.parameters()).device
     hits = []
-    for sentence, accepted in (line.split("\t") for line in lines):
+    for sentence, accepted in cloze():
         inputs = tokenizer(sentence, return_tensors="pt").to(device)
         place = int((inputs["input_ids"][0] == MASK).nonzero()[0, 0])
         best = model(**inputs).logits[0, place].topk(5).indices.tolist()
         guesses = tokenizer.convert_ids_to_tokens(best)
-        hits.append((sentence, guesses, bool(set(guesses) & set(accepted.split()))))
+        hits.append((sentence, guesses, not accepted.isdisjoint(guesses)))
     return hits
 
 

@@ -135,10 +135,8 @@ def train(model: nn.Module, recipe: Recipe, plan: Plan) -> dict[str, Any]:
             report(bar, f"{step:6d} {elapsed:6.0f}s loss {smooth:.3f} rate {factor:.2f} {note}")
         now = time.monotonic()
         if now - evaluated > plan.evaluate_seconds:
-            report(
-                bar,
-                f"{step:6d} {elapsed:6.0f}s {json.dumps(evaluate(model, recipe), ensure_ascii=False)}",
-            )
+            figures = json.dumps(evaluate(model, recipe), ensure_ascii=False)
+            report(bar, f"{step:6d} {elapsed:6.0f}s {figures}")
             evaluated = time.monotonic()
         if now - saved > plan.checkpoint_seconds:
             save_checkpoint(plan.checkpoint, model, optimiser_list, recipe, step, elapsed)

@@ -1,0 +1,64 @@
+"""Print every figure of a shipped model's bar: `python -m training.evaluate gpt-classroom`.
+
+Figures that need the corpora appear when their folder is named with --data.
+"""
+
+import argparse
+from pathlib import Path
+from types import ModuleType
+
+import torch
+
+import attnviz
+from attnviz.models import Model
+from attnviz.models.catalogue import CLASSROOM
+from training import evaluate_bert, evaluate_gpt, evaluate_t5
+from training.corpus import Corpus, CorpusNotFoundError
+from training.figures import Figure, table
+from training.head_roles import write_heads
+
+MODULES: dict[str, ModuleType] = {
+    "gpt2": evaluate_gpt,
+    "bert": evaluate_bert,
+    "t5": evaluate_t5,
+}
+
+
+def figures(model: Model, corpus: Corpus | None = None) -> list[Figure]:
+    """The figures of the bar for a GPT, a BERT or a T5."""
+    found: list[Figure] = MODULES[model.info.model_type].figures(model, corpus)
+    return found
+
+
+def main() -> None:
+    """Read the command line and print tables."""
+    names = [model.name for model in CLASSROOM]
+    parser = argparse.ArgumentParser(prog="python -m training.evaluate", description=__doc__)
+    parser.add_argument("name", help=f"{', '.join(names)}, or a folder that a training wrote")
+    parser.add_argument("--data", type=Path, help="folder with the corpora")
+    parser.add_argument("--write-heads", action="store_true", help="write heads.json")
+    parser.add_argument("--samples", action="store_true", help="also print what it writes")
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    try:
+        corpus = Corpus.find(options.data)
+    except CorpusNotFoundError as missing:
+        print(f"Without the figures that need the corpora: {missing}\n")
+        corpus = None
+    model = attnviz.load(options.name, device="cpu")
+    module = MODULES[model.info.model_type]
+    print(table(figures(model, corpus)))
+    heads = module.known_heads(model)
+    print("\n| head | role | score |\n|---|---|---|")
+    for one in heads:
+        print(f"| {one.head.label} | {one.label} | {one.score:.2f} |")
+    if options.samples:
+        print("\n" + "\n".join(module.samples(model)))
+    if options.write_heads:
+        folder = next((m.folder for m in CLASSROOM if m.name == options.name), Path(options.name))
+        write_heads(folder, heads)
+
+
+if __name__ == "__main__":
+    main()

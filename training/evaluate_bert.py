@@ -1,0 +1,108 @@
+"""The bar of the classroom BERT."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+
+from attnviz.attention import AttentionStack
+from attnviz.captures import capture
+from attnviz.models import Model
+from attnviz.types import KnownHead, Tokens
+from training import probe_texts
+from training.bert import cloze_hits, encode_stories, masked_accuracy, valid_batches
+from training.corpus import Corpus
+from training.figures import Figure
+from training.head_roles import Role, Table, best, mean_table, name_heads, text_stacks
+
+PREVIOUS = Role("previous_token", "previous token", 0.5)
+NEXT = Role("next_token", "next token", 0.5)
+SEPARATOR = Role("separator", "rests on [SEP]", 0.6)
+CLASS = Role("class_token", "rests on [CLS]", 0.6)
+SAME_WORD = Role("same_word", "same word in the other sentence", 0.5)
+
+
+def figures(model: Model, corpus: Corpus | None) -> list[Figure]:
+    """Every figure of the bar that can be measured with what is there."""
+    stacks = text_stacks(model)
+    neighbour = np.maximum(mean_table("previous_token", stacks), mean_table("next_token", stacks))
+    special = np.maximum(special_table(stacks, "[SEP]"), special_table(stacks, "[CLS]"))
+    with torch.no_grad():
+        fitting = sum(hit for _, _, hit in cloze_hits(model.network, model.tokenizer))
+    named = [
+        ("head on a neighbour (previous or next token)", neighbour, 0.5),
+        ("head on [SEP] or [CLS]", special, 0.6),
+        ("head on the same word in the other sentence", same_word_table(model), 0.5),
+    ]
+    found = [Figure("cloze sentences with a fitting word in the first five of 40", fitting, 30)]
+    for name, table, bar in named:
+        head, score = best(table)
+        found.append(Figure(name, score, bar, note=head.label))
+    if corpus is not None:
+        stories = encode_stories(model.tokenizer, corpus.documents("valid"))
+        with torch.no_grad():
+            _, accuracy = masked_accuracy(model.network, valid_batches(stories, 512))
+        found.append(Figure("masked-token accuracy on valid.txt", accuracy, 0.35))
+    return found
+
+
+def special_table(stacks: Sequence[AttentionStack], token: str) -> Table:
+    """Mean weight that words give to a special token."""
+    rows = []
+    for stack in stacks:
+        keys = np.array([label == token for label in stack.key_tokens.labels])
+        wanted = ~stack.query_tokens.special[:, None] & keys[None, :]
+        rows.append(weight_on(stack, wanted))
+    return np.concatenate(rows, axis=-1).mean(-1)
+
+
+def weight_on(
+    stack: AttentionStack, wanted: Bool[np.ndarray, "query key"]
+) -> Float[np.ndarray, "layer head row"]:
+    """Weight on the wanted keys of every query that has one."""
+    asked = wanted.any(axis=1)
+    table = [
+        (stack.weights(layer, head)[asked] * wanted[asked]).sum(-1)
+        for layer, head in np.ndindex(*stack.shape[:2])
+    ]
+    return np.stack(table).reshape(*stack.shape[:2], -1)
+
+
+def same_word_table(model: Model) -> Table:
+    """Mean weight on the same token in the other sentence, over words that both sentences have."""
+    rows = []
+    for first, second in probe_texts.pairs():
+        stack = capture(model, first, pair=second, predict=False)["self"]
+        rows.append(weight_on(stack, same_word(stack.query_tokens)))
+    return np.concatenate(rows, axis=-1).mean(-1)
+
+
+def same_word(tokens: Tokens) -> Bool[np.ndarray, "query key"]:
+    """Which pairs of tokens are the same word (no punctuation) in different sentences."""
+    segments = tokens.segments
+    if segments is None:
+        raise ValueError("these tokens have no segments: the model takes no sentence pairs")
+    word = np.array([label.lstrip("#").isalpha() for label in tokens.labels]) & ~tokens.special
+    same = tokens.ids[:, None] == tokens.ids[None, :]
+    other = segments[:, None] != segments[None, :]
+    return same & other & word[:, None]
+
+
+def known_heads(model: Model) -> list[KnownHead]:
+    """The heads worth a look."""
+    stacks = text_stacks(model)
+    return [
+        *name_heads(SAME_WORD, same_word_table(model)),
+        *name_heads(PREVIOUS, mean_table("previous_token", stacks), most=2),
+        *name_heads(NEXT, mean_table("next_token", stacks), most=2),
+        *name_heads(SEPARATOR, special_table(stacks, "[SEP]"), most=2),
+        *name_heads(CLASS, special_table(stacks, "[CLS]"), most=2),
+    ]
+
+
+def samples(model: Model) -> list[str]:
+    """Every cloze sentence with its first five guesses."""
+    with torch.no_grad():
+        hits = cloze_hits(model.network, model.tokenizer)
+    return [f"{'+' if hit else '-'} {sentence}: {' '.join(top)}" for sentence, top, hit in hits]

@@ -1,0 +1,144 @@
+"""The bar of the classroom T5."""
+
+import re
+
+import numpy as np
+from jaxtyping import Float
+from tokenizers import Encoding
+
+from attnviz.captures import Encoded, capture_ids
+from attnviz.models import Model
+from attnviz.types import KnownHead
+from training import probe_texts
+from training.corpus import Corpus
+from training.figures import Figure
+from training.head_roles import Role, Table, mean_table, name_heads
+from training.probe_texts import Aligned
+from training.translation import PREFIX, bleu, translate
+
+ALIGNMENT = Role("alignment", "looks at the word it is translating", 0.5)
+PREVIOUS = Role("previous_token", "previous token", 0.5)
+NEXT = Role("next_token", "next token", 0.5)
+WORD = re.compile(r"\w+")
+SHIFTS = {"the row that predicts the word": -1, "the word's own row": 0}
+
+
+def figures(model: Model, corpus: Corpus | None) -> list[Figure]:
+    """Every figure of the bar that can be measured with what is there."""
+    found = []
+    for label, shift in SHIFTS.items():
+        table = alignment_table(model, shift)
+        layer, head = np.unravel_index(int(table.argmax()), table.shape)
+        found.append(
+            Figure(
+                f"content words whose source word has the most weight ({label})",
+                float(table.max()),
+                0.5,
+                note=f"cross L{layer}·H{head}",
+            )
+        )
+    judged = probe_texts.judgements()
+    accepted = sum(one.acceptable for one in judged)
+    found.append(Figure(f"acceptable translations of {len(judged)}", accepted, 60))
+    if corpus is not None:
+        found.append(Figure("BLEU on test.tsv", test_bleu(model, corpus), 25.0))
+    return found
+
+
+def test_bleu(model: Model, corpus: Corpus) -> float:
+    """Corpus BLEU over all pairs; a sentence with several translations counts for each."""
+    pairs = corpus.pairs("test")
+    sentences = list(dict.fromkeys(english for english, _ in pairs))
+    answers = translate(model.network, model.tokenizer, sentences)
+    by_sentence = dict(zip(sentences, answers, strict=True))
+    return bleu([by_sentence[english] for english, _ in pairs], [french for _, french in pairs])
+
+
+def short_sentences(corpus: Corpus, count: int = 80, words: int = 7) -> list[str]:
+    """Every so-many-th different English sentence of few words: nobody picked them."""
+    sentences = dict.fromkeys(english for english, _ in corpus.pairs("test"))
+    short = [sentence for sentence in sentences if len(sentence.split()) <= words]
+    return [short[index * len(short) // count] for index in range(count)]
+
+
+def alignment_table(model: Model, shift: int) -> Table:
+    """Share of hand-aligned French words whose argmax over English words is the right one.
+
+    Weights are summed over the pieces of an English word and averaged over the pieces of a French
+    one (Kobayashi et al. 2020). All English words compete, those of the prefix and the end token
+    included.
+    """
+    hits: list[np.ndarray] = []
+    for pair in probe_texts.alignments():
+        stack_words = word_weights(model, pair, shift)  # (layer, head, french, english)
+        english, french = WORD.findall(PREFIX + pair.english), WORD.findall(pair.french)
+        best = stack_words.argmax(-1)
+        for french_word, english_word in pair.words:
+            row = best[:, :, french.index(french_word)]
+            right = [index for index, word in enumerate(english) if word == english_word]
+            hits.append(np.isin(row, right))
+    return np.mean(hits, axis=0)
+
+
+def word_weights(
+    model: Model, pair: Aligned, shift: int
+) -> Float[np.ndarray, "layer head french english"]:
+    """Cross attention between words; the last English column is the end token."""
+    source = model.tokenizer(PREFIX + pair.english)
+    target = model.tokenizer(pair.french)
+    encoded = Encoded(tuple(source["input_ids"]), target=(0, *target["input_ids"][:-1]))
+    stack = capture_ids(model, [encoded], predict=False)[0]["cross"]
+    weights = np.stack([stack.weights(layer, head) for layer, head in np.ndindex(*stack.shape[:2])])
+    columns = word_pieces(source.encodings[0], PREFIX + pair.english)
+    rows = word_pieces(target.encodings[0], pair.french)
+    end = [len(source["input_ids"]) - 1]
+    by_source = np.stack([weights[:, :, part].sum(-1) for part in (*columns, end)], axis=-1)
+    # Decoder position p + 1 holds piece p of the target, position p predicts it.
+    by_word = np.stack(
+        [by_source[:, [piece + 1 + shift for piece in part]].mean(1) for part in rows], axis=1
+    )
+    return by_word.reshape(*stack.shape[:2], *by_word.shape[1:])
+
+
+def word_pieces(encoding: Encoding, text: str) -> list[list[int]]:
+    """For every word of a text, the positions of the pieces it was cut into."""
+    found = []
+    for match in WORD.finditer(text):
+        places = [
+            index
+            for index, (start, end) in enumerate(encoding.offsets)
+            if start < match.end() and end > match.start()
+        ]
+        found.append(places)
+    return found
+
+
+def self_stacks(model: Model, kind: str) -> list:
+    """Attention of the encoder or decoder over the hand-aligned pairs."""
+    encoded = [
+        Encoded(
+            tuple(model.tokenizer(PREFIX + pair.english)["input_ids"]),
+            target=(0, *model.tokenizer(pair.french)["input_ids"][:-1]),
+        )
+        for pair in probe_texts.alignments()
+    ]
+    return [one[kind] for one in capture_ids(model, encoded, predict=False)]
+
+
+def known_heads(model: Model) -> list[KnownHead]:
+    """The heads worth a look."""
+    aligned = np.maximum(*(alignment_table(model, shift) for shift in SHIFTS.values()))
+    encoder, decoder = self_stacks(model, "encoder"), self_stacks(model, "decoder")
+    return [
+        *name_heads(ALIGNMENT, aligned, "cross"),
+        *name_heads(PREVIOUS, mean_table("previous_token", encoder), "encoder", most=2),
+        *name_heads(NEXT, mean_table("next_token", encoder), "encoder", most=2),
+        *name_heads(PREVIOUS, mean_table("previous_token", decoder), "decoder", most=2),
+    ]
+
+
+def samples(model: Model) -> list[str]:
+    """The judged sentences as the model translates them now."""
+    sentences = [one.english for one in probe_texts.judgements()]
+    answers = translate(model.network, model.tokenizer, sentences)
+    return [f"{english} -> {answer}" for english, answer in zip(sentences, answers, strict=True)]

@@ -1,0 +1,94 @@
+"""Finding the heads of a shipped model that do what the textbooks say.
+
+Scores come from `attnviz.metrics`, so what a card promises is what the app shows.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float
+
+from attnviz import metrics
+from attnviz.attention import AttentionStack
+from attnviz.captures import Encoded, capture, capture_ids
+from attnviz.models import Model
+from attnviz.types import Head, Kind, KnownHead
+from training import probe_texts
+from training.repeats import two_copies
+
+PERIOD = 50
+Table = Float[np.ndarray, "layer head"]
+
+
+@dataclass(frozen=True)
+class Role:
+    """What heads are searched for, and from which score on one is worth naming."""
+
+    name: str
+    label: str
+    enough: float
+
+
+def mean_table(name: str, stacks: Sequence[AttentionStack]) -> Table:
+    """A metric per head, averaged over texts."""
+    return np.mean([metrics.per_head(name, stack) for stack in stacks], axis=0)
+
+
+def text_stacks(model: Model, kind: Kind = "self") -> list[AttentionStack]:
+    """Attention over the probe paragraphs."""
+    return [capture(model, text, predict=False)[kind] for text in probe_texts.texts()]
+
+
+def repeat_stacks(model: Model) -> list[AttentionStack]:
+    """Attention over the begin token and two copies of random tokens."""
+    probe = two_copies(seed=1, rows=8, period=PERIOD, vocabulary=len(model.tokenizer))
+    encoded = [Encoded(tuple(ids)) for ids in probe.tolist()]
+    return [one["self"] for one in capture_ids(model, encoded, predict=False)]
+
+
+def second_copy(name: str, stacks: Sequence[AttentionStack]) -> Table:
+    """A metric per head over the rows of the second copy."""
+    rows = [metrics.per_row(name, stack)[:, :, PERIOD + 1 :] for stack in stacks]
+    return np.nanmean(np.concatenate(rows, axis=-1), axis=-1)
+
+
+def best(table: Table) -> tuple[Head, float]:
+    """The head of a one-stack model with the highest score."""
+    layer, head = np.unravel_index(int(table.argmax()), table.shape)
+    return Head("self", int(layer), int(head)), float(table.max())
+
+
+def name_heads(role: Role, table: Table, kind: Kind = "self", most: int = 3) -> list[KnownHead]:
+    """Up to `most` heads whose score is enough, best first."""
+    order = np.argsort(table, axis=None)[::-1][:most]
+    places = [np.unravel_index(int(place), table.shape) for place in order]
+    return [
+        KnownHead(
+            Head(kind, int(layer), int(head)),
+            role.name,
+            role.label,
+            round(float(table[layer, head]), 3),
+        )
+        for layer, head in places
+        if table[layer, head] >= role.enough
+    ]
+
+
+def write_heads(folder: Path, heads: Sequence[KnownHead]) -> None:
+    """Write `heads.json`, which the app shows where the model is chosen."""
+    found = [
+        {
+            "kind": one.head.kind,
+            "layer": one.head.layer,
+            "head": one.head.head,
+            "role": one.role,
+            "label": one.label,
+            "score": one.score,
+        }
+        for one in heads
+    ]
+    text = json.dumps(found, indent=2, ensure_ascii=False) + "\n"
+    (folder / "heads.json").write_text(text, encoding="utf8")

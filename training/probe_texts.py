@@ -1,0 +1,66 @@
+"""The small texts every model is probed with; they are ours and were written before training."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+FOLDER = Path(__file__).parent / "probes"
+
+
+@dataclass(frozen=True)
+class Aligned:
+    """A translated pair whose content words were aligned by hand, French word to English word."""
+
+    english: str
+    french: str
+    words: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A sentence, its translation by the shipped model, and whether a reader accepts it."""
+
+    english: str
+    translation: str
+    acceptable: bool
+
+
+def rows(name: str) -> list[list[str]]:
+    """The rows of a tab-separated probe file, without its header."""
+    lines = (FOLDER / name).read_text(encoding="utf8").splitlines()[1:]
+    return [line.split("\t") for line in lines]
+
+
+def texts() -> list[str]:
+    """Eight short paragraphs of plain English."""
+    return (FOLDER / "texts.txt").read_text(encoding="utf8").splitlines()
+
+
+def pairs() -> list[tuple[str, str]]:
+    """Sentence pairs that share words in different places."""
+    return [(first, second) for first, second in rows("pairs.tsv")]
+
+
+def cloze() -> list[tuple[str, frozenset[str]]]:
+    """Sentences with one [MASK] and the words that fit there."""
+    return [(sentence, frozenset(accepted.split())) for sentence, accepted in rows("cloze.tsv")]
+
+
+def alignments() -> list[Aligned]:
+    """Pairs with their hand alignments."""
+    return [
+        Aligned(english, french, tuple(_pair(link) for link in links.split()))
+        for english, french, links in rows("alignments.tsv")
+    ]
+
+
+def judgements() -> list[Judged]:
+    """The translations a reader has judged."""
+    return [
+        Judged(english, translation, verdict == "yes")
+        for english, translation, verdict in rows("judged.tsv")
+    ]
+
+
+def _pair(link: str) -> tuple[str, str]:
+    french, english = link.split("=")
+    return french, english
