@@ -98,6 +98,7 @@ def capture(
     keep: Keep = "qkv",
     begin: bool | None = None,
     cut: bool = False,
+    limit: int | None = None,
     predict: bool = True,
 ) -> Capture:
     """Run a model over a text and keep its attention.
@@ -114,6 +115,7 @@ def capture(
             that is what the model was trained to see, and where sinks sit.
         cut: leave out what exceeds the model's limit instead of refusing; `Capture.cut` says how
             many tokens that was.
+        limit: a number of tokens to stop at before the model's own limit.
         predict: keep predictions and losses; without them the language head is not needed.
 
     Raises:
@@ -121,7 +123,7 @@ def capture(
         TextTooLong: more tokens than the model has positions, and `cut` is False.
         InputError: `pair` or `target` for a model that takes none.
     """
-    encoded = encode(model, text, pair=pair, target=target, begin=begin, cut=cut)
+    encoded = encode(model, text, pair=pair, target=target, begin=begin, cut=cut, limit=limit)
     generated = encoded.target is None and model.info.family == "encoder-decoder"
     if generated:
         encoded = replace(encoded, **_closed(model, _generate(model, encoded.ids)))
@@ -163,6 +165,7 @@ def encode(
     target: str | None = None,
     begin: bool | None = None,
     cut: bool = False,
+    limit: int | None = None,
 ) -> Encoded:
     """A text as the ids a model reads, with its special tokens. Arguments as for `capture`."""
     tokenizer, info = model.tokenizer, model.info
@@ -191,20 +194,21 @@ def encode(
             ids = ids[1:]
     if not ids:
         raise EmptyText("nothing of this text is left after tokenisation; type at least one word")
-    excess = len(ids) - (info.max_tokens or len(ids))
+    room = min(limit or len(ids), info.max_tokens or len(ids))
+    excess = len(ids) - room
     if excess > 0:
         if not cut:
             raise TextTooLong(
                 f"this text has {len(ids)} tokens, and {info.name} has room for "
-                f"{info.max_tokens}; shorten it by {excess} tokens, or cut it there",
+                f"{room}; shorten it by {excess} tokens, or cut it there",
                 tokens=len(ids),
-                limit=info.max_tokens or 0,
+                limit=room,
             )
-        ids, segments = _cut(model, text, pair, ids)
+        ids, segments = _cut(model, text, pair, ids, room)
     encoded = Encoded(tuple(ids), None if segments is None else tuple(segments), cut=max(excess, 0))
     if target is None:
         return encoded
-    wanted, left_out = _target_ids(model, target, cut)
+    wanted, left_out = _target_ids(model, target, cut, limit)
     return replace(encoded, **_closed(model, wanted), cut=encoded.cut + left_out)
 
 
@@ -216,13 +220,12 @@ def _closed(model: Model, ids: Sequence[int]) -> dict[str, Any]:
 
 
 def _cut(
-    model: Model, text: str, pair: str | None, ids: list[int]
+    model: Model, text: str, pair: str | None, ids: list[int], room: int
 ) -> tuple[list[int], list[int] | None]:
     """The beginning of a text that fits, with the closing special tokens in place."""
-    limit = model.info.max_tokens
     if model.info.family == "decoder":
-        return ids[:limit], None
-    made = model.tokenizer(text, pair, truncation=True, max_length=limit)
+        return ids[:room], None
+    made = model.tokenizer(text, pair, truncation=True, max_length=room)
     segments = made.get("token_type_ids") if model.info.family == "encoder" else None
     return list(made["input_ids"]), segments
 
@@ -239,21 +242,24 @@ def _decoder_start(model: Model) -> int:
     return int(start)
 
 
-def _target_ids(model: Model, target: str, cut: bool) -> tuple[tuple[int, ...], int]:
+def _target_ids(
+    model: Model, target: str, cut: bool, limit: int | None
+) -> tuple[tuple[int, ...], int]:
     """The decoder's ids for a wanted output: the start token, the text, the end token."""
     if not target.strip():
         raise EmptyText("the target text is empty; type one, or let the model write it")
     made = model.tokenizer(text_target=target, verbose=False)["input_ids"]
     ids = [_decoder_start(model), *made]
-    excess = len(ids) - (model.info.max_tokens or len(ids))
+    room = min(limit or len(ids), model.info.max_tokens or len(ids))
+    excess = len(ids) - room
     if excess > 0 and not cut:
         raise TextTooLong(
             f"the target has {len(ids)} tokens, and {model.info.name} has room for "
-            f"{model.info.max_tokens}; shorten it by {excess} tokens",
+            f"{room}; shorten it by {excess} tokens",
             tokens=len(ids),
-            limit=model.info.max_tokens or 0,
+            limit=room,
         )
-    return tuple(ids[: model.info.max_tokens]), max(excess, 0)
+    return tuple(ids[:room]), max(excess, 0)
 
 
 def _generate(model: Model, ids: Sequence[int]) -> tuple[int, ...]:

@@ -1,0 +1,113 @@
+"""What a head does, in sentences a person can check against the picture."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+
+from attnviz import metrics
+from attnviz.attention import AttentionStack
+from attnviz.types import Tokens
+
+__all__ = ["Look", "Numbers", "headline", "looks", "number", "numbers"]
+
+PATTERNS = ("previous_token", "next_token", "self", "induction", "duplicate_token", "sink")
+NAMED_FROM = 0.5  # Clark et al. 2019 call a head by its pattern from half of the weight on
+LEANING_FROM = 0.3  # Gu et al. 2024 call a key a sink from here on
+NEARLY_UNIFORM = 0.95
+
+ROLES = {
+    "previous_token": "looks at the previous token",
+    "next_token": "looks at the next token",
+    "self": "looks at the token itself",
+    "induction": "looks at what followed earlier copies of the token",
+    "duplicate_token": "looks at earlier copies of the same token",
+}
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """One metric of one head, beside all other heads of its kind."""
+
+    name: str
+    label: str
+    unit: str
+    meaning: str
+    value: float
+    rank: int
+    of: int
+
+
+@dataclass(frozen=True)
+class Look:
+    """One key a token looks at, or one query that looks at it."""
+
+    position: int
+    label: str
+    weight: float
+
+
+def number(value: float, unit: str) -> str:
+    """A metric's value as text: two digits for shares, with its unit otherwise."""
+    if np.isnan(value):
+        return "not defined"
+    return f"{value:.2f} {unit}".strip()
+
+
+def headline(stack: AttentionStack, layer: int, head: int) -> str:
+    """One sentence: the pattern that takes most of the head's weight, or how it spreads it."""
+    values = {name: float(metrics.per_head(name, stack)[layer, head]) for name in PATTERNS}
+    known = {name: value for name, value in values.items() if not np.isnan(value)}
+    best = max(known, key=lambda name: known[name], default=None)
+    if best is not None and known[best] >= LEANING_FROM:
+        strength = known[best]
+        if best == "sink":
+            key = int(metrics.sink_key(stack)[layer, head])
+            what = f"looks at one key, “{stack.key_tokens.labels[key]}” at position {key}"
+        else:
+            what = ROLES[best]
+        how = "mostly" if strength >= NAMED_FROM else "partly"
+        return f"{how} {what} ({strength:.2f} of its weight on average)"
+    spread = float(metrics.per_head("normalized_entropy", stack)[layer, head])
+    if spread >= NEARLY_UNIFORM:
+        return f"spreads its weight almost evenly ({spread:.2f} of the largest possible entropy)"
+    peak = float(metrics.per_head("max_weight", stack)[layer, head])
+    return (
+        "follows none of the simple patterns on this text: its favourite keys change from token to "
+        f"token and take {peak:.2f} of its weight on average"
+    )
+
+
+def numbers(stack: AttentionStack, layer: int, head: int) -> tuple[Numbers, ...]:
+    """Every metric of a head, with its rank among the heads of the same kind (1 is the highest)."""
+    found = []
+    for name in metrics.names():
+        what = metrics.describe(name)
+        table = metrics.per_head(name, stack)
+        value = float(table[layer, head])
+        found.append(
+            Numbers(
+                name,
+                what.label,
+                what.unit,
+                what.meaning,
+                value,
+                int((table > value).sum()) + 1,
+                int((~np.isnan(table)).sum()),
+            )
+        )
+    return tuple(found)
+
+
+def looks(
+    weights: Float[np.ndarray, " position"], tokens: Tokens, most: int = 5
+) -> tuple[Look, ...]:
+    """The positions with the largest weights, largest first; weightless ones are left out."""
+    order = np.argsort(-weights, kind="stable")[:most]
+    return tuple(
+        Look(int(place), tokens.labels[place], float(weights[place]))
+        for place in order
+        if weights[place] > 0
+    )
