@@ -1,0 +1,29 @@
+"""Figures: numbers in, `plotly` figures (or HTML) out; nothing is shown or written."""
+
+from attnviz.views.config import CONFIG, plot_config
+from attnviz.views.difference import draw_difference
+from attnviz.views.head_map import draw_head_map
+from attnviz.views.induction import draw_loss, draw_scores_by_head, draw_stripe
+from attnviz.views.labels import escape_label
+from attnviz.views.rows import draw_rows
+from attnviz.views.theme import Theme, apply, palette
+from attnviz.views.vectors import draw_products, draw_vectors
+from attnviz.views.weights import draw_weights
+
+__all__ = [
+    "CONFIG",
+    "Theme",
+    "apply",
+    "draw_difference",
+    "draw_head_map",
+    "draw_loss",
+    "draw_products",
+    "draw_rows",
+    "draw_scores_by_head",
+    "draw_stripe",
+    "draw_vectors",
+    "draw_weights",
+    "escape_label",
+    "palette",
+    "plot_config",
+]

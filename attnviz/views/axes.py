@@ -1,0 +1,68 @@
+"""One side of a map: what is written along it, and what is said when a cell is pointed at.
+
+Every position is a category of its own, named by its whole label and its place ("·sat (3)"), so
+repeated tokens stay apart and the name is what a hover shows. The tick shows a shortened label
+through Plotly's `labelalias`. Category axes drop labels by themselves where there is no room for
+all of them, at any width of the screen, which fixed tick texts cannot do.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from attnviz.types import Tokens
+from attnviz.views.labels import display_width, escape_label, shorten
+
+__all__ = ["Axis", "number_axis", "token_axis"]
+
+
+@dataclass(frozen=True)
+class Axis:
+    """Names and labels of the positions along one side.
+
+    Attributes:
+        names: unique and whole; what `%{x}` and `%{y}` say.
+        labels: short; what the ticks say.
+        width: letters in the widest short label.
+    """
+
+    names: tuple[str, ...]
+    labels: tuple[str, ...]
+    width: int
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def layout(self, *, size: int, reverse: bool = False) -> dict[str, Any]:
+        """Return the settings of a Plotly axis; `size` is the labels' size in pixels."""
+        ends = [-0.5, len(self) - 0.5]
+        return {
+            "type": "category",
+            "categoryorder": "array",
+            "categoryarray": list(self.names),
+            "range": ends[::-1] if reverse else ends,
+            "labelalias": dict(zip(self.names, self.labels, strict=True)),
+            "tickfont": {"size": size},
+            "automargin": True,
+            "showgrid": False,
+            "zeroline": False,
+            "ticks": "",
+            "ticklabelstandoff": 3,
+        }
+
+
+def token_axis(tokens: Tokens, *, width: int = 14) -> Axis:
+    """Return the axis of a list of tokens; labels wider than `width` letters are shortened."""
+    shown = [shorten(label, width) for label in tokens.labels]
+    return Axis(
+        names=tuple(f"{escape_label(label)} ({at})" for at, label in enumerate(tokens.labels)),
+        labels=tuple(escape_label(label) for label in shown),
+        width=max((display_width(label) for label in shown), default=0),
+    )
+
+
+def number_axis(count: int, prefix: str = "") -> Axis:
+    """Return the axis of `count` numbered things: layers ("L0"), heads ("H0"), dimensions."""
+    names = tuple(f"{prefix}{at}" for at in range(count))
+    return Axis(names=names, labels=names, width=max(map(len, names), default=0))

@@ -1,0 +1,38 @@
+"""Settings that go with a figure to the browser: its modebar and its downloads."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Literal
+
+__all__ = ["CONFIG", "plot_config"]
+
+
+def plot_config(
+    filename: str = "attnviz",
+    *,
+    format: Literal["svg", "png"] = "svg",
+    scale: float = 2,
+) -> dict[str, Any]:
+    """Return Plotly's `config` for a figure: no upload button, no logo, a named download.
+
+    Plotly's modebar has one image button and so one format; it is SVG unless asked otherwise.
+    Both formats are offered by `attnviz.ui.picture_buttons`.
+
+    Args:
+        filename: without an ending; characters that file systems refuse become hyphens.
+        format: what the modebar's image button saves.
+        scale: pixels per point of a PNG.
+    """
+    safe = re.sub(r"[^\w.\-]+", "-", filename).strip("-.") or "attnviz"
+    return {
+        "showSendToCloud": False,
+        "displaylogo": False,
+        "displayModeBar": "hover",
+        "modeBarButtonsToRemove": ["autoScale2d", "select2d", "lasso2d"],
+        "toImageButtonOptions": {"format": format, "filename": safe, "scale": scale},
+    }
+
+
+CONFIG = plot_config()
+"""The settings of a figure without a name."""

@@ -1,0 +1,284 @@
+"""The map of cells that most figures are made of: a heatmap with labels on both sides.
+
+Rows run from top to bottom and columns from left to right, with the column labels on top, where
+the eye starts. A cell without a number is left open and shows the hatching behind the map, which
+no colour of a scale can be mistaken for.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import plotly.graph_objects as go
+from jaxtyping import Bool, Float, Int
+
+from attnviz.errors import CaptureError
+from attnviz.views.axes import Axis
+from attnviz.views.theme import Theme, apply, colorscale, heading, palette
+
+__all__ = ["Ink", "cell_size", "check_shape", "draw_grid", "note", "outline"]
+
+_LETTER = 0.56  # a letter's width over its height, for the fonts in use
+_BAR = 48  # the strip below the map: a line of text and the colour bar
+
+
+@dataclass(frozen=True)
+class Ink:
+    """How numbers become colours, and how the colour bar tells it.
+
+    Attributes:
+        colors: evenly spaced stops.
+        low: the number of the first stop.
+        high: the number of the last stop.
+        label: written above the colour bar, escaped.
+        ticks: marks of the colour bar as (value, text); None leaves them to Plotly.
+    """
+
+    colors: tuple[str, ...]
+    low: float
+    high: float
+    label: str
+    ticks: tuple[tuple[float, str], ...] | None = None
+
+
+def check_shape(name: str, array: np.ndarray, expected: tuple[int, ...], axes: str) -> None:
+    """Raise `CaptureError` unless the array has the expected shape; `axes` names its sides."""
+    if array.shape != expected:
+        raise CaptureError(f"{name} has shape {array.shape}; expected {axes} = {expected}.")
+
+
+def cell_size(rows: int, columns: int) -> float:
+    """Return the side of a square cell in pixels: large for few, at most 760 px for many."""
+    longest = max(rows, columns, 1)
+    return min(34.0, max(440.0, min(13.0 * longest, 760.0)) / longest)
+
+
+def draw_grid(
+    values: Float[np.ndarray, "row column"],
+    rows: Axis,
+    columns: Axis,
+    *,
+    ink: Ink,
+    hover: str,
+    theme: Theme,
+    customdata: Float[np.ndarray, "row column number"] | None = None,
+    counts: Int[np.ndarray, "row column"] | None = None,
+    empty: str = "not defined",
+    legend: str = "not defined",
+    corner: str = "",
+    title: str | None = None,
+    cell: float | None = None,
+    gap: float = 0,
+) -> go.Figure:
+    """Draw a map of cells; those that are NaN are hatched and say `empty` when pointed at.
+
+    `hover` is a Plotly template over x, y, z, `customdata` and, for `counts`, `text`. Arrays
+    travel as typed arrays (float32, int16), never as a string per cell. The figure's height is
+    fixed and its width is the one that makes cells square: show it at that width, or narrower
+    where the screen ends.
+    """
+    check_shape("the map", values, (len(rows), len(columns)), "(row, column)")
+    colors = palette(theme)
+    holes = ~np.isfinite(values)
+    cell = cell_size(*values.shape) if cell is None else cell
+    size = 11 if cell >= 14 else 10
+    shared = {"x": columns.names, "y": rows.names, "xgap": gap, "ygap": gap}
+
+    figure = go.Figure()
+    if holes.any():
+        figure.add_trace(_hatching(holes, theme, everywhere=gap == 0))
+        # Below the map, so that it answers the pointer only where the map is open.
+        figure.add_trace(_holes(values.shape, f"%{{y}} → %{{x}}<br>{empty}", shared))
+    figure.add_trace(
+        go.Heatmap(
+            z=np.where(holes, np.nan, values).astype(np.float32),
+            customdata=None if customdata is None else customdata.astype(np.float32),
+            text=None if counts is None else counts.astype(np.int16),
+            colorscale=colorscale(ink.colors),
+            zmin=ink.low,
+            zmax=ink.high,
+            colorbar=_colorbar(ink, theme),
+            hovertemplate=f"{hover}<extra></extra>",
+            hoverongaps=False,
+            name="map",
+            **shared,
+        )
+    )
+
+    upright = columns.width * size * _LETTER > cell
+    corner_width = max(map(len, corner.split("<br>")))
+    left = max(26.0, rows.width * size * _LETTER + 14, corner_width * 10 * _LETTER + 10)
+    top = (columns.width if upright else 1.6) * size * _LETTER + 16 + (30 if title else 0)
+    top = max(top, 34.0 + (30 if title else 0)) if corner else top
+    apply(figure, theme)
+    figure.update_layout(
+        width=round(cell * len(columns) + left + 12),
+        height=round(max(cell * len(rows), 60) + top + _BAR),
+        margin={"l": left, "r": 12, "t": top, "b": _BAR, "pad": 0},
+        hovermode="closest",
+        title=heading(title),
+        xaxis={**columns.layout(size=size), "side": "top", "autotickangles": [0, -90]},
+        yaxis=rows.layout(size=size, reverse=True),
+    )
+    if holes.any():
+        hidden = {"visible": False, "fixedrange": True}
+        figure.update_layout(
+            xaxis9={**hidden, "overlaying": "x", "range": [-0.5, len(columns) - 0.5]},
+            yaxis9={**hidden, "overlaying": "y", "range": [len(rows) - 0.5, -0.5]},
+        )
+        _caption(figure, f"▨ {legend}", theme, right=True)
+    _caption(figure, ink.label, theme)
+    if corner:
+        figure.add_annotation(
+            text=corner,
+            x=0,
+            y=1,
+            xref="paper",
+            yref="paper",
+            xanchor="right",
+            yanchor="bottom",
+            xshift=-5,
+            yshift=3,
+            align="right",
+            showarrow=False,
+            font={"size": 10, "color": colors.muted},
+        )
+    return figure
+
+
+def outline(
+    figure: go.Figure,
+    theme: Theme,
+    *,
+    rows: tuple[int, int],
+    columns: tuple[int, int],
+    width: float = 2,
+) -> None:
+    """Frame the cells from the first to the last row and column, both included."""
+    figure.add_shape(
+        type="rect",
+        x0=columns[0] - 0.5,
+        x1=columns[1] + 0.5,
+        y0=rows[0] - 0.5,
+        y1=rows[1] + 0.5,
+        line={"color": palette(theme).accent, "width": width},
+        fillcolor="rgba(0,0,0,0)",
+    )
+
+
+def note(figure: go.Figure, lines: list[str], theme: Theme) -> None:
+    """Write escaped lines below the colour bar and make room for them."""
+    figure.add_annotation(
+        text="<br>".join(lines),
+        x=0,
+        y=0,
+        xref="paper",
+        yref="paper",
+        xanchor="left",
+        yanchor="top",
+        yshift=-_BAR + 2,
+        align="left",
+        showarrow=False,
+        font={"size": 12, "color": palette(theme).muted},
+    )
+    extra = 17 * len(lines) + 6
+    height = figure.layout.height + extra
+    figure.update_layout(height=height, margin_b=figure.layout.margin.b + extra)
+    figure.update_traces(colorbar_y=extra / height, selector={"name": "map"})
+
+
+def _caption(figure: go.Figure, text: str, theme: Theme, *, right: bool = False) -> None:
+    """Write one line directly below the map, at its left or right end."""
+    figure.add_annotation(
+        text=text,
+        x=1 if right else 0,
+        y=0,
+        xref="paper",
+        yref="paper",
+        xanchor="right" if right else "left",
+        yanchor="top",
+        xshift=1 if right else -1,
+        yshift=-4,
+        showarrow=False,
+        font={"size": 11, "color": palette(theme).muted},
+    )
+
+
+def _colorbar(ink: Ink, theme: Theme) -> dict[str, Any]:
+    """Return a thin bar below the map, at its left edge, whatever the map's width."""
+    colors = palette(theme)
+    bar: dict[str, Any] = {
+        "orientation": "h",
+        "x": 0,
+        "xanchor": "left",
+        "xpad": 0,
+        "yref": "container",
+        "y": 0,
+        "yanchor": "bottom",
+        "ypad": 4,
+        "lenmode": "pixels",
+        "len": 130,
+        "thickness": 8,
+        "tickangle": 0,
+        "outlinewidth": 0,
+        "ticks": "",
+        "tickfont": {"size": 10, "color": colors.muted},
+    }
+    if ink.ticks is None:
+        return {**bar, "nticks": 5}
+    return {
+        **bar,
+        "tickvals": [value for value, _ in ink.ticks],
+        "ticktext": [text for _, text in ink.ticks],
+    }
+
+
+def _hatching(
+    holes: Bool[np.ndarray, "row column"], theme: Theme, *, everywhere: bool
+) -> go.Scatter:
+    """Return strokes behind the map, in pixels at every zoom.
+
+    They fill the whole plot, where cells without gaps cover all but the holes, or the holes alone.
+    """
+    boxes = [(0, 0, *holes.shape)] if everywhere else [(y, x, 1, 1) for y, x in np.argwhere(holes)]
+    x: list[float | None] = []
+    y: list[float | None] = []
+    for row, column, height, width in boxes:
+        left, top = column - 0.5, row - 0.5
+        x += [left, left + width, left + width, left, None]
+        y += [top, top, top + height, top + height, None]
+    return go.Scatter(
+        x=x,
+        y=y,
+        fill="toself",
+        mode="lines",
+        line={"width": 0},
+        fillpattern={
+            "shape": "/",
+            "fgcolor": palette(theme).hatch,
+            "bgcolor": "rgba(0,0,0,0)",
+            "size": 6,
+            "solidity": 0.18,
+        },
+        hoverinfo="skip",
+        showlegend=False,
+        zorder=-1,
+        xaxis="x9",
+        yaxis="y9",
+        name="hatching",
+    )
+
+
+def _holes(shape: tuple[int, ...], hover: str, shared: dict[str, Any]) -> go.Heatmap:
+    """Return an invisible map that only answers the pointer."""
+    clear = "rgba(0,0,0,0)"
+    return go.Heatmap(
+        z=np.zeros(shape, dtype=np.int8),
+        colorscale=[[0, clear], [1, clear]],
+        showscale=False,
+        hovertemplate=f"{hover}<extra></extra>",
+        name="empty",
+        **shared,
+    )

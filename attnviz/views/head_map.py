@@ -1,0 +1,184 @@
+"""All heads of a model at once: one number per head, layers downward from layer 0."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+import plotly.graph_objects as go
+from jaxtyping import Float
+
+from attnviz.errors import CaptureError, InputError
+from attnviz.types import Head, Kind, Metric
+from attnviz.views.axes import number_axis
+from attnviz.views.grid import Ink, draw_grid, outline
+from attnviz.views.labels import escape_label
+from attnviz.views.theme import Theme, palette
+
+__all__ = ["CLICK_LIMIT", "draw_head_map"]
+
+CLICK_LIMIT = 64 * 64
+"""Most heads that can be clicked; a larger map can only be read."""
+
+
+def draw_head_map(
+    values: Float[np.ndarray, "layer head"],
+    *,
+    metric: Metric,
+    selected: Head | None = None,
+    kind: Kind = "self",
+    theme: Theme = "light",
+    scale: Literal["linear", "log"] = "linear",
+    limits: tuple[float, float] | None = None,
+    title: str | None = None,
+) -> go.Figure:
+    """Draw one number per head, with layer 0 at the top as in the model's own order of reading.
+
+    A click selects a point of the trace named "heads"; its `customdata` is `[layer, head]`.
+    Heads for which the number is not defined (NaN) are hatched.
+
+    Args:
+        values: the metric of every head.
+        metric: what it is: label, unit, and the limits of the colours where it has any.
+        selected: the head to frame; ignored when it is of another kind.
+        kind: which attention the heads belong to.
+        theme: the page's theme.
+        scale: "log" colours by the logarithm, for numbers over several orders of magnitude.
+        limits: the range of the colours, in place of the metric's own.
+        title: written above the map.
+
+    Raises:
+        CaptureError: `values` is not a matrix with at least one layer and head.
+        InputError: the scale is unknown, or `selected` is outside the map.
+    """
+    if values.ndim != 2 or 0 in values.shape:
+        raise CaptureError(f"values has shape {values.shape}; expected (layer, head).")
+    if scale not in ("linear", "log"):
+        raise InputError(f'There is no scale {scale!r} for heads; choose "linear" or "log".')
+    layers, heads = values.shape
+    if selected is not None and not (0 <= selected.layer < layers and 0 <= selected.head < heads):
+        raise InputError(
+            f"The selected head {selected.label} is outside the map of {layers} layers x "
+            f"{heads} heads."
+        )
+    low, high = _limits(values, metric) if limits is None else limits
+    label = (
+        f"{escape_label(metric.label)}{f' ({escape_label(metric.unit)})' if metric.unit else ''}"
+    )
+    colors = palette(theme)
+    shown, ink = values, Ink(colors.sequential, low, high, label)
+    if scale == "log":
+        shown, ink = _logarithmic(values, high, ink)
+
+    cell = max(14.0, min(44.0, 520 / max(layers, heads)))
+    figure = draw_grid(
+        shown,
+        number_axis(layers, "L"),
+        number_axis(heads, "H"),
+        ink=ink,
+        hover="%{y}·%{x}<br>%{z:.3f}",
+        theme=theme,
+        corner="head →<br>layer ↓",
+        title=title,
+        cell=cell,
+        gap=2 if cell >= 20 else 1,
+    )
+    if cell >= 26 and scale == "linear":
+        for trace in _numbers(values, low, high, theme):
+            figure.add_trace(trace)
+    figure.update_xaxes(fixedrange=True)
+    figure.update_yaxes(fixedrange=True)
+    if values.size <= CLICK_LIMIT:
+        figure.update_traces(hoverinfo="skip", hovertemplate=None, selector={"type": "heatmap"})
+        figure.add_trace(_targets(values, metric, kind, cell))
+    if selected is not None and selected.kind == kind:
+        outline(
+            figure,
+            theme,
+            rows=(selected.layer, selected.layer),
+            columns=(selected.head, selected.head),
+            width=3,
+        )
+    return figure
+
+
+def _limits(values: np.ndarray, metric: Metric) -> tuple[float, float]:
+    """Return the metric's limits, with the numbers' own extremes at an open end."""
+    finite = values[np.isfinite(values)]
+    low, high = metric.limits
+    low = (float(finite.min()) if finite.size else 0.0) if low is None else low
+    high = (float(finite.max()) if finite.size else 1.0) if high is None else high
+    return (low, high) if high > low else (low, low + 1.0)
+
+
+def _logarithmic(values: np.ndarray, high: float, ink: Ink) -> tuple[np.ndarray, Ink]:
+    """Return log10 of the numbers over the four decades below the largest."""
+    top = float(np.log10(max(high, 1e-12)))
+    floor = top - 4
+    with np.errstate(divide="ignore", invalid="ignore"):
+        shown = np.where(np.isnan(values), np.nan, np.log10(np.maximum(values, 10**floor)))
+    ticks = tuple((floor + step, f"{10 ** (floor + step):.2g}") for step in (0, 2, 4))
+    return shown, Ink(ink.colors, floor, top, ink.label, ticks)
+
+
+def _numbers(values: np.ndarray, low: float, high: float, theme: Theme) -> list[go.Heatmap]:
+    """Return the numbers in their cells, dark on pale colours and pale on dark ones.
+
+    Invisible maps write them, because only those leave out text that does not fit its cell.
+    """
+    colors = palette(theme)
+    largest = float(np.nanmax(np.abs(values))) if np.isfinite(values).any() else 0.0
+    digits = 0 if largest >= 100 else 1 if largest >= 10 else 2
+    share = np.clip((np.nan_to_num(values, nan=low) - low) / (high - low), 0, 1)
+    strong = share > 0.45
+    layers, heads = values.shape
+    clear = "rgba(0,0,0,0)"
+    return [
+        go.Heatmap(
+            z=np.where(where & np.isfinite(values), values, np.nan).astype(np.float32),
+            x=number_axis(heads, "H").names,
+            y=number_axis(layers, "L").names,
+            colorscale=[[0, clear], [1, clear]],
+            showscale=False,
+            texttemplate=f"%{{z:.{digits}f}}",
+            textfont={"color": ink},
+            hoverongaps=False,
+            name=f"numbers on {name}",
+        )
+        for name, where, ink in (
+            ("strong", strong, colors.page),
+            ("weak", ~strong, colors.text),
+        )
+    ]
+
+
+def _targets(values: np.ndarray, metric: Metric, kind: Kind, cell: float) -> go.Scatter:
+    """Return an invisible square per head: heatmap cells answer no click in Streamlit."""
+    layers, heads = np.indices(values.shape)
+    flat = [(int(layer), int(head)) for layer, head in zip(layers.flat, heads.flat, strict=True)]
+    unit = f" {metric.unit}" if metric.unit else ""
+    invisible = {"marker": {"opacity": 0}}
+    return go.Scatter(
+        x=[f"H{head}" for _, head in flat],
+        y=[f"L{layer}" for layer, _ in flat],
+        mode="markers",
+        marker={"symbol": "square", "size": cell, "opacity": 0},
+        # Plotly fades what is not selected; here nothing may change but the frame.
+        selected=invisible,
+        unselected=invisible,
+        customdata=flat,
+        text=[
+            escape_label(
+                f"{metric.label} {value:.3f}{unit}"
+                if np.isfinite(value)
+                else f"{metric.label}: not defined for this text"
+            )
+            for value in values.flat
+        ],
+        hovertemplate=[
+            f"<b>{escape_label(Head(kind, *at).label)}</b><br>%{{text}}<extra></extra>"
+            for at in flat
+        ],
+        showlegend=False,
+        name="heads",
+    )
