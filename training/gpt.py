@@ -64,7 +64,7 @@ class Course:
 class GPTRecipe:
     """Batches of repeats and stories, and the figures of the bar."""
 
-    rates = Rates(muon=4e-3, adam=2e-3, warm_steps=50, hold=0.55)
+    rates = Rates(muon=4e-3, adam=1e-3, warm_steps=50, hold=0.5, weight_decay=0.1)
 
     def __init__(self, corpus: Corpus, tokenizer: PreTrainedTokenizerFast, seed: int) -> None:
         self.random = np.random.default_rng(seed)
@@ -201,7 +201,7 @@ def new_model() -> GPT2LMHeadModel:
             pad_token_id=BEGIN_ID,
         )
     )
-    model.transformer.wpe.weight.data = sinusoids(LENGTH, 256, amplitude=0.03)
+    model.transformer.wpe.weight.data = sinusoids(LENGTH, 256, amplitude=0.1)
     return model
 
 
