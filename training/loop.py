@@ -141,7 +141,7 @@ def train(model: nn.Module, recipe: Recipe, plan: Plan) -> dict[str, Any]:
         if now - saved > plan.checkpoint_seconds:
             save_checkpoint(plan.checkpoint, model, optimiser_list, recipe, step, elapsed)
             saved = time.monotonic()
-    save_checkpoint(plan.checkpoint, model, optimiser_list, recipe, step, limit)
+    save_checkpoint(plan.checkpoint, model, optimiser_list, recipe, step, elapsed)
     bar.close()
     return {"steps": step, "seconds": round(elapsed), **evaluate(model, recipe)}
 
