@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from transformers import BatchEncoding
 
 from attnviz.attention import AttentionStack, Keep, Layer, Recorder, listening
 from attnviz.errors import CaptureError, EmptyText, InputError, TextTooLong
@@ -204,7 +205,9 @@ def encode(
                 tokens=len(ids),
                 limit=room,
             )
-        ids, segments = _cut(model, text, pair, ids, room)
+        stay = _staying(model, ids, made, room)
+        ids = [ids[place] for place in stay]
+        segments = None if segments is None else [segments[place] for place in stay]
     encoded = Encoded(tuple(ids), None if segments is None else tuple(segments), cut=max(excess, 0))
     if target is None:
         return encoded
@@ -219,15 +222,26 @@ def _closed(model: Model, ids: Sequence[int]) -> dict[str, Any]:
     return {"target": tuple(ids), "closing": None}
 
 
-def _cut(
-    model: Model, text: str, pair: str | None, ids: list[int], room: int
-) -> tuple[list[int], list[int] | None]:
-    """The beginning of a text that fits, with the closing special tokens in place."""
+def _staying(model: Model, ids: list[int], made: BatchEncoding, room: int) -> list[int]:
+    """The places of the tokens that stay of a text that is too long.
+
+    The longer sentence gives its last token until both fit; special tokens stay. Worked out here,
+    because a tokenizer that truncates remembers it, and other people's texts go through it too.
+    """
     if model.info.family == "decoder":
-        return ids[:room], None
-    made = model.tokenizer(text, pair, truncation=True, max_length=room)
-    segments = made.get("token_type_ids") if model.info.family == "encoder" else None
-    return list(made["input_ids"]), segments
+        return list(range(room))
+    if made.is_fast:
+        sentence = made.sequence_ids(0)
+    else:
+        special = set(model.tokenizer.all_special_ids)
+        sentence = [None if number in special else 0 for number in ids]
+    first, second = ([at for at, one in enumerate(sentence) if one == part] for part in (0, 1))
+    for _ in range(len(ids) - room):
+        longer = first if len(first) >= len(second) else second
+        if longer:
+            longer.pop()
+    added = [at for at, one in enumerate(sentence) if one is None]
+    return sorted(added + first + second)[:room]
 
 
 def _decoder_start(model: Model) -> int:

@@ -86,7 +86,7 @@ class ModelInfo:
 
     Attributes:
         name: as it was asked for.
-        title: a short name for a menu.
+        title: what it does in a few words, where somebody has said so; its name otherwise.
         source: where the weights came from.
         revision: the hub commit, or a digest of the weights file for a local folder.
         model_type: the library's name of the architecture ("bert", "gpt2", "t5").

@@ -11,7 +11,7 @@ from attnviz import metrics
 from attnviz.attention import AttentionStack
 from attnviz.types import Tokens
 
-__all__ = ["Look", "Numbers", "headline", "looks", "number", "numbers"]
+__all__ = ["Look", "Numbers", "headline", "looks", "number", "numbers", "quoted"]
 
 PATTERNS = ("previous_token", "next_token", "self", "induction", "duplicate_token", "sink")
 NAMED_FROM = 0.5  # Clark et al. 2019 call a head by its pattern from half of the weight on
@@ -49,6 +49,11 @@ class Look:
     weight: float
 
 
+def quoted(label: str) -> str:
+    """A token inside a sentence: in quotes, without the mark of its leading space."""
+    return f"“{label.removeprefix('·') or label}”"
+
+
 def number(value: float, unit: str) -> str:
     """A metric's value as text: two digits for shares, with its unit otherwise."""
     if np.isnan(value):
@@ -65,7 +70,7 @@ def headline(stack: AttentionStack, layer: int, head: int) -> str:
         strength = known[best]
         if best == "sink":
             key = int(metrics.sink_key(stack)[layer, head])
-            what = f"looks at one key, “{stack.key_tokens.labels[key]}” at position {key}"
+            what = f"looks at one key, {quoted(stack.key_tokens.labels[key])} at position {key}"
         else:
             what = ROLES[best]
         how = "mostly" if strength >= NAMED_FROM else "partly"

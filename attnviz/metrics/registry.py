@@ -13,7 +13,7 @@ from attnviz.attention import AttentionStack
 from attnviz.errors import CaptureError
 from attnviz.types import Metric
 
-__all__ = ["describe", "mean_over_rows", "metric", "names", "per_head", "per_row"]
+__all__ = ["definition", "describe", "mean_over_rows", "metric", "names", "per_head", "per_row"]
 
 PerRow = Callable[[AttentionStack], Float[np.ndarray, "layer head query"]]
 PerHead = Callable[[AttentionStack], Float[np.ndarray, "layer head"]]
@@ -71,6 +71,11 @@ def describe(name: str) -> Metric:
         CaptureError: there is no metric of that name.
     """
     return _entry(name).metric
+
+
+def definition(name: str) -> str:
+    """A metric's definition as its code states it: formula, source, and what it does not mean."""
+    return _entry(name).per_row.__doc__ or ""
 
 
 def per_row(name: str, stack: AttentionStack) -> Float[np.ndarray, "layer head query"]:

@@ -19,7 +19,7 @@ class Shipped:
 
     Attributes:
         name: what `attnviz.load` takes.
-        title: for a menu.
+        title: what it does, in a few words.
         family: encoder, decoder or both.
         prompt: what the model was trained to see before a text ("translate English to French: ").
     """
@@ -36,11 +36,11 @@ class Shipped:
 
 
 CLASSROOM: tuple[Shipped, ...] = (
-    Shipped("gpt-classroom", "GPT classroom (writes stories)", "decoder"),
-    Shipped("bert-classroom", "BERT classroom (fills gaps)", "encoder"),
+    Shipped("gpt-classroom", "writes stories", "decoder"),
+    Shipped("bert-classroom", "fills gaps", "encoder"),
     Shipped(
         "t5-classroom",
-        "T5 classroom (English to French)",
+        "English to French",
         "encoder-decoder",
         prompt="translate English to French: ",
     ),

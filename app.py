@@ -1,0 +1,18 @@
+"""attnviz in a browser: `make app`, or `streamlit run app.py`."""
+
+import streamlit as st
+
+from attnviz.ui import inputs, look, state
+
+look.page_setup()
+page = st.navigation(
+    [
+        st.Page("pages/explore/heads.py", title="Explore", icon=":material/grid_on:", default=True),
+        st.Page("pages/compare/pair.py", title="Compare", icon=":material/compare:"),
+        st.Page("pages/explore/induction.py", title="Induction", icon=":material/repeat:"),
+        st.Page("pages/learn/numbers.py", title="Learn", icon=":material/school:"),
+    ],
+    position="top",
+)
+state.remember(inputs.sidebar())
+page.run()

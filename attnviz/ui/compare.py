@@ -1,0 +1,170 @@
+"""The Compare page: two heads side by side, and what separates them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import streamlit as st
+from jaxtyping import Float
+
+from attnviz import metrics
+from attnviz.attention import AttentionStack
+from attnviz.captures import Capture
+from attnviz.models import CLASSROOM
+from attnviz.types import Head, Kind
+from attnviz.ui import state
+from attnviz.ui.caches import Request, captured, default_request, load_model
+from attnviz.ui.detail import head_title
+from attnviz.ui.explore import notices
+from attnviz.ui.heads import choose_kind, head_menus
+from attnviz.ui.messages import plain
+from attnviz.ui.pictures import show_picture
+from attnviz.ui.theme import current_theme
+from attnviz.views import draw_difference, draw_rows, draw_weights
+
+__all__ = ["compare"]
+
+HERE, PINNED, OTHER = "The text in the side bar", "The pinned head", "Another text or model"
+
+
+def compare(request: Request) -> None:
+    """Both sides, then their difference where they can be compared cell by cell."""
+    left, right = st.columns(2, gap="medium")
+    with left:
+        first = _side("a", request, HERE)
+    with right:
+        second = _side("b", request, PINNED if state.pinned() else HERE)
+    (stack_a, head_a), (stack_b, head_b) = first, second
+    reason = _why_not(stack_a, stack_b)
+    st.divider()
+    if reason:
+        st.info(f"No cell by cell difference: {reason}", icon=":material/info:")
+        return
+    weights_a = stack_a.weights(head_a.layer, head_a.head)
+    weights_b = stack_b.weights(head_b.layer, head_b.head)
+    divergence = metrics.jensen_shannon(weights_a, weights_b)
+    st.subheader(f"B minus A: {head_b.label} − {head_a.label}", anchor=False)
+    st.markdown(
+        "Their rows differ by a Jensen-Shannon divergence of "
+        f"**{np.nanmean(divergence):.3f} nats** on average: "
+        f"0 means equal rows, {np.log(2):.3f} (ln 2) rows without a common key."
+    )
+    left, right = st.columns(2, gap="medium")
+    with left:
+        figure = draw_difference(
+            _difference(stack_a, head_a, stack_b, head_b),
+            stack_a.query_tokens,
+            stack_a.key_tokens,
+            label_a=f"A {head_a.label}",
+            label_b=f"B {head_b.label}",
+            theme=current_theme(),
+        )
+        show_picture(figure, key="difference", filename="attnviz-difference")
+    with right:
+        figure = draw_rows(
+            divergence,
+            stack_a.query_tokens,
+            label="Jensen-Shannon divergence",
+            unit="nats",
+            limits=(0.0, float(np.log(2))),
+            theme=current_theme(),
+        )
+        show_picture(figure, key="divergence", filename="attnviz-divergence")
+
+
+def _side(letter: str, request: Request, first: str) -> tuple[AttentionStack, Head]:
+    """One side: where its text comes from, its head, and the map."""
+    sources = [HERE, OTHER] if state.pinned() is None else [HERE, PINNED, OTHER]
+    key = f"{letter}_source"
+    if st.session_state.get(key) not in sources:
+        st.session_state[key] = first
+    source = st.selectbox(f"{letter.upper()} shows", sources, key=key)
+    start: Head | None = None
+    pinned = state.pinned()
+    if source == PINNED and pinned is not None:
+        request, start = pinned
+    elif source == OTHER:
+        request = _other_request(letter, request)
+    capture = captured(request)
+    if source != HERE:
+        st.caption(f"{plain(request.model)}: “{plain(_short(request.text))}”")
+        notices(capture)
+    head = _head(letter, capture, start)
+    stack = capture[head.kind]
+    head_title(stack, head)
+    figure = draw_weights(
+        stack.weights(head.layer, head.head),
+        stack.query_tokens,
+        stack.key_tokens,
+        scores=stack.scores(head.layer, head.head),
+        theme=current_theme(),
+    )
+    name = f"attnviz-{letter}-{head.kind}-L{head.layer}H{head.head}"
+    show_picture(figure, key=f"{letter}_weights", filename=name)
+    return stack, head
+
+
+def _other_request(letter: str, request: Request) -> Request:
+    names = [model.name for model in CLASSROOM]
+    if request.model not in names:
+        names.append(request.model)
+    model = st.selectbox(
+        "Model",
+        names,
+        index=names.index(request.model),
+        key=f"{letter}_model",
+        accept_new_options=True,
+    )
+    start = default_request(model)
+    text = st.text_input("Text", value=start.text, key=f"{letter}_text:{model}")
+    pair = ""
+    if load_model(model).info.family == "encoder":
+        pair = st.text_input("Second sentence", value=start.pair, key=f"{letter}_pair:{model}")
+    return replace(start, text=text, pair=pair)
+
+
+def _head(letter: str, capture: Capture, start: Head | None) -> Head:
+    """The kind, layer and head of one side; they are in the link, like those of Explore."""
+    kind = choose_kind(capture, key=f"{letter}_kind")
+    first = start if start is not None and start.kind == kind else None
+    return head_menus(
+        capture, kind, first or _first_head(letter, capture, kind), prefix=f"{letter}_"
+    )
+
+
+def _first_head(letter: str, capture: Capture, kind: Kind) -> Head:
+    """Two different heads to begin with: the first two worth a look, or the first two there are."""
+    known = [one.head for one in capture.model.known_heads if one.head.kind == kind]
+    heads = [*known, Head(kind, 0, 0), Head(kind, 0, min(1, capture[kind].shape[1] - 1))]
+    return heads[0 if letter == "a" else 1]
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= 60 else text[:57] + "…"
+
+
+def _why_not(first: AttentionStack, second: AttentionStack) -> str:
+    """Why two maps cannot be subtracted; empty when they can."""
+    if first.shape[2:] != second.shape[2:]:
+        sizes = [f"{stack.shape[2]} × {stack.shape[3]}" for stack in (first, second)]
+        return f"A is a map of {sizes[0]} tokens and B of {sizes[1]}. Choose texts of equal length."
+    if first.query_tokens.labels != second.query_tokens.labels:
+        return "the two maps stand for different tokens. Choose the same text on both sides."
+    if first.key_tokens.labels != second.key_tokens.labels:
+        return "the two maps look at different tokens. Choose the same text on both sides."
+    return ""
+
+
+def _difference(
+    stack_a: AttentionStack, head_a: Head, stack_b: AttentionStack, head_b: Head
+) -> Float[np.ndarray, "query key"]:
+    """B - A, NaN where neither may look."""
+    difference: np.ndarray = stack_b.weights(head_b.layer, head_b.head) - stack_a.weights(
+        head_a.layer, head_a.head
+    )
+    hidden = np.isneginf(stack_a.scores(head_a.layer, head_a.head)) & np.isneginf(
+        stack_b.scores(head_b.layer, head_b.head)
+    )
+    difference[hidden] = np.nan
+    return difference

@@ -1,0 +1,106 @@
+"""Texts in which something is worth seeing, for each family of models."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from attnviz.types import Family
+
+__all__ = ["EXAMPLES", "Example"]
+
+
+@dataclass(frozen=True)
+class Example:
+    """A text to start from.
+
+    Attributes:
+        title: for a menu.
+        text: what the model reads.
+        pair: a second sentence, for encoders.
+        target: what the decoder is to write; empty lets the model write it.
+        hint: what to look for.
+    """
+
+    title: str
+    text: str
+    pair: str = ""
+    target: str = ""
+    hint: str = ""
+
+
+EXAMPLES: Mapping[Family, tuple[Example, ...]] = {
+    "decoder": (
+        Example(
+            "A repeated phrase",
+            "The little fox ran into the dark forest. The old owl saw that the little fox ran into "
+            "the dark",
+            hint="In the second “little fox ran”, an induction head looks at what came next the "
+            "first time.",
+        ),
+        Example(
+            "Names that come back",
+            "Anna gave the ball to Ben. Then Ben gave the ball to Clara. Then Clara gave the ball "
+            "to",
+            hint="Which heads find the names again?",
+        ),
+        Example(
+            "Counting",
+            "one two three four five six one two three four five six one two three",
+            hint="Three copies of one list: the stripes of duplicate and induction heads.",
+        ),
+        Example(
+            "A story begins",
+            "Once upon a time there was a poor woodcutter who lived with his wife and his two "
+            "children near a great forest.",
+            hint="Nothing repeats here: previous-token heads and sinks remain.",
+        ),
+    ),
+    "encoder": (
+        Example(
+            "A word with two meanings",
+            "She took her money to the bank.",
+            pair="They sat on the bank of the river.",
+            hint="Click “bank” in each sentence: which words does it look at?",
+        ),
+        Example(
+            "A gap to fill",
+            "The cat drank the [MASK] and then it went to sleep.",
+            hint="The predictions under the token strip show what the model would put there.",
+        ),
+        Example(
+            "The same words twice",
+            "The king gave his daughter a golden ring.",
+            pair="The golden ring fell into the water and the king was sad.",
+            hint="Some heads look for the same word in the other sentence.",
+        ),
+        Example(
+            "Who is meant?",
+            "The dog did not cross the road because it was too tired.",
+            hint="Where does “it” look?",
+        ),
+    ),
+    "encoder-decoder": (
+        Example(
+            "A colour",
+            "The house is blue.",
+            hint="In cross-attention each French word finds its English one.",
+        ),
+        Example(
+            "Words change places",
+            "She gave me a red book yesterday.",
+            hint="“red book” becomes “livre rouge”: the two lines cross in the map.",
+        ),
+        Example(
+            "Two words for one",
+            "I do not like black cats.",
+            hint="“not” becomes “ne … pas”.",
+        ),
+        Example(
+            "Your own translation",
+            "Where is the station?",
+            target="Où est la gare ?",
+            hint="The target is given here; try a wrong one and see which words get expensive.",
+        ),
+    ),
+}

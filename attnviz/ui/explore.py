@@ -1,0 +1,36 @@
+"""The Explore page: all heads on the left, the chosen one on the right, the text below."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from attnviz.captures import Capture
+from attnviz.ui import detail
+from attnviz.ui.caches import Request
+from attnviz.ui.heads import choose_head
+from attnviz.ui.messages import plain
+
+__all__ = ["explore", "notices"]
+
+
+def notices(capture: Capture) -> None:
+    """What a person must know before they trust the picture."""
+    if capture.cut:
+        st.warning(
+            f"The text was too long: its last {capture.cut:,} tokens were left out.",
+            icon=":material/content_cut:",
+        )
+    if capture.target_text is not None:
+        who = "wrote" if capture.generated else "was given"
+        st.markdown(f"The model {who}: **{plain(capture.target_text)}**")
+
+
+@st.fragment
+def explore(capture: Capture, request: Request) -> None:
+    """The page below its title; a click runs only this part again."""
+    left, right = st.columns([5, 7], gap="medium")
+    with left:
+        head, metric = choose_head(capture)
+    with right:
+        detail.show_head(capture, request, head, metric)
+    detail.show_tokens(capture, head)

@@ -1,0 +1,129 @@
+"""Choosing a head: the map of all heads, and menus that say the same."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import numpy as np
+import streamlit as st
+from jaxtyping import Float
+
+from attnviz import metrics
+from attnviz.attention import AttentionStack
+from attnviz.captures import Capture
+from attnviz.types import KIND_LABELS, Head, Kind
+from attnviz.ui import state
+from attnviz.ui.theme import current_theme
+from attnviz.views import draw_head_map, plot_config
+
+__all__ = ["choose_head", "choose_kind", "choose_metric", "head_map", "head_menus"]
+
+FIRST_METRICS = {
+    "self": "induction",
+    "encoder": "entropy",
+    "decoder": "entropy",
+    "cross": "entropy",
+}
+
+
+def choose_kind(capture: Capture, key: str = state.KIND) -> Kind:
+    """Which attention, where a model has several."""
+    kinds = capture.kinds
+    if len(kinds) == 1:
+        return kinds[0]
+    state.from_link(key, kinds, "cross" if "cross" in kinds else kinds[0])
+    chosen = st.segmented_control(
+        "Attention",
+        kinds,
+        format_func=str.capitalize,
+        key=key,
+        required=True,
+        help="; ".join(f"{kind}: {KIND_LABELS[kind]}" for kind in kinds),
+    )
+    state.to_link(key)
+    return chosen or kinds[0]
+
+
+def choose_metric(stack: AttentionStack) -> str:
+    """What the map is coloured by: the metrics that exist for this text and kind."""
+    names = [name for name in metrics.names() if not np.isnan(metrics.per_head(name, stack)).all()]
+    first = FIRST_METRICS[stack.kind]
+    state.from_link(state.METRIC, names, first if first in names else names[0])
+    chosen: str = st.selectbox(
+        "Colour the heads by",
+        names,
+        format_func=lambda name: metrics.describe(name).label,
+        key=state.METRIC,
+    )
+    state.to_link(state.METRIC)
+    st.caption(metrics.describe(chosen).meaning)
+    return chosen
+
+
+def head_menus(capture: Capture, kind: Kind, first: Head | None = None, prefix: str = "") -> Head:
+    """Menus for layer and head: for keyboards and links; a map sets the same two numbers.
+
+    Args:
+        capture: whose heads.
+        kind: of which attention.
+        first: the head to begin with; one worth a look when None.
+        prefix: of the names in the link, where a page has several pairs of menus.
+    """
+    layers, heads, _, _ = capture[kind].shape
+    first = first or state.default_head(capture, kind)
+    chosen = []
+    for column, name, count, default in zip(
+        st.columns(2),
+        (state.LAYER, state.HEAD),
+        (layers, heads),
+        (first.layer, first.head),
+        strict=True,
+    ):
+        key = prefix + name
+        options = list(range(count))
+        state.from_link(key, options, default)
+        chosen.append(column.selectbox(name.title(), options, key=key))
+        state.to_link(key)
+    return Head(kind, chosen[0], chosen[1])
+
+
+def head_map(
+    values: Float[np.ndarray, "layer head"], metric: str, selected: Head, *, key: str
+) -> None:
+    """The map of all heads, coloured by a metric; a click shows that head."""
+    figure = draw_head_map(
+        values,
+        metric=metrics.describe(metric),
+        selected=selected,
+        kind=selected.kind,
+        theme=current_theme(),
+    )
+    st.plotly_chart(
+        figure,
+        key=key,
+        theme=None,
+        config=plot_config(f"attnviz-heads-{metric}"),
+        on_select=partial(_take_click, key),
+        selection_mode="points",
+    )
+
+
+def _take_click(key: str) -> None:
+    event: Any = st.session_state.get(key)
+    points = event["selection"]["points"] if event else []
+    if points:
+        layer, head = points[0]["customdata"][:2]
+        st.session_state[state.LAYER] = int(layer)
+        st.session_state[state.HEAD] = int(head)
+
+
+def choose_head(capture: Capture) -> tuple[Head, str]:
+    """The whole left side of Explore: kind, metric, map and menus."""
+    kind = choose_kind(capture)
+    metric = choose_metric(capture[kind])
+    place = st.container()
+    head = head_menus(capture, kind)
+    with place:
+        head_map(metrics.per_head(metric, capture[kind]), metric, head, key="head_map")
+    return head, metric

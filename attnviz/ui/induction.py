@@ -1,0 +1,108 @@
+"""The Induction page: does the model notice that a text repeats itself, and which heads do it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+
+from attnviz import metrics
+from attnviz.probes import Repetition
+from attnviz.types import Head
+from attnviz.ui.caches import Request, load_model, repeated
+from attnviz.ui.heads import head_map, head_menus
+from attnviz.ui.messages import plain
+from attnviz.ui.pictures import show_picture, show_table
+from attnviz.ui.theme import current_theme
+from attnviz.views import draw_loss, draw_scores_by_head, draw_stripe
+
+__all__ = ["induction"]
+
+RANDOM, OWN = "Random tokens", "The text in the side bar"
+
+
+def induction(request: Request) -> None:
+    """The experiment's settings, then its results."""
+    model = load_model(request.model)
+    if model.info.family != "decoder":
+        st.info(
+            f"{plain(model.info.title)} does not continue texts. Induction is a skill of decoders: "
+            "choose a GPT in the side bar.",
+            icon=":material/info:",
+        )
+        return
+    what = st.segmented_control(
+        "What is repeated", [RANDOM, OWN], default=RANDOM, key="repeat", required=True
+    )
+    period, sequences, seed, text = 50, 4, 0, None
+    if what == OWN:
+        text = request.text
+    else:
+        longest = ((model.info.max_tokens or 512) - 1) // 2
+        left, middle, right = st.columns(3)
+        period = left.slider("Tokens per copy", 4, min(longest, 200), min(50, longest))
+        sequences = middle.slider("Sequences averaged", 1, 16, 4)
+        seed = right.number_input("Draw", 0, 10_000, 0, help="Another number, other tokens.")
+    result = repeated(request.model, text, period, sequences, int(seed))
+    _verdict(result)
+    _results(result)
+
+
+def _verdict(result: Repetition) -> None:
+    scores = result.scores["induction"]
+    layer, head = np.unravel_index(np.nanargmax(scores), scores.shape)
+    st.markdown(
+        f"The second copy costs **{abs(result.gain):.2f} nats per token "
+        f"{'less' if result.gain >= 0 else 'more'}** than the first "
+        f"({np.nanmean(result.second_copy[1:]):.2f} instead of "
+        f"{np.nanmean(result.first_copy[1:]):.2f}). "
+        f"The strongest induction head is **{Head('self', int(layer), int(head)).label}** with a "
+        f"score of **{scores[layer, head]:.2f}**: that share of its weight is on the token that "
+        "followed the same token in the first copy."
+    )
+
+
+@st.fragment
+def _results(result: Repetition) -> None:
+    left, right = st.columns([5, 7], gap="medium")
+    with left:
+        metric = st.segmented_control(
+            "Score",
+            list(result.scores),
+            default="induction",
+            format_func=lambda name: metrics.describe(name).label,
+            key="induction_score",
+            required=True,
+        )
+        place = st.container()
+        head = head_menus(result.capture, "self")
+        with place:
+            head_map(result.scores[metric], metric, head, key="induction_map")
+    with right:
+        stack = result.capture["self"]
+        figure = draw_stripe(
+            stack.weights(head.layer, head.head),
+            stack.query_tokens,
+            period=result.period,
+            scores=stack.scores(head.layer, head.head),
+            theme=current_theme(),
+            title=head.label,
+        )
+        show_picture(figure, key="stripe", filename=f"attnviz-stripe-L{head.layer}H{head.head}")
+    left, right = st.columns(2, gap="medium")
+    with left:
+        figure = draw_loss(result.first_copy, result.second_copy, theme=current_theme())
+        show_picture(figure, key="loss", filename="attnviz-loss-by-copy")
+    with right:
+        named = {metrics.describe(name).label: table for name, table in result.scores.items()}
+        figure = draw_scores_by_head(named, theme=current_theme())
+        show_picture(figure, key="scores", filename="attnviz-repetition-scores")
+    with st.expander("All heads as a table"):
+        show_table(_table(result), key="repetition", filename="attnviz-repetition")
+
+
+def _table(result: Repetition) -> pd.DataFrame:
+    layers, heads = result.scores["induction"].shape
+    index = pd.MultiIndex.from_product([range(layers), range(heads)], names=["layer", "head"])
+    columns = {name: table.ravel() for name, table in result.scores.items()}
+    return pd.DataFrame(columns, index=index).reset_index()

@@ -1,0 +1,132 @@
+"""The side bar: which model reads which text."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from attnviz.models import CLASSROOM, Model
+from attnviz.types import ModelInfo
+from attnviz.ui import state
+from attnviz.ui.caches import Request, load_model
+from attnviz.ui.examples import EXAMPLES, Example
+from attnviz.ui.messages import explained, plain
+
+__all__ = ["choose_model", "choose_text", "sidebar"]
+
+
+def sidebar() -> Request:
+    """The model and the text, chosen once for all pages."""
+    with st.sidebar:
+        with explained():
+            model = choose_model()
+        request = choose_text(model)
+        _worth_a_look(model.info)
+        state.share_link(request)
+    return request
+
+
+def choose_model() -> Model:
+    """A menu of shipped models that also takes a hub name or a folder."""
+    names = [model.name for model in CLASSROOM]
+    asked = st.session_state.get(state.MODEL) or st.query_params.get(state.MODEL)
+    if asked and asked not in names:
+        names.append(asked)
+    state.from_link(state.MODEL, names, names[0])
+    name = st.selectbox(
+        "Model",
+        names,
+        key=state.MODEL,
+        accept_new_options=True,
+        help="One of the models that come with attnviz, or type the name of any BERT, GPT, T5 or "
+        "relative on the Hugging Face hub (org/model), or a folder of this server.",
+    )
+    model = load_model(name)
+    state.to_link(state.MODEL)
+    st.caption(_facts(model.info))
+    return model
+
+
+def _facts(info: ModelInfo) -> str:
+    shapes = ", ".join(
+        f"{layers} × {heads}" if kind == "self" else f"{kind} {layers} × {heads}"
+        for kind, (layers, heads) in info.heads.items()
+    )
+    room = f"up to {info.max_tokens:,} tokens" if info.max_tokens else "any length"
+    return (
+        f"{plain(info.title)} · {shapes} heads · {info.parameters / 1e6:.1f} M parameters · "
+        f"{room} · {info.device}, {info.dtype} · revision {plain(info.revision[:12])}"
+    )
+
+
+def choose_text(model: Model) -> Request:
+    """The text, with what else this family of models reads."""
+    family = model.info.family
+    keys = state.text_keys(family)
+    examples = EXAMPLES[family]
+    state.start_with(keys, examples[0])
+    st.pills(
+        "Examples",
+        examples,
+        format_func=lambda example: example.title,
+        key=f"example:{family}",
+        on_change=_take_example,
+        args=(family,),
+    )
+    text = st.text_area("Text", key=keys.text, height=110, help=_text_help(model))
+    pair = target = ""
+    begin = True
+    if family == "encoder":
+        pair = st.text_input(
+            "Second sentence",
+            key=keys.pair,
+            help="Optional. The model reads both, with [SEP] between them.",
+        )
+    elif family == "encoder-decoder":
+        target = st.text_input(
+            "Output",
+            key=keys.target,
+            placeholder="written by the model",
+            help="Leave it empty and the model writes it; or give one and see what the decoder "
+            "looks at while it writes yours.",
+        )
+    elif model.tokenizer.bos_token_id is not None:
+        begin = st.toggle(
+            "Start with the begin token",
+            value=True,
+            key="begin",
+            help="The model was trained to see it first, and many heads rest on it. Without it the "
+            "first word takes its place.",
+        )
+    chosen = next((one for one in examples if one.text == text and one.hint), None)
+    if chosen is not None:
+        st.caption(f":material/visibility: {chosen.hint}")
+    return Request(model.info.name, text, pair, target, begin)
+
+
+def _text_help(model: Model) -> str:
+    help_text = "Press Ctrl+Enter, or click anywhere else, to read it."
+    if model.prompt:
+        help_text += f" The model's task, “{model.prompt.strip()}”, is put before it."
+    return help_text
+
+
+def _take_example(family: str) -> None:
+    """Fill in the chosen example, then let go of the choice: the text is the person's now."""
+    example: Example | None = st.session_state[f"example:{family}"]
+    if example is not None:
+        state.fill(state.text_keys(family), example)
+
+
+def _worth_a_look(info: ModelInfo) -> None:
+    """Buttons for the heads that are known to do something."""
+    if not info.known_heads:
+        return
+    st.markdown("**Worth a look**")
+    for number, known in enumerate(info.known_heads[:6]):
+        st.button(
+            f"{known.head.label}: {known.label} ({known.score:.2f})",
+            key=f"known:{info.name}:{number}",
+            on_click=state.choose_head,
+            args=(known.head,),
+            type="tertiary",
+        )

@@ -1,0 +1,18 @@
+"""How the app looks as a whole: its name, its mark, its margins."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import streamlit as st
+
+__all__ = ["page_setup"]
+
+ASSETS = Path(__file__).parent / "assets"
+
+
+def page_setup() -> None:
+    """To be called first on every run. The mark is a file: an icon name would be fetched."""
+    st.set_page_config(page_title="attnviz", page_icon=str(ASSETS / "icon.png"), layout="wide")
+    st.logo(str(ASSETS / "logo.svg"), size="large")
+    st.html(ASSETS / "app.css")

@@ -1,0 +1,12 @@
+"""Explore: every head of a model on one text."""
+
+from attnviz.ui import state
+from attnviz.ui.caches import captured
+from attnviz.ui.explore import explore, notices
+from attnviz.ui.messages import explained
+
+request = state.request()
+with explained():
+    capture = captured(request)
+    notices(capture)
+    explore(capture, request)
