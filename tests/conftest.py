@@ -1,0 +1,76 @@
+"""What every test shares: no network, one thread for sums, and small models made on the spot."""
+
+from __future__ import annotations
+
+import os
+
+# Before torch and the library are imported: they read these once.
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+from collections.abc import Callable  # noqa: E402
+from pathlib import Path  # noqa: E402
+from typing import TYPE_CHECKING  # noqa: E402
+
+import pytest  # noqa: E402
+from hypothesis import HealthCheck, settings  # noqa: E402
+
+if TYPE_CHECKING:
+    from attnviz import Model
+    from tests.zoo import Pair
+
+settings.register_profile(
+    "attnviz", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("attnviz")
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> None:
+    """Sums in one order, so that equal runs are equal to the last bit."""
+    import torch
+
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def zoo(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Pair]:
+    """`zoo("gpt2")`: a small random model as attnviz loads it, and as the library itself runs it.
+
+    Each is made once, saved with a small real tokenizer, and loaded twice from there.
+    """
+    from tests.zoo import make_pair
+
+    pairs: dict[str, Pair] = {}
+
+    def pair(name: str) -> Pair:
+        if name not in pairs:
+            pairs[name] = make_pair(name, tmp_path_factory.mktemp(name))
+        return pairs[name]
+
+    return pair
+
+
+@pytest.fixture(scope="session")
+def gpt(zoo: Callable[[str], Pair]) -> Model:
+    """A small random GPT-2."""
+    return zoo("gpt2").model
+
+
+@pytest.fixture(scope="session")
+def bert(zoo: Callable[[str], Pair]) -> Model:
+    """A small random BERT."""
+    return zoo("bert").model
+
+
+@pytest.fixture(scope="session")
+def t5(zoo: Callable[[str], Pair]) -> Model:
+    """A small random T5."""
+    return zoo("t5").model
+
+
+@pytest.fixture
+def gpt_folder(zoo: Callable[[str], Pair]) -> Path:
+    """The folder the small GPT-2 was saved to; not to be written to."""
+    return zoo("gpt2").folder

@@ -1,0 +1,69 @@
+"""Many people on one model: each gets the capture of their own text."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+
+from attnviz import Capture, Model, capture
+from attnviz.captures import capture_ids
+from tests.zoo import Pair, random_texts
+
+THREADS, ROUNDS = 16, 3
+
+
+def numbers(one: Capture) -> list[np.ndarray]:
+    """Everything a capture holds, without arithmetic that could hide a difference."""
+    found = [one.losses]
+    for stack in one.stacks.values():
+        for layer in stack.layers:
+            assert layer.query is not None
+            assert layer.key is not None
+            assert layer.value is not None
+            found += [part.numpy() for part in (layer.query, layer.key, layer.value)]
+            found += list(vars(layer.rows).values())
+        found.append(stack.weights(0, 1))
+    return found
+
+
+@pytest.mark.parametrize("name", ["gpt2", "bert", "t5", "albert"])
+def test_parallel_captures_equal_serial_ones(zoo: Callable[[str], Pair], name: str) -> None:
+    model = zoo(name).model
+    texts = [random_texts(model, (5 + 2 * number,), seed=number) for number in range(THREADS)]
+    serial = [numbers(capture_ids(model, text)[0]) for text in texts]
+    start = threading.Barrier(THREADS)
+
+    def work(number: int) -> list[list[np.ndarray]]:
+        start.wait()
+        return [numbers(capture_ids(model, texts[number])[0]) for _ in range(ROUNDS)]
+
+    with ThreadPoolExecutor(THREADS) as pool:
+        for number, rounds in enumerate(pool.map(work, range(THREADS))):
+            for found in rounds:
+                for mine, expected in zip(found, serial[number], strict=True):
+                    np.testing.assert_array_equal(mine, expected)
+
+
+def test_one_person_cutting_cuts_nobody_elses_text(bert: Model) -> None:
+    """A tokenizer remembers how it last truncated; two people share it."""
+    limit = bert.info.max_tokens
+    assert limit is not None
+    long, short = "cat " * (3 * limit), "mat " * (limit - 20)
+    expected = len(capture(bert, short, keep="statistics")["self"].query_tokens)
+    start = threading.Barrier(8)
+
+    def work(number: int) -> list[int]:
+        start.wait()
+        text, cut = (long, True) if number % 2 else (short, False)
+        return [
+            len(capture(bert, text, cut=cut, keep="statistics", predict=False)["self"].query_tokens)
+            for _ in range(10)
+        ]
+
+    with ThreadPoolExecutor(8) as pool:
+        lengths = list(pool.map(work, range(8)))
+    assert lengths == [[limit if number % 2 else expected] * 10 for number in range(8)]

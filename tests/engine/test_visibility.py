@@ -1,0 +1,87 @@
+"""Who sees whom: intervals and flags answer as a table would."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from attnviz.attention.masks import Visibility
+
+
+@st.composite
+def tables(draw: Any) -> torch.Tensor:
+    """Flags [2, query, key]: arbitrary, intervals, or intervals with keys nobody sees."""
+    queries, keys = draw(st.integers(1, 9)), draw(st.integers(1, 9))
+    form = draw(st.sampled_from(["arbitrary", "intervals", "padded"]))
+    if form == "arbitrary":
+        bits = draw(
+            st.lists(st.booleans(), min_size=2 * queries * keys, max_size=2 * queries * keys)
+        )
+        return torch.tensor(bits).view(2, queries, keys)
+    edge = st.integers(0, keys)
+    edges = [(draw(edge), draw(edge)) for _ in range(2 * queries)]
+    key = torch.arange(keys)
+    table = torch.stack([(key >= low) & (key < high) for low, high in edges])
+    table = table.view(2, queries, keys)
+    if form == "padded":
+        hole = draw(st.lists(st.booleans(), min_size=2 * keys, max_size=2 * keys))
+        table = table & torch.tensor(hole).view(2, 1, keys)
+    return table
+
+
+@given(tables())
+def test_it_is_the_table(table: torch.Tensor) -> None:
+    assert torch.equal(Visibility.from_table(table).table(), table)
+
+
+@given(tables(), st.data())
+def test_tiles_are_slices_of_the_table(table: torch.Tensor, given_data: Any) -> None:
+    _, queries, keys = table.shape
+    start = given_data.draw(st.integers(0, queries))
+    end = given_data.draw(st.integers(start, queries))
+    left = given_data.draw(st.integers(0, keys))
+    right = given_data.draw(st.integers(left, keys))
+    tile = Visibility.from_table(table).table(start, end, left, right)
+    assert torch.equal(tile, table[:, start:end, left:right])
+
+
+@given(tables())
+def test_counts_equal_a_loop(table: torch.Tensor) -> None:
+    rule = Visibility.from_table(table)
+    flags = table.numpy()
+    for text, query in np.ndindex(*flags.shape[:2]):
+        assert rule.count[text, query] == sum(flags[text, query])
+    for text, key in np.ndindex(flags.shape[0], flags.shape[2]):
+        assert rule.seen_by()[text, key] == sum(flags[text, :, key])
+
+
+@given(tables())
+def test_sees_equals_the_table_and_nothing_lies_outside_the_text(table: torch.Tensor) -> None:
+    rule = Visibility.from_table(table)
+    _, queries, keys = table.shape
+    for key in range(-2, keys + 2):
+        column = rule.sees(torch.arange(queries), torch.full((queries,), key))
+        inside = 0 <= key < keys
+        expected = table[:, :, key] if inside else torch.zeros_like(table[:, :, 0])
+        assert torch.equal(column, expected)
+
+
+@given(tables())
+def test_full_exactly_when_all_is_visible(table: torch.Tensor) -> None:
+    assert Visibility.from_table(table).is_full == bool(table.all())
+
+
+@given(tables(), st.data())
+def test_one_text_of_a_batch(table: torch.Tensor, given_data: Any) -> None:
+    _, queries, keys = table.shape
+    text = given_data.draw(st.integers(0, 1))
+    rows, columns = given_data.draw(st.integers(1, queries)), given_data.draw(st.integers(1, keys))
+    one = Visibility.from_table(table).of_text(text, rows, columns)
+    part = table[text : text + 1, :rows, :columns]
+    assert torch.equal(one.table(), part)
+    assert torch.equal(one.count, part.sum(-1).int())
+    assert torch.equal(one.seen_by(), part.sum(1).int())

@@ -1,0 +1,100 @@
+"""Three small real tokenizers, trained on a few lines: WordPiece, byte-level BPE, Unigram."""
+
+from __future__ import annotations
+
+from functools import cache
+
+from tokenizers import (
+    Tokenizer,
+    decoders,
+    models,
+    normalizers,
+    pre_tokenizers,
+    processors,
+    trainers,
+)
+from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
+
+LIMIT = 160  # tokens; what the small models are told their limit is
+TEXT = [
+    "The cat sat on the mat. The cat sat on the hat, and the dog sat on the cat.",
+    "When Mary and John went to the store, John gave a drink to Mary.",
+    "A model reads one token after another; attention tells it where to look.",
+    "Colourless green ideas sleep furiously, and nobody wakes them up again.",
+    "How many roads must a man walk down before you call him a man?",
+]
+SENTENCES = ("The cat sat on the mat.", "Mary gave John a drink, and John gave it back to Mary.")
+
+
+def wordpiece() -> PreTrainedTokenizerBase:
+    made = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+    made.normalizer = normalizers.BertNormalizer(lowercase=True)
+    made.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    made.decoder = decoders.WordPiece()
+    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    made.train_from_iterator(
+        TEXT, trainers.WordPieceTrainer(vocab_size=200, special_tokens=special)
+    )
+    made.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]",
+        pair="[CLS] $A [SEP] $B:1 [SEP]:1",
+        special_tokens=[("[CLS]", 2), ("[SEP]", 3)],
+    )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=made,
+        model_max_length=LIMIT,
+        model_input_names=["input_ids", "token_type_ids", "attention_mask"],
+        pad_token="[PAD]",
+        unk_token="[UNK]",
+        cls_token="[CLS]",
+        sep_token="[SEP]",
+        mask_token="[MASK]",
+    )
+
+
+def byte_bpe() -> PreTrainedTokenizerBase:
+    made = Tokenizer(models.BPE())
+    made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    made.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=360,
+        special_tokens=["<|pad|>", "<|begin|>"],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+    )
+    made.train_from_iterator(TEXT, trainer)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=made,
+        model_max_length=LIMIT,
+        pad_token="<|pad|>",
+        bos_token="<|begin|>",
+        eos_token="<|begin|>",
+    )
+
+
+def unigram() -> PreTrainedTokenizerBase:
+    made = Tokenizer(models.Unigram())
+    made.pre_tokenizer = pre_tokenizers.Metaspace()
+    made.decoder = decoders.Metaspace()
+    trainer = trainers.UnigramTrainer(
+        vocab_size=150, special_tokens=["<pad>", "</s>", "<unk>"], unk_token="<unk>"
+    )
+    made.train_from_iterator(TEXT, trainer)
+    made.post_processor = processors.TemplateProcessing(
+        single="$A </s>", pair="$A </s> $B </s>", special_tokens=[("</s>", 1)]
+    )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=made,
+        model_max_length=LIMIT,
+        pad_token="<pad>",
+        eos_token="</s>",
+        unk_token="<unk>",
+    )
+
+
+MAKERS = {"wordpiece": wordpiece, "bpe": byte_bpe, "unigram": unigram}
+
+
+@cache
+def vocabulary(kind: str) -> PreTrainedTokenizerBase:
+    """One of "wordpiece", "bpe", "unigram"; trained once."""
+    return MAKERS[kind]()

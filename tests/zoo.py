@@ -1,0 +1,205 @@
+"""Small random models of many architectures: attnviz's and, beside it, the library's own eager one.
+
+To add an architecture, add a line to `ARCHITECTURES`.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoModelForMaskedLM,
+    AutoModelForSeq2SeqLM,
+    PreTrainedModel,
+)
+
+import attnviz
+from attnviz import Model
+from attnviz.captures import Encoded
+from attnviz.types import Family, Kind
+from tests.vocabularies import LIMIT, vocabulary
+
+AUTO: dict[Family, Any] = {
+    "encoder": AutoModelForMaskedLM,
+    "decoder": AutoModelForCausalLM,
+    "encoder-decoder": AutoModelForSeq2SeqLM,
+}
+FIRST_WORD = 5  # ids below are special in some vocabulary
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """What to build: the library's name of it, its family, and sizes that differ from `SIZES`."""
+
+    model_type: str
+    family: Family
+    sizes: dict[str, Any] = field(default_factory=dict)
+
+
+BODY = {"hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 4, "hidden_act": "gelu"}
+BODY |= {"intermediate_size": 48, "max_position_embeddings": LIMIT}
+GROUPED = BODY | {"num_key_value_heads": 2, "hidden_act": "silu"}
+T5_SIZES = {"d_model": 32, "d_kv": 6, "d_ff": 48, "num_layers": 2, "num_heads": 4}
+T5_SIZES |= {"num_decoder_layers": 3, "decoder_start_token_id": 0}
+BART_SIZES = {"d_model": 32, "max_position_embeddings": LIMIT, "decoder_start_token_id": 0}
+BART_SIZES |= {f"{side}_layers": layers for side, layers in (("encoder", 2), ("decoder", 3))}
+BART_SIZES |= {f"{side}_attention_heads": 4 for side in ("encoder", "decoder")}
+BART_SIZES |= {f"{side}_ffn_dim": 48 for side in ("encoder", "decoder")}
+WINDOWS = {"sliding_window": 5, "layer_types": ["sliding_attention", "full_attention"] * 2}
+
+ARCHITECTURES: dict[str, Architecture] = {
+    "bert": Architecture("bert", "encoder", BODY),
+    "gpt2": Architecture("gpt2", "decoder", {"n_embd": 32, "n_head": 4, "n_layer": 3}),
+    "gpt2-scaled": Architecture(
+        "gpt2", "decoder", {"n_embd": 32, "n_head": 4, "n_layer": 3, "scale_attn_by_inverse_layer_idx": True}
+    ),
+    "t5": Architecture("t5", "encoder-decoder", T5_SIZES),
+    "mt5": Architecture("mt5", "encoder-decoder", T5_SIZES),
+    "bart": Architecture("bart", "encoder-decoder", BART_SIZES),
+    "roberta": Architecture("roberta", "encoder", BODY | {"max_position_embeddings": LIMIT + 1}),
+    "distilbert": Architecture("distilbert", "encoder", {"dim": 32, "n_heads": 4, "n_layers": 3, "hidden_dim": 48}),
+    "albert": Architecture("albert", "encoder", BODY | {"embedding_size": 16}),
+    "electra": Architecture("electra", "encoder", BODY | {"embedding_size": 16}),
+    "modernbert": Architecture("modernbert", "encoder", BODY | {"local_attention": 8, "global_attn_every_n_layers": 2}),
+    "gpt_neox": Architecture("gpt_neox", "decoder", BODY),
+    "opt": Architecture("opt", "decoder", {"hidden_size": 32, "ffn_dim": 48, "num_hidden_layers": 3, "num_attention_heads": 4, "word_embed_proj_dim": 32, "max_position_embeddings": LIMIT}),
+    "llama": Architecture("llama", "decoder", GROUPED),
+    "mistral": Architecture("mistral", "decoder", GROUPED | {"sliding_window": 5}),
+    "qwen2": Architecture("qwen2", "decoder", GROUPED),
+    "gemma2": Architecture("gemma2", "decoder", GROUPED | WINDOWS | {"num_hidden_layers": 4, "head_dim": 8, "attn_logit_softcapping": 2.0, "query_pre_attn_scalar": 8}),
+    "gpt_oss": Architecture("gpt_oss", "decoder", GROUPED | WINDOWS | {"num_hidden_layers": 4, "head_dim": 8, "num_local_experts": 2, "num_experts_per_tok": 1}),
+    "qwen3": Architecture("qwen3", "decoder", GROUPED | {"head_dim": 8}),
+    "gemma3": Architecture("gemma3_text", "decoder", GROUPED | WINDOWS | {"query_pre_attn_scalar": 8, "num_hidden_layers": 4, "head_dim": 8}),
+    "phi3": Architecture("phi3", "decoder", GROUPED),
+    "olmo2": Architecture("olmo2", "decoder", GROUPED),
+    "mixtral": Architecture("mixtral", "decoder", GROUPED | {"num_local_experts": 2, "num_experts_per_tok": 1}),
+    "gpt_bigcode": Architecture("gpt_bigcode", "decoder", {"n_embd": 32, "n_head": 4, "n_layer": 3, "multi_query": True}),
+    "llama-one-key-head": Architecture("llama", "decoder", GROUPED | {"num_key_value_heads": 1}),
+    "umt5": Architecture("umt5", "encoder-decoder", T5_SIZES),
+    "pegasus": Architecture("pegasus", "encoder-decoder", BART_SIZES),
+    "marian": Architecture("marian", "encoder-decoder", BART_SIZES),
+    "granite": Architecture("granite", "decoder", GROUPED | {"attention_multiplier": 0.3}),
+    "cohere2": Architecture("cohere2", "decoder", GROUPED | WINDOWS | {"num_hidden_layers": 4, "head_dim": 8}),
+    "xlm-roberta": Architecture("xlm-roberta", "encoder", BODY | {"max_position_embeddings": LIMIT + 1}),
+    "camembert": Architecture("camembert", "encoder", BODY | {"max_position_embeddings": LIMIT + 1}),
+    "stablelm": Architecture("stablelm", "decoder", GROUPED),
+    "deepseek_v3": Architecture("deepseek_v3", "decoder", GROUPED | {"num_key_value_heads": 4, "n_routed_experts": 4, "n_group": 1, "topk_group": 1, "num_experts_per_tok": 2, "q_lora_rank": 16, "kv_lora_rank": 16, "qk_rope_head_dim": 8, "qk_nope_head_dim": 8, "v_head_dim": 12}),
+}  # fmt: skip
+
+VOCABULARIES = {"encoder": "wordpiece", "decoder": "bpe", "encoder-decoder": "unigram"}
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One set of weights, twice: instrumented by attnviz, and as the library runs it eagerly."""
+
+    model: Model
+    eager: PreTrainedModel
+    folder: Path
+
+
+def make_pair(name: str, folder: Path) -> Pair:
+    """Build a model, save it, load it by attnviz and by the library."""
+    what = ARCHITECTURES[name]
+    tokenizer = vocabulary(VOCABULARIES[what.family])
+    special = {
+        f"{role}_token_id": getattr(tokenizer, f"{role}_token_id") for role in ("pad", "bos", "eos")
+    }
+    config = AutoConfig.for_model(
+        what.model_type, **{"vocab_size": len(tokenizer), **special, **what.sizes}
+    )
+    network = AUTO[what.family].from_config(config)
+    shake(network)
+    network.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    eager = AUTO[what.family].from_pretrained(
+        folder, attn_implementation="eager", dtype=torch.float32
+    )
+    return Pair(attnviz.load(str(folder)), eager.eval(), folder)
+
+
+LOOKS = re.compile(r"query|key|qkv|c_attn|\b[qk]_|\b[qk]\.", re.IGNORECASE)
+
+
+def shake(network: PreTrainedModel) -> None:
+    """Random weights with which attention is far from uniform, in every layer.
+
+    Only what makes queries and keys is large: large values would make all positions alike after
+    a layer or two. T5 does not scale its scores, and needs no help.
+    """
+    generator = torch.Generator().manual_seed(7)
+    with torch.no_grad():
+        for name, weights in network.named_parameters():
+            noise = torch.randn(weights.shape, generator=generator)
+            looks = LOOKS.search(name) and "t5" not in network.config.model_type
+            if weights.dim() < 2:
+                weights.add_(0.1 * noise)  # norms, biases, sinks
+            else:
+                weights.copy_((2.0 if looks else 1.0) * noise / min(weights.shape[-2:]) ** 0.5)
+
+
+def random_ids(model: Model, length: int, seed: int = 0) -> tuple[int, ...]:
+    """Words, no special tokens, drawn at random."""
+    generator = torch.Generator().manual_seed(1000 * seed + length)
+    size = min(len(model.tokenizer), model.network.config.vocab_size)
+    return tuple(torch.randint(FIRST_WORD, size, (length,), generator=generator).tolist())
+
+
+def random_texts(model: Model, lengths: tuple[int, ...], seed: int = 0) -> list[Encoded]:
+    """Random ids of these lengths, with targets of other lengths where the model has a decoder."""
+    both = model.info.family == "encoder-decoder"
+    return [
+        Encoded(
+            random_ids(model, length, seed),
+            target=(0, *random_ids(model, length // 2, seed + 1)) if both else None,
+        )
+        for length in lengths
+    ]
+
+
+def inputs_of(model: Model, texts: list[Encoded]) -> dict[str, Tensor]:
+    """A padded batch, made here and not by attnviz."""
+
+    def padded(rows: list[tuple[int, ...]], name: str, mask: str) -> dict[str, Tensor]:
+        ids = torch.full((len(rows), max(map(len, rows))), model.tokenizer.pad_token_id)
+        real = torch.zeros_like(ids)
+        for number, row in enumerate(rows):
+            ids[number, : len(row)] = torch.tensor(row)
+            real[number, : len(row)] = 1
+        return {name: ids, mask: real}
+
+    inputs = padded([one.ids for one in texts], "input_ids", "attention_mask")
+    if model.info.family == "encoder-decoder":
+        targets = [one.target or () for one in texts]
+        inputs |= padded(targets, "decoder_input_ids", "decoder_attention_mask")
+    return inputs
+
+
+def eager_attentions(eager: PreTrainedModel, **inputs: Tensor) -> dict[Kind, tuple[Tensor, ...]]:
+    """The library's own weights per kind: a [batch, head, query, key] tensor per layer."""
+    with torch.inference_mode():
+        output = eager(**inputs, output_attentions=True)
+    if eager.config.is_encoder_decoder:
+        return {
+            "encoder": output.encoder_attentions,
+            "decoder": output.decoder_attentions,
+            "cross": output.cross_attentions,
+        }
+    return {"self": output.attentions}
+
+
+def all_weights(stack: Any) -> Any:
+    """Every weight of a stack, [layer, head, query, key]."""
+    import numpy as np
+
+    layers, heads, _, _ = stack.shape
+    return np.stack(
+        [[stack.weights(layer, head) for head in range(heads)] for layer in range(layers)]
+    )
