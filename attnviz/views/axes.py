@@ -1,15 +1,18 @@
 """One side of a map: what is written along it, and what is said when a cell is pointed at.
 
 Every position is a category of its own, named by its whole label and its place ("·sat (3)"), so
-repeated tokens stay apart and the name is what a hover shows. The tick shows a shortened label
-through Plotly's `labelalias`. Category axes drop labels by themselves where there is no room for
-all of them, at any width of the screen, which fixed tick texts cannot do.
+repeated tokens stay apart. The ticks show shortened labels through Plotly's `labelalias`. Category
+axes drop labels by themselves where there is no room for all of them, at any width of the screen,
+which fixed tick texts cannot do.
+
+An alias speaks in hovers too, and there the whole name is wanted; so the cells live on a second,
+invisible pair of axes without aliases, bound to the first.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from attnviz.types import Tokens
 from attnviz.views.labels import display_width, escape_label, shorten
@@ -22,7 +25,7 @@ class Axis:
     """Names and labels of the positions along one side.
 
     Attributes:
-        names: unique and whole; what `%{x}` and `%{y}` say.
+        names: unique and whole; what hovers say.
         labels: short; what the ticks say.
         width: letters in the widest short label.
     """
@@ -36,12 +39,8 @@ class Axis:
 
     def layout(self, *, size: int, reverse: bool = False) -> dict[str, Any]:
         """Return the settings of a Plotly axis; `size` is the labels' size in pixels."""
-        ends = [-0.5, len(self) - 0.5]
         return {
-            "type": "category",
-            "categoryorder": "array",
-            "categoryarray": list(self.names),
-            "range": ends[::-1] if reverse else ends,
+            **self._places(reverse),
             "labelalias": dict(zip(self.names, self.labels, strict=True)),
             "tickfont": {"size": size},
             "automargin": True,
@@ -49,6 +48,24 @@ class Axis:
             "zeroline": False,
             "ticks": "",
             "ticklabelstandoff": 3,
+        }
+
+    def unseen(self, partner: Literal["x", "y"], *, reverse: bool = False) -> dict[str, Any]:
+        """Return the settings of the invisible axis that follows `partner` and holds the cells."""
+        return {
+            **self._places(reverse),
+            "matches": partner,
+            "overlaying": partner,
+            "visible": False,
+        }
+
+    def _places(self, reverse: bool) -> dict[str, Any]:
+        ends = [-0.5, len(self) - 0.5]
+        return {
+            "type": "category",
+            "categoryorder": "array",
+            "categoryarray": list(self.names),
+            "range": ends[::-1] if reverse else ends,
         }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any, Literal
 
-__all__ = ["CONFIG", "plot_config"]
+__all__ = ["CONFIG", "plot_config", "safe_filename"]
 
 
 def plot_config(
@@ -24,14 +24,22 @@ def plot_config(
         format: what the modebar's image button saves.
         scale: pixels per point of a PNG.
     """
-    safe = re.sub(r"[^\w.\-]+", "-", filename).strip("-.") or "attnviz"
     return {
         "showSendToCloud": False,
         "displaylogo": False,
         "displayModeBar": "hover",
         "modeBarButtonsToRemove": ["autoScale2d", "select2d", "lasso2d"],
-        "toImageButtonOptions": {"format": format, "filename": safe, "scale": scale},
+        "toImageButtonOptions": {
+            "format": format,
+            "filename": safe_filename(filename),
+            "scale": scale,
+        },
     }
+
+
+def safe_filename(name: str) -> str:
+    """Return the name with everything but letters, digits, `_`, `.` and `-` as hyphens."""
+    return re.sub(r"[^\w.\-]+", "-", name).strip("-.") or "attnviz"
 
 
 CONFIG = plot_config()

@@ -18,7 +18,10 @@ from attnviz.errors import CaptureError
 from attnviz.views.axes import Axis
 from attnviz.views.theme import Theme, apply, colorscale, heading, palette
 
-__all__ = ["Ink", "cell_size", "check_shape", "draw_grid", "note", "outline"]
+__all__ = ["CELLS", "Ink", "cell_size", "check_shape", "draw_grid", "note", "outline"]
+
+CELLS = {"xaxis": "x2", "yaxis": "y2"}
+"""The axes of everything that is drawn in cells."""
 
 _LETTER = 0.56  # a letter's width over its height, for the fonts in use
 _BAR = 48  # the strip below the map: a line of text and the colour bar
@@ -84,9 +87,9 @@ def draw_grid(
     holes = ~np.isfinite(values)
     cell = cell_size(*values.shape) if cell is None else cell
     size = 11 if cell >= 14 else 10
-    shared = {"x": columns.names, "y": rows.names, "xgap": gap, "ygap": gap}
+    shared = {"x": columns.names, "y": rows.names, "xgap": gap, "ygap": gap, **CELLS}
 
-    figure = go.Figure()
+    figure = go.Figure(_corner_point(rows, columns))
     if holes.any():
         figure.add_trace(_hatching(holes, theme, everywhere=gap == 0))
         # Below the map, so that it answers the pointer only where the map is open.
@@ -121,6 +124,8 @@ def draw_grid(
         title=heading(title),
         xaxis={**columns.layout(size=size), "side": "top", "autotickangles": [0, -90]},
         yaxis=rows.layout(size=size, reverse=True),
+        xaxis2=columns.unseen("x"),
+        yaxis2=rows.unseen("y", reverse=True),
     )
     if holes.any():
         hidden = {"visible": False, "fixedrange": True}
@@ -178,12 +183,12 @@ def note(figure: go.Figure, lines: list[str], theme: Theme) -> None:
         yref="paper",
         xanchor="left",
         yanchor="top",
-        yshift=-_BAR + 2,
+        yshift=-_BAR - 2,
         align="left",
         showarrow=False,
         font={"size": 12, "color": palette(theme).muted},
     )
-    extra = 17 * len(lines) + 6
+    extra = 17 * len(lines) + 8
     height = figure.layout.height + extra
     figure.update_layout(height=height, margin_b=figure.layout.margin.b + extra)
     figure.update_traces(colorbar_y=extra / height, selector={"name": "map"})
@@ -233,6 +238,19 @@ def _colorbar(ink: Ink, theme: Theme) -> dict[str, Any]:
         "tickvals": [value for value, _ in ink.ticks],
         "ticktext": [text for _, text in ink.ticks],
     }
+
+
+def _corner_point(rows: Axis, columns: Axis) -> go.Scatter:
+    """Return one unseen point on the labelled axes: Plotly labels no axis that holds nothing."""
+    return go.Scatter(
+        x=columns.names[:1],
+        y=rows.names[:1],
+        mode="markers",
+        marker={"opacity": 0},
+        hoverinfo="skip",
+        showlegend=False,
+        name="corner",
+    )
 
 
 def _hatching(

@@ -11,7 +11,7 @@ from jaxtyping import Float
 from attnviz.errors import CaptureError, InputError
 from attnviz.types import Head, Kind, Metric
 from attnviz.views.axes import number_axis
-from attnviz.views.grid import Ink, draw_grid, outline
+from attnviz.views.grid import CELLS, Ink, draw_grid, outline
 from attnviz.views.labels import escape_label
 from attnviz.views.theme import Theme, palette
 
@@ -144,6 +144,7 @@ def _numbers(values: np.ndarray, low: float, high: float, theme: Theme) -> list[
             textfont={"color": ink},
             hoverongaps=False,
             name=f"numbers on {name}",
+            **CELLS,
         )
         for name, where, ink in (
             ("strong", strong, colors.page),
@@ -181,4 +182,5 @@ def _targets(values: np.ndarray, metric: Metric, kind: Kind, cell: float) -> go.
         ],
         showlegend=False,
         name="heads",
+        **CELLS,
     )

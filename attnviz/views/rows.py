@@ -56,8 +56,9 @@ def draw_rows(
             x=axis.names,
             y=np.where(missing, np.nan, values).astype(np.float32),
             marker={"color": fills if selected is not None else colors.categorical[0]},
+            hovertext=axis.names,
             hovertemplate=(
-                f"<b>%{{x}}</b><br>{escape_label(label)} %{{y:.4f}} {escape_label(unit)}"
+                f"<b>%{{hovertext}}</b><br>{escape_label(label)} %{{y:.4f}} {escape_label(unit)}"
                 "<extra></extra>"
             ),
             name=escape_label(label),
@@ -71,7 +72,10 @@ def draw_rows(
                 mode="markers",
                 marker={"symbol": "x-thin", "size": 6, "line": {"width": 1, "color": colors.muted}},
                 cliponaxis=False,
-                hovertemplate=f"<b>%{{x}}</b><br>{escape_label(label)}: not defined<extra></extra>",
+                hovertext=[name for name, gone in zip(axis.names, missing, strict=True) if gone],
+                hovertemplate=(
+                    f"<b>%{{hovertext}}</b><br>{escape_label(label)}: not defined<extra></extra>"
+                ),
                 showlegend=False,
                 name="not defined",
             )

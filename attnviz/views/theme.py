@@ -58,7 +58,7 @@ class Palette:
 LIGHT = Palette(
     page="#ffffff",
     surface="#ffffff",
-    text="#1c2330",
+    text="#1c2430",
     muted="#5b6475",
     line="#dde2ea",
     hatch="#c3cad6",
@@ -75,9 +75,9 @@ LIGHT = Palette(
 )  # fmt: skip
 
 DARK = Palette(
-    page="#0e1117",
+    page="#11161d",
     surface="#1c2230",
-    text="#f2f4f8",
+    text="#e4e9f0",
     muted="#a9b1c1",
     line="#2d3442",
     hatch="#3c4557",
@@ -157,7 +157,8 @@ def apply(figure: go.Figure, theme: Theme) -> go.Figure:
         },
         legend={"bgcolor": "rgba(0,0,0,0)", "font": {"size": 12, "color": colors.text}},
         modebar={
-            "bgcolor": "rgba(0,0,0,0)",
+            # Labels lie below it while the pointer is over the figure.
+            "bgcolor": colors.surface,
             "color": colors.muted,
             "activecolor": colors.accent,
         },

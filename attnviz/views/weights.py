@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float, Int
 from attnviz.errors import InputError
 from attnviz.types import Tokens
 from attnviz.views.axes import Axis, token_axis
-from attnviz.views.grid import Ink, check_shape, draw_grid, note, outline
+from attnviz.views.grid import CELLS, Ink, check_shape, draw_grid, note, outline
 from attnviz.views.labels import escape_label, shorten
 from attnviz.views.theme import Theme, palette
 
@@ -149,7 +149,7 @@ def _hover(
         lines.append(f"score %{{customdata[{len(layers)}]:.3f}}")
         layers.append(scores)
     if ranked:
-        lines.append(f"rank %{{text}} of {weights.shape[1]}")
+        lines.append("rank %{text}")
     return (np.stack(layers, axis=-1) if layers else None), "<br>".join(lines)
 
 
@@ -172,6 +172,7 @@ def _hide(
             showscale=False,
             hoverinfo="skip",
             name="sinks",
+            **CELLS,
         )
     )
 

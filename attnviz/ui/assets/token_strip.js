@@ -1,0 +1,287 @@
+// Tokens as chips: point at one to see where it looks, or who looks at it.
+//
+// Everything here happens in the browser; Python hears only about the token that was chosen.
+// Tokens are a person's text: they reach the page through textContent and setAttribute alone.
+
+const MASKED = 0xffff;
+const FULL = 0xfffe;
+const states = new WeakMap();
+
+export default function (component) {
+  const { data, parentElement, setStateValue } = component;
+  const state = states.get(parentElement) ?? create(parentElement);
+  states.set(parentElement, state);
+  state.send = (index) => setStateValue("selected", { index, tokens: state.strip.identity });
+  update(state, decode(data));
+}
+
+// The bytes: length of the JSON header (4), the header, then one uint16 per (query, key).
+function decode(bytes) {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const length = view.getUint32(0, true);
+  const header = JSON.parse(new TextDecoder().decode(bytes.subarray(4, 4 + length)));
+  const body = bytes.slice(4 + length);
+  return { ...header, weights: new Uint16Array(body.buffer, 0, body.byteLength >> 1) };
+}
+
+function create(parentElement) {
+  const root = parentElement.querySelector(".strip");
+  const state = {
+    root,
+    tools: root.querySelector(".tools"),
+    lists: root.querySelector(".lists"),
+    says: root.querySelector(".says"),
+    chips: { query: [], key: [] },
+    direction: "query",
+    pinned: null,
+    pointed: null,
+    strip: null,
+  };
+  // The page's colours change without a run of the script when the theme is switched.
+  root.addEventListener("transitionend", (event) => {
+    if (event.target === root) paint(state);
+  });
+  return state;
+}
+
+function update(state, strip) {
+  const before = state.strip;
+  state.strip = strip;
+  if (!before || before.identity !== strip.identity) {
+    state.pinned = null;
+    state.pointed = null;
+    build(state);
+  }
+  if (!before || before.identity !== strip.identity || before.selected !== strip.selected) {
+    state.pinned =
+      strip.selected === null ? null : { side: home(state), index: strip.selected };
+  }
+  paint(state);
+}
+
+// Where a choice made by the page is shown: in one strip both directions start at the same chip.
+function home(state) {
+  return state.strip.same ? state.direction : "query";
+}
+
+function build(state) {
+  const { strip, tools, lists } = state;
+  tools.replaceChildren();
+  lists.replaceChildren();
+  if (strip.same) {
+    state.direction = "query";
+    for (const [side, text] of [["query", "where it looks"], ["key", "who looks at it"]]) {
+      const button = element("button", "direction", text);
+      button.type = "button";
+      button.dataset.side = side;
+      button.addEventListener("click", () => {
+        state.direction = side;
+        if (state.pinned) state.pinned = { ...state.pinned, side };
+        paint(state);
+      });
+      tools.append(button);
+    }
+    state.chips.query = state.chips.key = list(state, null, strip.queries, "tokens of the text");
+  } else {
+    state.chips.query = list(state, "query", strip.queries, strip.query_title);
+    state.chips.key = list(state, "key", strip.keys, strip.key_title);
+  }
+  tools.hidden = !strip.same;
+}
+
+function list(state, side, labels, title) {
+  if (side) state.lists.append(element("div", "title", title));
+  const group = element("div", "chips");
+  group.setAttribute("role", "group");
+  group.setAttribute("aria-label", title);
+  const chips = labels.map((label, index) => {
+    const chip = element("button", "chip");
+    chip.type = "button";
+    chip.tabIndex = index === 0 ? 0 : -1;
+    const word = element("span", "word", label);
+    word.dir = "auto";
+    const number = element("span", "number");
+    number.setAttribute("aria-hidden", "true");
+    chip.append(word, number);
+    const here = () => ({ side: side ?? state.direction, index });
+    chip.addEventListener("pointerenter", (event) => {
+      if (event.pointerType === "mouse") point(state, here());
+    });
+    chip.addEventListener("focus", () => {
+      if (chip.matches(":focus-visible")) point(state, here());
+    });
+    chip.addEventListener("blur", () => point(state, null));
+    chip.addEventListener("click", () => choose(state, here()));
+    return chip;
+  });
+  group.addEventListener("pointerleave", () => point(state, null));
+  group.addEventListener("keydown", (event) => walk(state, chips, event));
+  group.append(...chips);
+  state.lists.append(group);
+  return chips;
+}
+
+function point(state, target) {
+  state.pointed = target;
+  paint(state);
+}
+
+function choose(state, target) {
+  const again =
+    state.pinned && state.pinned.side === target.side && state.pinned.index === target.index;
+  state.pinned = again ? null : target;
+  if (again) state.pointed = null;
+  paint(state);
+  // A key of another text is looked at here only: the page follows queries.
+  if (state.strip.same || target.side === "query") state.send(again ? null : target.index);
+}
+
+// One tab stop per list; the arrows walk, up and down to the nearest chip of the next line.
+function walk(state, chips, event) {
+  const at = chips.indexOf(event.target.closest(".chip"));
+  if (at < 0) return;
+  const next = {
+    ArrowRight: () => at + 1,
+    ArrowLeft: () => at - 1,
+    Home: () => 0,
+    End: () => chips.length - 1,
+    ArrowDown: () => nearest(chips, at, 1),
+    ArrowUp: () => nearest(chips, at, -1),
+  }[event.key];
+  if (event.key === "Escape" && state.pinned) {
+    choose(state, state.pinned);
+    event.preventDefault();
+  }
+  if (!next) return;
+  event.preventDefault();
+  const chip = chips[Math.max(0, Math.min(chips.length - 1, next()))];
+  for (const other of chips) other.tabIndex = other === chip ? 0 : -1;
+  chip.focus();
+}
+
+function nearest(chips, at, step) {
+  const middle = (box) => box.left + box.width / 2;
+  const from = chips[at].getBoundingClientRect();
+  let best = at;
+  let line = null;
+  for (let index = at + step; index >= 0 && index < chips.length; index += step) {
+    const box = chips[index].getBoundingClientRect();
+    if (Math.abs(box.top - from.top) < 4) continue;
+    if (line !== null && Math.abs(box.top - line) >= 4) break;
+    const closer =
+      line === null ||
+      Math.abs(middle(box) - middle(from)) <
+        Math.abs(middle(chips[best].getBoundingClientRect()) - middle(from));
+    line = box.top;
+    if (closer) best = index;
+  }
+  return best;
+}
+
+// Weights of one row (where a query looks) or one column (who looks at a key); null is masked.
+function weightsOf(strip, target) {
+  const columns = strip.keys.length;
+  const rows = strip.queries.length;
+  const read = (at) => (strip.weights[at] === MASKED ? null : strip.weights[at] / FULL);
+  return target.side === "query"
+    ? Array.from({ length: columns }, (_, key) => read(target.index * columns + key))
+    : Array.from({ length: rows }, (_, query) => read(query * columns + target.index));
+}
+
+function paint(state) {
+  const { strip, chips } = state;
+  if (!strip) return;
+  const active = state.pointed ?? state.pinned;
+  const colors = dark(state.root) ? strip.dark : strip.light;
+  for (const button of state.tools.children) {
+    button.setAttribute("aria-pressed", String(button.dataset.side === state.direction));
+  }
+  const weights = active ? weightsOf(strip, active) : null;
+  const side = active ? (active.side === "query" ? "key" : "query") : null;
+  for (const own of new Set([chips.query, chips.key])) {
+    const colored = active && (strip.same || own === chips[side]);
+    own.forEach((chip, index) => {
+      const weight = colored ? weights[index] : undefined;
+      dress(chip, weight, colors);
+      const home = strip.same || (active && own === chips[active.side]);
+      chip.classList.toggle("active", Boolean(active && home && active.index === index));
+      const pinned = state.pinned;
+      const held = pinned && pinned.index === index && (strip.same || own === chips[pinned.side]);
+      chip.setAttribute("aria-pressed", String(Boolean(held)));
+      describe(chip, own === chips.query ? strip.queries : strip.keys, index, weight);
+    });
+  }
+  state.says.textContent = sentence(strip, active, weights);
+}
+
+function dress(chip, weight, colors) {
+  const number = chip.lastElementChild;
+  chip.classList.toggle("masked", weight === null);
+  if (weight === undefined || weight === null) {
+    chip.style.removeProperty("background-color");
+    chip.style.removeProperty("color");
+    number.textContent = "";
+    return;
+  }
+  const [fill, ink] = shade(colors, weight);
+  chip.style.backgroundColor = fill;
+  chip.style.color = ink;
+  number.textContent = weight >= 0.005 ? weight.toFixed(2) : "";
+}
+
+function describe(chip, labels, index, weight) {
+  const place = `${labels[index]} (${index})`;
+  const says =
+    weight === undefined ? "" : weight === null ? ": masked" : `: weight ${weight.toFixed(4)}`;
+  chip.title = place + says;
+  chip.setAttribute("aria-label", place + says);
+}
+
+function sentence(strip, active, weights) {
+  if (!active) return strip.hint;
+  const [own, other] =
+    active.side === "query" ? [strip.queries, strip.keys] : [strip.keys, strip.queries];
+  const best = weights
+    .map((weight, index) => [weight ?? -1, index])
+    .filter(([weight]) => weight >= 0.005)
+    .sort((a, b) => b[0] - a[0])
+    .slice(0, 4)
+    .map(([weight, index]) => `${isolate(other[index])} (${index}) ${weight.toFixed(2)}`);
+  const who = `${isolate(own[active.index])} (${active.index})`;
+  if (!best.length) {
+    return active.side === "query" ? `${who} looks at nothing here` : `nobody looks at ${who}`;
+  }
+  return active.side === "query"
+    ? `${who} looks at ${best.join(", ")}`
+    : `${who} is looked at by ${best.join(", ")}`;
+}
+
+// The heatmap's own colours, on the square root: a share of 0.05 is still seen on a word.
+function shade(colors, weight) {
+  const at = Math.sqrt(weight) * (colors.scale.length - 1);
+  const low = Math.min(Math.floor(at), colors.scale.length - 2);
+  const mix = colors.scale[low].map(
+    (part, index) => part + (colors.scale[low + 1][index] - part) * (at - low)
+  );
+  const light = (0.2126 * mix[0] + 0.7152 * mix[1] + 0.0722 * mix[2]) / 255 > 0.5;
+  const ink = light === colors.pale ? colors.text : colors.page;
+  return [`rgb(${mix.map(Math.round).join(",")})`, ink];
+}
+
+function dark(root) {
+  const [red, green, blue] = (getComputedStyle(root).backgroundColor.match(/[\d.]+/g) ?? [
+    255, 255, 255,
+  ]).map(Number);
+  return 0.2126 * red + 0.7152 * green + 0.0722 * blue < 128;
+}
+
+function isolate(label) {
+  return `\u2068${label}\u2069`;
+}
+
+function element(tag, className, text) {
+  const made = document.createElement(tag);
+  made.className = className;
+  if (text !== undefined) made.textContent = text;
+  return made;
+}

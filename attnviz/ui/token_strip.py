@@ -1,0 +1,146 @@
+"""Tokens as chips: point at one and see where it looks, or who looks at it.
+
+The weights travel once, as two bytes each; after that every answer comes from the browser itself,
+and Python hears only which token was chosen.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import struct
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import streamlit as st
+from jaxtyping import Float
+
+from attnviz.errors import CaptureError, InputError
+from attnviz.types import Tokens
+from attnviz.views.theme import Theme, palette
+
+__all__ = ["TOKEN_LIMIT", "pack", "token_strip"]
+
+TOKEN_LIMIT = 512
+"""Most tokens along one side; half a megabyte of weights."""
+
+_ASSETS = Path(__file__).parent / "assets"
+_HTML = """<div class="strip">
+  <div class="tools" role="group" aria-label="direction"></div>
+  <div class="lists"></div>
+  <div class="says" aria-live="polite"></div>
+</div>"""
+
+_strip = st.components.v2.component(
+    "attnviz_token_strip",
+    html=_HTML,
+    css=(_ASSETS / "token_strip.css").read_text("utf-8"),
+    js=(_ASSETS / "token_strip.js").read_text("utf-8"),
+)
+
+
+def token_strip(
+    query_tokens: Tokens,
+    key_tokens: Tokens,
+    weights: Float[np.ndarray, "query key"],
+    *,
+    selected: int | None = None,
+    key: str,
+    query_title: str = "looks",
+    key_title: str = "is looked at",
+    on_change: Callable[[], None] = lambda: None,
+) -> int | None:
+    """Show the tokens and return the query that is chosen.
+
+    Equal token lists make one strip with a switch for the direction; the two lists of
+    cross-attention make two strips, and the direction follows from the one pointed at.
+
+    Args:
+        query_tokens: the tokens that look.
+        key_tokens: the tokens looked at.
+        weights: after softmax; NaN where masked.
+        selected: the query the page has chosen; it holds until another is clicked.
+        key: the widget's name in the session.
+        query_title: written above the queries of cross-attention.
+        key_title: written above its keys.
+        on_change: called before the run that a click causes.
+
+    Returns:
+        The position of the chosen query; None when none is. A choice made among other tokens
+        counts no more.
+
+    Raises:
+        CaptureError: the weights do not match the tokens.
+        InputError: there are more than 512 tokens on a side.
+    """
+    packed, identity = pack(
+        query_tokens,
+        key_tokens,
+        weights,
+        selected=selected,
+        query_title=query_title,
+        key_title=key_title,
+    )
+    result = _strip(data=packed, key=key, on_selected_change=on_change)
+    choice = result.get("selected")
+    if isinstance(choice, dict) and choice.get("tokens") == identity:
+        index = choice.get("index")
+        valid = isinstance(index, int) and 0 <= index < len(query_tokens)
+        return index if valid else None
+    return selected
+
+
+def pack(
+    query_tokens: Tokens,
+    key_tokens: Tokens,
+    weights: Float[np.ndarray, "query key"],
+    *,
+    selected: int | None,
+    query_title: str = "",
+    key_title: str = "",
+) -> tuple[bytes, str]:
+    """Return what the browser needs, and a name for this pair of token lists.
+
+    The bytes are the length of a JSON header (uint32), the header, and the weights as uint16:
+    65534 is 1, and 65535 is masked. All little-endian.
+    """
+    shape = (len(query_tokens), len(key_tokens))
+    if weights.shape != shape:
+        raise CaptureError(f"weights has shape {weights.shape}; expected (query, key) = {shape}.")
+    if max(shape, default=0) > TOKEN_LIMIT:
+        raise InputError(
+            f"The strip shows up to {TOKEN_LIMIT} tokens and got {max(shape)}; pass a part of them."
+        )
+    if selected is not None and not 0 <= selected < shape[0]:
+        raise InputError(f"There is no query {selected}; there are {shape[0]}.")
+    lists = [list(query_tokens.labels), list(key_tokens.labels)]
+    identity = hashlib.sha256(json.dumps(lists).encode()).hexdigest()[:16]
+    header = {
+        "queries": lists[0],
+        "keys": lists[1],
+        "same": lists[0] == lists[1],
+        "identity": identity,
+        "selected": selected,
+        "query_title": query_title,
+        "key_title": key_title,
+        "hint": "Point at a token, or click to keep it.",
+        "light": _colors("light"),
+        "dark": _colors("dark"),
+    }
+    scaled = np.rint(np.clip(np.nan_to_num(weights), 0, 1) * 65534).astype("<u2")
+    scaled[~np.isfinite(weights)] = 65535
+    text = json.dumps(header).encode()
+    return struct.pack("<I", len(text)) + text + scaled.tobytes(), identity
+
+
+def _colors(theme: Theme) -> dict[str, Any]:
+    """Return the heatmap's colours as numbers; `pale` says that letters are dark on the page."""
+    colors = palette(theme)
+    return {
+        "scale": [[int(stop[at : at + 2], 16) for at in (1, 3, 5)] for stop in colors.sequential],
+        "text": colors.text,
+        "page": colors.page,
+        "pale": theme == "light",
+    }
