@@ -44,27 +44,24 @@ class Course:
     length: int = 0  # index into LENGTHS
     copied: float = 9.0  # running loss on tokens that the first copy predicts
     since: int = 0  # steps since the last widening
-    text: bool = False
 
     def note(self, copied: float) -> None:
         """Follow the loss on copies; widen when it is low, and in the end admit stories."""
         self.copied += (copied - self.copied) * 0.1
         self.since += 1
-        if self.text or self.since < 25 or self.copied > 0.6:
+        if self.since < 25 or self.copied > 0.6:
             return
         self.since = 0
         if self.vocabulary < VOCABULARY:
             self.vocabulary *= 2
         elif self.length + 1 < len(LENGTHS):
             self.length += 1
-        else:
-            self.text = True
 
 
 class GPTRecipe:
     """Batches of repeats and stories, and the figures of the bar."""
 
-    rates = Rates(muon=4e-3, adam=1e-3, warm_steps=50, hold=0.5, weight_decay=0.1)
+    rates = Rates(muon=3e-3, adam=1.5e-3, warm_steps=100, hold=0.5, weight_decay=0.1)
 
     def __init__(self, corpus: Corpus, tokenizer: PreTrainedTokenizerFast, seed: int) -> None:
         self.random = np.random.default_rng(seed)
@@ -77,29 +74,20 @@ class GPTRecipe:
         self.course = Course()
 
     def loss(self, model: nn.Module, moment: Moment) -> Tensor:
-        """Repeats alone at first, later stories with some rows of repeats."""
-        if not self.course.text and moment.fraction > 0.5:
-            self.course.text = True  # leave time for language whatever the copies cost
-        if not self.course.text:
-            return self.repeats_loss(model)
-        rows, length = (14, LENGTH) if moment.fraction > 0.65 else (14, LENGTH // 2)
+        """Stories, and repeats as wide as the course has come."""
+        rows, length = (14, LENGTH) if moment.fraction > 0.7 else (12, LENGTH // 2)
         stories = next_token_loss(model, self.windows(rows, length)).mean()
-        ids, predictable = draw_repeats(self.random, 2, LENGTH, (4, 120), VOCABULARY)
-        losses = next_token_loss(model, ids)
-        self.course.note(losses[predictable[:, 1:].to(losses.device)].mean().item())
-        share = 0.2 if moment.fraction < 0.65 else 0.1
-        return (1 - share) * stories + share * losses.mean()
+        share = 0.1 if moment.fraction > 0.7 else 0.3
+        return (1 - share) * stories + share * self.repeats_loss(model)
 
     def repeats_loss(self, model: nn.Module) -> Tensor:
         """A batch of repeats as wide as the course has come, and a note of how it went."""
         course = self.course
         length = LENGTHS[course.length]
-        widest = math.log(course.vocabulary / 32)
-        vocabulary = round(32 * math.exp(self.random.random() * widest))
-        if course.vocabulary == 64:
-            vocabulary = 64
-        periods = (5, max(20, 2 * length // 5))
-        ids, predictable = draw_repeats(self.random, 1536 // length, length, periods, vocabulary)
+        rows = max(2, 768 // length)
+        vocabulary = round(course.vocabulary * 4 ** -self.random.random())
+        periods = (5, max(20, 9 * length // 20))
+        ids, predictable = draw_repeats(self.random, rows, length, periods, vocabulary)
         losses = next_token_loss(model, ids)
         course.note(losses[predictable[:, 1:].to(losses.device)].mean().item())
         return losses.mean()
