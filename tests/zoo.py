@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from transformers import (
@@ -22,6 +23,7 @@ from transformers import (
 
 import attnviz
 from attnviz import Model
+from attnviz.attention import AttentionStack
 from attnviz.captures import Encoded
 from attnviz.types import Family, Kind
 from tests.vocabularies import LIMIT, vocabulary
@@ -36,7 +38,7 @@ FIRST_WORD = 5  # ids below are special in some vocabulary
 
 @dataclass(frozen=True)
 class Architecture:
-    """What to build: the library's name of it, its family, and sizes that differ from `SIZES`."""
+    """What to build: the library's name of it, its family, and its sizes."""
 
     model_type: str
     family: Family
@@ -45,53 +47,71 @@ class Architecture:
 
 BODY = {"hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 4, "hidden_act": "gelu"}
 BODY |= {"intermediate_size": 48, "max_position_embeddings": LIMIT}
+GPT2 = {"n_embd": 32, "n_head": 4, "n_layer": 3}
+ROBERTA = BODY | {"max_position_embeddings": LIMIT + 1}  # counts from behind the padding id
+DISTIL = {"dim": 32, "n_heads": 4, "n_layers": 3, "hidden_dim": 48}
+SMALL_EMBEDDING = BODY | {"embedding_size": 16}
+OPT = BODY | {"ffn_dim": 48, "word_embed_proj_dim": 32}
 GROUPED = BODY | {"num_key_value_heads": 2, "hidden_act": "silu"}
-T5_SIZES = {"d_model": 32, "d_kv": 6, "d_ff": 48, "num_layers": 2, "num_heads": 4}
-T5_SIZES |= {"num_decoder_layers": 3, "decoder_start_token_id": 0}
-BART_SIZES = {"d_model": 32, "max_position_embeddings": LIMIT, "decoder_start_token_id": 0}
-BART_SIZES |= {f"{side}_layers": layers for side, layers in (("encoder", 2), ("decoder", 3))}
-BART_SIZES |= {f"{side}_attention_heads": 4 for side in ("encoder", "decoder")}
-BART_SIZES |= {f"{side}_ffn_dim": 48 for side in ("encoder", "decoder")}
-WINDOWS = {"sliding_window": 5, "layer_types": ["sliding_attention", "full_attention"] * 2}
+WINDOWS = GROUPED | {"num_hidden_layers": 4, "head_dim": 8, "sliding_window": 5}
+WINDOWS |= {"layer_types": ["sliding_attention", "full_attention"] * 2}
+EXPERTS = {"num_local_experts": 2, "num_experts_per_tok": 1}
+LATENT = GROUPED | {"num_key_value_heads": 4, "q_lora_rank": 16, "kv_lora_rank": 16}
+LATENT |= {"qk_rope_head_dim": 8, "qk_nope_head_dim": 8, "v_head_dim": 12}
+LATENT |= {"n_routed_experts": 4, "n_group": 1, "topk_group": 1, "num_experts_per_tok": 2}
+T5 = {"d_model": 32, "d_kv": 6, "d_ff": 48, "num_layers": 2, "num_heads": 4}
+T5 |= {"num_decoder_layers": 3, "decoder_start_token_id": 0}
+BART = {"d_model": 32, "max_position_embeddings": LIMIT, "decoder_start_token_id": 0}
+BART |= {"encoder_layers": 2, "encoder_attention_heads": 4, "encoder_ffn_dim": 48}
+BART |= {"decoder_layers": 3, "decoder_attention_heads": 4, "decoder_ffn_dim": 48}
 
 ARCHITECTURES: dict[str, Architecture] = {
+    # encoders
     "bert": Architecture("bert", "encoder", BODY),
-    "gpt2": Architecture("gpt2", "decoder", {"n_embd": 32, "n_head": 4, "n_layer": 3}),
-    "gpt2-scaled": Architecture(
-        "gpt2", "decoder", {"n_embd": 32, "n_head": 4, "n_layer": 3, "scale_attn_by_inverse_layer_idx": True}
+    "roberta": Architecture("roberta", "encoder", ROBERTA),
+    "xlm-roberta": Architecture("xlm-roberta", "encoder", ROBERTA),
+    "camembert": Architecture("camembert", "encoder", ROBERTA),
+    "distilbert": Architecture("distilbert", "encoder", DISTIL),
+    "albert": Architecture("albert", "encoder", SMALL_EMBEDDING),
+    "electra": Architecture("electra", "encoder", SMALL_EMBEDDING),
+    "modernbert": Architecture(
+        "modernbert", "encoder", BODY | {"local_attention": 8, "global_attn_every_n_layers": 2}
     ),
-    "t5": Architecture("t5", "encoder-decoder", T5_SIZES),
-    "mt5": Architecture("mt5", "encoder-decoder", T5_SIZES),
-    "bart": Architecture("bart", "encoder-decoder", BART_SIZES),
-    "roberta": Architecture("roberta", "encoder", BODY | {"max_position_embeddings": LIMIT + 1}),
-    "distilbert": Architecture("distilbert", "encoder", {"dim": 32, "n_heads": 4, "n_layers": 3, "hidden_dim": 48}),
-    "albert": Architecture("albert", "encoder", BODY | {"embedding_size": 16}),
-    "electra": Architecture("electra", "encoder", BODY | {"embedding_size": 16}),
-    "modernbert": Architecture("modernbert", "encoder", BODY | {"local_attention": 8, "global_attn_every_n_layers": 2}),
+    # decoders
+    "gpt2": Architecture("gpt2", "decoder", GPT2),
+    "gpt2-scaled-by-layer": Architecture(
+        "gpt2", "decoder", GPT2 | {"scale_attn_by_inverse_layer_idx": True}
+    ),
+    "gpt_bigcode": Architecture("gpt_bigcode", "decoder", GPT2 | {"multi_query": True}),
     "gpt_neox": Architecture("gpt_neox", "decoder", BODY),
-    "opt": Architecture("opt", "decoder", {"hidden_size": 32, "ffn_dim": 48, "num_hidden_layers": 3, "num_attention_heads": 4, "word_embed_proj_dim": 32, "max_position_embeddings": LIMIT}),
+    "opt": Architecture("opt", "decoder", OPT),
     "llama": Architecture("llama", "decoder", GROUPED),
+    "llama-one-key-head": Architecture("llama", "decoder", GROUPED | {"num_key_value_heads": 1}),
     "mistral": Architecture("mistral", "decoder", GROUPED | {"sliding_window": 5}),
+    "mixtral": Architecture("mixtral", "decoder", GROUPED | EXPERTS),
     "qwen2": Architecture("qwen2", "decoder", GROUPED),
-    "gemma2": Architecture("gemma2", "decoder", GROUPED | WINDOWS | {"num_hidden_layers": 4, "head_dim": 8, "attn_logit_softcapping": 2.0, "query_pre_attn_scalar": 8}),
-    "gpt_oss": Architecture("gpt_oss", "decoder", GROUPED | WINDOWS | {"num_hidden_layers": 4, "head_dim": 8, "num_local_experts": 2, "num_experts_per_tok": 1}),
     "qwen3": Architecture("qwen3", "decoder", GROUPED | {"head_dim": 8}),
-    "gemma3": Architecture("gemma3_text", "decoder", GROUPED | WINDOWS | {"query_pre_attn_scalar": 8, "num_hidden_layers": 4, "head_dim": 8}),
+    "gemma2": Architecture(
+        "gemma2",
+        "decoder",
+        WINDOWS | {"attn_logit_softcapping": 2.0, "query_pre_attn_scalar": 8},
+    ),
+    "gemma3": Architecture("gemma3_text", "decoder", WINDOWS | {"query_pre_attn_scalar": 8}),
+    "gpt_oss": Architecture("gpt_oss", "decoder", WINDOWS | EXPERTS),
     "phi3": Architecture("phi3", "decoder", GROUPED),
     "olmo2": Architecture("olmo2", "decoder", GROUPED),
-    "mixtral": Architecture("mixtral", "decoder", GROUPED | {"num_local_experts": 2, "num_experts_per_tok": 1}),
-    "gpt_bigcode": Architecture("gpt_bigcode", "decoder", {"n_embd": 32, "n_head": 4, "n_layer": 3, "multi_query": True}),
-    "llama-one-key-head": Architecture("llama", "decoder", GROUPED | {"num_key_value_heads": 1}),
-    "umt5": Architecture("umt5", "encoder-decoder", T5_SIZES),
-    "pegasus": Architecture("pegasus", "encoder-decoder", BART_SIZES),
-    "marian": Architecture("marian", "encoder-decoder", BART_SIZES),
     "granite": Architecture("granite", "decoder", GROUPED | {"attention_multiplier": 0.3}),
-    "cohere2": Architecture("cohere2", "decoder", GROUPED | WINDOWS | {"num_hidden_layers": 4, "head_dim": 8}),
-    "xlm-roberta": Architecture("xlm-roberta", "encoder", BODY | {"max_position_embeddings": LIMIT + 1}),
-    "camembert": Architecture("camembert", "encoder", BODY | {"max_position_embeddings": LIMIT + 1}),
+    "cohere2": Architecture("cohere2", "decoder", WINDOWS),
     "stablelm": Architecture("stablelm", "decoder", GROUPED),
-    "deepseek_v3": Architecture("deepseek_v3", "decoder", GROUPED | {"num_key_value_heads": 4, "n_routed_experts": 4, "n_group": 1, "topk_group": 1, "num_experts_per_tok": 2, "q_lora_rank": 16, "kv_lora_rank": 16, "qk_rope_head_dim": 8, "qk_nope_head_dim": 8, "v_head_dim": 12}),
-}  # fmt: skip
+    "deepseek_v3": Architecture("deepseek_v3", "decoder", LATENT),
+    # encoder-decoders
+    "t5": Architecture("t5", "encoder-decoder", T5),
+    "mt5": Architecture("mt5", "encoder-decoder", T5),
+    "umt5": Architecture("umt5", "encoder-decoder", T5),
+    "bart": Architecture("bart", "encoder-decoder", BART),
+    "pegasus": Architecture("pegasus", "encoder-decoder", BART),
+    "marian": Architecture("marian", "encoder-decoder", BART),
+}
 
 VOCABULARIES = {"encoder": "wordpiece", "decoder": "bpe", "encoder-decoder": "unigram"}
 
@@ -195,10 +215,8 @@ def eager_attentions(eager: PreTrainedModel, **inputs: Tensor) -> dict[Kind, tup
     return {"self": output.attentions}
 
 
-def all_weights(stack: Any) -> Any:
+def all_weights(stack: AttentionStack) -> np.ndarray:
     """Every weight of a stack, [layer, head, query, key]."""
-    import numpy as np
-
     layers, heads, _, _ = stack.shape
     return np.stack(
         [[stack.weights(layer, head) for head in range(heads)] for layer in range(layers)]

@@ -90,7 +90,7 @@ def test_attention_registered_without_its_mask_sees_the_future(
     AttentionInterface.register("attnviz_without_mask", attention)
     monkeypatch.setattr("attnviz.attention.sites.NAME", "attnviz_without_mask")
     leaky = instrument(network, pair.model.tokenizer)
-    assert NAME != network.config._attn_implementation
+    assert network.config._attn_implementation != NAME
     assert change_in_earlier_rows(leaky, 7) > 1e-3
     weights = weights_of(leaky, random_texts(leaky, (40,))[0])
     assert weights[..., np.triu(np.ones((40, 40), bool), 1)].any()
