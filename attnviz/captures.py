@@ -316,7 +316,7 @@ def capture_ids(
     ids: dict[Kind, Tensor] = {"self": inputs["input_ids"], "encoder": inputs["input_ids"]}
     if both:
         ids["decoder"] = inputs["decoder_input_ids"]
-    recorder = Recorder(model.sites.kinds, model.sites.names, ids, keep)
+    recorder = Recorder(model.sites.kinds, model.sites.names, ids, keep, _real_queries(inputs))
     body = network if predict or both else network.base_model
     with torch.inference_mode(), listening(recorder):
         output = body(**inputs, use_cache=False) if info.family != "encoder" else body(**inputs)
@@ -359,6 +359,20 @@ def _inputs(model: Model, encoded: Sequence[Encoded]) -> dict[str, Tensor]:
         inputs["decoder_input_ids"] = padded(targets, pad)
         inputs["decoder_attention_mask"] = padded([[1] * len(one) for one in targets], 0)
     return inputs
+
+
+def _real_queries(inputs: Mapping[str, Tensor]) -> dict[Kind, Tensor]:
+    """Which queries of a batch are no padding; nothing for a side without padding."""
+    sides: dict[str, tuple[Kind, ...]] = {
+        "attention_mask": ("self", "encoder"),
+        "decoder_attention_mask": ("decoder", "cross"),
+    }
+    return {
+        kind: inputs[name].bool()
+        for name, kinds in sides.items()
+        if name in inputs and not bool(inputs[name].all())
+        for kind in kinds
+    }
 
 
 def _one(

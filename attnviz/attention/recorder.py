@@ -13,7 +13,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Literal, Protocol, TypeVar
 
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from attnviz.attention.bias import PositionBias
@@ -103,12 +103,14 @@ class Recorder:
         names: the name of each attention module, by `id`.
         ids: token ids per kind whose queries and keys are the same text; pads included.
         keep: "qkv", or "statistics" to keep nothing but the rows' numbers.
+        real: which queries are no padding, per kind; left out where all are real.
     """
 
     kinds: Mapping[int, Kind]
     names: Mapping[int, str]
     ids: Mapping[Kind, Int[Tensor, "batch position"]]
     keep: Keep = "qkv"
+    real: Mapping[Kind, Bool[Tensor, "batch query"]] = field(default_factory=dict)
     layers: dict[Kind, list[LayerRecord]] = field(default_factory=dict)
     _pairs: dict[Kind, TokenPairs] = field(default_factory=dict)
     _bias: dict[int, tuple[Tensor, tuple[PositionBias, ...]]] = field(default_factory=dict)
@@ -122,7 +124,13 @@ class Recorder:
         if kind in self.ids and kind not in self._pairs:
             self._pairs[kind] = TokenPairs(self.ids[kind])
         return RowObserver(
-            batch, heads, queries, call.visibility, self._pairs.get(kind), call.query.device
+            batch,
+            heads,
+            queries,
+            call.visibility,
+            self._pairs.get(kind),
+            call.query.device,
+            self.real.get(kind),
         )
 
     def end(self, call: Call, observer: RowObserver | None) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from attnviz.attention.kernel import Block
@@ -39,7 +39,7 @@ class RowStatistics:
         duplicate: weight on earlier copies of the query's token.
         induction: weight on the tokens that followed earlier copies of the query's token.
         distance: expected |query position - key position|, tokens.
-        key_mass: sum of the weights each key gets over all queries.
+        key_mass: sum of the weights each key gets over all queries, padding left out.
     """
 
     entropy: Float[np.ndarray, "*batch head query"]
@@ -98,10 +98,12 @@ class RowObserver:
         visibility: Visibility,
         pairs: TokenPairs | None,
         device: torch.device,
+        real: Bool[Tensor, "batch query"] | None = None,
     ) -> None:
         shape = (batch, heads, queries)
         self.visibility = visibility
         self.pairs = pairs
+        self.real = None if real is None else real.float()[:, None, None]
         self.rows = {
             name: torch.full(shape, torch.nan, device=device)
             for name in (*ROW_NAMES, "highest", "total")
@@ -120,7 +122,10 @@ class RowObserver:
         self.rows["max_weight"][:, :, rows] = weights.amax(-1)
         self.rows["mass"][:, :, rows] = weights.sum(-1)
         self.max_key[:, :, rows] = block.best.int()
-        self.key_mass[:, :, columns] += weights.sum(-2)
+        if self.real is None:
+            self.key_mass[:, :, columns] += weights.sum(-2)
+        else:  # rows of padding exist while a batch runs, and give weight that is nobody's
+            self.key_mass[:, :, columns] += (self.real[..., rows] @ weights)[:, :, 0]
         query = torch.arange(block.start, block.end, device=weights.device)
         self._store_at("first", torch.zeros_like(query), block, weights)
         if self.pairs is None:  # queries and keys are different texts: no "previous", no distance

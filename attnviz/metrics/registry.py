@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -33,9 +32,11 @@ def mean_over_rows(
     rows: Float[np.ndarray, "layer head query"],
 ) -> Float[np.ndarray, "layer head"]:
     """The mean over the rows where the metric exists; NaN where it exists in none."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Mean of empty slice", RuntimeWarning)
-        means: np.ndarray = np.nanmean(rows.astype(np.float64), axis=-1)
+    # Not nanmean: it warns of empty rows, and silencing a warning is not safe between threads.
+    exists = ~np.isnan(rows)
+    total = np.where(exists, rows, 0.0).sum(-1, dtype=np.float64)
+    count = exists.sum(-1)
+    means: np.ndarray = total / np.where(count > 0, count, np.nan)
     return means.astype(np.float32)
 
 

@@ -25,17 +25,21 @@ def received(stack: AttentionStack) -> Float[np.ndarray, "layer head key"]:
 
 
 def _candidates(stack: AttentionStack) -> Float[np.ndarray, "layer head key"]:
-    """`received`, of the keys that at least half of the queries see; -1 elsewhere.
+    """`received`, of the keys seen by at least half as many queries as any key is; -1 elsewhere.
 
     The last key of a causal text is seen by one query alone: whatever that query does, its mean
-    says nothing about a sink.
+    says nothing about a sink. In a narrow window every key is seen by few, and they all count.
     """
-    enough = stack.seen_by[:, None, :] * 2 >= stack.shape[2]
+    seen = stack.seen_by[:, None, :]
+    enough = seen * 2 >= seen.max(axis=-1, keepdims=True)
     return np.where(enough, np.nan_to_num(received(stack), nan=-1.0), -1.0).astype(np.float32)
 
 
 def sink_key(stack: AttentionStack) -> Int[np.ndarray, "layer head"]:
-    """The key with the largest alpha among those that at least half of the queries see."""
+    """The key with the largest alpha, among those that enough queries see to tell.
+
+    Enough is half as many queries as see the most visible key: half of all, without a window.
+    """
     keys: np.ndarray = _candidates(stack).argmax(-1)
     return keys
 
