@@ -1,0 +1,121 @@
+"""Every metric, computed while the attention streams by, equals a loop over the whole map."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+
+from attnviz import metrics
+from attnviz.attention import AttentionStack, Keep
+from attnviz.attention.kernel import attend
+from attnviz.captures import Encoded, capture_ids
+from tests.metrics.definitions import ONE_TEXT_ONLY, PER_ROW, per_head
+from tests.zoo import Pair, eager_attentions, inputs_of, random_ids
+
+LENGTH = 30
+TEXTS = {"repeated", "few words", "no repetition"}
+MODELS = ["gpt2", "bert", "t5", "mistral", "modernbert", "gpt_oss"]
+
+
+def ids_of(model: object, text: str) -> tuple[int, ...]:
+    words = random_ids(model, 300)
+    if text == "repeated":
+        return (words[:LENGTH] * 2)[: LENGTH + 7]
+    if text == "few words":
+        return tuple(5 + number % 3 for number in words[:LENGTH])
+    return tuple(dict.fromkeys(words))[:LENGTH]
+
+
+def stacks_and_maps(
+    pair: Pair, text: str, keep: Keep = "qkv"
+) -> list[tuple[AttentionStack, np.ndarray, np.ndarray]]:
+    """Each stack with the library's own weights and the flags of who sees whom."""
+    ids = ids_of(pair.model, text)
+    target = (0, *ids[::-1]) if pair.model.info.family == "encoder-decoder" else None
+    texts = [Encoded(ids, target=target), Encoded(random_ids(pair.model, 45), target=target)]
+    truth = eager_attentions(pair.eager, **inputs_of(pair.model, texts))
+    capture = capture_ids(pair.model, texts, keep=keep, predict=False)[0]
+    found = []
+    for kind, stack in capture.stacks.items():
+        _, _, queries, keys = stack.shape
+        maps = np.stack([layer[0, :, :queries, :keys].numpy() for layer in truth[kind]])
+        # Random weights never come out as exact zeros where a key is visible.
+        found.append((stack, maps, (maps > 0).any(1)))
+    return found
+
+
+@pytest.fixture(params=["one block", "blocks of 8 queries"])
+def block_size(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Small maps fit into one block; make the kernel work through several, too."""
+    if request.param != "one block":
+        monkeypatch.setitem(attend.__kwdefaults__, "score_bytes", 1)
+
+
+@pytest.mark.usefixtures("block_size")
+@pytest.mark.parametrize("text", sorted(TEXTS))
+@pytest.mark.parametrize("name", MODELS)
+def test_rows_and_heads_equal_the_loops(zoo: Callable[[str], Pair], name: str, text: str) -> None:
+    for stack, maps, visible in stacks_and_maps(zoo(name), text):
+        ids = stack.query_tokens.ids
+        for metric in metrics.names():
+            rows, heads = metrics.per_row(metric, stack), metrics.per_head(metric, stack)
+            assert rows.shape == stack.shape[:3]
+            assert heads.shape == stack.shape[:2]
+            if stack.kind == "cross" and metric in ONE_TEXT_ONLY:
+                assert np.isnan(rows).all()
+                assert np.isnan(heads).all()
+                continue
+            expected = np.empty(rows.shape)
+            for layer, head, row in np.ndindex(rows.shape):
+                expected[layer, head, row] = PER_ROW[metric](
+                    maps[layer, head], visible[layer], ids, row
+                )
+            np.testing.assert_allclose(rows, expected, atol=2e-4, err_msg=f"{stack.kind} {metric}")
+            for layer, head in np.ndindex(heads.shape):
+                wanted = per_head(metric, maps[layer, head], visible[layer], ids)
+                np.testing.assert_allclose(heads[layer, head], wanted, atol=2e-4, err_msg=metric)
+
+
+def test_every_registered_metric_is_checked() -> None:
+    assert set(metrics.names()) == set(PER_ROW)
+
+
+def test_texts_exercise_both_ways_of_finding_copies(zoo: Callable[[str], Pair]) -> None:
+    """Few matching pairs are picked one by one, many are masked: both must have been tried."""
+    from attnviz.attention.rows import TokenPairs
+
+    few = {
+        text: TokenPairs(torch.tensor([ids_of(zoo("gpt2").model, text)])).block(0, LENGTH)[1]
+        for text in TEXTS
+    }
+    assert few["repeated"] is not None
+    assert few["few words"] is None
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_statistics_alone_give_the_same_numbers(zoo: Callable[[str], Pair], name: str) -> None:
+    whole = stacks_and_maps(zoo(name), "repeated")
+    slim = stacks_and_maps(zoo(name), "repeated", keep="statistics")
+    for (stack, _, _), (numbers, _, _) in zip(whole, slim, strict=True):
+        assert not numbers.keeps_weights
+        for metric in metrics.names():
+            np.testing.assert_array_equal(
+                metrics.per_head(metric, stack), metrics.per_head(metric, numbers)
+            )
+            rows, slim_rows = metrics.per_row(metric, stack), metrics.per_row(metric, numbers)
+            if metric == "sink":  # a column other than the first cannot be had from statistics
+                first = metrics.sink_key(stack) == 0
+                assert np.isnan(slim_rows[~first]).all()
+                np.testing.assert_allclose(slim_rows[first], rows[first], atol=1e-5)
+            else:
+                np.testing.assert_array_equal(rows, slim_rows)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_received_sums_to_the_weight_there_is(zoo: Callable[[str], Pair], name: str) -> None:
+    for stack, maps, visible in stacks_and_maps(zoo(name), "repeated"):
+        total = np.nansum(metrics.received(stack) * visible.sum(1)[:, None], axis=-1)
+        np.testing.assert_allclose(total, maps.sum((-1, -2)), rtol=1e-4)
