@@ -80,7 +80,23 @@ def repeat_text(model: Model, text: str) -> Repetition:
         TextTooLong: two copies do not fit into the model.
         InputError: not a decoder, or a text of a single token.
     """
-    return _repeat(model, [list(encode(model, text, begin=False).ids)])
+    encoded = encode(model, text, begin=False, cut=True)
+    _check_room(model, len(encoded.ids) + encoded.cut)
+    return _repeat(model, [list(encoded.ids)])
+
+
+def _check_room(model: Model, period: int) -> None:
+    """Refuse copies that do not fit into the model twice."""
+    limit = model.info.max_tokens
+    begin = int(model.tokenizer.bos_token_id is not None)
+    length = begin + 2 * period
+    if limit is not None and length > limit:
+        raise TextTooLong(
+            f"two copies of {period} tokens make {length}, and {model.info.name} has room for "
+            f"{limit}; use at most {(limit - begin) // 2} tokens",
+            tokens=length,
+            limit=limit,
+        )
 
 
 def _repeat(model: Model, copies: list[list[int]]) -> Repetition:
@@ -95,13 +111,7 @@ def _repeat(model: Model, copies: list[list[int]]) -> Repetition:
         raise InputError(f"a copy needs at least 2 tokens to have an order, this one has {period}")
     start = [] if model.tokenizer.bos_token_id is None else [int(model.tokenizer.bos_token_id)]
     length = len(start) + 2 * period
-    if info.max_tokens is not None and length > info.max_tokens:
-        raise TextTooLong(
-            f"two copies of {period} tokens make {length}, and {info.name} has room for "
-            f"{info.max_tokens}; use at most {(info.max_tokens - len(start)) // 2} tokens",
-            tokens=length,
-            limit=info.max_tokens,
-        )
+    _check_room(model, period)
     sequences = [Encoded(tuple(start + copy + copy)) for copy in copies]
     shown = capture_ids(model, sequences[:1], keep="qkv")
     others = capture_ids(model, sequences[1:], keep="statistics") if sequences[1:] else []

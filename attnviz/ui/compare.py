@@ -79,7 +79,7 @@ def _side(letter: str, request: Request, first: str) -> tuple[AttentionStack, He
     key = f"{letter}_source"
     if st.session_state.get(key) not in sources:
         st.session_state[key] = first
-    source = st.selectbox(f"{letter.upper()} shows", sources, key=key)
+    source = st.selectbox(f"{letter.upper()} shows", sources, key=key, persist_state="session")
     start: Head | None = None
     pinned = state.pinned()
     if source == PINNED and pinned is not None:

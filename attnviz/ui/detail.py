@@ -60,6 +60,7 @@ def show_head(capture: Capture, request: Request, head: Head, metric: str) -> No
         default="Weights",
         key="part",
         required=True,
+        persist_state="session",
         label_visibility="collapsed",
     )
     parts[part]()
@@ -95,6 +96,7 @@ def _weights(stack: AttentionStack, head: Head) -> None:
         format_func=SCALES.__getitem__,
         key="scale",
         required=True,
+        persist_state="session",
         label_visibility="collapsed",
         help="Logarithmic shows small weights; without sinks the colours span what is left when "
         "the keys that take most of the weight are set aside.",
@@ -132,6 +134,7 @@ def _vectors(stack: AttentionStack, head: Head) -> None:
         format_func=lambda name: {"products": "Query × key"}.get(name, f"{name.title()}s"),
         key="vectors",
         required=True,
+        persist_state="session",
         label_visibility="collapsed",
     )
     name = f"attnviz-{chosen}-L{head.layer}H{head.head}"
@@ -201,13 +204,14 @@ def show_tokens(capture: Capture, head: Head) -> None:
     """The text as tokens: click one to see where it looks and who looks at it."""
     stack = capture[head.kind]
     weights = stack.weights(head.layer, head.head)
+    visible = ~np.isneginf(stack.scores(head.layer, head.head))
     remembered = st.session_state.get("token")
     if remembered is not None and remembered >= len(stack.query_tokens):
         remembered = None
     token = token_strip(
         stack.query_tokens,
         stack.key_tokens,
-        weights,
+        np.where(visible, weights, np.nan),
         selected=remembered,
         key="token_strip",
     )

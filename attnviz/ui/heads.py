@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
@@ -12,18 +13,17 @@ from jaxtyping import Float
 from attnviz import metrics
 from attnviz.attention import AttentionStack
 from attnviz.captures import Capture
-from attnviz.types import KIND_LABELS, Head, Kind
+from attnviz.types import KIND_LABELS, Family, Head, Kind
 from attnviz.ui import state
 from attnviz.ui.theme import current_theme
 from attnviz.views import draw_head_map, plot_config
 
 __all__ = ["choose_head", "choose_kind", "choose_metric", "head_map", "head_menus"]
 
-FIRST_METRICS = {
-    "self": "induction",
+FIRST_METRICS: Mapping[Family, str] = {
+    "decoder": "induction",
     "encoder": "entropy",
-    "decoder": "entropy",
-    "cross": "entropy",
+    "encoder-decoder": "entropy",
 }
 
 
@@ -39,22 +39,24 @@ def choose_kind(capture: Capture, key: str = state.KIND) -> Kind:
         format_func=str.capitalize,
         key=key,
         required=True,
+        persist_state="session",
         help="; ".join(f"{kind}: {KIND_LABELS[kind]}" for kind in kinds),
     )
     state.to_link(key)
     return chosen or kinds[0]
 
 
-def choose_metric(stack: AttentionStack) -> str:
+def choose_metric(stack: AttentionStack, family: Family) -> str:
     """What the map is coloured by: the metrics that exist for this text and kind."""
     names = [name for name in metrics.names() if not np.isnan(metrics.per_head(name, stack)).all()]
-    first = FIRST_METRICS[stack.kind]
+    first = FIRST_METRICS[family]
     state.from_link(state.METRIC, names, first if first in names else names[0])
     chosen: str = st.selectbox(
         "Colour the heads by",
         names,
         format_func=lambda name: metrics.describe(name).label,
         key=state.METRIC,
+        persist_state="session",
     )
     state.to_link(state.METRIC)
     st.caption(metrics.describe(chosen).meaning)
@@ -83,7 +85,7 @@ def head_menus(capture: Capture, kind: Kind, first: Head | None = None, prefix: 
         key = prefix + name
         options = list(range(count))
         state.from_link(key, options, default)
-        chosen.append(column.selectbox(name.title(), options, key=key))
+        chosen.append(column.selectbox(name.title(), options, key=key, persist_state="session"))
         state.to_link(key)
     return Head(kind, chosen[0], chosen[1])
 
@@ -121,7 +123,7 @@ def _take_click(key: str) -> None:
 def choose_head(capture: Capture) -> tuple[Head, str]:
     """The whole left side of Explore: kind, metric, map and menus."""
     kind = choose_kind(capture)
-    metric = choose_metric(capture[kind])
+    metric = choose_metric(capture[kind], capture.model.family)
     place = st.container()
     head = head_menus(capture, kind)
     with place:

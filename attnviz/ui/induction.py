@@ -32,7 +32,12 @@ def induction(request: Request) -> None:
         )
         return
     what = st.segmented_control(
-        "What is repeated", [RANDOM, OWN], default=RANDOM, key="repeat", required=True
+        "What is repeated",
+        [RANDOM, OWN],
+        default=RANDOM,
+        key="repeat",
+        required=True,
+        persist_state="session",
     )
     period, sequences, seed, text = 50, 4, 0, None
     if what == OWN:
@@ -73,6 +78,7 @@ def _results(result: Repetition) -> None:
             format_func=lambda name: metrics.describe(name).label,
             key="induction_score",
             required=True,
+            persist_state="session",
         )
         place = st.container()
         head = head_menus(result.capture, "self")

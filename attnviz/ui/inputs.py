@@ -37,6 +37,7 @@ def choose_model() -> Model:
         names,
         key=state.MODEL,
         accept_new_options=True,
+        on_change=state.forget_view,
         help="One of the models that come with attnviz, or type the name of any BERT, GPT, T5 or "
         "relative on the Hugging Face hub (org/model), or a folder of this server.",
     )
@@ -72,19 +73,23 @@ def choose_text(model: Model) -> Request:
         on_change=_take_example,
         args=(family,),
     )
-    text = st.text_area("Text", key=keys.text, height=110, help=_text_help(model))
+    text = st.text_area(
+        "Text", key=keys.text, height=110, persist_state="session", help=_text_help(model)
+    )
     pair = target = ""
     begin = True
     if family == "encoder":
         pair = st.text_input(
             "Second sentence",
             key=keys.pair,
+            persist_state="session",
             help="Optional. The model reads both, with [SEP] between them.",
         )
     elif family == "encoder-decoder":
         target = st.text_input(
             "Output",
             key=keys.target,
+            persist_state="session",
             placeholder="written by the model",
             help="Leave it empty and the model writes it; or give one and see what the decoder "
             "looks at while it writes yours.",
@@ -94,6 +99,7 @@ def choose_text(model: Model) -> Request:
             "Start with the begin token",
             value=True,
             key="begin",
+            persist_state="session",
             help="The model was trained to see it first, and many heads rest on it. Without it the "
             "first word takes its place.",
         )

@@ -27,6 +27,7 @@ __all__ = [
     "choose_head",
     "default_head",
     "fill",
+    "forget_view",
     "from_link",
     "pin",
     "pinned",
@@ -67,6 +68,13 @@ def start_with(keys: TextKeys, example: Example) -> None:
         for name in SHARED_TEXT:
             st.query_params.pop(name, None)
     fill(keys, example)
+
+
+def forget_view() -> None:
+    """Another model: its own heads and metric are worth a first look, not the last one's."""
+    for key in (KIND, LAYER, HEAD, METRIC, "token"):
+        st.session_state.pop(key, None)
+        st.query_params.pop(key, None)
 
 
 def fill(keys: TextKeys, example: Example) -> None:

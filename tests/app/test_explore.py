@@ -1,0 +1,117 @@
+"""Explore: what a person sees and sets without touching a picture."""
+
+from __future__ import annotations
+
+import pytest
+
+from attnviz import metrics
+from attnviz.models import CLASSROOM
+from tests.app.conftest import OpenApp, said
+
+NAMES = [model.name for model in CLASSROOM]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_shipped_model_opens_on_a_finished_analysis(open_app: OpenApp, name: str) -> None:
+    app = open_app(model=name)
+    assert not app.exception
+    assert not app.error
+    assert app.text_area[0].value
+    assert "This head" in said(app)
+
+
+def test_first_screen_needs_no_choice(open_app: OpenApp) -> None:
+    app = open_app()
+    assert not app.exception
+    assert app.selectbox(key="model").value == NAMES[0]
+    assert len(app.get("plotly_chart")) == 2  # the map of heads and the chosen head
+
+
+def test_link_opens_the_view_it_names(open_app: OpenApp) -> None:
+    app = open_app(model="gpt-classroom", layer=2, head=5, metric="self")
+    assert app.selectbox(key="layer").value == 2
+    assert app.selectbox(key="head").value == 5
+    assert app.selectbox(key="metric").value == "self"
+    assert "L2·H5" in said(app)
+
+
+def test_view_is_written_into_the_link(open_app: OpenApp) -> None:
+    app = open_app(model="t5-classroom", kind="decoder")
+    app.selectbox(key="layer").select(1)
+    app.selectbox(key="head").select(7).run()
+    link = {name: app.query_params[name] for name in ("model", "kind", "layer", "head")}
+    assert {name: [value] if isinstance(value, str) else value for name, value in link.items()} == {
+        "model": ["t5-classroom"],
+        "kind": ["decoder"],
+        "layer": ["1"],
+        "head": ["7"],
+    }
+
+
+def test_a_link_beyond_the_model_opens_a_head_that_exists(open_app: OpenApp) -> None:
+    app = open_app(model="gpt-classroom", layer=99, head="x", metric="nonsense")
+    assert not app.exception
+    assert app.selectbox(key="layer").value < 4
+
+
+def test_text_stays_out_of_the_link_until_asked_for(open_app: OpenApp) -> None:
+    app = open_app()
+    app.text_area[0].set_value("a very private sentence").run()
+    assert "private" not in str(dict(app.query_params))
+    assert not app.code
+    app.toggle(key="share_text").set_value(True).run()
+    assert "a+very+private+sentence" in app.code[0].value
+    assert "private" not in str(dict(app.query_params))
+
+
+def test_link_with_text_opens_that_text_and_drops_it_from_the_address(open_app: OpenApp) -> None:
+    app = open_app(model="gpt-classroom", text="Look at this, look at this")
+    assert app.text_area[0].value == "Look at this, look at this"
+    assert "text" not in app.query_params
+
+
+def test_texts_survive_a_change_of_model_and_page(open_app: OpenApp) -> None:
+    app = open_app()
+    app.text_area[0].set_value("my own text, my own text").run()
+    app.selectbox(key="model").select("bert-classroom").run()
+    assert app.text_area[0].value != "my own text, my own text"
+    app.selectbox(key="model").select("gpt-classroom").run()
+    assert app.text_area[0].value == "my own text, my own text"
+    app.switch_page("pages/explore/induction.py").run()
+    app.switch_page("pages/explore/heads.py").run()
+    assert app.text_area[0].value == "my own text, my own text"
+
+
+def test_menu_offers_only_metrics_that_exist_for_the_text(open_app: OpenApp) -> None:
+    app = open_app(model="gpt-classroom")
+    options = app.selectbox(key="metric").options
+    assert "Next token" not in options  # a GPT does not look ahead
+    assert set(options) <= {metrics.describe(name).label for name in metrics.names()}
+
+
+@pytest.mark.parametrize("part", ["Weights", "Queries and keys", "Row by row", "Numbers"])
+@pytest.mark.parametrize("name", NAMES)
+def test_every_part_of_a_head_opens(open_app: OpenApp, name: str, part: str) -> None:
+    app = open_app(model=name)
+    app.get("button_group")  # the parts are drawn as a button group
+    app.session_state["part"] = part
+    app.run()
+    assert not app.exception
+    assert not app.error
+
+
+def test_t5_shows_three_kinds_of_attention_and_what_it_wrote(open_app: OpenApp) -> None:
+    app = open_app(model="t5-classroom")
+    assert "The model wrote" in said(app)
+    for kind in ("encoder", "decoder", "cross"):
+        app.session_state["kind"] = kind
+        app.run()
+        assert not app.exception
+        assert f"{kind} L" in said(app)
+
+
+def test_a_given_target_is_read_instead_of_written(open_app: OpenApp) -> None:
+    app = open_app(model="t5-classroom")
+    app.text_input(key="target:encoder-decoder").set_value("La maison est rouge.").run()
+    assert "The model was given" in said(app)
+    assert "rouge" in said(app)
