@@ -78,9 +78,9 @@ def masked_scores(
     stacked, so that keys are never copied.
     """
     batch, heads, rows, dim = query.shape
-    groups = key.shape[1]
+    groups, keys = key.shape[1:3]
     stacked = query.reshape(batch, groups, heads // groups * rows, dim)
-    scores = torch.matmul(stacked, key.transpose(-1, -2)).view(batch, heads, rows, -1).float()
+    scores = torch.matmul(stacked, key.transpose(-1, -2)).view(batch, heads, rows, keys).float()
     scores = scores.mul_(scaling)
     if softcap is not None:
         scores = torch.tanh_(scores.div_(softcap)).mul_(softcap)
