@@ -1,0 +1,47 @@
+"""A capture is linear in the length of the text: no n x n tensor is ever kept."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import fields, is_dataclass
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from attnviz.captures import capture_ids
+from tests.zoo import Pair, random_texts
+
+
+def tensors(thing: Any) -> Iterator[torch.Tensor | np.ndarray]:
+    """Every tensor and array inside nested records."""
+    if isinstance(thing, torch.Tensor | np.ndarray):
+        yield thing
+    elif is_dataclass(thing):
+        for field in fields(thing):
+            yield from tensors(getattr(thing, field.name))
+    elif isinstance(thing, tuple | list):
+        for one in thing:
+            yield from tensors(one)
+    elif isinstance(thing, dict):
+        yield from tensors(list(thing.values()))
+
+
+def numbers_held(pair: Pair, length: int, keep: str) -> int:
+    texts = random_texts(pair.model, (length, length // 2))
+    one = capture_ids(pair.model, texts, keep=keep, predict=False)[0]
+    return sum(int(np.prod(part.shape)) for part in tensors(one.stacks))
+
+
+@pytest.mark.parametrize("keep", ["qkv", "statistics"])
+@pytest.mark.parametrize("name", ["gpt2", "bert", "t5", "mistral", "gemma2", "modernbert"])
+def test_twice_the_text_holds_twice_the_numbers(
+    zoo: Callable[[str], Pair], name: str, keep: str
+) -> None:
+    short, long = (numbers_held(zoo(name), length, keep) for length in (64, 128))
+    assert 1.9 < long / short < 2.1
+
+
+def test_statistics_are_a_fraction_of_the_vectors(zoo: Callable[[str], Pair]) -> None:
+    assert numbers_held(zoo("gpt2"), 64, "statistics") < 0.6 * numbers_held(zoo("gpt2"), 64, "qkv")
