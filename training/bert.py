@@ -31,6 +31,9 @@ VOCABULARY = 6000
 LENGTH = 256
 
 
+LATE = {"consecutive": 0.8, "alone": 0.08, "paraphrase": 0.07, "shuffled": 0.05}
+
+
 @dataclass(frozen=True)
 class Stage:
     """A part of the training: until when, how many tokens a step, how long rows, which kinds."""
@@ -44,30 +47,20 @@ class Stage:
 STAGES = (
     Stage(0.10, 1536, 48, {"copied": 0.4, "shuffled": 0.2, "alone": 0.2, "consecutive": 0.2}),
     Stage(
-        0.40,
+        0.30,
         2048,
         64,
         {"consecutive": 0.7, "alone": 0.1, "paraphrase": 0.1, "copied": 0.04, "shuffled": 0.06},
     ),
-    Stage(
-        0.80,
-        4096,
-        128,
-        {"consecutive": 0.78, "alone": 0.08, "paraphrase": 0.08, "shuffled": 0.06},
-    ),
-    Stage(
-        1.00,
-        6144,
-        192,
-        {"consecutive": 0.78, "alone": 0.08, "paraphrase": 0.08, "shuffled": 0.06},
-    ),
+    Stage(0.75, 4096, 128, LATE),
+    Stage(1.00, 8192, 160, LATE),
 )
 
 
 class BertRecipe:
     """Batches of masked pairs, and the figures of the bar."""
 
-    rates = Rates(muon=2e-3, adam=1e-3, warm_steps=400, hold=0.5)
+    rates = Rates(muon=2e-3, adam=1e-3, warm_steps=400, hold=0.4)
 
     def __init__(self, corpus: Corpus, tokenizer: PreTrainedTokenizerFast, seed: int) -> None:
         self.random = np.random.default_rng(seed)
@@ -223,4 +216,4 @@ def main(plan: Plan) -> None:
 
 
 if __name__ == "__main__":
-    main(parse_plan("bert", 100, "Train the classroom BERT."))
+    main(parse_plan("bert", 85, "Train the classroom BERT."))

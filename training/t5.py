@@ -30,6 +30,7 @@ VOCABULARY = 6000
 LENGTH = 128
 PAD = 0
 IGNORED = -100
+ACTIVATION = "gelu_pytorch_tanh"  # T5's own function, in its fused form
 STEP_TOKENS = 5000
 SAMPLES = (
     "I love you.",
@@ -134,6 +135,7 @@ def new_model() -> T5ForConditionalGeneration:
             num_heads=8,
             dropout_rate=0.0,
             feed_forward_proj="gated-gelu",
+            dense_act_fn=ACTIVATION,
             relative_attention_num_buckets=32,
             pad_token_id=PAD,
             eos_token_id=1,
@@ -148,7 +150,10 @@ def main(plan: Plan) -> None:
     corpus = Corpus.find(plan.data)
     if plan.start:
         tokenizer = AutoTokenizer.from_pretrained(plan.start)
-        model = T5ForConditionalGeneration.from_pretrained(plan.start, dtype=torch.float32)
+        config = T5Config.from_pretrained(plan.start, dense_act_fn=ACTIVATION)
+        model = T5ForConditionalGeneration.from_pretrained(
+            plan.start, config=config, dtype=torch.float32
+        )
     else:
         texts = [text for pair in corpus.pairs("train") for text in pair]
         tokenizer = unigram_pieces(texts, VOCABULARY, LENGTH)
