@@ -52,24 +52,24 @@ def token_strip(
     key_title: str = "is looked at",
     on_change: Callable[[], None] = lambda: None,
 ) -> int | None:
-    """Show the tokens and return the query that is chosen.
+    """Show the tokens and return the query that is chosen: by a click just now, or `selected`.
 
+    The page keeps the choice: it stores what is returned and passes it as `selected` next time.
     Equal token lists make one strip with a switch for the direction; the two lists of
     cross-attention make two strips, and the direction follows from the one pointed at.
 
     Args:
         query_tokens: the tokens that look.
         key_tokens: the tokens looked at.
-        weights: after softmax; NaN where masked.
-        selected: the query the page has chosen; it holds until another is clicked.
+        weights: after softmax; NaN where masked, which is drawn unlike a weight of 0.
+        selected: the query the page has chosen.
         key: the widget's name in the session.
         query_title: written above the queries of cross-attention.
         key_title: written above its keys.
         on_change: called before the run that a click causes.
 
     Returns:
-        The position of the chosen query; None when none is. A choice made among other tokens
-        counts no more.
+        The position of the chosen query; None when there is none, or a click has let it go.
 
     Raises:
         CaptureError: the weights do not match the tokens.
@@ -83,13 +83,12 @@ def token_strip(
         query_title=query_title,
         key_title=key_title,
     )
-    result = _strip(data=packed, key=key, on_selected_change=on_change)
-    choice = result.get("selected")
-    if isinstance(choice, dict) and choice.get("tokens") == identity:
-        index = choice.get("index")
-        valid = isinstance(index, int) and 0 <= index < len(query_tokens)
-        return index if valid else None
-    return selected
+    clicked = _strip(data=packed, key=key, on_clicked_change=on_change).get("clicked")
+    # A click made while other tokens were on the screen counts no more.
+    if not isinstance(clicked, dict) or clicked.get("tokens") != identity:
+        return selected
+    index = clicked.get("index")
+    return index if isinstance(index, int) and 0 <= index < len(query_tokens) else None
 
 
 def pack(

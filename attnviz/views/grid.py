@@ -23,7 +23,7 @@ __all__ = ["CELLS", "Ink", "cell_size", "check_shape", "draw_grid", "note", "out
 CELLS = {"xaxis": "x2", "yaxis": "y2"}
 """The axes of everything that is drawn in cells."""
 
-_LETTER = 0.56  # a letter's width over its height, for the fonts in use
+_LETTER = 0.62  # a letter's width over its height, for the fonts in use
 _BAR = 48  # the strip below the map: a line of text and the colour bar
 
 

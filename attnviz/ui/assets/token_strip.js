@@ -8,10 +8,10 @@ const FULL = 0xfffe;
 const states = new WeakMap();
 
 export default function (component) {
-  const { data, parentElement, setStateValue } = component;
+  const { data, parentElement, setTriggerValue } = component;
   const state = states.get(parentElement) ?? create(parentElement);
   states.set(parentElement, state);
-  state.send = (index) => setStateValue("selected", { index, tokens: state.strip.identity });
+  state.send = (index) => setTriggerValue("clicked", { index, tokens: state.strip.identity });
   update(state, decode(data));
 }
 

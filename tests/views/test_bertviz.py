@@ -1,0 +1,157 @@
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import attnviz
+from attnviz.errors import AttnvizError, CaptureError, InputError
+from attnviz.types import Tokens
+from attnviz.views import bertviz
+from attnviz.views.bertviz import NUMBER_LIMIT, BertvizPart, bertviz_html
+from tests.views.samples import HOSTILE, make_attention, make_tokens
+
+VENDOR = Path(attnviz.__file__).parent / "vendor"
+
+
+def part(layers=2, heads=3, count=8, *, words=HOSTILE, name="self", segments=None):
+    tokens = make_tokens(count, words)
+    tokens = Tokens(tokens.ids, tokens.labels, tokens.special, segments)
+    weights = np.stack(
+        [
+            [make_attention(count, seed=layer * heads + head)[0] for head in range(heads)]
+            for layer in range(layers)
+        ]
+    )
+    return BertvizPart(name, weights, tokens, tokens)
+
+
+def read(html):
+    """The tags of the page as a browser finds them, with their attributes."""
+    tags = []
+
+    class Reader(HTMLParser):
+        def handle_starttag(self, tag, attributes):
+            tags.append((tag, dict(attributes)))
+
+    Reader().feed(html)
+    return tags
+
+
+def parameters(html):
+    text = re.search(r"const params = (\{.*?\});", html).group(1)
+    return json.loads(text)
+
+
+def test_the_vendored_files_are_the_ones_that_were_vendored():
+    listed = dict(
+        re.findall(
+            r"^\| (\S+) \|.*\| ([0-9a-f]{64}) \|$", (VENDOR / "VENDORED.md").read_text(), re.M
+        )
+    )
+    found = {path.name for path in VENDOR.iterdir()} - {"VENDORED.md", "__pycache__"}
+    assert found == set(listed)
+    for name, digest in listed.items():
+        assert hashlib.sha256((VENDOR / name).read_bytes()).hexdigest() == digest, name
+
+
+@pytest.mark.parametrize("view", ["head", "model"])
+def test_the_page_holds_no_address_but_namespaces(view):
+    html = bertviz_html([part()], view=view)
+    addresses = re.findall(r"(?:https?:)?//[a-z0-9.-]+\.[a-z]{2,}[^\s\"'<]*", html)
+    assert {one for one in addresses if not one.startswith("http://www.w3.org/")} == set()
+    tags = read(html)
+    assert not {"link", "iframe", "img", "base"} & {tag for tag, _ in tags}
+    assert not {"src", "href"} & {name for _, attributes in tags for name in attributes}
+    style = html[html.index("<style>") : html.index("</style>")]
+    assert "url(" not in style
+    assert "@import" not in style
+    assert "default-src 'none'" in html
+
+
+@pytest.mark.parametrize("view", ["head", "model"])
+def test_no_token_can_leave_its_string(view):
+    html = bertviz_html([part(name="</script><b>")], view=view)
+    tags = [tag for tag, _ in read(html)]
+    assert tags.count("script") == 4
+    assert "img" not in tags
+    line = re.search(r"const params = (\{.*?\});", html).group(1)
+    assert not set("<>&\u2028\u2029") & set(line)
+
+
+def test_the_numbers_and_tokens_arrive():
+    one = part(words=("a", "b", "c", "d"), count=4)
+    given = parameters(bertviz_html([one], layer=1, heads=[0, 2]))
+    (entry,) = given["attention"]
+    assert np.asarray(entry["attn"]) == pytest.approx(one.weights, abs=1e-4)
+    assert entry["left_text"] == ["a", "b", "c", "d"]
+    assert (given["layer"], given["heads"], given["total_heads"]) == (1, [0, 2], 3)
+
+
+def test_masked_weights_are_zero():
+    one = part(count=3)
+    one.weights[..., 0, 2] = np.nan
+    assert parameters(bertviz_html([one]))["attention"][0]["attn"][0][0][0][2] == 0
+
+
+def test_a_sentence_pair_has_its_four_parts():
+    html = bertviz_html([part(count=5, segments=np.array([0, 0, 0, 1, 1]))])
+    entries = parameters(html)["attention"]
+    assert [len(one["left_text"]) for one in entries] == [5, 3, 2, 3, 2]
+    assert [len(one["right_text"]) for one in entries] == [5, 3, 2, 2, 3]
+    assert [tag for tag, _ in read(html)].count("option") == 5
+
+
+def test_an_encoder_decoder_has_a_menu():
+    html = bertviz_html([part(name="encoder"), part(name="cross <i>")])
+    assert "cross &lt;i&gt;</option>" in html
+
+
+def test_too_much_is_refused_with_the_limit():
+    many = BertvizPart("self", np.zeros((12, 12, 61, 61)), make_tokens(61), make_tokens(61))
+    with pytest.raises(InputError, match=f"535,824 weights; up to {NUMBER_LIMIT:,}"):
+        bertviz_html([many])
+
+
+def test_errors_say_what_was_got():
+    good = part()
+    with pytest.raises(InputError, match="nothing to draw"):
+        bertviz_html([])
+    with pytest.raises(InputError, match="'neuron'"):
+        bertviz_html([good], view="neuron")
+    with pytest.raises(InputError, match="layer 2; there are 2"):
+        bertviz_html([good], layer=2)
+    with pytest.raises(InputError, match=r"\[3\]"):
+        bertviz_html([good], heads=[3])
+    with pytest.raises(CaptureError, match="8 queries and 7 keys"):
+        bertviz_html([BertvizPart("x", good.weights, good.query_tokens, make_tokens(7))])
+    with pytest.raises(InputError, match="one shape"):
+        bertviz_html([good, part(layers=1)])
+
+
+def test_without_bertviz_the_error_says_what_to_install(monkeypatch):
+    monkeypatch.setattr(bertviz, "find_spec", lambda name: None)
+    with pytest.raises(AttnvizError, match="pip install bertviz"):
+        bertviz_html([part()])
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("view", ["head", "model"])
+def test_the_page_draws_without_a_network(open_page, view, theme):
+    page = open_page(bertviz_html([part()], view=view, theme=theme))
+    lines = page.locator("#vis svg line")
+    lines.first.wait_for(state="attached")
+    assert lines.count() >= 8 * 8
+    if view == "head":
+        shown = page.locator("#left text").all_text_contents()
+        assert shown[3:] == list(HOSTILE[3:])
+        assert shown[0].startswith("</script><")
+        page.locator("#layer").select_option("1")
+        assert page.locator("#vis svg").count() == 1
+    assert page.seen == []
