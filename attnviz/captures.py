@@ -117,15 +117,21 @@ def capture(
         cut: leave out what exceeds the model's limit instead of refusing; `Capture.cut` says how
             many tokens that was.
         limit: a number of tokens to stop at before the model's own limit.
-        predict: keep predictions and losses; without them the language head is not needed.
+        predict: keep predictions and losses, where the model's language head was trained;
+            without them it is not needed.
 
     Raises:
         EmptyText: nothing but white space.
         TextTooLong: more tokens than the model has positions, and `cut` is False.
-        InputError: `pair` or `target` for a model that takes none.
+        InputError: `pair` or `target` for a model that takes none, or no target for one that
+            cannot write.
     """
     encoded = encode(model, text, pair=pair, target=target, begin=begin, cut=cut, limit=limit)
     generated = encoded.target is None and model.info.family == "encoder-decoder"
+    if generated and not model.predicts:
+        raise InputError(
+            f"{model.info.name} has no trained language head that could write a target; give one"
+        )
     if generated:
         encoded = replace(encoded, **_closed(model, _generate(model, encoded.ids)))
     shown = text if pair is None else f"{text}\n{pair}"
@@ -280,6 +286,8 @@ def _generate(model: Model, ids: Sequence[int]) -> tuple[int, ...]:
     """What the model itself writes for this text, greedily; start token included."""
     source = torch.tensor([list(ids)], device=model.network.device)
     room = min(GENERATED_TOKENS, (model.info.max_tokens or GENERATED_TOKENS) - 1)
+    # The library sizes its cache by the encoder's depth, and a deeper decoder overruns it.
+    cache = model.info.heads["decoder"][0] <= model.info.heads["encoder"][0]
     with torch.inference_mode():
         written = model.network.generate(
             input_ids=source,
@@ -287,6 +295,7 @@ def _generate(model: Model, ids: Sequence[int]) -> tuple[int, ...]:
             max_new_tokens=room,
             num_beams=1,
             do_sample=False,
+            use_cache=cache,
         )
     return tuple(written[0].tolist())
 
@@ -311,6 +320,7 @@ def capture_ids(
         predict: as for `capture`.
     """
     network, info = model.network, model.info
+    predict = predict and model.predicts
     inputs = _inputs(model, encoded)
     both = info.family == "encoder-decoder"
     ids: dict[Kind, Tensor] = {"self": inputs["input_ids"], "encoder": inputs["input_ids"]}

@@ -62,6 +62,10 @@ def _kind(encoder_decoder: bool, queries: int, keys: int) -> Kind:
     return "cross"
 
 
+def _reason(error: Exception) -> str:
+    return next(iter(str(error).strip().splitlines()), "")[:200] or type(error).__name__
+
+
 def find_sites(model: PreTrainedModel, run: Callable[..., Any] | None = None) -> Sites:
     """Switch a model to the instrumented attention and see which modules come through it.
 
@@ -95,7 +99,14 @@ def find_sites(model: PreTrainedModel, run: Callable[..., Any] | None = None) ->
             inputs = {"input_ids": probe, "attention_mask": torch.ones_like(probe)}
             if encoder_decoder:
                 inputs["decoder_input_ids"] = probe[:, :DECODER_TOKENS]
-            model(**inputs)
+            try:
+                model(**inputs)
+            except Exception as error:
+                # A model of pictures or sounds stumbles over token ids in a way of its own.
+                raise ModelNotSupported(
+                    f"models of type '{model_type}' ({type(model).__name__}) do not read token "
+                    f"ids, or not these alone: {_reason(error)}"
+                ) from error
     if not watcher.calls:
         raise refusal
     names = {id(module): name for name, module in model.named_modules()}

@@ -6,6 +6,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
+from attnviz.errors import ModelError
 from attnviz.types import Family, Head, KnownHead
 
 __all__ = ["CLASSROOM", "Shipped", "known_heads", "shipped"]
@@ -53,17 +54,26 @@ def shipped(name: str) -> Shipped | None:
 
 
 def known_heads(folder: Path) -> tuple[KnownHead, ...]:
-    """The heads that a model's `heads.json` names, best first; none without that file."""
+    """The heads that a model's `heads.json` names, best first; none without that file.
+
+    Raises:
+        ModelError: the file is no list of heads.
+    """
     path = folder / "heads.json"
     if not path.is_file():
         return ()
-    found = [
-        KnownHead(
-            Head(one["kind"], int(one["layer"]), int(one["head"])),
-            str(one["role"]),
-            str(one["label"]),
-            float(one["score"]),
+    try:
+        return tuple(
+            KnownHead(
+                Head(one["kind"], int(one["layer"]), int(one["head"])),
+                str(one["role"]),
+                str(one["label"]),
+                float(one["score"]),
+            )
+            for one in json.loads(path.read_text(encoding="utf-8"))
         )
-        for one in json.loads(path.read_text(encoding="utf-8"))
-    ]
-    return tuple(found)
+    except (ValueError, KeyError, TypeError) as error:
+        raise ModelError(
+            f"the heads.json of '{folder.name}' is no list of heads, each with kind, layer, head, "
+            "role, label and score"
+        ) from error

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -50,6 +50,7 @@ AUTO_CLASSES: dict[Family, Any] = {
     "decoder": AutoModelForCausalLM,
     "encoder-decoder": AutoModelForSeq2SeqLM,
 }
+LONGEST_NAME = 1000  # characters of a path; hub names have at most 96
 UNBOUNDED = 10**6  # tokenizers without a limit say so with a huge number
 
 
@@ -63,6 +64,8 @@ class Model:
         info: what a person should know about it.
         sites: where its attentions are.
         prompt: what it was trained to see before a text, for shipped models.
+        predicts: whether its language head was trained; a body saved without one has attention,
+            but what it would predict is noise.
     """
 
     network: PreTrainedModel
@@ -70,6 +73,7 @@ class Model:
     info: ModelInfo
     sites: Sites
     prompt: str = ""
+    predicts: bool = True
 
 
 def best_device() -> str:
@@ -106,7 +110,7 @@ def load(
         ModelUnsafe: it has no safetensors weights.
         ModelNotSupported: no attention that attnviz could see.
     """
-    name = name.strip()
+    name = _readable(name)
     chosen = shipped(name)
     if chosen is not None and not (chosen.folder / "config.json").is_file():
         raise ModelNotFound(
@@ -121,21 +125,24 @@ def load(
         "trust_remote_code": False,
         "local_files_only": folder is not None,
     }
-    with _Explained(name, revision):
+    chosen_device = _device(device)
+    with _Explained(name, revision, local=folder is not None):
         config = AutoConfig.from_pretrained(place, revision=revision, **options)
         commit = getattr(config, "_commit_hash", None) or revision
         if folder is None:
             options["revision"] = commit
         tokenizer = AutoTokenizer.from_pretrained(place, **options)
         family, auto_class = _family(config)
-        chosen_device = torch.device(best_device() if device == "auto" else device)
-        network = auto_class.from_pretrained(
+        network, loaded = auto_class.from_pretrained(
             place,
             config=config,
             dtype=_dtype(dtype, chosen_device, config),
             use_safetensors=True,
+            output_loading_info=True,
             **options,
-        ).to(chosen_device)
+        )
+        network = network.to(chosen_device)
+    predicts = _check_complete(network, loaded["missing_keys"], name)
     return instrument(
         network,
         tokenizer,
@@ -146,6 +153,7 @@ def load(
         folder=folder,
         family=family,
         prompt=chosen.prompt if chosen else "",
+        predicts=predicts,
     )
 
 
@@ -160,6 +168,7 @@ def instrument(
     folder: Path | None = None,
     family: Family | None = None,
     prompt: str = "",
+    predicts: bool = True,
 ) -> Model:
     """Make a model that is already in memory ready to be captured.
 
@@ -187,27 +196,48 @@ def instrument(
         dtype=str(network.dtype).removeprefix("torch."),
         known_heads=known_heads(folder) if folder is not None else (),
     )
-    return Model(network, tokenizer, info, sites, prompt)
+    return Model(network, tokenizer, info, sites, prompt, predicts)
+
+
+def _readable(name: str) -> str:
+    """The name without spaces around it, if it can be one."""
+    name = name.strip()
+    if not name:
+        raise ModelNotFound(
+            "no model name was given; choose a listed model, a folder, or a hub name (org/model)"
+        )
+    if len(name) > LONGEST_NAME or not name.isprintable():
+        start = "".join(
+            one if one.isprintable() else "\N{REPLACEMENT CHARACTER}" for one in name[:40]
+        )
+        raise ModelNotFound(
+            f"'{start}' is no model name (it has {len(name)} characters, or some that nobody can "
+            "see); choose a listed model, a folder, or a hub name (org/model)"
+        )
+    return name
 
 
 def _local_folder(name: str, allowed: Sequence[str | Path] | None) -> Path | None:
     """The folder a name points to, or None when it can only be a hub id."""
     looks_local = name.startswith((".", "/", "~", "\\")) or "\\" in name or name.count("/") > 1
-    path = Path(name).expanduser()
-    if not looks_local and not path.is_dir():
+    try:
+        path: Path | None = Path(name).expanduser().resolve()
+        there = path is not None and path.exists()
+    except (OSError, RuntimeError, ValueError):  # too long, nobody's home, a loop of links
+        path, there = None, False
+    if not looks_local and not there:
         return None
-    path = path.resolve()
     if allowed is not None:
         roots = [Path(root).expanduser().resolve() for root in allowed]
         # The same answer whether or not the path exists: a stranger learns nothing about the disk.
-        if not any(path.is_relative_to(root) for root in roots):
-            if not looks_local:
-                return None
+        # And no way around it through the hub's name for the same thing: the library, too, looks
+        # for a folder first.
+        if path is None or not any(path.is_relative_to(root) for root in roots):
             raise ModelNotAllowed(
                 "this server loads models from its own model folders only; "
                 "choose a listed model or a hub name such as org/model"
             )
-    if not path.is_dir():
+    if path is None or not path.is_dir():
         raise ModelNotFound(f"there is no folder '{name}'; give a folder with a config.json")
     if not (path / "config.json").is_file():
         raise ModelNotFound(
@@ -227,6 +257,25 @@ def _check_weights(folder: Path, name: str) -> None:
             "model.save_pretrained(folder, safe_serialization=True)"
         )
     raise ModelNotFound(f"'{name}' has a config.json but no *.safetensors weights")
+
+
+def _check_complete(network: PreTrainedModel, missing: Collection[str], name: str) -> bool:
+    """Whether the weights that were missing are at most those of the language head.
+
+    The library fills what is missing with random numbers; attention made of those is nobody's.
+    """
+    body = network.base_model
+    inside = {id(one) for one in body.parameters()}
+    if body is network and network.get_output_embeddings() is not None:
+        inside -= {id(one) for one in network.get_output_embeddings().parameters()}
+    lost = [one for one, weights in network.named_parameters() if one in missing]
+    needed = [one for one in lost if id(network.get_parameter(one)) in inside]
+    if needed:
+        raise ModelError(
+            f"the weights of '{name}' are incomplete: {needed[0]} is missing"
+            + (f", and {len(needed) - 1} more" if len(needed) > 1 else "")
+        )
+    return not lost
 
 
 def _family(config: PreTrainedConfig) -> tuple[Family, Any]:
@@ -253,6 +302,18 @@ def _family(config: PreTrainedConfig) -> tuple[Family, Any]:
             "are not text models with attention that attnviz knows how to run"
         )
     return family, auto_class
+
+
+def _device(device: str) -> torch.device:
+    """The device asked for, once something has been put there."""
+    try:
+        chosen = torch.device(best_device() if device == "auto" else device)
+        torch.zeros(1, device=chosen).item()
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise ModelError(
+            f"this machine has no device '{device}' that could compute; use 'auto' or 'cpu'"
+        ) from error
+    return chosen
 
 
 def _dtype(dtype: str, device: torch.device, config: PreTrainedConfig) -> torch.dtype:
@@ -299,9 +360,10 @@ def _digest(folder: Path) -> str:
 class _Explained:
     """Turns the library's many ways of failing to load into sentences with a next step."""
 
-    def __init__(self, name: str, revision: str | None) -> None:
+    def __init__(self, name: str, revision: str | None, local: bool) -> None:
         self.name = name
         self.revision = revision
+        self.local = local
 
     def __enter__(self) -> None:
         return None
@@ -311,7 +373,7 @@ class _Explained:
             return
         raise self._explain(error) from error
 
-    def _explain(self, error: Exception) -> ModelError | Exception:
+    def _explain(self, error: Exception) -> ModelError:
         name = self.name
         causes = list(_causes(error))
 
@@ -346,19 +408,22 @@ class _Explained:
                 "an architecture the library knows"
             )
         offline = os.environ.get("HF_HUB_OFFLINE", "") not in ("", "0")
-        if caused_by(OfflineModeIsEnabled, LocalEntryNotFoundError, ConnectionError) or (
-            "connect" in text.lower() or "couldn't find" in text.lower() or offline
-        ):
+        unreachable = caused_by(OfflineModeIsEnabled, LocalEntryNotFoundError) or any(
+            # By name: which library the hub is asked through changes with its version.
+            base.__name__ in ("ConnectionError", "TransportError", "Timeout", "TimeoutError")
+            for cause in causes
+            for base in type(cause).__mro__
+        )
+        if not self.local and (unreachable or offline or "couldn't connect" in text.lower()):
             return ModelOffline(
                 f"'{name}' is not on this machine and the hub cannot be reached. The classroom "
                 "models need no network; or give a local folder"
             )
         if isinstance(error, (ValueError, KeyError)) and "model type" in text:
             return ModelNotSupported(f"the architecture of '{name}' is unknown to the library")
-        if isinstance(error, (OSError, ValueError, RuntimeError, KeyError)):
-            reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else "no reason"
-            return ModelError(f"'{name}' could not be loaded: {reason}")
-        return error
+        # Whatever else a stranger's files make the library stumble over.
+        reason = next(iter(str(error).strip().splitlines()), "") or type(error).__name__
+        return ModelError(f"'{name}' could not be loaded: {reason[:200]}")
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
