@@ -1,0 +1,120 @@
+"""What the hub can answer, simulated: every failure becomes its own sentence."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from huggingface_hub import errors as hub
+from transformers import AutoConfig, AutoTokenizer
+
+import attnviz
+from attnviz.errors import (
+    AttnvizError,
+    ModelError,
+    ModelNotAllowed,
+    ModelNotFound,
+    ModelNotSupported,
+    ModelOffline,
+    ModelUnsafe,
+)
+
+http: Any = importlib.import_module(hub.HTTPError.__module__.partition(".")[0])  # the hub's own
+RESPONSE = http.Response(404, request=http.Request("GET", "https://hub.example/model"))
+
+
+def http_error(kind: type[Exception]) -> Exception:
+    return kind("404 Client Error", response=RESPONSE)
+
+
+def wrapped(cause: Exception, text: str = "it is not a local folder") -> Exception:
+    """As the library does it: an OSError that was caused by the hub's error."""
+    try:
+        raise OSError(text) from cause
+    except OSError as error:
+        return error
+
+
+ANSWERS: dict[str, tuple[Callable[[], Exception], type[ModelError], str]] = {
+    "gated": (lambda: http_error(hub.GatedRepoError), ModelNotAllowed, "gated.*hf auth login"),
+    "no such model": (
+        lambda: http_error(hub.RepositoryNotFoundError),
+        ModelNotFound,
+        "no model 'org/model' on the hub",
+    ),
+    "no such revision": (
+        lambda: http_error(hub.RevisionNotFoundError),
+        ModelNotFound,
+        "no revision 'v9'",
+    ),
+    "offline mode": (
+        lambda: hub.OfflineModeIsEnabled("offline"),
+        ModelOffline,
+        "cannot be reached",
+    ),
+    "not in the cache": (
+        lambda: hub.LocalEntryNotFoundError("not cached"),
+        ModelOffline,
+        "cannot be reached",
+    ),
+    "no route": (lambda: ConnectionError("refused"), ModelOffline, "cannot be reached"),
+    "no address": (lambda: http.ConnectError("no address"), ModelOffline, "cannot be reached"),
+    "slow": (lambda: http.ConnectTimeout("timed out"), ModelOffline, "cannot be reached"),
+    "slow answer": (lambda: http.ReadTimeout("timed out"), ModelOffline, "cannot be reached"),
+    "server trouble": (lambda: http_error(hub.HfHubHTTPError), ModelError, "org/model"),
+    "bad name": (lambda: hub.HFValidationError("bad"), ModelNotFound, "neither a listed model"),
+    "own code": (
+        lambda: ValueError("Please pass the argument `trust_remote_code=True`"),
+        ModelNotSupported,
+        "own code",
+    ),
+    "no safetensors": (
+        lambda: OSError("org/model does not appear to have a file named model.safetensors"),
+        ModelUnsafe,
+        "no safetensors",
+    ),
+    "full disk": (lambda: OSError(28, "No space left on device"), ModelError, "No space left"),
+}
+
+
+@pytest.mark.parametrize("through", ["straight", "wrapped"])
+@pytest.mark.parametrize("answer", ANSWERS)
+def test_every_answer_of_the_hub(
+    monkeypatch: pytest.MonkeyPatch, answer: str, through: str
+) -> None:
+    make, kind, sentence = ANSWERS[answer]
+
+    def fail(*unused: Any, **options: Any) -> None:
+        raise make() if through == "straight" else wrapped(make(), str(make()))
+
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+    monkeypatch.setattr(AutoConfig, "from_pretrained", fail)
+    with pytest.raises(AttnvizError, match=sentence) as caught:
+        attnviz.load("org/model", revision="v9")
+    assert type(caught.value) is kind
+    assert caught.value.__cause__ is not None
+    assert "\n" not in str(caught.value)
+
+
+def test_the_commit_of_the_configuration_is_the_commit_of_everything(
+    monkeypatch: pytest.MonkeyPatch, gpt_folder: Path
+) -> None:
+    """A branch can move between two downloads; what was resolved first is used for the rest."""
+    commit = "0123456789abcdef0123456789abcdef01234567"
+    asked: list[str | None] = []
+    config = AutoConfig.from_pretrained(gpt_folder)
+    config._commit_hash = commit
+
+    def tokenizer(name: str, *unused: Any, **options: Any) -> None:
+        asked.append(options.get("revision"))
+        assert options["trust_remote_code"] is False
+        raise OSError("enough seen")
+
+    monkeypatch.setattr(AutoConfig, "from_pretrained", lambda *unused, **options: config)
+    monkeypatch.setattr(AutoTokenizer, "from_pretrained", tokenizer)
+    with pytest.raises(ModelError):
+        attnviz.load("org/model", revision="main")
+    assert asked == [commit]
