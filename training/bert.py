@@ -31,7 +31,7 @@ VOCABULARY = 6000
 LENGTH = 256
 
 
-LATE = {"consecutive": 0.8, "alone": 0.08, "paraphrase": 0.07, "shuffled": 0.05}
+LATE = {"consecutive": 0.7, "alone": 0.2, "paraphrase": 0.06, "shuffled": 0.04}
 
 
 @dataclass(frozen=True)

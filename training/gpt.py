@@ -1,9 +1,9 @@
 """Train the classroom GPT: `python -m training.gpt --data DIR`.
 
-Stories alone are too small a corpus for induction heads to form, so the model first sees random
-tokens that repeat. Those can only be predicted by finding the earlier copy, which needs a
-previous-token head and, after it, an induction head. The repeats start easy and widen whenever the
-copies are predicted well; then stories join in, and some repeats stay to the end.
+Stories alone are too small a corpus for induction heads to form soon, and random tokens that repeat
+are too strange: a model that sees nothing else copies them without any head that a textbook knows.
+So it sees both from the first step. Stories make it look at the previous token; on top of that the
+repeats, which widen whenever their copies are predicted well, make induction pay.
 """
 
 import math
@@ -38,30 +38,35 @@ OPENINGS = (
 
 @dataclass
 class Course:
-    """How wide the repeats are, and whether stories have joined in."""
+    """How wide the repeats are."""
 
     vocabulary: int = 64
     length: int = 0  # index into LENGTHS
     copied: float = 9.0  # running loss on tokens that the first copy predicts
     since: int = 0  # steps since the last widening
 
+    @property
+    def widest(self) -> bool:
+        """Whether nothing is left to widen."""
+        return self.vocabulary == VOCABULARY and self.length + 1 == len(LENGTHS)
+
     def note(self, copied: float) -> None:
-        """Follow the loss on copies; widen when it is low, and in the end admit stories."""
+        """Follow the loss on copies; widen when it is low."""
         self.copied += (copied - self.copied) * 0.1
         self.since += 1
-        if self.since < 25 or self.copied > 0.6:
+        if self.widest or self.since < 25 or self.copied > 0.6:
             return
         self.since = 0
         if self.vocabulary < VOCABULARY:
             self.vocabulary *= 2
-        elif self.length + 1 < len(LENGTHS):
+        else:
             self.length += 1
 
 
 class GPTRecipe:
     """Batches of repeats and stories, and the figures of the bar."""
 
-    rates = Rates(muon=3e-3, adam=1.5e-3, warm_steps=100, hold=0.5, weight_decay=0.1)
+    rates = Rates(muon=3e-3, adam=1.5e-3, warm_steps=100, hold=0.4, weight_decay=0.1)
 
     def __init__(self, corpus: Corpus, tokenizer: PreTrainedTokenizerFast, seed: int) -> None:
         self.random = np.random.default_rng(seed)
@@ -75,16 +80,18 @@ class GPTRecipe:
 
     def loss(self, model: nn.Module, moment: Moment) -> Tensor:
         """Stories, and repeats as wide as the course has come."""
-        rows, length = (14, LENGTH) if moment.fraction > 0.7 else (12, LENGTH // 2)
+        rows, length = (14, LENGTH) if moment.fraction > 0.75 else (16, LENGTH // 2)
         stories = next_token_loss(model, self.windows(rows, length)).mean()
-        share = 0.1 if moment.fraction > 0.7 else 0.3
+        share = 0.1 if self.course.widest else 0.3
         return (1 - share) * stories + share * self.repeats_loss(model)
 
     def repeats_loss(self, model: nn.Module) -> Tensor:
         """A batch of repeats as wide as the course has come, and a note of how it went."""
         course = self.course
         length = LENGTHS[course.length]
-        rows = max(2, 768 // length)
+        if course.widest:  # what is learned is only kept up, with rows of any length
+            length = int(self.random.choice(LENGTHS))
+        rows = max(2, (384 if course.widest else 768) // length)
         vocabulary = round(course.vocabulary * 4 ** -self.random.random())
         periods = (5, max(20, 9 * length // 20))
         ids, predictable = draw_repeats(self.random, rows, length, periods, vocabulary)
@@ -207,4 +214,4 @@ def main(plan: Plan) -> None:
 
 
 if __name__ == "__main__":
-    main(parse_plan("gpt", 90, "Train the classroom GPT."))
+    main(parse_plan("gpt", 60, "Train the classroom GPT."))

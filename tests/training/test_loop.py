@@ -107,10 +107,10 @@ def test_the_course_widens_only_when_copies_are_predicted():
     course = Course()
     for _ in range(200):
         course.note(2.0)
-    assert (course.vocabulary, course.length, course.text) == (64, 0, False)
+    assert (course.vocabulary, course.length, course.widest) == (64, 0, False)
     for _ in range(2000):
         course.note(0.1)
-    assert course.text
+    assert course.widest
     assert course.vocabulary == 4096
 
 
