@@ -24,6 +24,7 @@ CELLS = {"xaxis": "x2", "yaxis": "y2"}
 """The axes of everything that is drawn in cells."""
 
 _LETTER = 0.62  # a letter's width over its height, for the fonts in use
+_NARROWEST = 210.0  # what the colour bar and the words beside it need
 _BAR = 48  # the strip below the map: a line of text and the colour bar
 
 
@@ -55,6 +56,8 @@ def check_shape(name: str, array: np.ndarray, expected: tuple[int, ...], axes: s
 def cell_size(rows: int, columns: int) -> float:
     """Return the side of a square cell in pixels: large for few, at most 760 px for many."""
     longest = max(rows, columns, 1)
+    if longest * 34 < _NARROWEST:
+        return min(60.0, _NARROWEST / longest)
     return min(34.0, max(440.0, min(13.0 * longest, 760.0)) / longest)
 
 
@@ -117,7 +120,7 @@ def draw_grid(
     top = max(top, 34.0 + (30 if title else 0)) if corner else top
     apply(figure, theme)
     figure.update_layout(
-        width=round(cell * len(columns) + left + 12),
+        width=round(max(cell * len(columns), _NARROWEST) + left + 12),
         height=round(max(cell * len(rows), 60) + top + _BAR),
         margin={"l": left, "r": 12, "t": top, "b": _BAR, "pad": 0},
         hovermode="closest",
@@ -160,14 +163,18 @@ def outline(
     rows: tuple[int, int],
     columns: tuple[int, int],
     width: float = 2,
+    inset: float = 0,
 ) -> None:
-    """Frame the cells from the first to the last row and column, both included."""
+    """Frame the cells from the first to the last row and column, both included.
+
+    `inset` is a share of a cell: at the edge of the map the outer half of the line is cut off.
+    """
     figure.add_shape(
         type="rect",
-        x0=columns[0] - 0.5,
-        x1=columns[1] + 0.5,
-        y0=rows[0] - 0.5,
-        y1=rows[1] + 0.5,
+        x0=columns[0] - 0.5 + inset,
+        x1=columns[1] + 0.5 - inset,
+        y0=rows[0] - 0.5 + inset,
+        y1=rows[1] + 0.5 - inset,
         line={"color": palette(theme).accent, "width": width},
         fillcolor="rgba(0,0,0,0)",
     )

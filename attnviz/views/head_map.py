@@ -98,6 +98,7 @@ def draw_head_map(
             rows=(selected.layer, selected.layer),
             columns=(selected.head, selected.head),
             width=3,
+            inset=0.04,
         )
     return figure
 

@@ -88,7 +88,12 @@ def draw_rows(
         bargap=0.15,
         showlegend=False,
         hovermode="closest",
-        xaxis={**axis.layout(size=11), "autotickangles": [0, -90]},
+        xaxis={
+            **axis.layout(size=11),
+            "autotickangles": [0, -90],
+            # A few bars keep the width of bars.
+            "range": [-0.5, max(len(axis), 8) - 0.5],
+        },
         yaxis={
             "title": {"text": named, "font": {"size": 12, "color": colors.muted}, "standoff": 6},
             "tickfont": {"size": 11, "color": colors.muted},
