@@ -3,13 +3,14 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PORT ?= 8501
+ADDRESS ?= localhost
 APP_READY := $(VENV)/.app-ready
 DEV_READY := $(VENV)/.dev-ready
 
 .PHONY: app test check lint format types browser-libs clean train-gpt train-bert train-t5
 
 app: $(APP_READY)  ## serve the app on this machine
-	$(BIN)/python -m streamlit run app.py --server.port $(PORT)
+	$(BIN)/python -m attnviz app --port $(PORT) --address $(ADDRESS)
 
 $(BIN)/python:
 	$(PYTHON) -c 'import sys; sys.exit("attnviz needs Python 3.11 or newer, this is " + sys.version.split()[0]) if sys.version_info < (3, 11) else None'

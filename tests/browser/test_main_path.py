@@ -1,0 +1,169 @@
+"""The main path, as a person walks it: type a text, click a head, read a value, send a link."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import BrowserContext, Page, expect
+
+import attnviz
+from tests.browser.conftest import Watch
+
+Server = tuple[str, Path]
+TEXT = "The old king sat down. The old king sat"
+
+
+def wait_until_idle(page: Page) -> None:
+    """Streamlit has finished the run it is in."""
+    page.wait_for_selector(".stApp[data-test-script-state=notRunning]", state="attached")
+    page.wait_for_timeout(300)
+    page.wait_for_selector(".stApp[data-test-script-state=notRunning]", state="attached")
+
+
+def open_app(page: Page, server: Server, link: str = "") -> None:
+    page.goto(f"{server[0]}/{link}")
+    page.wait_for_selector(".js-plotly-plot .hoverlayer", state="attached")
+    wait_until_idle(page)
+
+
+def type_text(page: Page, text: str) -> None:
+    area = page.get_by_label("Text", exact=True)
+    area.fill(text)
+    area.press("Control+Enter")
+    wait_until_idle(page)
+
+
+def cell(
+    page: Page, plot: int, column: int, row: int, columns: int, rows: int
+) -> tuple[float, float]:
+    """The middle of a cell of the plot's map, in pixels of the page."""
+    found = page.locator(".js-plotly-plot").nth(plot)
+    found.scroll_into_view_if_needed()
+    area = found.locator(".cartesianlayer .plot rect, .bglayer rect, .nsewdrag").last
+    box = area.bounding_box()
+    assert box is not None
+    return (
+        box["x"] + box["width"] * (column + 0.5) / columns,
+        box["y"] + box["height"] * (row + 0.5) / rows,
+    )
+
+
+def hover_text(page: Page, plot: int) -> str:
+    label = page.locator(".js-plotly-plot").nth(plot).locator(".hoverlayer .hovertext")
+    label.first.wait_for()
+    return " ".join(label.first.all_text_contents())
+
+
+def test_type_click_read_and_open_the_link_cold(
+    page: Page, visitor: BrowserContext, server: Server
+) -> None:
+    open_app(page, server)
+    type_text(page, TEXT)
+
+    page.mouse.click(*cell(page, 0, column=5, row=2, columns=8, rows=4))
+    expect(page.get_by_role("heading", name=re.compile("L2·H5"))).to_be_visible()
+    wait_until_idle(page)
+    assert "layer=2" in page.url
+    assert "head=5" in page.url
+
+    stack = attnviz.capture(attnviz.load("gpt-classroom"), TEXT)["self"]
+    n = len(stack.query_tokens)
+    row = n - 1
+    column = int(stack.weights(2, 5)[row].argmax())
+    page.mouse.move(*cell(page, 1, column, row, n, n))
+    shown = hover_text(page, 1)
+    expected = stack.weights(2, 5)[row, column]
+    numbers = [float(one) for one in re.findall(r"\d+\.\d+", shown)]
+    assert any(abs(one - expected) < 0.006 for one in numbers), (shown, expected)
+
+    cold = visitor.new_page()
+    watch = Watch(cold)
+    cold.goto(page.url)
+    expect(cold.get_by_role("heading", name=re.compile("L2·H5"))).to_be_visible()
+    assert TEXT not in cold.get_by_label("Text", exact=True).input_value()  # texts are private
+    watch.check()
+
+
+@pytest.mark.parametrize("path", ["pair", "induction", "numbers"])
+def test_every_page_opens_cold(page: Page, server: Server, path: str) -> None:
+    page.goto(f"{server[0]}/{path}?model=gpt-classroom")
+    page.wait_for_selector(".stMain .stMarkdown")
+    wait_until_idle(page)
+    assert page.locator(".stException").count() == 0
+    assert page.get_by_label("Model", exact=True).first.is_visible()
+
+
+def test_a_token_shows_where_it_looks(page: Page, server: Server) -> None:
+    open_app(page, server, "?model=gpt-classroom&layer=1&head=1")
+    type_text(page, TEXT)
+    stack = attnviz.capture(attnviz.load("gpt-classroom"), TEXT)["self"]
+    place = len(stack.query_tokens) - 2
+    page.locator(
+        "[data-testid=stBidiComponentRegular], .stBidiComponent"
+    ).first.scroll_into_view_if_needed()
+    page.get_by_role("button", name=re.compile("king")).last.click()
+    expect(page.get_by_text(re.compile("looks at$")).first).to_be_visible()
+    wait_until_idle(page)
+    assert place > 0
+
+
+def test_what_is_typed_never_runs_and_is_never_logged(page: Page, server: Server) -> None:
+    open_app(page, server)
+    secret = "zebra-secret-4711"
+    attack = (
+        f'</script><img src=x onerror="alert(1)"> <b>{secret}</b> <a href="javascript:alert(2)">'
+    )
+    for model in ("gpt-classroom", "bert-classroom", "t5-classroom"):
+        open_app(page, server, f"?model={model}")
+        type_text(page, attack)
+        assert page.locator("img[src=x]").count() == 0
+        assert page.locator("a[href^=javascript]").count() == 0
+        assert page.locator(".stException").count() == 0
+        assert secret not in page.url
+    assert secret not in server[1].read_text(errors="replace")
+
+
+def test_a_wrong_model_name_loses_no_text(page: Page, server: Server) -> None:
+    open_app(page, server)
+    type_text(page, TEXT)
+    model = page.get_by_label("Model", exact=True).first
+    model.click()
+    model.fill("/etc/passwd")
+    model.press("Enter")
+    expect(page.get_by_text("own model folders only")).to_be_visible()
+    model.click()
+    model.fill("gpt-classroom")
+    model.press("Enter")
+    expect(page.get_by_label("Text", exact=True)).to_have_value(TEXT)
+
+
+@pytest.mark.parametrize("ending", ["svg", "png"])
+def test_pictures_download(page: Page, server: Server, ending: str, tmp_path: Path) -> None:
+    open_app(page, server)
+    plot = page.locator(".js-plotly-plot").nth(1)
+    plot.scroll_into_view_if_needed()
+    plot.hover()
+    button = plot.locator(f".modebar-btn[data-title*='{ending.upper()}']")
+    with page.expect_download() as waiting:
+        button.first.click()
+    path = tmp_path / f"picture.{ending}"
+    waiting.value.save_as(path)
+    start = path.read_bytes()[:400]
+    assert start.startswith(b"\x89PNG") if ending == "png" else b"<svg" in start
+    assert waiting.value.suggested_filename.endswith(ending)
+
+
+def test_tables_download_as_csv(page: Page, server: Server, tmp_path: Path) -> None:
+    open_app(page, server, "?model=gpt-classroom&layer=1&head=1")
+    type_text(page, TEXT)
+    with page.expect_download() as waiting:
+        page.get_by_role("button", name="Weights as CSV").click()
+    path = tmp_path / "weights.csv"
+    waiting.value.save_as(path)
+    lines = path.read_text("utf-8-sig").splitlines()
+    stack = attnviz.capture(attnviz.load("gpt-classroom"), TEXT)["self"]
+    assert len(lines) == 1 + len(stack.query_tokens)
+    last = [float(number) for number in lines[-1].split(",")[-len(stack.key_tokens) :]]
+    assert last == pytest.approx(stack.weights(1, 1)[-1].tolist(), abs=1e-6)
