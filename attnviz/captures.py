@@ -188,6 +188,8 @@ def encode(
         raise InputError(
             f"{info.name} has no decoder that writes a target; that is for models such as T5"
         )
+    for part in (text, pair or ""):
+        _check_characters(part)
     # The tokenizer warns on its own about long texts; the limit is checked and explained below.
     made = tokenizer(text, pair, verbose=False)
     ids: list[int] = list(made["input_ids"])
@@ -219,6 +221,16 @@ def encode(
         return encoded
     wanted, left_out = _target_ids(model, target, cut, limit)
     return replace(encoded, **_closed(model, wanted), cut=encoded.cut + left_out)
+
+
+def _check_characters(text: str) -> None:
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise InputError(
+            f"the text holds half a character at position {error.start} (a surrogate without its "
+            "other half); read the file it comes from with its right encoding"
+        ) from error
 
 
 def _closed(model: Model, ids: Sequence[int]) -> dict[str, Any]:
@@ -268,6 +280,7 @@ def _target_ids(
     """The decoder's ids for a wanted output: the start token, the text, the end token."""
     if not target.strip():
         raise EmptyText("the target text is empty; type one, or let the model write it")
+    _check_characters(target)
     made = model.tokenizer(text_target=target, verbose=False)["input_ids"]
     ids = [_decoder_start(model), *made]
     room = min(limit or len(ids), model.info.max_tokens or len(ids))
