@@ -29,8 +29,6 @@ from training.vocabulary import word_pieces
 
 VOCABULARY = 6000
 LENGTH = 256
-
-
 LATE = {"consecutive": 0.7, "alone": 0.2, "paraphrase": 0.06, "shuffled": 0.04}
 
 
@@ -53,7 +51,8 @@ STAGES = (
         {"consecutive": 0.7, "alone": 0.1, "paraphrase": 0.1, "copied": 0.04, "shuffled": 0.06},
     ),
     Stage(0.75, 4096, 128, LATE),
-    Stage(1.00, 8192, 160, LATE),
+    Stage(0.92, 8192, 160, LATE),
+    Stage(1.00, 8192, LENGTH, LATE),
 )
 
 
@@ -120,8 +119,10 @@ class BertRecipe:
 
 def encode(tokenizer: PreTrainedTokenizerFast, sentences: Sequence[str]) -> list[list[int]]:
     """Ids without specials."""
-    encoded = tokenizer(list(sentences), add_special_tokens=False, verbose=False)
-    return encoded["input_ids"]
+    ids: list[list[int]] = tokenizer(list(sentences), add_special_tokens=False, verbose=False)[
+        "input_ids"
+    ]
+    return ids
 
 
 def encode_stories(
@@ -209,7 +210,9 @@ def main(plan: Plan) -> None:
     recipe = BertRecipe(corpus, tokenizer, plan.seed)
     ids = torch.tensor([i for story in recipe.texts.stories for line in story for i in line])
     counts = torch.bincount(ids, minlength=VOCABULARY).float()
-    model = BertForMaskedLM.from_pretrained(plan.start) if plan.start else new_model(counts)
+    model = new_model(counts)
+    if plan.start:
+        model = BertForMaskedLM.from_pretrained(plan.start, dtype=torch.float32)
     choose_attention(model, plan.device)
     print(train(model, recipe, plan))
     export(model, tokenizer, plan.out)

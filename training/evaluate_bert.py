@@ -54,7 +54,8 @@ def special_table(stacks: Sequence[AttentionStack], token: str) -> Table:
         keys = np.array([label == token for label in stack.key_tokens.labels])
         wanted = ~stack.query_tokens.special[:, None] & keys[None, :]
         rows.append(weight_on(stack, wanted))
-    return np.concatenate(rows, axis=-1).mean(-1)
+    table: Table = np.concatenate(rows, axis=-1).mean(-1)
+    return table
 
 
 def weight_on(
@@ -66,7 +67,8 @@ def weight_on(
         (stack.weights(layer, head)[asked] * wanted[asked]).sum(-1)
         for layer, head in np.ndindex(*stack.shape[:2])
     ]
-    return np.stack(table).reshape(*stack.shape[:2], -1)
+    on: np.ndarray = np.stack(table).reshape(*stack.shape[:2], -1)
+    return on
 
 
 def same_word_table(model: Model) -> Table:
@@ -75,7 +77,8 @@ def same_word_table(model: Model) -> Table:
     for first, second in probe_texts.pairs():
         stack = capture(model, first, pair=second, predict=False)["self"]
         rows.append(weight_on(stack, same_word(stack.query_tokens)))
-    return np.concatenate(rows, axis=-1).mean(-1)
+    table: Table = np.concatenate(rows, axis=-1).mean(-1)
+    return table
 
 
 def same_word(tokens: Tokens) -> Bool[np.ndarray, "query key"]:

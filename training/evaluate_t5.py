@@ -6,9 +6,10 @@ import numpy as np
 from jaxtyping import Float
 from tokenizers import Encoding
 
+from attnviz.attention import AttentionStack
 from attnviz.captures import Encoded, capture_ids
 from attnviz.models import Model
-from attnviz.types import KnownHead
+from attnviz.types import Kind, KnownHead
 from training import probe_texts
 from training.corpus import Corpus
 from training.figures import Figure
@@ -54,7 +55,7 @@ def test_bleu(model: Model, corpus: Corpus) -> float:
     return bleu([by_sentence[english] for english, _ in pairs], [french for _, french in pairs])
 
 
-def short_sentences(corpus: Corpus, count: int = 80, words: int = 6) -> list[str]:
+def short_sentences(corpus: Corpus, count: int = 80, words: int = 5) -> list[str]:
     """Every so-many-th different English sentence of few words: nobody picked them."""
     sentences = dict.fromkeys(english for english, _ in corpus.pairs("test"))
     short = [sentence for sentence in sentences if len(sentence.split()) <= words]
@@ -77,7 +78,8 @@ def alignment_table(model: Model, shift: int) -> Table:
             row = best[:, :, french.index(french_word)]
             right = [index for index, word in enumerate(english) if word == english_word]
             hits.append(np.isin(row, right))
-    return np.mean(hits, axis=0)
+    table: Table = np.mean(hits, axis=0)
+    return table
 
 
 def word_weights(
@@ -113,7 +115,7 @@ def word_pieces(encoding: Encoding, text: str) -> list[list[int]]:
     return found
 
 
-def self_stacks(model: Model, kind: str) -> list:
+def self_stacks(model: Model, kind: Kind) -> list[AttentionStack]:
     """Attention of the encoder or decoder over the hand-aligned pairs."""
     encoded = [
         Encoded(

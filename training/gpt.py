@@ -135,7 +135,7 @@ class GPTRecipe:
         """Greedy continuation, to be read by a person."""
         inputs = self.tokenizer(opening, return_tensors="pt").to(next(model.parameters()).device)
         ids = model.generate(**inputs, max_new_tokens=30, do_sample=False)  # type: ignore[operator]
-        return self.tokenizer.decode(ids[0], skip_special_tokens=True)
+        return str(self.tokenizer.decode(ids[0], skip_special_tokens=True))
 
     def state(self) -> dict[str, Any]:
         """Where the course stands."""
@@ -207,7 +207,9 @@ def main(plan: Plan) -> None:
     tokenizer = byte_pairs(
         [*corpus.documents("train"), *corpus.sentences("train")], VOCABULARY, LENGTH
     )
-    model = GPT2LMHeadModel.from_pretrained(plan.start) if plan.start else new_model()
+    model = new_model()
+    if plan.start:
+        model = GPT2LMHeadModel.from_pretrained(plan.start, dtype=torch.float32)
     choose_attention(model, plan.device)
     print(train(model, GPTRecipe(corpus, tokenizer, plan.seed), plan))
     export(model, tokenizer, plan.out)

@@ -34,7 +34,8 @@ class Role:
 
 def mean_table(name: str, stacks: Sequence[AttentionStack]) -> Table:
     """A metric per head, averaged over texts."""
-    return np.mean([metrics.per_head(name, stack) for stack in stacks], axis=0)
+    table: Table = np.mean([metrics.per_head(name, stack) for stack in stacks], axis=0)
+    return table
 
 
 def text_stacks(model: Model, kind: Kind = "self") -> list[AttentionStack]:
@@ -52,7 +53,8 @@ def repeat_stacks(model: Model) -> list[AttentionStack]:
 def second_copy(name: str, stacks: Sequence[AttentionStack]) -> Table:
     """A metric per head over the rows of the second copy."""
     rows = [metrics.per_row(name, stack)[:, :, PERIOD + 1 :] for stack in stacks]
-    return np.nanmean(np.concatenate(rows, axis=-1), axis=-1)
+    table: Table = np.nanmean(np.concatenate(rows, axis=-1), axis=-1)
+    return table
 
 
 def best(table: Table) -> tuple[Head, float]:
