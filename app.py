@@ -9,6 +9,7 @@ page = st.navigation(
     [
         st.Page("pages/explore/heads.py", title="Explore", icon=":material/grid_on:", default=True),
         st.Page("pages/compare/pair.py", title="Compare", icon=":material/compare:"),
+        st.Page("pages/explore/lines.py", title="Lines", icon=":material/share:"),
         st.Page("pages/explore/induction.py", title="Induction", icon=":material/repeat:"),
         st.Page("pages/learn/numbers.py", title="Learn", icon=":material/school:"),
     ],

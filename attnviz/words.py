@@ -25,6 +25,10 @@ ROLES = {
     "induction": "looks at what followed earlier copies of the token",
     "duplicate_token": "looks at earlier copies of the same token",
 }
+WHERE = {
+    "induction": " where a token has come before",
+    "duplicate_token": " where there are any",
+}
 
 
 @dataclass(frozen=True)
@@ -62,19 +66,20 @@ def number(value: float, unit: str) -> str:
 
 
 def headline(stack: AttentionStack, layer: int, head: int) -> str:
-    """One sentence: the pattern that takes most of the head's weight, or how it spreads it."""
+    """One sentence: the patterns that take most of the head's weight, or how it spreads it."""
     values = {name: float(metrics.per_head(name, stack)[layer, head]) for name in PATTERNS}
-    known = {name: value for name, value in values.items() if not np.isnan(value)}
-    best = max(known, key=lambda name: known[name], default=None)
-    if best is not None and known[best] >= LEANING_FROM:
-        strength = known[best]
-        if best == "sink":
-            key = int(metrics.sink_key(stack)[layer, head])
-            what = f"looks at one key, {quoted(stack.key_tokens.labels[key])} at position {key}"
-        else:
-            what = ROLES[best]
-        how = "mostly" if strength >= NAMED_FROM else "partly"
-        return f"{how} {what} ({strength:.2f} of its weight on average)"
+    found = sorted(
+        (name for name, value in values.items() if value >= LEANING_FROM),
+        key=lambda name: -values[name],
+    )
+    if found:
+        best = values[found[0]]
+        how = "mostly" if best >= NAMED_FROM else "partly"
+        said = f"{how} {_role(stack, layer, head, found[0])} ({best:.2f} of its weight on average)"
+        if len(found) > 1:
+            also = _role(stack, layer, head, found[1])
+            said += f", and {also} ({values[found[1]]:.2f}{WHERE.get(found[1], '')})"
+        return said
     spread = float(metrics.per_head("normalized_entropy", stack)[layer, head])
     if spread >= NEARLY_UNIFORM:
         return f"spreads its weight almost evenly ({spread:.2f} of the largest possible entropy)"
@@ -83,6 +88,13 @@ def headline(stack: AttentionStack, layer: int, head: int) -> str:
         "follows none of the simple patterns on this text: its favourite keys change from token to "
         f"token and take {peak:.2f} of its weight on average"
     )
+
+
+def _role(stack: AttentionStack, layer: int, head: int, name: str) -> str:
+    if name != "sink":
+        return ROLES[name]
+    key = int(metrics.sink_key(stack)[layer, head])
+    return f"looks at one key, {quoted(stack.key_tokens.labels[key])} at position {key}"
 
 
 def numbers(stack: AttentionStack, layer: int, head: int) -> tuple[Numbers, ...]:

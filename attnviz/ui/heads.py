@@ -15,6 +15,7 @@ from attnviz.attention import AttentionStack
 from attnviz.captures import Capture
 from attnviz.types import KIND_LABELS, Family, Head, Kind
 from attnviz.ui import state
+from attnviz.ui.picture_buttons import picture_buttons
 from attnviz.ui.theme import current_theme
 from attnviz.views import draw_head_map, plot_config
 
@@ -109,6 +110,7 @@ def head_map(
         on_select=partial(_take_click, key),
         selection_mode="points",
     )
+    picture_buttons(key, f"attnviz-heads-{metric}", theme=current_theme())
 
 
 def _take_click(key: str) -> None:

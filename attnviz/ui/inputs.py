@@ -127,12 +127,14 @@ def _worth_a_look(info: ModelInfo) -> None:
     """Buttons for the heads that are known to do something."""
     if not info.known_heads:
         return
-    st.markdown("**Worth a look**")
-    for number, known in enumerate(info.known_heads[:6]):
-        st.button(
-            f"{known.head.label}: {known.label} ({known.score:.2f})",
-            key=f"known:{info.name}:{number}",
-            on_click=state.choose_head,
-            args=(known.head,),
-            type="tertiary",
-        )
+    with st.container(key="worth_a_look", gap=None):
+        st.markdown("**Worth a look**")
+        for number, known in enumerate(info.known_heads[:8]):
+            st.button(
+                f"{known.head.label} {known.label.split(':')[0]}",
+                key=f"known:{info.name}:{number}",
+                on_click=state.choose_head,
+                args=(known.head,),
+                type="tertiary",
+                help=f"{known.label}, measured score {known.score:.2f}",
+            )

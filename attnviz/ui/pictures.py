@@ -6,14 +6,25 @@ import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
 
+from attnviz.ui.picture_buttons import picture_buttons
+from attnviz.ui.theme import current_theme
 from attnviz.views import plot_config
 
 __all__ = ["show_picture", "show_table", "table_download"]
 
 
 def show_picture(figure: go.Figure, *, key: str, filename: str) -> None:
-    """A figure that fills its column, with SVG and PNG behind its buttons."""
-    st.plotly_chart(figure, key=key, theme=None, config=plot_config(filename))
+    """A figure in its column, with buttons that save it as SVG and as PNG."""
+    # A map has a width at which its cells are square; bars and lines take what there is.
+    width = figure.layout.width
+    st.plotly_chart(
+        figure,
+        width=int(width) if width else "stretch",
+        key=key,
+        theme=None,
+        config=plot_config(filename),
+    )
+    picture_buttons(key, filename, theme=current_theme())
 
 
 def show_table(table: pd.DataFrame, *, key: str, filename: str) -> None:

@@ -42,6 +42,7 @@ __all__ = [
 # Keys of menus that a link remembers: the names people see in the URL.
 MODEL, KIND, LAYER, HEAD, METRIC = "model", "kind", "layer", "head", "metric"
 PINNED = "pinned"
+TELLING = ("induction", "same_word", "alignment")  # roles that need the text to be understood
 SHARED_TEXT = {"text": "text", "pair": "pair", "target": "target"}
 
 
@@ -151,6 +152,7 @@ def share_link(request: Request) -> None:
 
 
 def default_head(capture: Capture, kind: Kind) -> Head:
-    """The first head worth a look of this kind, or the first head."""
-    known = [one.head for one in capture.model.known_heads if one.head.kind == kind]
-    return known[0] if known else Head(kind, 0, 0)
+    """The most telling head of this kind that is known, or the first head."""
+    known = [one for one in capture.model.known_heads if one.head.kind == kind]
+    known.sort(key=lambda one: one.role not in TELLING)  # stable: the best of each come first
+    return known[0].head if known else Head(kind, 0, 0)

@@ -142,12 +142,9 @@ def test_a_wrong_model_name_loses_no_text(page: Page, server: Server) -> None:
 @pytest.mark.parametrize("ending", ["svg", "png"])
 def test_pictures_download(page: Page, server: Server, ending: str, tmp_path: Path) -> None:
     open_app(page, server)
-    plot = page.locator(".js-plotly-plot").nth(1)
-    plot.scroll_into_view_if_needed()
-    plot.hover()
-    button = plot.locator(f".modebar-btn[data-title*='{ending.upper()}']")
+    button = page.get_by_role("button", name=f"Save the picture as {ending.upper()}").last
     with page.expect_download() as waiting:
-        button.first.click()
+        button.click()
     path = tmp_path / f"picture.{ending}"
     waiting.value.save_as(path)
     start = path.read_bytes()[:400]
