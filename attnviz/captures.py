@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import torch
@@ -18,7 +19,7 @@ from attnviz.errors import CaptureError, EmptyText, InputError, TextTooLong
 from attnviz.models import Model, labels, tokens
 from attnviz.types import Kind, ModelInfo, Prediction, Tokens
 
-__all__ = ["Capture", "Encoded", "capture", "capture_ids", "capture_many", "encode"]
+__all__ = ["Capture", "Encoded", "capture", "capture_ids", "capture_many", "encode", "model_inputs"]
 
 CANDIDATES = 5  # predictions kept per position
 GENERATED_TOKENS = 64  # longest target that is generated when none is given
@@ -60,6 +61,7 @@ class Capture:
         cut: how many tokens were left out because the model has no room for them.
         predictions: per position (decoder positions for an encoder-decoder) the likeliest tokens:
             the next token for a decoder, the token itself for an encoder; empty when not kept.
+        inputs: the ids that were run, from which the same run can be made again.
         losses: -ln of the probability of the token that came, at the position that predicts it,
             nats; NaN where nothing came after, and for encoders.
     """
@@ -72,6 +74,21 @@ class Capture:
     cut: int
     predictions: tuple[Prediction, ...]
     losses: Float[np.ndarray, " position"]
+    inputs: Encoded
+    _model: weakref.ref[Model]
+
+    def loaded_model(self) -> Model:
+        """The model itself, while it is still in memory; a capture alone does not keep it there.
+
+        Raises:
+            CaptureError: the model has been released.
+        """
+        model = self._model()
+        if model is None:
+            raise CaptureError(
+                f"{self.model.name} is no longer in memory; keep the loaded model while you need it"
+            )
+        return model
 
     def __getitem__(self, kind: Kind) -> AttentionStack:
         if kind not in self.stacks:
@@ -331,10 +348,19 @@ def capture_ids(
         generated: whether the targets were written by the model.
         keep: as for `capture`.
         predict: as for `capture`.
+
+    Raises:
+        InputError: an id outside the vocabulary, no ids at all, or an unknown `keep`.
+        TextTooLong: more ids than the model has positions.
     """
+    if keep not in get_args(Keep):
+        raise InputError(f"a capture keeps 'qkv' or 'statistics', not {keep!r}")
+    if not encoded:
+        return []
+    _check_ids(model, encoded)
     network, info = model.network, model.info
     predict = predict and model.predicts
-    inputs = _inputs(model, encoded)
+    inputs = model_inputs(model, encoded)
     both = info.family == "encoder-decoder"
     ids: dict[Kind, Tensor] = {"self": inputs["input_ids"], "encoder": inputs["input_ids"]}
     if both:
@@ -358,7 +384,28 @@ def capture_ids(
     ]
 
 
-def _inputs(model: Model, encoded: Sequence[Encoded]) -> dict[str, Tensor]:
+def _check_ids(model: Model, encoded: Sequence[Encoded]) -> None:
+    """Refuse what would read beyond an embedding: on a GPU that ends the process for everyone."""
+    info, words = model.info, model.network.get_input_embeddings().weight.shape[0]
+    for one in encoded:
+        for ids in (one.ids,) if one.target is None else (one.ids, one.target):
+            if not ids:
+                raise InputError("a text without any token cannot be captured")
+            if not 0 <= min(ids) <= max(ids) < words:
+                raise InputError(
+                    f"token ids go from {min(ids)} to {max(ids)}, but {info.name} knows those from "
+                    f"0 to {words - 1}; is this the tokenizer it was trained with?"
+                )
+            if info.max_tokens is not None and len(ids) > info.max_tokens:
+                raise TextTooLong(
+                    f"this text has {len(ids)} tokens, and {info.name} has room for "
+                    f"{info.max_tokens}",
+                    tokens=len(ids),
+                    limit=info.max_tokens,
+                )
+
+
+def model_inputs(model: Model, encoded: Sequence[Encoded]) -> dict[str, Tensor]:
     """The model's arguments for a batch, padded on the right."""
     device = model.network.device
     pad = model.tokenizer.pad_token_id or 0
@@ -447,6 +494,8 @@ def _one(
         cut=encoded.cut,
         predictions=predictions,
         losses=losses,
+        inputs=encoded,
+        _model=weakref.ref(model),
     )
 
 

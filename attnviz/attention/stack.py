@@ -109,12 +109,12 @@ class AttentionStack:
     @cached_property
     def visible(self) -> Int[np.ndarray, "layer query"]:
         """How many keys each query sees."""
-        return np.stack([layer.visibility.count[0].numpy() for layer in self.layers])
+        return _frozen(np.stack([layer.visibility.count[0].numpy() for layer in self.layers]))
 
     @cached_property
     def seen_by(self) -> Int[np.ndarray, "layer key"]:
         """How many queries see each key."""
-        return np.stack([layer.visibility.seen_by()[0].numpy() for layer in self.layers])
+        return _frozen(np.stack([layer.visibility.seen_by()[0].numpy() for layer in self.layers]))
 
     def statistic(self, name: str) -> Float[np.ndarray, "layer head row"]:
         """One of the fields of `RowStatistics`, all layers stacked."""
@@ -210,7 +210,8 @@ class AttentionStack:
     def _vector(self, tensor: Tensor | None, head: int) -> Float[np.ndarray, "position d_head"]:
         assert tensor is not None  # noqa: S101 - _layer has refused captures without vectors
         group = head * tensor.shape[0] // self.shape[1]
-        return tensor[group].float().cpu().numpy()
+        # A copy: what a reader does with the vector must not change the capture.
+        return tensor[group].float().cpu().numpy().copy()
 
     def _scores(
         self, layer: int, head: int, queries: slice, keys: slice
@@ -243,6 +244,11 @@ class AttentionStack:
             rows.start, rows.stop, columns.start, columns.stop
         )[0]
         return np.where(visible.numpy(), values.cpu().numpy(), np.float32(hidden))
+
+
+def _frozen(numbers: np.ndarray) -> np.ndarray:
+    numbers.flags.writeable = False
+    return numbers
 
 
 def _heads(bias: PositionBias) -> int:

@@ -190,7 +190,7 @@ def instrument(
         family=family or _family(config)[0],
         heads=sites.heads,
         key_heads=sites.key_heads,
-        max_tokens=_max_tokens(config, tokenizer),
+        max_tokens=_max_tokens(network, tokenizer),
         parameters=sum(parameter.numel() for parameter in network.parameters()),
         device=str(network.device),
         dtype=str(network.dtype).removeprefix("torch."),
@@ -331,18 +331,19 @@ def _dtype(dtype: str, device: torch.device, config: PreTrainedConfig) -> torch.
     return found
 
 
-def _max_tokens(config: PreTrainedConfig, tokenizer: PreTrainedTokenizerBase) -> int | None:
+def _max_tokens(network: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> int | None:
     """Positions the model was made for; None where neither it nor its tokenizer names a limit."""
+    config = network.config
     limits = [int(tokenizer.model_max_length)]
     names = ["max_position_embeddings"]
     if not config.is_encoder_decoder:  # T5 names n_positions, but its positions are relative
         names.append("n_positions")
-    for name in names:
-        positions = getattr(config, name, None)
-        if isinstance(positions, int):
-            # RoBERTa counts positions from behind the padding id, so some rows are never used.
-            unused = (config.pad_token_id or 0) + 1 if "roberta" in config.model_type else 0
-            limits.append(positions - unused)
+    limits += [found for name in names if isinstance(found := getattr(config, name, None), int)]
+    for name, module in network.named_modules():
+        # RoBERTa and its kin count positions from behind the padding id: some rows are never used.
+        if name.endswith("position_embeddings") and isinstance(module, torch.nn.Embedding):
+            unused = 0 if module.padding_idx is None else module.padding_idx + 1
+            limits.append(module.num_embeddings - unused)
     sensible = [limit for limit in limits if 0 < limit < UNBOUNDED]
     return min(sensible) if sensible else None
 
