@@ -47,9 +47,10 @@ class Architecture:
 
 BODY = {"hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 4, "hidden_act": "gelu"}
 BODY |= {"intermediate_size": 48, "max_position_embeddings": LIMIT}
-GPT2 = {"n_embd": 32, "n_head": 4, "n_layer": 3}
+GPT2 = {"n_embd": 32, "n_head": 4, "n_layer": 3, "n_positions": LIMIT}
 ROBERTA = BODY | {"max_position_embeddings": LIMIT + 1}  # counts from behind the padding id
 DISTIL = {"dim": 32, "n_heads": 4, "n_layers": 3, "hidden_dim": 48}
+DISTIL |= {"max_position_embeddings": LIMIT}
 SMALL_EMBEDDING = BODY | {"embedding_size": 16}
 OPT = BODY | {"ffn_dim": 48, "word_embed_proj_dim": 32}
 GROUPED = BODY | {"num_key_value_heads": 2, "hidden_act": "silu"}

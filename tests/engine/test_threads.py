@@ -67,3 +67,17 @@ def test_one_person_cutting_cuts_nobody_elses_text(bert: Model) -> None:
     with ThreadPoolExecutor(8) as pool:
         lengths = list(pool.map(work, range(8)))
     assert lengths == [[limit if number % 2 else expected] * 10 for number in range(8)]
+
+
+def test_targets_written_in_parallel_equal_those_written_alone(t5: Model) -> None:
+    texts = [
+        f"The cat sat on the {word}." for word in ("mat", "hat", "dog", "roads", "man", "Mary")
+    ]
+    alone = [capture(t5, text) for text in texts]
+    with ThreadPoolExecutor(len(texts)) as pool:
+        together = list(pool.map(lambda text: capture(t5, text), texts))
+    assert len({one.target_text for one in alone}) > 1
+    for one, other in zip(alone, together, strict=True):
+        assert one.target_text == other.target_text
+        for mine, expected in zip(numbers(other), numbers(one), strict=True):
+            np.testing.assert_array_equal(mine, expected)

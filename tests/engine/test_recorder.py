@@ -1,0 +1,91 @@
+"""Who records: one listener at a time, in its own context, and none afterwards."""
+
+from __future__ import annotations
+
+import contextvars
+import threading
+
+import numpy as np
+import pytest
+import torch
+
+from attnviz import Model, capture
+from attnviz.attention import Recorder, listening
+from attnviz.attention.recorder import current
+from attnviz.captures import Encoded, capture_ids
+from attnviz.errors import InputError
+from tests.zoo import random_ids
+
+
+def empty() -> Recorder:
+    return Recorder({}, {}, {})
+
+
+def test_nobody_listens_after_a_capture(gpt: Model) -> None:
+    capture(gpt, "The cat")
+    assert current() is None
+
+
+def test_nobody_listens_after_a_failure(gpt: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*unused: object, **options: object) -> None:
+        assert current() is not None
+        raise RuntimeError("out of memory")
+
+    monkeypatch.setattr(type(gpt.network), "forward", fail)
+    with pytest.raises(RuntimeError, match="out of memory"):
+        capture(gpt, "The cat")
+    assert current() is None
+
+
+def test_listeners_nest() -> None:
+    outer, inner = empty(), empty()
+    with listening(outer):
+        with listening(inner):
+            assert current() is inner
+        assert current() is outer
+
+
+def test_a_listener_is_heard_in_its_own_context_only() -> None:
+    seen: list[object] = []
+    with listening(empty()):
+        thread = threading.Thread(target=lambda: seen.append(current()))
+        thread.start()
+        thread.join()
+        contextvars.Context().run(lambda: seen.append(current()))
+    assert seen == [None, None]
+
+
+def test_modules_of_another_model_are_not_recorded(gpt: Model, bert: Model) -> None:
+    recorder = Recorder(gpt.sites.kinds, gpt.sites.names, {})
+    with torch.inference_mode(), listening(recorder):
+        bert.network(torch.tensor([random_ids(bert, 4)]))
+        assert recorder.layers == {}
+        gpt.network(torch.tensor([random_ids(gpt, 4)]))
+    assert len(recorder.layers["self"]) == 3
+
+
+def test_the_layers_are_named_in_the_order_they_run(gpt: Model, t5: Model) -> None:
+    names = [layer.module_name for layer in capture(gpt, "The cat")["self"].layers]
+    assert names == [f"transformer.h.{number}.attn" for number in range(3)]
+    cross = [layer.module_name for layer in capture(t5, "cat", target="a")["cross"].layers]
+    assert cross == [f"decoder.block.{n}.layer.1.EncDecAttention" for n in range(3)]
+
+
+def test_an_unknown_way_of_keeping_is_refused(gpt: Model) -> None:
+    with pytest.raises(InputError, match="'qkv' or 'statistics', not 'everything'"):
+        capture(gpt, "The cat", keep="everything")
+
+
+def test_nothing_a_reader_does_changes_a_capture(gpt: Model) -> None:
+    stack = capture_ids(gpt, [Encoded(random_ids(gpt, 9))])[0]["self"]
+    before = stack.weights(1, 1)
+    for numbers in (
+        *(stack.query(1, 1), stack.key(1, 1), stack.value(1, 1), stack.weights(1, 1)),
+        *(stack.scores(1, 1), stack.pooled(1, 1), stack.statistic("entropy")),
+    ):
+        numbers[:] = 7.0
+    for numbers in (stack.visible, stack.seen_by):
+        with pytest.raises(ValueError, match="read-only"):
+            numbers[:] = 7
+    np.testing.assert_array_equal(stack.weights(1, 1), before)
+    assert (stack.query(1, 1) != 7.0).any()
