@@ -30,14 +30,14 @@ MAY_IMPORT: dict[str, set[str]] = {
     "summary": NOUNS | {"captures", "metrics"},
     "probes": ENGINE | {"probes"},
     "words": ENGINE | {"words"},
-    "verify": ENGINE | {"verify"},
+    "proof": ENGINE | {"proof"},
     "doctor": ENGINE | {"doctor", "probes", "words"},
     "views": NOUNS | {"views"},
-    "cli": ENGINE | {"doctor", "probes", "words", "verify", "views", "cli", "__init__"},
+    "cli": ENGINE | {"doctor", "probes", "words", "proof", "views", "cli", "__init__"},
     "__main__": {"cli"},
-    "ui": ENGINE | {"doctor", "probes", "words", "verify", "views", "ui", "vendor"},
+    "ui": ENGINE | {"doctor", "probes", "words", "proof", "views", "ui", "vendor"},
     "vendor": {"vendor"},
-    "__init__": ENGINE | {"probes", "words", "verify", "doctor"},
+    "__init__": ENGINE | {"probes", "words", "proof", "doctor"},
 }
 """Which parts of the package a part may know. A part that is not here may not exist yet."""
 
@@ -45,9 +45,9 @@ THIRD_PARTY: dict[str, set[str]] = {
     "streamlit": {"ui", "cli"},  # cli serves the app
     "plotly": {"views", "ui"},
     "bertviz": {"views", "ui"},
-    "transformers": {"attention", "models", "captures"},
+    "transformers": {"attention", "models", "captures", "proof"},
     "huggingface_hub": {"models"},
-    "torch": {"attention", "models", "captures", "metrics", "doctor", "probes", "verify", "ui"},
+    "torch": {"attention", "models", "captures", "metrics", "doctor", "probes", "proof", "ui"},
     "pandas": {"summary", "doctor", "ui", "__init__"},
 }
 """Who may import what comes from elsewhere; what is not here is free."""
