@@ -16,14 +16,17 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from attnviz import errors, metrics
     from attnviz.captures import Capture, capture, capture_many
-    from attnviz.models import Model, instrument, load
+    from attnviz.models import Model, instrument
+    from attnviz.proof import load, verify
     from attnviz.summary import summarize
+    from attnviz.types import Proof
 
 __version__ = "0.1.0"
 
 __all__ = [
     "Capture",
     "Model",
+    "Proof",
     "__version__",
     "capture",
     "capture_many",
@@ -32,6 +35,7 @@ __all__ = [
     "load",
     "metrics",
     "summarize",
+    "verify",
 ]
 
 _HOMES = {
@@ -40,8 +44,10 @@ _HOMES = {
     "capture": "attnviz.captures",
     "capture_many": "attnviz.captures",
     "instrument": "attnviz.models",
-    "load": "attnviz.models",
+    "Proof": "attnviz.types",
+    "load": "attnviz.proof",
     "summarize": "attnviz.summary",
+    "verify": "attnviz.proof",
 }
 
 

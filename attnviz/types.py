@@ -18,6 +18,7 @@ __all__ = [
     "Metric",
     "ModelInfo",
     "Prediction",
+    "Proof",
     "Tokens",
 ]
 
@@ -142,3 +143,38 @@ class Prediction:
 
     labels: tuple[str, ...]
     probabilities: Float[np.ndarray, " candidate"]
+
+
+@dataclass(frozen=True)
+class Proof:
+    """How far a capture is from the library's own eager attention on the same input.
+
+    Attributes:
+        weights: largest difference of any weight.
+        worst: the head where that is.
+        logits: largest difference of any logit, as a share of the largest logit; NaN without a
+            language head.
+        leak: largest weight, by either account, on a key that the query may not see.
+        row_sum: largest distance of a row's sum from one (a learned sink's share counted in).
+        reconstruction: largest difference between what the layer added to the text and what the
+            shown weights and values give through its output projection, as a share of the
+            largest; NaN where no output projection was found.
+        weights_bound: what `weights`, `leak` and `row_sum` have to stay under in this precision.
+        logits_bound: what `logits` and `reconstruction` have to stay under.
+        broken: what is wrong, as sentences; empty when everything holds.
+    """
+
+    weights: float
+    worst: Head
+    logits: float
+    leak: float
+    row_sum: float
+    reconstruction: float
+    weights_bound: float
+    logits_bound: float
+    broken: tuple[str, ...]
+
+    @property
+    def holds(self) -> bool:
+        """Whether every number is within its bound."""
+        return not self.broken

@@ -11,10 +11,20 @@ import streamlit as st
 
 from attnviz import probes
 from attnviz.captures import Capture, capture
-from attnviz.models import Model, load, shipped
+from attnviz.models import Model, shipped
+from attnviz.proof import load, verify
+from attnviz.types import Proof
 from attnviz.ui.examples import EXAMPLES
 
-__all__ = ["MAX_TOKENS", "Request", "allowed_folders", "captured", "load_model", "repeated"]
+__all__ = [
+    "MAX_TOKENS",
+    "Request",
+    "allowed_folders",
+    "captured",
+    "load_model",
+    "proved",
+    "repeated",
+]
 
 MAX_TOKENS = int(os.environ.get("ATTNVIZ_MAX_TOKENS", "512"))
 """Longest text a page shows. A map of 512 x 512 is more than any screen has pixels for."""
@@ -73,7 +83,24 @@ def captured(request: Request) -> Capture:
     Raises:
         AttnvizError: as `attnviz.load` and `attnviz.capture`.
     """
+    return _run(load_model(request.model), request)
+
+
+@st.cache_resource(max_entries=256, show_spinner=False)
+def proved(request: Request) -> Proof:
+    """How far the capture of a request is from the library's own eager attention.
+
+    Raises:
+        AttnvizError: as `captured`.
+    """
+    # Run anew: the cached capture may be older than the model that is in memory now.
     model = load_model(request.model)
+    capture = _run(model, request)
+    with _passes():
+        return verify(capture)
+
+
+def _run(model: Model, request: Request) -> Capture:
     with _passes():
         return capture(
             model,

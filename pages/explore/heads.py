@@ -1,6 +1,7 @@
 """Explore: every head of a model on one text."""
 
 from attnviz.ui import state
+from attnviz.ui.badge import proof_badge
 from attnviz.ui.caches import captured
 from attnviz.ui.explore import explore, notices
 from attnviz.ui.messages import explained
@@ -10,3 +11,4 @@ with explained():
     capture = captured(request)
     notices(capture)
     explore(capture, request)
+    proof_badge(request)

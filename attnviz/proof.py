@@ -1,0 +1,253 @@
+"""Proof that what is shown is what the model does: the library's own eager attention, side by side.
+
+`verify` runs the same input through a twin of the model whose attention is the library's eager
+one, and compares. `load` does so on a short text for every model this project does not ship, and
+refuses a model whose numbers it cannot prove.
+"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from attnviz import models
+from attnviz.attention import AttentionStack
+from attnviz.captures import Capture, capture_ids, encode, model_inputs
+from attnviz.errors import ModelNotSupported
+from attnviz.models import Model
+from attnviz.types import Family, Head, Kind, Proof
+
+__all__ = ["BOUNDS", "load", "verify"]
+
+BOUNDS: Mapping[str, tuple[float, float]] = {"float32": (5e-5, 1e-4), "float64": (5e-5, 1e-4)}
+"""Largest difference of a weight, and of a logit relative to the largest logit."""
+
+SHORT_BOUNDS = (1e-2, 5e-2)  # bfloat16 and float16 carry two to three digits
+PROBE = "The cat sat on the mat, and the cat slept on the mat."
+OUTPUTS: Mapping[Kind, str] = {
+    "self": "attentions",
+    "encoder": "encoder_attentions",
+    "decoder": "decoder_attentions",
+    "cross": "cross_attentions",
+}
+
+
+def load(
+    name: str,
+    *,
+    device: str = "auto",
+    dtype: str = "auto",
+    revision: str | None = None,
+    allowed_folders: Sequence[str | Path] | None = None,
+) -> Model:
+    """`attnviz.models.load`, and for models this project does not ship a proof on a short text.
+
+    Arguments and errors as there; `ModelNotSupported` also when the proof fails.
+    """
+    model = models.load(
+        name, device=device, dtype=dtype, revision=revision, allowed_folders=allowed_folders
+    )
+    if model.info.source != "classroom":
+        _self_check(model)
+    return model
+
+
+def _self_check(model: Model) -> None:
+    """Refuse a model whose captured attention is not the library's own."""
+    encoded = encode(model, PROBE, cut=True)
+    if model.info.family == "encoder-decoder":
+        encoded = encode(model, PROBE, target=PROBE, cut=True)
+    proof = verify(capture_ids(model, [encoded])[0])
+    if not proof.holds:
+        raise ModelNotSupported(
+            f"attnviz cannot prove its numbers for '{model.info.name}' "
+            f"({model.info.model_type}), so it does not show them: " + "; ".join(proof.broken)
+        )
+
+
+def verify(capture: Capture) -> Proof:
+    """Compare a capture with the library's own eager run of the same input.
+
+    Costs two more forward passes, and for the moment all weights of all heads.
+
+    Raises:
+        CaptureError: only statistics were kept, or the model is no longer in memory.
+    """
+    model = capture.loaded_model()
+    eager, projections = _eager_run(model, capture)
+    weights, worst, leak, row_sum = 0.0, Head(capture.kinds[0], 0, 0), 0.0, 0.0
+    reconstructions: list[float | None] = []
+    for kind, stack in capture.stacks.items():
+        for layer in range(stack.shape[0]):
+            theirs = getattr(eager, OUTPUTS[kind])[layer][0].float().cpu().numpy()
+            ours = np.stack([stack.weights(layer, head) for head in range(stack.shape[1])])
+            apart = np.abs(ours - theirs).max(axis=(1, 2))
+            if apart.max() > weights:
+                weights, worst = float(apart.max()), Head(kind, layer, int(apart.argmax()))
+            leak = max(leak, _leak(stack, layer, ours, theirs, model.info.family))
+            row_sum = max(row_sum, _row_sum_error(stack, layer, ours))
+            reconstructions.append(projections.error(stack, layer, ours))
+    found = [error for error in reconstructions if error is not None]
+    weights_bound, logits_bound = BOUNDS.get(model.info.dtype, SHORT_BOUNDS)
+    return _judged(
+        Proof(
+            weights=weights,
+            worst=worst,
+            logits=_logits_error(model, capture, eager),
+            leak=leak,
+            row_sum=row_sum,
+            reconstruction=max(found) if len(found) == len(reconstructions) else math.nan,
+            weights_bound=weights_bound,
+            logits_bound=logits_bound,
+            broken=(),
+        )
+    )
+
+
+def _judged(proof: Proof) -> Proof:
+    """The same proof, saying what is broken.
+
+    A comparison that could not be made is NaN and not held against the model: it may have no
+    language head, or no linear layer that can be told to be its output projection.
+    """
+    sentences = (
+        (proof.weights, proof.weights_bound, f"a weight of {proof.worst.label} is off by"),
+        (proof.leak, proof.weights_bound, "a key that may not be seen gets a weight of"),
+        (proof.row_sum, proof.weights_bound, "a row of weights misses the sum of one by"),
+        (proof.logits, proof.logits_bound, "relative to the largest, a logit is off by"),
+        (
+            proof.reconstruction,
+            proof.logits_bound,
+            "relative to the largest, weights times values miss the layer's output by",
+        ),
+    )
+    broken = tuple(
+        f"{sentence} {value:.1e} (allowed: {bound:.0e})"
+        for value, bound, sentence in sentences
+        if value > bound
+    )
+    return dataclasses.replace(proof, broken=broken)
+
+
+def _leak(
+    stack: AttentionStack,
+    layer: int,
+    ours: Float[np.ndarray, "head query key"],
+    theirs: Float[np.ndarray, "head query key"],
+    family: Family,
+) -> float:
+    """The largest weight on a key that should be invisible, by our account and by the library's."""
+    visible = stack.layers[layer].visibility.table()[0].numpy()
+    leak = float(theirs[:, ~visible].max(initial=0.0))
+    if stack.kind == "decoder" or (stack.kind == "self" and family == "decoder"):
+        later = np.triu_indices(stack.shape[2], 1)
+        leak = max(leak, float(ours[:, later[0], later[1]].max(initial=0.0)))
+    return leak
+
+
+def _row_sum_error(stack: AttentionStack, layer: int, ours: np.ndarray) -> float:
+    """How far rows are from a sum of one, what a learned sink took counted in."""
+    record = stack.layers[layer]
+    assert record.normalizer is not None  # noqa: S101 - weights have been read from it
+    visible = record.visibility.count[0].numpy() > 0
+    worst = 0.0
+    for head, rows in enumerate(ours):
+        sums = rows.sum(-1, dtype=np.float64)
+        if record.sinks is not None:
+            taken = (record.sinks[head].float().cpu() - record.normalizer.highest[head].cpu()).exp()
+            sums += (taken / record.normalizer.total[head].cpu()).numpy()
+        worst = max(worst, float(np.abs(sums - 1.0)[visible].max(initial=0.0)))
+    return worst
+
+
+def _logits_error(model: Model, capture: Capture, eager: Any) -> float:
+    """Largest difference of a logit between our run and the library's, relative to the largest."""
+    theirs = getattr(eager, "logits", None)
+    if theirs is None:
+        return math.nan
+    with torch.inference_mode():
+        ours = model.network(**model_inputs(model, [capture.inputs])).logits
+    return float((ours.float() - theirs.float()).abs().max() / theirs.float().abs().max())
+
+
+@dataclass(frozen=True)
+class _Projections:
+    """What went into and came out of the linear layers around each attention of the twin."""
+
+    calls: Mapping[str, list[tuple[Tensor, Tensor, nn.Module]]]
+
+    def error(self, stack: AttentionStack, layer: int, ours: np.ndarray) -> float | None:
+        """How far the layer's output is from what the shown weights and values give.
+
+        The output projection is the linear layer that took in just what our weights and values
+        make: no name has to be known. None when no linear layer fits.
+        """
+        record = stack.layers[layer]
+        mixed = np.concatenate(
+            [rows @ stack.value(layer, head) for head, rows in enumerate(ours)], axis=-1
+        )
+        block = record.module_name.rpartition(".")[0]
+        best: float | None = None
+        for name, calls in self.calls.items():
+            if not name.startswith(block):
+                continue
+            for went_in, came_out, module in calls:
+                if went_in.shape[-2:] != mixed.shape:
+                    continue
+                with torch.inference_mode():
+                    rebuilt = module(torch.from_numpy(mixed).to(went_in)[None])
+                scale = came_out.float().abs().max().clamp_min(1e-6)
+                error = float((rebuilt.float() - came_out.float()).abs().max() / scale)
+                best = error if best is None else min(best, error)
+        return best
+
+
+def _eager_run(model: Model, capture: Capture) -> tuple[Any, _Projections]:
+    """The library's own run of a capture's input, on a twin that shares the model's weights."""
+    twin = _twin(model.network)
+    calls: dict[str, list[tuple[Tensor, Tensor, nn.Module]]] = {}
+
+    def watch(name: str) -> Any:
+        def hook(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
+            if inputs and isinstance(inputs[0], Tensor) and isinstance(output, Tensor):
+                calls.setdefault(name, []).append((inputs[0], output, module))
+
+        return hook
+
+    blocks = {
+        layer.module_name.rpartition(".")[0]
+        for stack in capture.stacks.values()
+        for layer in stack.layers
+    }
+    for name, module in twin.named_modules():
+        is_linear = isinstance(getattr(module, "weight", None), nn.Parameter) and (
+            module.weight.dim() == 2 and not isinstance(module, nn.Embedding)
+        )
+        if is_linear and any(name.startswith(block) for block in blocks):
+            module.register_forward_hook(watch(name))
+    with torch.inference_mode():
+        output = twin(**model_inputs(model, [capture.inputs]), output_attentions=True)
+    # The hooks must not see the projections that are tried out later.
+    return output, _Projections({name: list(found) for name, found in calls.items()})
+
+
+def _twin(network: PreTrainedModel) -> PreTrainedModel:
+    """The same model with its own configuration and hooks, on the same weights in memory.
+
+    The shared model must not be switched to another attention while others are running it.
+    """
+    tensors = [*network.parameters(), *network.buffers()]
+    twin: PreTrainedModel = copy.deepcopy(network, {id(tensor): tensor for tensor in tensors})
+    twin.set_attn_implementation("eager")
+    return twin

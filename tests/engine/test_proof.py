@@ -1,0 +1,130 @@
+"""`verify` holds for what is right, and names what is wrong."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+
+import attnviz
+from attnviz import Model
+from attnviz.attention import AttentionStack
+from attnviz.attention.kernel import Normalizer
+from attnviz.captures import Capture, Encoded, capture_ids
+from attnviz.errors import CaptureError, ModelNotSupported
+from tests.zoo import ARCHITECTURES, Pair, random_ids
+
+Zoo = Callable[[str], Pair]
+
+
+def captured(model: Model, length: int = 12) -> Capture:
+    ids = random_ids(model, length)
+    target = random_ids(model, length - 3) if model.info.family == "encoder-decoder" else None
+    return capture_ids(model, [Encoded(ids, target=target)])[0]
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_every_architecture_is_proved(zoo: Zoo, name: str) -> None:
+    proof = attnviz.verify(captured(zoo(name).model))
+    assert proof.holds, proof.broken
+    assert proof.weights < 5e-5
+    assert proof.logits < 1e-4
+    assert proof.leak < 5e-5
+    assert proof.row_sum < 5e-5
+    assert proof.reconstruction < 1e-4  # so the output projection was found
+
+
+def with_layer(capture: Capture, layer: int, **changes: object) -> Capture:
+    """The capture with one layer's record falsified."""
+    stack = capture["self"]
+    layers = list(stack.layers)
+    layers[layer] = dataclasses.replace(layers[layer], **changes)  # type: ignore[arg-type]
+    false = AttentionStack("self", stack.query_tokens, stack.key_tokens, tuple(layers))
+    return dataclasses.replace(capture, stacks={"self": false})
+
+
+def test_a_wrong_weight_is_found_and_its_head_named(gpt: Model) -> None:
+    capture = captured(gpt)
+    query = capture["self"].layers[1].query
+    assert query is not None
+    query = query.clone()
+    query[2] += 0.5
+    proof = attnviz.verify(with_layer(capture, 1, query=query))
+    assert not proof.holds
+    assert proof.worst.label == "L1·H2"
+    assert any("L1·H2" in sentence for sentence in proof.broken)
+
+
+def test_a_look_at_the_future_is_found(gpt: Model) -> None:
+    capture = captured(gpt)
+    record = capture["self"].layers[0]
+    full = dataclasses.replace(
+        record.visibility, stop=torch.full_like(record.visibility.stop, record.visibility.n_keys)
+    )
+    proof = attnviz.verify(with_layer(capture, 0, visibility=full))
+    assert proof.leak > 0.01
+    assert not proof.holds
+
+
+def test_a_mask_that_hides_too_much_is_found(bert: Model) -> None:
+    capture = captured(bert)
+    record = capture["self"].layers[0]
+    less = dataclasses.replace(record.visibility, stop=record.visibility.stop - 2)
+    proof = attnviz.verify(with_layer(capture, 0, visibility=less))
+    assert proof.leak > 0.001
+    assert not proof.holds
+
+
+def test_rows_that_do_not_sum_to_one_are_found(gpt: Model) -> None:
+    capture = captured(gpt)
+    normalizer = capture["self"].layers[2].normalizer
+    assert normalizer is not None
+    proof = attnviz.verify(
+        with_layer(capture, 2, normalizer=Normalizer(normalizer.highest, normalizer.total * 1.001))
+    )
+    assert proof.row_sum == pytest.approx(0.001, rel=0.1)
+    assert not proof.holds
+
+
+def test_values_of_another_layer_do_not_reconstruct_the_output(gpt: Model) -> None:
+    capture = captured(gpt)
+    value = capture["self"].layers[1].value
+    assert value is not None
+    proof = attnviz.verify(with_layer(capture, 1, value=value.flip(1)))
+    assert proof.reconstruction > 0.01
+    assert not proof.holds
+
+
+def test_verifying_leaves_the_model_as_it_was(gpt: Model) -> None:
+    before = captured(gpt)
+    attnviz.verify(before)
+    after = captured(gpt)
+    assert gpt.network.config._attn_implementation == "attnviz"
+    assert np.array_equal(before["self"].weights(0, 0), after["self"].weights(0, 0))
+
+
+def test_statistics_alone_cannot_be_verified(gpt: Model) -> None:
+    ids = random_ids(gpt, 6)
+    capture = capture_ids(gpt, [Encoded(ids)], keep="statistics")[0]
+    with pytest.raises(CaptureError, match="statistics only"):
+        attnviz.verify(capture)
+
+
+def test_loading_refuses_a_model_that_cannot_be_proved(
+    zoo: Zoo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = zoo("gpt2").folder
+    monkeypatch.setattr(
+        "attnviz.attention.interface.split_mask",
+        lambda mask, batch, queries, keys, device: (
+            __import__("attnviz.attention.masks", fromlist=["Visibility"]).Visibility.full(
+                batch, queries, keys, device
+            ),
+            None,
+        ),
+    )
+    with pytest.raises(ModelNotSupported, match="cannot prove its numbers"):
+        attnviz.load(str(folder))
