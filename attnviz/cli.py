@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -67,6 +68,7 @@ def _app(options: argparse.Namespace) -> int:
     # A `pages` folder beside the script makes Streamlit answer a server's very first visitor with
     # its old page discovery, which tells them that the page of their link does not exist.
     PagesManager.uses_pages_directory = False
+    threading.Thread(target=_warm_up, daemon=True).start()
     settings = {
         "server.port": options.port,
         "server.address": options.address,
@@ -75,6 +77,12 @@ def _app(options: argparse.Namespace) -> int:
     bootstrap.load_config_options(settings)
     bootstrap.run(str(script), False, [], settings)
     return 0
+
+
+def _warm_up() -> None:
+    """Read torch and the library while the first visitor is still opening the page."""
+    import attnviz.proof
+    import attnviz.ui.explore  # noqa: F401
 
 
 def _capture(options: argparse.Namespace) -> int:

@@ -76,7 +76,7 @@ def _passes() -> threading.BoundedSemaphore:
     return threading.BoundedSemaphore(max(1, (os.cpu_count() or 2) - 1))
 
 
-@st.cache_resource(max_entries=64, show_spinner="Reading the text …")
+@st.cache_resource(max_entries=24, show_spinner="Reading the text …")
 def captured(request: Request) -> Capture:
     """The capture of a request. Texts that are too long are cut; `Capture.cut` says by how much.
 

@@ -8,7 +8,7 @@ import numpy as np
 import streamlit as st
 from jaxtyping import Float
 
-from attnviz import metrics
+from attnviz import metrics, words
 from attnviz.attention import AttentionStack
 from attnviz.captures import Capture
 from attnviz.models import CLASSROOM
@@ -60,7 +60,12 @@ def compare(request: Request) -> None:
             label_b=f"B {head_b.label}",
             theme=current_theme(),
         )
-        show_picture(figure, key="difference", filename="attnviz-difference")
+        show_picture(
+            figure,
+            key="difference",
+            filename="attnviz-difference",
+            alt=f"{head_b.label} minus {head_a.label}, cell by cell",
+        )
     with right:
         figure = draw_rows(
             divergence,
@@ -70,7 +75,12 @@ def compare(request: Request) -> None:
             limits=(0.0, float(np.log(2))),
             theme=current_theme(),
         )
-        show_picture(figure, key="divergence", filename="attnviz-divergence")
+        show_picture(
+            figure,
+            key="divergence",
+            filename="attnviz-divergence",
+            alt="Jensen-Shannon divergence, one bar per token",
+        )
 
 
 def _side(letter: str, request: Request, first: str) -> tuple[AttentionStack, Head]:
@@ -101,7 +111,12 @@ def _side(letter: str, request: Request, first: str) -> tuple[AttentionStack, He
         theme=current_theme(),
     )
     name = f"attnviz-{letter}-{head.kind}-L{head.layer}H{head.head}"
-    show_picture(figure, key=f"{letter}_weights", filename=name)
+    show_picture(
+        figure,
+        key=f"{letter}_weights",
+        filename=name,
+        alt=f"{letter.upper()}: {head.label} {words.headline(stack, head.layer, head.head)}",
+    )
     return stack, head
 
 

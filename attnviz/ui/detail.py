@@ -101,12 +101,13 @@ def _weights(stack: AttentionStack, head: Head) -> None:
         help="Logarithmic shows small weights; without sinks the colours span what is left when "
         "the keys that take most of the weight are set aside.",
     )
+    scores = stack.scores(head.layer, head.head)
     small = max(weights.shape) <= HOVER_TOKENS
     figure = draw_weights(
-        weights,
+        weights if small else np.where(np.isneginf(scores), np.nan, weights),
         stack.query_tokens,
         stack.key_tokens,
-        scores=stack.scores(head.layer, head.head),
+        scores=scores if small else None,
         ranks=ranks(weights) if small else None,
         theme=current_theme(),
         scale=scale,
@@ -114,7 +115,12 @@ def _weights(stack: AttentionStack, head: Head) -> None:
     )
     name = f"attnviz-{head.kind}-L{head.layer}H{head.head}"
     with picture:
-        show_picture(figure, key="weights", filename=name)
+        show_picture(
+            figure,
+            key="weights",
+            filename=name,
+            alt=f"{head.label} {words.headline(stack, head.layer, head.head)}",
+        )
     with right:
         table_download(
             weights_table(weights, stack.query_tokens, stack.key_tokens),
@@ -143,7 +149,12 @@ def _vectors(stack: AttentionStack, head: Head) -> None:
         figure = draw_vectors(
             vectors[chosen](head.layer, head.head), tokens, label=chosen, theme=current_theme()
         )
-        show_picture(figure, key="vector_map", filename=name)
+        show_picture(
+            figure,
+            key="vector_map",
+            filename=name,
+            alt=f"The {chosen} vectors of {head.label}, one row per token",
+        )
         return
     token = min(st.session_state.get("token") or 0, len(stack.query_tokens) - 1)
     label = stack.query_tokens.labels[token]
@@ -160,7 +171,12 @@ def _vectors(stack: AttentionStack, head: Head) -> None:
         query_label=label,
         theme=current_theme(),
     )
-    show_picture(figure, key="products", filename=name)
+    show_picture(
+        figure,
+        key="products",
+        filename=name,
+        alt=f"Products of query and keys of {head.label}, one row per key",
+    )
 
 
 def _rows(stack: AttentionStack, head: Head, metric: str) -> None:
@@ -177,7 +193,12 @@ def _rows(stack: AttentionStack, head: Head, metric: str) -> None:
         theme=current_theme(),
     )
     st.caption(f"{what.label} of every row of this head. {what.meaning}")
-    show_picture(figure, key="rows", filename=f"attnviz-{metric}-L{head.layer}H{head.head}")
+    show_picture(
+        figure,
+        key="rows",
+        filename=f"attnviz-{metric}-L{head.layer}H{head.head}",
+        alt=f"{what.label} of {head.label}, one bar per token",
+    )
     table_download(
         pd.DataFrame({"token": stack.query_tokens.labels, metric: values}),
         key="rows:csv",

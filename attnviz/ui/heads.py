@@ -109,6 +109,7 @@ def head_map(
         config=plot_config(f"attnviz-heads-{metric}"),
         on_select=partial(_take_click, key),
         selection_mode="points",
+        alt=f"{metrics.describe(metric).label} of every head; {selected.label} is chosen",
     )
     picture_buttons(key, f"attnviz-heads-{metric}", theme=current_theme())
 

@@ -94,15 +94,30 @@ def _results(result: Repetition) -> None:
             theme=current_theme(),
             title=head.label,
         )
-        show_picture(figure, key="stripe", filename=f"attnviz-stripe-L{head.layer}H{head.head}")
+        show_picture(
+            figure,
+            key="stripe",
+            filename=f"attnviz-stripe-L{head.layer}H{head.head}",
+            alt=f"Weights of {head.label} over both copies, with the induction stripe marked",
+        )
     left, right = st.columns(2, gap="medium")
     with left:
         figure = draw_loss(result.first_copy, result.second_copy, theme=current_theme())
-        show_picture(figure, key="loss", filename="attnviz-loss-by-copy")
+        show_picture(
+            figure,
+            key="loss",
+            filename="attnviz-loss-by-copy",
+            alt="Loss per token in the first and in the second copy",
+        )
     with right:
         named = {metrics.describe(name).label: table for name, table in result.scores.items()}
         figure = draw_scores_by_head(named, theme=current_theme())
-        show_picture(figure, key="scores", filename="attnviz-repetition-scores")
+        show_picture(
+            figure,
+            key="scores",
+            filename="attnviz-repetition-scores",
+            alt="The heads with the highest induction scores",
+        )
     with st.expander("All heads as a table"):
         show_table(_table(result), key="repetition", filename="attnviz-repetition")
 

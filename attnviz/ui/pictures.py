@@ -13,8 +13,11 @@ from attnviz.views import plot_config
 __all__ = ["show_picture", "show_table", "table_download"]
 
 
-def show_picture(figure: go.Figure, *, key: str, filename: str) -> None:
-    """A figure in its column, with buttons that save it as SVG and as PNG."""
+def show_picture(figure: go.Figure, *, key: str, filename: str, alt: str) -> None:
+    """A figure in its column, with buttons that save it as SVG and as PNG.
+
+    `alt` says in words what it shows, to people who do not see it.
+    """
     # A map has a width at which its cells are square; bars and lines take what there is.
     width = figure.layout.width
     st.plotly_chart(
@@ -23,6 +26,7 @@ def show_picture(figure: go.Figure, *, key: str, filename: str) -> None:
         key=key,
         theme=None,
         config=plot_config(filename),
+        alt=alt,
     )
     picture_buttons(key, filename, theme=current_theme())
 
