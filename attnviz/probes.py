@@ -66,6 +66,7 @@ def repeat_random(
     """
     if sequences < 1:
         raise InputError(f"at least one sequence is needed, not {sequences}")
+    _check_period(model, period)  # before drawing: a period may be negative, or a billion
     vocabulary = _ordinary_tokens(model)
     generator = np.random.default_rng(seed)
     drawn = [generator.choice(vocabulary, period).tolist() for _ in range(sequences)]
@@ -85,6 +86,19 @@ def repeat_text(model: Model, text: str) -> Repetition:
     return _repeat(model, [list(encoded.ids)])
 
 
+def _check_period(model: Model, period: int) -> None:
+    """Refuse models that continue nothing, and copies without an order or without room."""
+    info = model.info
+    if info.family != "decoder":
+        raise InputError(
+            f"induction is about continuing a text, and {info.name} is an {info.family}; choose a "
+            "decoder such as a GPT"
+        )
+    if period < 2:
+        raise InputError(f"a copy needs at least 2 tokens to have an order, this one has {period}")
+    _check_room(model, period)
+
+
 def _check_room(model: Model, period: int) -> None:
     """Refuse copies that do not fit into the model twice."""
     limit = model.info.max_tokens
@@ -100,18 +114,10 @@ def _check_room(model: Model, period: int) -> None:
 
 
 def _repeat(model: Model, copies: list[list[int]]) -> Repetition:
-    info = model.info
-    if info.family != "decoder":
-        raise InputError(
-            f"induction is about continuing a text, and {info.name} is an {info.family}; choose a "
-            "decoder such as a GPT"
-        )
     period = len(copies[0])
-    if period < 2:
-        raise InputError(f"a copy needs at least 2 tokens to have an order, this one has {period}")
+    _check_period(model, period)
     start = [] if model.tokenizer.bos_token_id is None else [int(model.tokenizer.bos_token_id)]
     length = len(start) + 2 * period
-    _check_room(model, period)
     sequences = [Encoded(tuple(start + copy + copy)) for copy in copies]
     shown = capture_ids(model, sequences[:1], keep="qkv")
     others = capture_ids(model, sequences[1:], keep="statistics") if sequences[1:] else []
