@@ -17,6 +17,7 @@ PATTERNS = ("previous_token", "next_token", "self", "induction", "duplicate_toke
 NAMED_FROM = 0.5  # Clark et al. 2019 call a head by its pattern from half of the weight on
 LEANING_FROM = 0.3  # Gu et al. 2024 call a key a sink from here on
 NEARLY_UNIFORM = 0.95
+SMALLEST = 0.005  # a weight that two digits can show
 
 ROLES = {
     "previous_token": "looks at the previous token",
@@ -121,10 +122,10 @@ def numbers(stack: AttentionStack, layer: int, head: int) -> tuple[Numbers, ...]
 def looks(
     weights: Float[np.ndarray, " position"], tokens: Tokens, most: int = 5
 ) -> tuple[Look, ...]:
-    """The positions with the largest weights, largest first; weightless ones are left out."""
+    """The positions with the largest weights, largest first; what rounds to 0.00 is left out."""
     order = np.argsort(-weights, kind="stable")[:most]
     return tuple(
         Look(int(place), tokens.labels[place], float(weights[place]))
         for place in order
-        if weights[place] > 0
+        if weights[place] >= SMALLEST
     )

@@ -12,6 +12,7 @@ from jaxtyping import Float, Int
 from attnviz import metrics, words
 from attnviz.attention import AttentionStack
 from attnviz.captures import Capture
+from attnviz.summary import summarize
 from attnviz.types import KIND_LABELS, Head, Prediction, Tokens
 from attnviz.ui import state
 from attnviz.ui.caches import Request
@@ -24,6 +25,7 @@ from attnviz.views.weights import Scale
 
 __all__ = ["head_title", "ranks", "show_head", "weights_table"]
 
+VECTORS = {"query": "Queries", "key": "Keys", "value": "Values", "products": "Query × key"}
 HOVER_TOKENS = 128  # up to here the map carries scores and ranks for its hover
 SCALES: dict[Scale, str] = {"linear": "Linear", "log": "Logarithmic", "hide_sinks": "Without sinks"}
 
@@ -52,7 +54,7 @@ def show_head(capture: Capture, request: Request, head: Head, metric: str) -> No
         "Weights": lambda: _weights(stack, head),
         "Queries and keys": lambda: _vectors(stack, head),
         "Row by row": lambda: _rows(stack, head, metric),
-        "Numbers": lambda: _numbers(stack, head),
+        "Numbers": lambda: _numbers(capture, head),
     }
     part = st.segmented_control(
         "Show",
@@ -115,6 +117,8 @@ def _weights(stack: AttentionStack, head: Head) -> None:
     )
     name = f"attnviz-{head.kind}-L{head.layer}H{head.head}"
     with picture:
+        if head.kind in ("decoder", "cross"):
+            st.caption("Each row is the token just read; it looks while the next one is chosen.")
         show_picture(
             figure,
             key="weights",
@@ -137,7 +141,7 @@ def _vectors(stack: AttentionStack, head: Head) -> None:
         "Vectors",
         [*vectors, "products"],
         default="products",
-        format_func=lambda name: {"products": "Query × key"}.get(name, f"{name.title()}s"),
+        format_func=VECTORS.__getitem__,
         key="vectors",
         required=True,
         persist_state="session",
@@ -206,7 +210,8 @@ def _rows(stack: AttentionStack, head: Head, metric: str) -> None:
     )
 
 
-def _numbers(stack: AttentionStack, head: Head) -> None:
+def _numbers(capture: Capture, head: Head) -> None:
+    stack = capture[head.kind]
     table = pd.DataFrame(
         [
             {
@@ -219,6 +224,8 @@ def _numbers(stack: AttentionStack, head: Head) -> None:
         ]
     )
     show_table(table, key="numbers", filename=f"attnviz-numbers-L{head.layer}H{head.head}")
+    with st.expander("All heads as a table"):
+        show_table(summarize(capture), key="summary", filename="attnviz-all-heads")
 
 
 def show_tokens(capture: Capture, head: Head) -> None:
