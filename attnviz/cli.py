@@ -82,7 +82,8 @@ def _app(options: argparse.Namespace) -> int:
 def _warm_up() -> None:
     """Read torch and the library while the first visitor is still opening the page."""
     import attnviz.proof
-    import attnviz.ui.explore  # noqa: F401
+    import attnviz.summary
+    import attnviz.views  # noqa: F401
 
 
 def _capture(options: argparse.Namespace) -> int:
