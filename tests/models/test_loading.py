@@ -19,7 +19,7 @@ from transformers import (
 )
 
 import attnviz
-from attnviz import Model
+from attnviz import Model, models
 from attnviz.errors import AttnvizError, InputError, ModelError, ModelNotSupported
 from attnviz.models import CLASSROOM, best_device, instrument, shipped
 from tests.vocabularies import vocabulary
@@ -151,7 +151,7 @@ def test_a_sharded_model(zoo: Callable[[str], Pair], tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float64"])
 def test_a_dtype_of_ones_choice(gpt_folder: Path, dtype: str) -> None:
-    model = attnviz.load(str(gpt_folder), dtype=dtype)
+    model = models.load(str(gpt_folder), dtype=dtype)
     assert model.info.dtype == dtype
     assert model.network.dtype is getattr(torch, dtype)
     stack = attnviz.capture(model, "The cat sat on the mat.")["self"]
@@ -161,10 +161,23 @@ def test_a_dtype_of_ones_choice(gpt_folder: Path, dtype: str) -> None:
 def test_half_precision_stays_close_to_full(gpt_folder: Path) -> None:
     text = "The cat sat on the mat. The cat sat."
     full, half = (
-        all_weights(attnviz.capture(attnviz.load(str(gpt_folder), dtype=dtype), text)["self"])
+        all_weights(attnviz.capture(models.load(str(gpt_folder), dtype=dtype), text)["self"])
         for dtype in ("float32", "bfloat16")
     )
     assert np.abs(full - half)[0].max() < 0.03  # the first layer; later ones pass errors on
+
+
+@pytest.mark.xfail(
+    strict=True,
+    raises=ModelNotSupported,
+    reason="the proof's bound is for one layer: half precision's noise grows from layer to layer, "
+    "in the library's own attention as much as in ours",
+)
+@pytest.mark.parametrize("name", ["gpt2", "llama"])
+def test_a_sound_model_in_half_precision_passes_its_proof(
+    zoo: Callable[[str], Pair], name: str
+) -> None:
+    attnviz.load(str(zoo(name).folder), dtype="bfloat16")
 
 
 def test_stored_half_precision_is_computed_in_full_on_a_processor(
