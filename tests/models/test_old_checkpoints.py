@@ -31,10 +31,6 @@ def as_bert_base(weights: Weights) -> Weights:
     return old | {"cls.seq_relationship.weight": torch.zeros(2, 32)}
 
 
-def as_roberta_base(weights: Weights) -> Weights:
-    return {name: numbers for name, numbers in weights.items() if "lm_head.decoder" not in name}
-
-
 def as_gpt2(weights: Weights) -> Weights:
     """The body's names without their prefix, no output layer, and the masks of old as weights."""
     old = {
@@ -47,7 +43,6 @@ def as_gpt2(weights: Weights) -> Weights:
 
 OLD = {
     "bert": (as_bert_base, "BertForPreTraining"),
-    "roberta": (as_roberta_base, "RobertaForMaskedLM"),
     "gpt2": (as_gpt2, "GPT2LMHeadModel"),
 }
 
