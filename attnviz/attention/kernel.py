@@ -7,19 +7,32 @@ output: what is shown is what the model used.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
 from attnviz.attention.masks import Visibility
 
-__all__ = ["SCORE_BYTES", "Block", "Normalizer", "attend", "block_rows", "masked_scores"]
+__all__ = [
+    "GPU_SCORE_BYTES",
+    "SCORE_BYTES",
+    "Block",
+    "Normalizer",
+    "attend",
+    "block_rows",
+    "masked_scores",
+]
 
-SCORE_BYTES = 8 << 20
-"""Bytes of scores that exist at a time: about what stays in a processor's cache."""
+SCORE_BYTES = 4 << 20
+"""Bytes of scores that exist at a time: what stays in a processor's cache beside its weights.
+Four times as much makes every step of a block three to five times slower per score."""
+
+GPU_SCORE_BYTES = 256 << 20
+"""The same on a GPU, where a block must be large enough to keep all its processors busy."""
 
 HIDDEN = -1e30
 """The score of an invisible key. Finite, so that weight x score is 0 there and not NaN."""
@@ -41,10 +54,15 @@ class Normalizer:
 class Block:
     """The finished rows of queries start..end over keys key_start..key_end.
 
+    weight = exponentials / total. The division is left to whoever needs it: most do not need the
+    weights one by one.
+
     Attributes:
-        exponentials: exp(score - highest), float32; 0 at invisible keys.
+        exponentials: exp(score - highest), float32; 0 at invisible keys. Its memory is used again
+            for the next block.
+        mass: the sum of each row's exponentials; `normalizer.total` without a learned sink.
+        best: the largest exponential of each row: 1 without a learned sink.
         entropy: of each row, in nats.
-        best: position (from key 0) of the highest score of each row.
     """
 
     start: int
@@ -52,9 +70,10 @@ class Block:
     key_start: int
     key_end: int
     exponentials: Float[Tensor, "batch head query key"]
+    mass: Float[Tensor, "batch head query"]
+    best: Float[Tensor, "batch head query"]
     normalizer: Normalizer
     entropy: Float[Tensor, "batch head query"]
-    best: Int[Tensor, "batch head query"]
 
 
 def block_rows(batch: int, heads: int, keys: int, score_bytes: int = SCORE_BYTES) -> int:
@@ -69,26 +88,38 @@ def masked_scores(
     scaling: float,
     softcap: float | None = None,
     bias: Float[Tensor, "#batch #head query key"] | None = None,
-    hidden: Tensor | None = None,
+    out: Float[Tensor, " size"] | None = None,
 ) -> Float[Tensor, "batch head query key"]:
-    """Scores as the softmax gets them, in float32, `HIDDEN` where a key is invisible.
+    """Scores before the mask, in float32.
 
     The product is taken in the model's own dtype, like the library's eager path, and only then
     widened. With grouped queries (fewer key heads than query heads) the queries of a group are
     stacked, so that keys are never copied.
+
+    Args:
+        query: of the rows.
+        key: of the columns.
+        scaling: factor of the dot product.
+        softcap: bound of the scores, where the model has one.
+        bias: added last.
+        out: float32 memory to use again, at least as large as the scores.
     """
     batch, heads, rows, dim = query.shape
-    groups, keys = key.shape[1:3]
-    stacked = query.reshape(batch, groups, heads // groups * rows, dim)
-    scores = torch.matmul(stacked, key.transpose(-1, -2)).view(batch, heads, rows, keys).float()
-    scores = scores.mul_(scaling)
+    groups, keys = key.shape[1], key.shape[2]
+    stacked = query.reshape(batch * groups, heads // groups * rows, dim)
+    columns = key.reshape(batch * groups, keys, dim).transpose(1, 2)
+    if query.dtype == torch.float32:
+        stacked = stacked * scaling  # a pass over the queries instead of one over the scores
+        place = None if out is None else _view(out, batch * groups, stacked.shape[1], keys)
+        scores = torch.bmm(stacked, columns, out=place) if place is not None else (
+            torch.bmm(stacked, columns)
+        )  # fmt: skip
+    else:
+        scores = torch.bmm(stacked, columns).float().mul_(scaling)
+    scores = scores.view(batch, heads, rows, keys)
     if softcap is not None:
         scores = torch.tanh_(scores.div_(softcap)).mul_(softcap)
-    if bias is not None:
-        scores = scores.add_(bias)
-    if hidden is not None:
-        scores = scores.masked_fill_(hidden, HIDDEN)
-    return scores
+    return scores if bias is None else scores.add_(bias)
 
 
 def attend(
@@ -102,7 +133,7 @@ def attend(
     bias: Float[Tensor, "#batch #head query key"] | None = None,
     sinks: Float[Tensor, " head"] | None = None,
     observe: Callable[[Block], None] | None = None,
-    score_bytes: int = SCORE_BYTES,
+    score_bytes: int | None = None,
 ) -> Float[Tensor, "batch query head value_dim"]:
     """The attention output, with `observe` shown every block of weights on the way.
 
@@ -117,35 +148,50 @@ def attend(
         sinks: a learned extra score per head that takes weight but carries no value; rows then
             sum to less than one.
         observe: called once per block, in order of queries.
-        score_bytes: how many bytes of scores may exist at a time.
+        score_bytes: how many bytes of scores may exist at a time; fit for the device when None.
     """
     batch, heads, queries, _ = query.shape
     groups, keys = key.shape[1], key.shape[2]
-    rows = block_rows(batch, heads, keys, score_bytes)
+    if score_bytes is None:
+        score_bytes = GPU_SCORE_BYTES if query.is_cuda else SCORE_BYTES
+    rows = min(block_rows(batch, heads, keys, score_bytes), queries)
     first, stop = visibility.extent
-    output = value.new_empty(batch, queries, heads, value.shape[-1])
+    differentiable = torch.is_grad_enabled() and any(
+        tensor.requires_grad for tensor in (query, key, value)
+    )
+    # Fresh memory for every block would cost more than the sums done in it.
+    memory = None if differentiable else query.new_empty(
+        2, batch * heads * rows * keys, dtype=torch.float32
+    )  # fmt: skip
+    parts = []
     for start in range(0, queries, rows):
         end = min(start + rows, queries)
         # Keys that no query of the block sees are never multiplied: half the work when causal.
         key_start, key_end = min(first[start:end]), max(max(stop[start:end]), 1)
-        hidden = None
-        if not visibility.is_full:
-            hidden = ~visibility.table(start, end, key_start, key_end)[:, None]
         scores = masked_scores(
             query[:, :, start:end],
             key[:, :, key_start:key_end],
             scaling=scaling,
             softcap=softcap,
             bias=None if bias is None else bias[:, :, start:end, key_start:key_end],
-            hidden=hidden,
+            out=None if memory is None else memory[0],
         )
-        highest, best = scores.max(-1)
+        for left, right in visibility.ragged(start, end, key_start, key_end):
+            hidden = ~visibility.table(start, end, left, right)[:, None]
+            scores[..., left - key_start : right - key_start].masked_fill_(hidden, HIDDEN)
+        # A row's weights do not depend on what is subtracted, so neither does their gradient.
+        largest = scores.detach().amax(-1)
+        highest = largest
         if sinks is not None:
-            highest = torch.maximum(highest, sinks.float()[None, :, None])
+            highest = torch.maximum(largest, sinks.detach().float()[None, :, None])
         relative = scores.sub_(highest[..., None])
-        exponentials = relative.exp()
-        if hidden is not None:  # a row that sees nothing has highest = HIDDEN: exp(0), not 0
-            exponentials = exponentials.masked_fill_(hidden, 0.0)
+        if memory is None:
+            exponentials = relative.exp()
+        else:
+            exponentials = torch.exp(relative, out=_view(memory[1], *relative.shape))
+        if visibility.has_blind_rows:  # their highest score is HIDDEN, and exp(0) is not 0
+            hidden = ~visibility.table(start, end, key_start, key_end)[:, None]
+            exponentials = exponentials.masked_fill(hidden, 0.0)
         mass = exponentials.sum(-1)
         total = mass
         if sinks is not None:
@@ -153,7 +199,7 @@ def attend(
         total = total.clamp_min(torch.finfo(torch.float32).tiny)
         if observe is not None:
             # -sum p ln p with p = e / total and ln p = relative - ln total
-            surprise = relative.mul_(exponentials).sum(-1)
+            surprise = torch.einsum("bhrk,bhrk->bhr", relative.detach(), exponentials.detach())
             entropy = (mass * total.log() - surprise) / total
             observe(
                 Block(
@@ -161,14 +207,20 @@ def attend(
                     end,
                     key_start,
                     key_end,
-                    exponentials,
-                    Normalizer(highest, total),
-                    entropy.clamp_min(0.0),
-                    best + key_start,
+                    exponentials.detach(),
+                    mass.detach(),
+                    (largest - highest).exp(),
+                    Normalizer(highest, total.detach()),
+                    entropy.detach().clamp_min(0.0),
                 )
             )
         stacked = exponentials.view(batch, groups, -1, key_end - key_start).to(value.dtype)
         mixed = torch.matmul(stacked, value[:, :, key_start:key_end])
         mixed = mixed.view(batch, heads, end - start, -1).float() / total[..., None]
-        output[:, start:end] = mixed.to(value.dtype).transpose(1, 2)
-    return output
+        parts.append(mixed.to(value.dtype).transpose(1, 2))
+    return torch.cat(parts, 1)
+
+
+def _view(memory: Float[Tensor, " size"], *shape: int) -> Tensor:
+    """The beginning of a stretch of memory in a shape."""
+    return memory[: math.prod(shape)].view(shape)

@@ -52,7 +52,30 @@ class Visibility:
     ) -> Visibility:
         """Every query sees every key."""
         first = torch.zeros(batch, queries, dtype=torch.int32, device=device)
-        return cls(first, torch.full_like(first, keys), None, keys)
+        made = cls(first, torch.full_like(first, keys), None, keys)
+        # Known without looking: asking a GPU would make it wait.
+        return made._known([0] * queries, [keys] * queries, full=True)
+
+    @classmethod
+    def causal(
+        cls, batch: int, queries: int, keys: int, offset: int, device: torch.device | str = "cpu"
+    ) -> Visibility:
+        """Query i sees keys 0 to i + offset."""
+        ends = [min(max(place + offset + 1, 0), keys) for place in range(queries)]
+        stop = torch.tensor(ends, dtype=torch.int32, device=device).expand(batch, -1)
+        made = cls(torch.zeros_like(stop), stop, None, keys)
+        return made._known([0] * queries, ends, full=not queries or ends[0] == keys)
+
+    def _known(self, first: list[int], stop: list[int], *, full: bool) -> Visibility:
+        """Note on the host what the tensors say, where every text of a batch has the same rule."""
+        known = {"extent": (first, stop), "_common": (first, stop), "is_full": full}
+        known["has_blind_rows"] = 0 in stop
+        self.__dict__.update(known)  # where cached properties keep what they found
+        return self
+
+    def padded(self, keys: Bool[Tensor, "batch key"] | None) -> Visibility:
+        """The same rule with some keys taken out."""
+        return self if keys is None else Visibility(self.first, self.stop, keys, self.n_keys)
 
     @classmethod
     def from_table(cls, visible: Bool[Tensor, "batch query key"]) -> Visibility:
@@ -87,6 +110,32 @@ class Visibility:
     def extent(self) -> tuple[list[int], list[int]]:
         """Per query, over the batch: the first key any row sees, one past the last. On the host."""
         return self.first.amin(0).tolist(), self.stop.amax(0).tolist()
+
+    @cached_property
+    def has_blind_rows(self) -> bool:
+        """Whether any query sees nothing at all."""
+        return bool((self.count == 0).any())
+
+    @cached_property
+    def _common(self) -> tuple[list[int], list[int]]:
+        """Like `extent`, but what every text of the batch sees. On the host."""
+        return self.first.amax(0).tolist(), self.stop.amin(0).tolist()
+
+    def ragged(self, start: int, end: int, key_start: int, key_end: int) -> list[tuple[int, int]]:
+        """The stretches of keys in which some query of a block sees a key and another does not.
+
+        Outside them nothing need be masked: in a causal block that is all but its last corner.
+        """
+        if self.is_full:
+            return []
+        if self.dense is not None or self.keys is not None:
+            return [(key_start, key_end)]
+        all_see, all_seen = self._common
+        left, right = max(all_see[start:end]), min(all_seen[start:end])
+        if left >= right:
+            return [(key_start, key_end)]
+        stretches = [(key_start, left), (right, key_end)]
+        return [(first, last) for first, last in stretches if first < last]
 
     def table(
         self,
@@ -178,14 +227,12 @@ class MaskRule:
         padding = self.padding
         if padding is not None and bool(padding.all()):
             padding = None
+        sizes = (self.batch, self.queries, self.keys)
         if self.predicate is bidirectional_mask_function:
-            whole = Visibility.full(self.batch, self.queries, self.keys, self.device)
-            return Visibility(whole.first, whole.stop, padding, self.keys)
+            return Visibility.full(*sizes, self.device).padded(padding)
         if self.predicate is causal_mask_function:
-            stop = torch.arange(1, self.queries + 1, device=self.device, dtype=torch.int32)
-            stop = (stop + self.query_offset - self.key_offset).clamp(0, self.keys)
-            stop = stop.expand(self.batch, -1)
-            return Visibility(torch.zeros_like(stop), stop, padding, self.keys)
+            offset = self.query_offset - self.key_offset
+            return Visibility.causal(*sizes, offset, self.device).padded(padding)
         blocks = []
         for start in range(0, self.queries, PROBE_ROWS):
             block = Visibility.from_table(

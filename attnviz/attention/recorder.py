@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from attnviz.attention.bias import PositionBias
 from attnviz.attention.kernel import Normalizer
 from attnviz.attention.masks import Visibility
-from attnviz.attention.rows import RowObserver, RowStatistics, TokenPairs
+from attnviz.attention.rows import RowObserver, TokenPairs
 from attnviz.types import Kind
 
 __all__ = ["Call", "Keep", "LayerRecord", "Listener", "Recorder", "current", "listening"]
@@ -91,7 +91,7 @@ class LayerRecord:
     softcap: float | None
     bias: tuple[PositionBias, ...]
     sinks: Float[Tensor, " head"] | None
-    rows: RowStatistics
+    rows: RowObserver
 
 
 @dataclass
@@ -152,7 +152,7 @@ class Recorder:
                 softcap=call.softcap,
                 bias=self._compress(call.bias) if whole and call.bias is not None else (),
                 sinks=None if call.sinks is None else call.sinks.detach(),
-                rows=observer.finish(),
+                rows=observer,
             )
         )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -18,7 +18,7 @@ ROW_NAMES = (
     *("entropy", "max_weight", "mass", "first", "itself", "previous", "next"),
     *("duplicate", "induction", "distance"),
 )
-SPARSE_SHARE = 8  # below one matching pair in eight, picking the pairs beats masking the block
+SPARSE_SHARE = 8  # up to one matching pair in eight, picking the pairs beats masking the block
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,6 @@ class RowStatistics:
     Attributes:
         entropy: -sum p ln p, nats.
         max_weight: the largest weight.
-        max_key: the key that has it.
         mass: the sum of the weights: 1, or less with a learned sink.
         first: weight on key 0.
         itself: weight on the query's own position.
@@ -44,7 +43,6 @@ class RowStatistics:
 
     entropy: Float[np.ndarray, "*batch head query"]
     max_weight: Float[np.ndarray, "*batch head query"]
-    max_key: Int[np.ndarray, "*batch head query"]
     mass: Float[np.ndarray, "*batch head query"]
     first: Float[np.ndarray, "*batch head query"]
     itself: Float[np.ndarray, "*batch head query"]
@@ -55,36 +53,35 @@ class RowStatistics:
     distance: Float[np.ndarray, "*batch head query"]
     key_mass: Float[np.ndarray, "*batch head key"]
 
-    def of_text(self, index: int, queries: int, keys: int) -> RowStatistics:
-        """The numbers of one text of a batch, without its padding."""
-        return RowStatistics(
-            **{
-                field.name: getattr(self, field.name)[
-                    index, :, : keys if field.name == "key_mass" else queries
-                ].copy()
-                for field in fields(self)
-            }
-        )
-
 
 class TokenPairs:
     """Which earlier positions hold the same token: found once per text, used by every layer."""
 
     def __init__(self, ids: Int[Tensor, "batch position"]) -> None:
         self.ids = ids
-        self._blocks: dict[tuple[int, int], tuple[Tensor, Tensor | None]] = {}
+        self._pairs: dict[tuple[int, int], tuple[Tensor, Tensor | None]] = {}
 
-    def block(self, start: int, end: int) -> tuple[Tensor, Tensor | None]:
-        """Flags [batch, query, key] for keys 0..end-1, and the flagged indices if they are few."""
-        if (start, end) not in self._blocks:
-            query = torch.arange(start, end, device=self.ids.device)
-            key = torch.arange(end, device=self.ids.device)
-            same = self.ids[:, start:end, None] == self.ids[:, None, :end]
-            same &= key < query[:, None]
+    def flags(self, start: int, end: int) -> Bool[Tensor, "batch query key"]:
+        """Whether key j < i holds the token of query i, for keys 0..end-1."""
+        query = torch.arange(start, end, device=self.ids.device)
+        key = torch.arange(end, device=self.ids.device)
+        same = self.ids[:, start:end, None] == self.ids[:, None, :end]
+        return same & (key < query[:, None])
+
+    def block(
+        self, start: int, end: int
+    ) -> tuple[Bool[Tensor, "batch query"], Int[Tensor, "3 pair"] | None]:
+        """Which queries have a copy before them, and the (text, row, key) of each if they are few.
+
+        Where they are many only the flags would do, and those are made anew each time: all blocks
+        together would be a table of n x n.
+        """
+        if (start, end) not in self._pairs:
+            same = self.flags(start, end)
             pairs = same.nonzero()
-            few = pairs.shape[0] * SPARSE_SHARE < same.numel()
-            self._blocks[start, end] = (same, pairs.T.contiguous() if few else None)
-        return self._blocks[start, end]
+            few = pairs.shape[0] * SPARSE_SHARE <= same.numel()
+            self._pairs[start, end] = (same.any(-1), pairs.T.contiguous() if few else None)
+        return self._pairs[start, end]
 
 
 class RowObserver:
@@ -103,75 +100,109 @@ class RowObserver:
         shape = (batch, heads, queries)
         self.visibility = visibility
         self.pairs = pairs
-        self.real = None if real is None else real.float()[:, None, None]
+        self.real = None if real is None else real.float()[:, None]
         self.rows = {
             name: torch.full(shape, torch.nan, device=device)
             for name in (*ROW_NAMES, "highest", "total")
         }
-        self.max_key = torch.zeros(shape, dtype=torch.int32, device=device)
         self.key_mass = torch.zeros(batch, heads, visibility.n_keys, device=device)
 
     def __call__(self, block: Block) -> None:
         """Take what is needed from a finished block of rows."""
         rows = slice(block.start, block.end)
-        columns = slice(block.key_start, block.key_end)
-        weights = block.exponentials / block.normalizer.total[..., None]
+        share = 1.0 / block.normalizer.total  # of a row's weight, per exponential
         self.rows["highest"][:, :, rows] = block.normalizer.highest
         self.rows["total"][:, :, rows] = block.normalizer.total
         self.rows["entropy"][:, :, rows] = block.entropy
-        self.rows["max_weight"][:, :, rows] = weights.amax(-1)
-        self.rows["mass"][:, :, rows] = weights.sum(-1)
-        self.max_key[:, :, rows] = block.best.int()
-        if self.real is None:
-            self.key_mass[:, :, columns] += weights.sum(-2)
-        else:  # rows of padding exist while a batch runs, and give weight that is nobody's
-            self.key_mass[:, :, columns] += (self.real[..., rows] @ weights)[:, :, 0]
-        query = torch.arange(block.start, block.end, device=weights.device)
-        self._store_at("first", torch.zeros_like(query), block, weights)
+        self.rows["max_weight"][:, :, rows] = block.best * share
+        self.rows["mass"][:, :, rows] = block.mass * share
+        # Rows of padding exist while a batch runs, and give weight that is nobody's.
+        giving = share if self.real is None else share * self.real[..., rows]
+        received = torch.matmul(giving[:, :, None], block.exponentials)[:, :, 0]
+        self.key_mass[:, :, block.key_start : block.key_end] += received
+        query = torch.arange(block.start, block.end, device=share.device)
+        self._store_at("first", torch.zeros_like(query), block, share)
         if self.pairs is None:  # queries and keys are different texts: no "previous", no distance
             return
-        self._store_at("itself", query, block, weights)
-        self._store_at("previous", query - 1, block, weights)
-        self._store_at("next", query + 1, block, weights)
-        key = torch.arange(block.key_start, block.key_end, device=weights.device)
-        apart = (query[:, None] - key).abs().float()
-        self.rows["distance"][:, :, rows] = (weights * apart).sum(-1)
-        self._store_copies(block, weights)
+        self._store_at("itself", query, block, share)
+        self._store_at("previous", query - 1, block, share)
+        self._store_at("next", query + 1, block, share)
+        self.rows["distance"][:, :, rows] = _distance(block, query) * share
+        self._store_copies(block, share)
 
-    def _store_at(self, name: str, key: Tensor, block: Block, weights: Tensor) -> None:
+    def _store_at(self, name: str, key: Tensor, block: Block, share: Tensor) -> None:
         """The weight each query gives to one key; NaN where that key is invisible to it."""
         row = torch.arange(block.end - block.start, device=key.device)
         column = (key - block.key_start).clamp(0, block.key_end - block.key_start - 1)
         visible = self.visibility.sees(row + block.start, key)
-        picked = weights[:, :, row, column].masked_fill(~visible[:, None], torch.nan)
-        self.rows[name][:, :, block.start : block.end] = picked
+        picked = block.exponentials[:, :, row, column] * share
+        self.rows[name][:, :, block.start : block.end] = picked.masked_fill(
+            ~visible[:, None], torch.nan
+        )
 
-    def _store_copies(self, block: Block, weights: Tensor) -> None:
+    def _store_copies(self, block: Block, share: Tensor) -> None:
         """Weight on earlier copies of the query's token, and on what followed those copies."""
         assert self.pairs is not None  # noqa: S101 - the caller has looked
-        same, few = self.pairs.block(block.start, block.end)
-        none = ~same.any(-1)[:, None]
-        full = weights
-        if block.key_start > 0 or block.key_end < block.end:
-            left, right = block.key_start, max(block.end - block.key_end, 0)
-            full = torch.nn.functional.pad(weights, (left, right))
+        some, few = self.pairs.block(block.start, block.end)
         rows = slice(block.start, block.end)
         for name, shift in (("duplicate", 0), ("induction", 1)):
             if few is not None:
-                text, row, key = few
-                picked = full.permute(0, 2, 3, 1)[text, row, key + shift]  # (pair, head)
-                total = weights.new_zeros(weights.shape[0], weights.shape[2], weights.shape[1])
-                total.index_put_((text, row), picked, accumulate=True)
-                found = total.transpose(1, 2)
+                found = _sum_at(block, few, shift)
             else:
-                width = same.shape[-1] - shift
-                found = (full[..., shift : shift + width] * same[:, None, :, :width]).sum(-1)
-            self.rows[name][:, :, rows] = found.masked_fill(none, torch.nan)
+                same = self.pairs.flags(block.start, block.end)
+                found = _sum_where(block, same, shift)
+            self.rows[name][:, :, rows] = (found * share).masked_fill(~some[:, None], torch.nan)
 
-    def finish(self) -> RowStatistics:
-        """Everything collected, on the host."""
-        names = {field.name for field in fields(RowStatistics)}
-        arrays = {name: rows.cpu().numpy() for name, rows in self.rows.items() if name in names}
-        return RowStatistics(
-            **arrays, max_key=self.max_key.cpu().numpy(), key_mass=self.key_mass.cpu().numpy()
-        )
+    def of_text(self, index: int, queries: int, keys: int) -> RowStatistics:
+        """The numbers of one text of the batch, without its padding, on the host."""
+        rows = {
+            name: self.rows[name][index, :, :queries].cpu().numpy().copy() for name in ROW_NAMES
+        }
+        key_mass = self.key_mass[index, :, :keys].cpu().numpy().copy()
+        return RowStatistics(**rows, key_mass=key_mass)
+
+
+def _distance(block: Block, query: Int[Tensor, " query"]) -> Float[Tensor, "batch head query"]:
+    """The sum of exponential x |query - key| of each row.
+
+    Before the block, |i - j| = (i - c) + (c - j) with c = start, and behind it (j - c) - (i - c):
+    both are a product with two fixed columns, one matrix product for all heads. Only the block's
+    own corner needs its distances one by one.
+    """
+    exponentials = block.exponentials
+    key = torch.arange(block.key_start, block.key_end, device=query.device)
+    before, behind = key < block.start, key >= block.end
+    side = before.float() - behind.float()  # +1 before, -1 behind, 0 within
+    columns = torch.stack([side * (block.start - key), side], dim=1)
+    sums = exponentials.reshape(-1, len(key)) @ columns
+    sums = sums.view(*exponentials.shape[:3], 2)
+    outside = sums[..., 0] + sums[..., 1] * (query - block.start)
+    left = max(block.start - block.key_start, 0)
+    right = max(min(block.end, block.key_end) - block.key_start, left)
+    apart = (query[:, None] - key[left:right]).abs().float()
+    return outside + (exponentials[..., left:right] * apart).sum(-1)
+
+
+def _sum_at(
+    block: Block, pairs: Int[Tensor, "3 pair"], shift: int
+) -> Float[Tensor, "batch head query"]:
+    """Per row, the sum of the exponentials at listed keys (moved by `shift`)."""
+    exponentials = block.exponentials
+    batch, heads, rows, keys = exponentials.shape
+    text, row, key = pairs
+    column = key + shift - block.key_start
+    inside = (column >= 0) & (column < keys)  # a window leaves the keys before it out of the block
+    picked = exponentials.permute(0, 2, 3, 1)[text, row, column.clamp(0, keys - 1)]
+    total = exponentials.new_zeros(batch, rows, heads)
+    total.index_put_((text, row), picked * inside[:, None], accumulate=True)
+    return total.transpose(1, 2)
+
+
+def _sum_where(
+    block: Block, same: Bool[Tensor, "batch query key"], shift: int
+) -> Float[Tensor, "batch head query"]:
+    """Per row, the sum of the exponentials at flagged keys (moved by `shift`)."""
+    # Flags are for keys 0..end-1; the block's columns are key_start..key_end-1.
+    flags = torch.nn.functional.pad(same, (shift, max(block.key_end - block.end, 0)))
+    flags = flags[..., block.key_start : block.key_end]
+    return (block.exponentials[..., : flags.shape[-1]] * flags[:, None]).sum(-1)

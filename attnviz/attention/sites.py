@@ -1,13 +1,15 @@
-"""Where a model's attentions are and which kind each is: found by watching it run once."""
+"""Where a model's attentions are and which kind each is: found by watching it run."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import inspect
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from attnviz.attention.interface import NAME
@@ -15,11 +17,15 @@ from attnviz.attention.recorder import Call, listening
 from attnviz.errors import ModelNotSupported
 from attnviz.types import Kind
 
-__all__ = ["Sites", "find_sites"]
+__all__ = ["FEATURES", "Sites", "find_sites"]
 
-ENCODER_TOKENS, DECODER_TOKENS = 5, 3
-"""Lengths of the probe: different, so that the shape of a call tells encoder from decoder from
-cross attention, whatever the model's authors called their modules."""
+FEATURES = ("pixel_values", "input_features")
+"""Arguments that are no token ids: a picture, and the spectrogram of a sound."""
+
+SOURCE_TOKENS = 5
+TEXT_TOKENS = (3, 2)
+"""Lengths of the two probes' target (or of the text beside a picture): what changes with it tells
+encoder from decoder from cross attention, whatever the model's authors called their modules."""
 
 
 @dataclass(frozen=True)
@@ -31,57 +37,64 @@ class Sites:
         names: module name by `id` of the module.
         heads: (layers, query heads) per kind, in the order in which the model runs them.
         key_heads: key/value heads per kind.
+        layers: the model's own number of each of those layers: 0, 1, 2 and so on, but not in a
+            model that has attention in some of its layers only (Jamba).
+        reads: names of the arguments the model needs besides a decoder's: "input_ids",
+            "pixel_values", "input_features".
     """
 
     kinds: Mapping[int, Kind]
     names: Mapping[int, str]
     heads: Mapping[Kind, tuple[int, int]]
     key_heads: Mapping[Kind, int]
+    layers: Mapping[Kind, tuple[int, ...]]
+    reads: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """One call: who, and the sizes of its queries and keys."""
+
+    module: nn.Module
+    batch: int
+    heads: int
+    key_heads: int
+    queries: int
+    keys: int
 
 
 @dataclass
 class _Watcher:
-    """Notes every call: who, how many heads, how many queries and keys."""
+    """Notes every call."""
 
-    calls: list[tuple[nn.Module, int, int, int, int]] = field(default_factory=list)
+    calls: list[_Seen] = field(default_factory=list)
 
     def begin(self, call: Call) -> None:
-        heads, queries = call.query.shape[1:3]
+        batch, heads, queries = call.query.shape[:3]
         key_heads, keys = call.key.shape[1:3]
-        self.calls.append((call.module, heads, key_heads, queries, keys))
+        self.calls.append(_Seen(call.module, batch, heads, key_heads, queries, keys))
 
     def end(self, call: Call, observer: Any) -> None:
         """Nothing is kept of the numbers."""
 
 
-def _kind(encoder_decoder: bool, queries: int, keys: int) -> Kind:
-    if not encoder_decoder:
-        return "self"
-    if queries == keys:
-        return "encoder" if queries == ENCODER_TOKENS else "decoder"
-    return "cross"
-
-
-def _reason(error: Exception) -> str:
-    return next(iter(str(error).strip().splitlines()), "")[:200] or type(error).__name__
-
-
-def find_sites(model: PreTrainedModel, run: Callable[..., Any] | None = None) -> Sites:
+def find_sites(model: PreTrainedModel) -> Sites:
     """Switch a model to the instrumented attention and see which modules come through it.
+
+    It is run on a few token ids, and on a blank picture or silence where it reads those.
 
     Args:
         model: on any device; its implementation is set to ours.
-        run: runs the model on probe ids; by default with `input_ids` (and `decoder_input_ids`).
 
     Raises:
-        ModelNotSupported: none of its layers asked for the attention we registered.
+        ModelNotSupported: none of its layers asked for the attention we registered, or they
+            cannot be shown as one stack per kind.
     """
-    model_type = model.config.model_type
     refusal = ModelNotSupported(
-        f"models of type '{model_type}' ({type(model).__name__}) do not take their attention from "
+        f"{_described(model)} do not take their attention from "
         "the library's attention interface, so attnviz cannot see it. Supported are BERT, GPT-2, "
         "T5 and their relatives (RoBERTa, DistilBERT, ELECTRA, ModernBERT, GPT-NeoX, OPT, Llama, "
-        "Mistral, Qwen, Gemma, BART, mT5 and others)."
+        "Mistral, Qwen, Gemma, BART, mT5 and others), ViT, CLIP and Whisper."
     )
     if not type(model)._can_set_attn_implementation():
         raise refusal
@@ -89,39 +102,161 @@ def find_sites(model: PreTrainedModel, run: Callable[..., Any] | None = None) ->
         model.set_attn_implementation(NAME)
     except (ValueError, KeyError) as error:
         raise refusal from error
-    encoder_decoder = bool(model.config.is_encoder_decoder)
+    reads, calls = _first_that_runs(model)
+    if not calls:
+        raise refusal
+    both = bool(model.config.is_encoder_decoder)
+    if both or len(reads) > 1:
+        kinds = _kinds(model, both, calls, _watched(model, reads, TEXT_TOKENS[1]))
+    else:
+        kinds = ["self"] * len(calls)
+    return _gathered(model, reads, kinds, calls)
+
+
+def _described(model: PreTrainedModel) -> str:
+    return f"models of type '{model.config.model_type}' ({type(model).__name__})"
+
+
+def _first_that_runs(model: PreTrainedModel) -> tuple[tuple[str, ...], list[_Seen]]:
+    """What the model reads, and its attention calls on it; text alone if that is enough."""
+    main = model.main_input_name
+    choices: list[tuple[str, ...]] = [("input_ids",)]
+    if main in FEATURES:
+        choices = [(main,)]
+    elif main == "input_ids" and "pixel_values" in inspect.signature(model.forward).parameters:
+        choices.append(("pixel_values", "input_ids"))
+    for reads in choices:
+        try:
+            return reads, _watched(model, reads, TEXT_TOKENS[0])
+        except ModelNotSupported:
+            raise
+        except Exception as error:  # each model stumbles over what it cannot read in its own way
+            if reads == choices[-1]:
+                what = "token ids, or not these alone" if len(choices) == 1 else "token ids alone"
+                if main in FEATURES:
+                    what = f"'{main}' alone"
+                raise ModelNotSupported(
+                    f"{_described(model)} do not read {what}: {_reason(error)}"
+                ) from error
+    raise AssertionError("there is always a choice")
+
+
+def _reason(error: Exception) -> str:
+    return next(iter(str(error).strip().splitlines()), "")[:200] or type(error).__name__
+
+
+def _watched(model: PreTrainedModel, reads: Sequence[str], text: int) -> list[_Seen]:
+    """The calls of one run; `text` is the length of the decoder's text, or of that beside others.
+
+    What a model is asked to read is blank: only the shapes of its calls are of interest.
+    """
+
+    def ids(length: int) -> Tensor:
+        return torch.zeros(1, length, dtype=torch.long, device=model.device) + 4
+
+    inputs: dict[str, Tensor] = {}
+    for name in reads:
+        if name == "input_ids":
+            inputs[name] = ids(SOURCE_TOKENS if len(reads) == 1 else text)
+            inputs["attention_mask"] = torch.ones_like(inputs[name])
+        else:
+            inputs[name] = torch.zeros(
+                1, *_feature_shape(model, name), device=model.device, dtype=model.dtype
+            )
+    if model.config.is_encoder_decoder:
+        inputs["decoder_input_ids"] = ids(text)
     watcher = _Watcher()
     with torch.inference_mode(), listening(watcher):
-        if run is not None:
-            run()
-        else:
-            probe = torch.zeros(1, ENCODER_TOKENS, dtype=torch.long, device=model.device) + 4
-            inputs = {"input_ids": probe, "attention_mask": torch.ones_like(probe)}
-            if encoder_decoder:
-                inputs["decoder_input_ids"] = probe[:, :DECODER_TOKENS]
-            try:
-                model(**inputs)
-            except Exception as error:
-                # A model of pictures or sounds stumbles over token ids in a way of its own.
-                raise ModelNotSupported(
-                    f"models of type '{model_type}' ({type(model).__name__}) do not read token "
-                    f"ids, or not these alone: {_reason(error)}"
-                ) from error
-    if not watcher.calls:
-        raise refusal
-    names = {id(module): name for name, module in model.named_modules()}
-    kinds: dict[int, Kind] = {}
-    heads: dict[Kind, tuple[int, int]] = {}
-    key_heads: dict[Kind, int] = {}
-    for module, n_heads, n_key_heads, queries, keys in watcher.calls:
-        kind = _kind(encoder_decoder, queries, keys)
-        layers, known = heads.get(kind, (0, n_heads))
-        if known != n_heads:
+        model(**inputs)
+    return watcher.calls
+
+
+def _feature_shape(model: PreTrainedModel, name: str) -> tuple[int, ...]:
+    """The shape, without a batch axis, of what a model of pictures or sounds was made for."""
+    config = getattr(model.config, "vision_config", model.config)
+    if name == "pixel_values":
+        size, channels = getattr(config, "image_size", None), getattr(config, "num_channels", 3)
+        if isinstance(size, int):
+            return (channels, size, size)
+        if isinstance(size, (list, tuple)) and len(size) == 2:
+            return (channels, *size)
+    else:
+        bins = getattr(config, "num_mel_bins", None)
+        positions = getattr(config, "max_source_positions", None)
+        if isinstance(bins, int) and isinstance(positions, int):
+            return (bins, 2 * positions)  # Whisper's second convolution takes two frames a step
+    raise ModelNotSupported(
+        f"{_described(model)} do not say which size of '{name}' they were made for"
+    )
+
+
+def _kinds(
+    model: PreTrainedModel, both: bool, calls: Sequence[_Seen], shorter: Sequence[_Seen]
+) -> list[Kind]:
+    """The kind of each call: which of its sides became shorter with the text."""
+    names: dict[tuple[bool, bool], Kind] = {(True, True): "decoder", (False, False): "encoder"}
+    if not both:
+        names = {(True, True): "text", (False, False): "image"}
+    else:
+        names[True, False] = "cross"
+    kinds = []
+    for one, other in zip(calls, shorter, strict=True):
+        moved = (one.queries != other.queries, one.keys != other.keys)
+        if one.module is not other.module or moved not in names:
             raise ModelNotSupported(
-                f"'{model_type}' has layers with {known} and with {n_heads} heads; attnviz shows "
-                "models whose layers all have the same number of heads"
+                f"{_described(model)} have attention that is neither within one of their inputs "
+                "nor from a decoder to an encoder"
             )
-        kinds[id(module)] = kind
-        heads[kind] = (layers + 1, n_heads)
-        key_heads[kind] = n_key_heads
-    return Sites(kinds, {key: names[key] for key in kinds}, heads, key_heads)
+        kinds.append(names[moved])
+    return kinds
+
+
+def _gathered(
+    model: PreTrainedModel, reads: tuple[str, ...], kinds: Sequence[Kind], calls: Sequence[_Seen]
+) -> Sites:
+    """The sites, once it is sure that each kind is one stack of equal layers."""
+    stacks: dict[Kind, list[_Seen]] = {}
+    for kind, call in zip(kinds, calls, strict=True):
+        stacks.setdefault(kind, []).append(call)
+    for stack in stacks.values():
+        _check_equal(model, stack)
+    modules = {id(module): name for name, module in model.named_modules()}
+    names = {id(call.module): modules[id(call.module)] for call in calls}
+    return Sites(
+        kinds={id(call.module): kind for kind, call in zip(kinds, calls, strict=True)},
+        names=names,
+        heads={kind: (len(stack), stack[0].heads) for kind, stack in stacks.items()},
+        key_heads={kind: stack[-1].key_heads for kind, stack in stacks.items()},
+        layers={
+            kind: _own_numbers([names[id(call.module)] for call in stack])
+            for kind, stack in stacks.items()
+        },
+        reads=reads,
+    )
+
+
+def _check_equal(model: PreTrainedModel, stack: Sequence[_Seen]) -> None:
+    """Refuse layers that do not all have the same heads and positions, one text at a time."""
+    first = stack[0]
+    for call in stack:
+        if call.heads != first.heads:
+            raise ModelNotSupported(
+                f"'{model.config.model_type}' has layers with {first.heads} and with {call.heads} "
+                "heads; attnviz shows models whose layers all have the same number of heads"
+            )
+        if (call.queries, call.keys) != (first.queries, first.keys) or call.batch != 1:
+            raise ModelNotSupported(
+                f"{_described(model)} cut what they read into windows, or shorten it from layer to "
+                "layer; attnviz shows models whose layers all see the whole of it"
+            )
+
+
+def _own_numbers(names: Sequence[str]) -> tuple[int, ...]:
+    """The layers' numbers in the model: the first number in their modules' names.
+
+    Where those do not rise (ALBERT runs one module again and again) the calls are counted.
+    """
+    found = [re.search(r"(?:^|\.)(\d+)(?:\.|$)", name) for name in names]
+    numbers = [int(one[1]) for one in found if one is not None]
+    rising = all(one < other for one, other in zip(numbers, numbers[1:], strict=False))
+    return tuple(numbers) if rising and len(numbers) == len(names) else tuple(range(len(names)))
