@@ -1,0 +1,229 @@
+"""What seeing attention costs: attnviz beside the ways people see it today, in one process.
+
+    python -m benchmarks.attention                              # GPT-2 small, 128 to 4,096 tokens
+    python -m benchmarks.attention --model bert-base --tokens 512 2048 --repeats 5
+
+Random weights in the sizes of GPT-2 small and BERT base. Each way reads the same ids:
+
+    plain       a forward pass with the library's fused attention; nothing is seen
+    eager       output_attentions=True, and the entropy of every row
+    lens        TransformerLens' run_with_cache (only if it is installed)
+    statistics  attnviz, keep="statistics": every row's numbers
+    qkv         attnviz, keep="qkv", and one head's whole map
+
+Time is the median; memory is the highest over what the loaded model takes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ctypes
+import gc
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from transformers import (
+    AutoModelForCausalLM,
+    AutoModelForMaskedLM,
+    BertConfig,
+    GPT2Config,
+    PreTrainedModel,
+    PreTrainedTokenizerFast,
+)
+
+from attnviz.captures import Encoded, capture_ids
+from attnviz.models import Model, instrument
+
+Way = Callable[[], object]
+MODELS = ("gpt2-small", "bert-base")
+
+
+def make_network(name: str, tokens: int, device: str) -> PreTrainedModel:
+    """A model of a well-known size with random weights and room for the longest text."""
+    if name == "gpt2-small":
+        config = GPT2Config(n_positions=max(tokens, 1024))
+        return AutoModelForCausalLM.from_config(config).eval().to(device)
+    config = BertConfig(max_position_embeddings=max(tokens, 512))
+    return AutoModelForMaskedLM.from_config(config).eval().to(device)
+
+
+def make_tokenizer(length: int) -> PreTrainedTokenizerFast:
+    """A tokenizer that is asked for nothing but its special tokens."""
+    words = {"<pad>": 0, "<s>": 1}
+    return PreTrainedTokenizerFast(
+        tokenizer_object=Tokenizer(WordLevel(words, unk_token="<pad>")),
+        pad_token="<pad>",
+        bos_token="<s>",
+        model_max_length=length,
+    )
+
+
+def fused(network: PreTrainedModel, ids: torch.Tensor) -> object:
+    """Nothing is seen."""
+    with torch.inference_mode():
+        return network.base_model(input_ids=ids).last_hidden_state
+
+
+def eager(network: PreTrainedModel, ids: torch.Tensor) -> object:
+    """All weights of all heads at once, and the entropy of every row."""
+    with torch.inference_mode():
+        attentions = network.base_model(input_ids=ids, output_attentions=True).attentions
+        return [torch.special.entr(weights).sum(-1) for weights in attentions]
+
+
+def lens(network: PreTrainedModel, ids: torch.Tensor) -> Way | None:
+    """TransformerLens, where it is installed and knows the model."""
+    try:
+        from transformer_lens import HookedTransformer, HookedTransformerConfig
+    except ImportError:
+        return None
+    if network.config.model_type != "gpt2":
+        return None
+    size = network.config
+    hooked = HookedTransformer(
+        HookedTransformerConfig(
+            n_layers=size.n_layer,
+            d_model=size.n_embd,
+            n_heads=size.n_head,
+            d_head=size.n_embd // size.n_head,
+            n_ctx=size.n_positions,
+            d_vocab=size.vocab_size,
+            act_fn="gelu_new",
+            device=str(ids.device),
+        )
+    )
+
+    def run() -> object:
+        with torch.inference_mode():
+            _, cache = hooked.run_with_cache(ids, return_type=None)
+            return [
+                torch.special.entr(cache["pattern", layer]).sum(-1) for layer in range(size.n_layer)
+            ]
+
+    return run
+
+
+def attnviz_statistics(model: Model, ids: torch.Tensor) -> object:
+    """Every row's numbers."""
+    return capture_ids(
+        model, [Encoded(tuple(ids[0].tolist()))], texts=[""], keep="statistics", predict=False
+    )
+
+
+def attnviz_map(model: Model, ids: torch.Tensor) -> np.ndarray:
+    """Queries, keys and values, and one head's whole map."""
+    capture = capture_ids(
+        model, [Encoded(tuple(ids[0].tolist()))], texts=[""], keep="qkv", predict=False
+    )[0]
+    return capture["self"].weights(5, 3)
+
+
+class Memory:
+    """The highest memory of a stretch of work, in MB over its beginning."""
+
+    def __init__(self, device: str) -> None:
+        self.cuda = device.startswith("cuda")
+
+    def begin(self) -> None:
+        """Forget what was used before."""
+        gc.collect()
+        if self.cuda:
+            torch.cuda.empty_cache()
+            torch.cuda.reset_peak_memory_stats()
+            self.start = torch.cuda.memory_allocated() / 2**20
+            return
+        ctypes.CDLL("libc.so.6").malloc_trim(0)
+        Path("/proc/self/clear_refs").write_text("5")  # the high-water mark falls to what is used
+        self.start = self._field("VmRSS")
+
+    def highest(self) -> float:
+        """MB over what was used at the beginning."""
+        if self.cuda:
+            return torch.cuda.max_memory_allocated() / 2**20 - self.start
+        return self._field("VmHWM") - self.start
+
+    def _field(self, name: str) -> float:
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith(name):
+                return int(line.split()[1]) / 1024
+        raise RuntimeError(f"/proc/self/status has no {name}; this needs Linux")
+
+
+def measure(way: Way, repeats: int, device: str) -> tuple[float, float]:
+    """Median seconds and highest MB. The run that measures memory is the warm-up of the others."""
+    memory = Memory(device)
+    memory.begin()
+    kept = way()
+    if device.startswith("cuda"):
+        torch.cuda.synchronize()
+    highest = memory.highest()
+    del kept
+    times = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        kept = way()
+        if device.startswith("cuda"):
+            torch.cuda.synchronize()
+        times.append(time.perf_counter() - start)
+        del kept
+    return statistics.median(times), highest
+
+
+def ways(name: str, tokens: int, device: str) -> dict[str, Way]:
+    """Each way of running a model over the same ids; each with a model of its own set-up."""
+    torch.manual_seed(0)
+    network = make_network(name, tokens, device)
+    ids = torch.randint(2, network.config.vocab_size, (1, tokens), device=device)
+    by_eager = make_network(name, tokens, device)
+    by_eager.set_attn_implementation("eager")
+    found: dict[str, Way] = {
+        "plain": lambda: fused(network, ids),
+        "eager": lambda: eager(by_eager, ids),
+    }
+    by_lens = lens(network, ids)
+    if by_lens is not None:
+        found["lens"] = by_lens
+    model = instrument(make_network(name, tokens, device), make_tokenizer(tokens))
+    found["statistics"] = lambda: attnviz_statistics(model, ids)
+    found["qkv"] = lambda: attnviz_map(model, ids)
+    return found
+
+
+def main() -> None:
+    """Measure and print a table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--model", choices=MODELS, default="gpt2-small")
+    parser.add_argument("--tokens", type=int, nargs="+", default=[128, 512, 1024, 2048, 4096])
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    options: Any = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    where = torch.cuda.get_device_name() if options.device.startswith("cuda") else (
+        f"{options.threads} processor threads"
+    )  # fmt: skip
+    print(f"{options.model}, random weights, float32, {where}, torch {torch.__version__}\n")
+    print("| tokens | way | seconds | of plain | peak MB | of eager |")
+    print("|---|---|---|---|---|---|")
+    for tokens in options.tokens:
+        results = {
+            name: measure(way, options.repeats, options.device)
+            for name, way in ways(options.model, tokens, options.device).items()
+        }
+        for name, (seconds, memory) in results.items():
+            print(
+                f"| {tokens:,} | {name} | {seconds:.3f} | {seconds / results['plain'][0]:.2f} "
+                f"| {memory:,.0f} | {memory / results['eager'][1]:.3f} |",
+                flush=True,
+            )
+
+
+if __name__ == "__main__":
+    main()
