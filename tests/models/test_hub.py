@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from huggingface_hub import errors as hub
-from transformers import AutoConfig, AutoTokenizer
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 import attnviz
 from attnviz.errors import (
@@ -104,17 +104,23 @@ def test_the_commit_of_the_configuration_is_the_commit_of_everything(
 ) -> None:
     """A branch can move between two downloads; what was resolved first is used for the rest."""
     commit = "0123456789abcdef0123456789abcdef01234567"
-    asked: list[str | None] = []
+    asked: list[dict[str, Any]] = []
     config = AutoConfig.from_pretrained(gpt_folder)
     config._commit_hash = commit
 
-    def tokenizer(name: str, *unused: Any, **options: Any) -> None:
-        asked.append(options.get("revision"))
-        assert options["trust_remote_code"] is False
+    def weights(*unused: Any, **options: Any) -> None:
+        asked.append(options)
         raise OSError("enough seen")
 
+    def remember(*unused: Any, **options: Any) -> None:
+        asked.append(options)
+
     monkeypatch.setattr(AutoConfig, "from_pretrained", lambda *unused, **options: config)
-    monkeypatch.setattr(AutoTokenizer, "from_pretrained", tokenizer)
-    with pytest.raises(ModelError):
+    monkeypatch.setattr(AutoTokenizer, "from_pretrained", remember)
+    monkeypatch.setattr(AutoModelForCausalLM, "from_pretrained", weights)
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+    with pytest.raises(ModelError, match="enough seen"):
         attnviz.load("org/model", revision="main")
-    assert asked == [commit]
+    assert [options["revision"] for options in asked] == [commit, commit]
+    assert [options["trust_remote_code"] for options in asked] == [False, False]
+    assert asked[1]["use_safetensors"] is True
