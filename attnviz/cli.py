@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import sys
 import threading
-from collections.abc import Sequence
+import tomllib
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from attnviz import __version__
@@ -69,7 +71,10 @@ def _app(options: argparse.Namespace) -> int:
     # its old page discovery, which tells them that the page of their link does not exist.
     PagesManager.uses_pages_directory = False
     threading.Thread(target=_warm_up, daemon=True).start()
-    settings = {
+    settings: dict[str, object] = {
+        # Streamlit reads the project's settings only when started in the project's folder, and
+        # would otherwise watch files and send usage figures.
+        **_flat(tomllib.loads((ROOT / ".streamlit" / "config.toml").read_text("utf-8"))),
         "server.port": options.port,
         "server.address": options.address,
         **({"server.headless": True} if options.headless else {}),
@@ -77,6 +82,17 @@ def _app(options: argparse.Namespace) -> int:
     bootstrap.load_config_options(settings)
     bootstrap.run(str(script), False, [], settings)
     return 0
+
+
+def _flat(settings: Mapping[str, object], prefix: str = "") -> dict[str, object]:
+    """Nested tables of settings as Streamlit's dotted names."""
+    found: dict[str, object] = {}
+    for name, value in settings.items():
+        if isinstance(value, Mapping):
+            found |= _flat(value, f"{prefix}{name}.")
+        else:
+            found[prefix + name] = value
+    return found
 
 
 def _warm_up() -> None:
@@ -102,5 +118,7 @@ def _capture(options: argparse.Namespace) -> int:
     )
     if found.cut:
         print(f"attnviz: {found.cut} tokens were cut off", file=sys.stderr)  # noqa: T201
-    attnviz.summarize(found).to_csv(sys.stdout, index=False, float_format="%.6g")
+    with contextlib.suppress(BrokenPipeError):  # `| head` has read enough
+        attnviz.summarize(found).to_csv(sys.stdout, index=False, float_format="%.6g")
+        sys.stdout.flush()
     return 0

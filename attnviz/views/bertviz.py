@@ -8,6 +8,7 @@ the data as escaped JSON. BertViz is read, not imported: it would bring torch an
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
@@ -23,7 +24,7 @@ from attnviz.types import Tokens
 from attnviz.views.labels import shorten
 from attnviz.views.theme import Theme, palette
 
-__all__ = ["NUMBER_LIMIT", "BertvizPart", "bertviz_html"]
+__all__ = ["NUMBER_LIMIT", "BertvizPart", "bertviz_html", "check_size"]
 
 NUMBER_LIMIT = 12 * 12 * 60 * 60
 """Most weights in one page: 60 tokens of a model with 12 layers of 12 heads, about 3 MB."""
@@ -140,6 +141,23 @@ def bertviz_html(
     )
 
 
+def check_size(shape: tuple[int, ...]) -> None:
+    """Refuse maps of a shape (layer, head, query, key) that are too many, before making them.
+
+    Raises:
+        InputError: the page would be too slow in a browser.
+    """
+    _check_numbers(math.prod(shape))
+
+
+def _check_numbers(numbers: int) -> None:
+    if numbers > NUMBER_LIMIT:
+        raise InputError(
+            f"BertViz's page would hold {numbers:,} weights; up to {NUMBER_LIMIT:,} stay quick "
+            "in a browser (60 tokens for 12 layers of 12 heads). Use fewer tokens or layers."
+        )
+
+
 def _check(parts: Sequence[BertvizPart], layer: int | None, heads: Sequence[int] | None) -> None:
     if not parts:
         raise InputError("There is nothing to draw; give at least one part.")
@@ -158,11 +176,7 @@ def _check(parts: Sequence[BertvizPart], layer: int | None, heads: Sequence[int]
     numbers = sum(part.weights.size for part in parts)
     if not numbers:
         raise InputError("There is nothing to draw; there are no tokens, layers or heads.")
-    if numbers > NUMBER_LIMIT:
-        raise InputError(
-            f"BertViz's page would hold {numbers:,} weights; up to {NUMBER_LIMIT:,} stay quick "
-            "in a browser (60 tokens for 12 layers of 12 heads). Use fewer tokens or layers."
-        )
+    _check_numbers(numbers)
     layers, count = parts[0].weights.shape[:2]
     if layer is not None and not 0 <= layer < layers:
         raise InputError(f"There is no layer {layer}; there are {layers}.")
