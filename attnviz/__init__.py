@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from attnviz import errors, metrics
-    from attnviz.captures import Capture, capture, capture_many
+    from attnviz.captures import Capture, capture, capture_inputs, capture_many
     from attnviz.models import Model, instrument
     from attnviz.proof import load, verify
     from attnviz.summary import summarize
@@ -29,6 +29,7 @@ __all__ = [
     "Proof",
     "__version__",
     "capture",
+    "capture_inputs",
     "capture_many",
     "errors",
     "instrument",
@@ -42,6 +43,7 @@ _HOMES = {
     "Capture": "attnviz.captures",
     "Model": "attnviz.models",
     "capture": "attnviz.captures",
+    "capture_inputs": "attnviz.captures",
     "capture_many": "attnviz.captures",
     "instrument": "attnviz.models",
     "Proof": "attnviz.types",

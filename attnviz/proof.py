@@ -8,10 +8,9 @@ refuses a model whose numbers it cannot prove.
 from __future__ import annotations
 
 import copy
-import dataclasses
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +22,7 @@ from transformers import PreTrainedModel
 
 from attnviz import models
 from attnviz.attention import AttentionStack
-from attnviz.captures import Capture, capture_ids, encode, model_inputs
+from attnviz.captures import Capture, Encoded, capture_ids, encode, model_inputs
 from attnviz.errors import ModelNotSupported
 from attnviz.models import Model
 from attnviz.types import Family, Head, Kind, Proof
@@ -35,12 +34,17 @@ BOUNDS: Mapping[str, tuple[float, float]] = {"float32": (5e-5, 1e-4), "float64":
 
 SHORT_BOUNDS = (1e-2, 5e-2)  # bfloat16 and float16 carry two to three digits
 PROBE = "The cat sat on the mat, and the cat slept on the mat."
-OUTPUTS: Mapping[Kind, str] = {
-    "self": "attentions",
-    "encoder": "encoder_attentions",
-    "decoder": "decoder_attentions",
-    "cross": "cross_attentions",
+OUTPUTS: Mapping[Kind, tuple[str, ...]] = {
+    "self": ("attentions",),
+    "encoder": ("encoder_attentions",),
+    "decoder": ("decoder_attentions",),
+    "cross": ("cross_attentions",),
+    "image": ("vision_model_output", "attentions"),
+    "text": ("text_model_output", "attentions"),
 }
+"""Where the library's output holds the weights of each kind."""
+
+LOGITS = ("logits", "logits_per_image")
 
 
 def load(
@@ -51,7 +55,8 @@ def load(
     revision: str | None = None,
     allowed_folders: Sequence[str | Path] | None = None,
 ) -> Model:
-    """`attnviz.models.load`, and for models this project does not ship a proof on a short text.
+    """`attnviz.models.load`, and for models this project does not ship a proof on a short text
+    (or on noise, for a model of pictures or sounds).
 
     Arguments and errors as there; `ModelNotSupported` also when the proof fails.
     """
@@ -65,15 +70,24 @@ def load(
 
 def _self_check(model: Model) -> None:
     """Refuse a model whose captured attention is not the library's own."""
-    encoded = encode(model, PROBE, cut=True)
-    if model.info.family == "encoder-decoder":
-        encoded = encode(model, PROBE, target=PROBE, cut=True)
+    encoded = Encoded(features=_noise(model))
+    if model.vocabulary is not None:
+        target = PROBE if model.info.family == "encoder-decoder" else None
+        encoded = replace(encode(model, PROBE, target=target, cut=True), features=encoded.features)
     proof = verify(capture_ids(model, [encoded])[0])
     if not proof.holds:
         raise ModelNotSupported(
             f"attnviz cannot prove its numbers for '{model.info.name}' "
             f"({model.info.model_type}), so it does not show them: " + "; ".join(proof.broken)
         )
+
+
+def _noise(model: Model) -> dict[str, Tensor]:
+    """A picture or a sound without any meaning, always the same."""
+    generator = torch.Generator().manual_seed(0)
+    return {
+        name: torch.randn(shape, generator=generator) for name, shape in model.sites.sizes.items()
+    }
 
 
 def verify(capture: Capture) -> Proof:
@@ -90,7 +104,7 @@ def verify(capture: Capture) -> Proof:
     reconstructions: list[float | None] = []
     for kind, stack in capture.stacks.items():
         for layer in range(stack.shape[0]):
-            theirs = getattr(eager, OUTPUTS[kind])[layer][0].float().cpu().numpy()
+            theirs = _library_weights(eager, stack, layer)
             ours = np.stack([stack.weights(layer, head) for head in range(stack.shape[1])])
             apart = np.abs(ours - theirs).max(axis=(1, 2))
             if apart.max() > weights:
@@ -115,6 +129,22 @@ def verify(capture: Capture) -> Proof:
     )
 
 
+def _library_weights(
+    eager: Any, stack: AttentionStack, layer: int
+) -> Float[np.ndarray, "head query key"]:
+    """The weights of a layer in the output of the library's eager run."""
+    found = eager
+    for name in OUTPUTS[stack.kind]:
+        found = getattr(found, name, None)
+    if found is None or len(found) != stack.shape[0]:
+        raise ModelNotSupported(
+            f"the library gives {0 if found is None else len(found)} layers of {stack.kind} "
+            f"attention where attnviz has seen {stack.shape[0]}; they cannot be compared"
+        )
+    weights: Tensor = found[layer][0]
+    return weights.float().cpu().numpy()
+
+
 def _judged(proof: Proof) -> Proof:
     """The same proof, saying what is broken.
 
@@ -137,7 +167,7 @@ def _judged(proof: Proof) -> Proof:
         for value, bound, sentence in sentences
         if value > bound
     )
-    return dataclasses.replace(proof, broken=broken)
+    return replace(proof, broken=broken)
 
 
 def _leak(
@@ -173,11 +203,12 @@ def _row_sum_error(stack: AttentionStack, layer: int, ours: np.ndarray) -> float
 
 def _logits_error(model: Model, capture: Capture, eager: Any) -> float:
     """Largest difference of a logit between our run and the library's, relative to the largest."""
-    theirs = getattr(eager, "logits", None)
-    if theirs is None:
+    name = next((name for name in LOGITS if getattr(eager, name, None) is not None), None)
+    if name is None:
         return math.nan
+    theirs = getattr(eager, name)
     with torch.inference_mode():
-        ours = model.network(**model_inputs(model, [capture.inputs])).logits
+        ours = getattr(model.network(**model_inputs(model, [capture.inputs])), name)
     return float((ours.float() - theirs.float()).abs().max() / theirs.float().abs().max())
 
 

@@ -22,8 +22,9 @@ __all__ = [
     "Tokens",
 ]
 
-Kind = Literal["self", "encoder", "decoder", "cross"]
-"""Which attention: `self` in a one-stack model, the other three in an encoder-decoder."""
+Kind = Literal["self", "encoder", "decoder", "cross", "image", "text"]
+"""Which attention: `self` in a one-stack model; `encoder`, `decoder` and `cross` in an
+encoder-decoder; `image` and `text` in a model of two towers that do not see each other (CLIP)."""
 
 Family = Literal["encoder", "decoder", "encoder-decoder"]
 """What a model is built of: BERT is an encoder, GPT a decoder, T5 both."""
@@ -33,6 +34,8 @@ KIND_LABELS: Mapping[Kind, str] = {
     "encoder": "encoder self-attention",
     "decoder": "decoder self-attention",
     "cross": "cross-attention",
+    "image": "self-attention of the picture",
+    "text": "self-attention of the text",
 }
 
 
@@ -94,11 +97,13 @@ class ModelInfo:
         family: encoder, decoder or both.
         heads: number of (layers, query heads) per kind of attention.
         key_heads: number of key/value heads per kind (smaller with grouped queries).
-        max_tokens: positions the model was made for; None where it names no limit.
+        max_tokens: tokens of a text the model was made for; None where it names no limit.
         parameters: how many weights it has.
         device: where it runs ("cpu", "cuda:0", "mps").
         dtype: what it computes in ("float32").
         known_heads: heads worth a look, for shipped models.
+        layers: per kind, the model's own number of each layer that has attention: all of them,
+            but in a hybrid such as Jamba only some.
     """
 
     name: str
@@ -114,6 +119,7 @@ class ModelInfo:
     device: str
     dtype: str
     known_heads: tuple[KnownHead, ...] = field(default=())
+    layers: Mapping[Kind, tuple[int, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

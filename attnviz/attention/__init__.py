@@ -2,10 +2,11 @@
 
 from attnviz.attention.recorder import Keep, Recorder, listening
 from attnviz.attention.rows import RowStatistics
-from attnviz.attention.sites import Sites, find_sites
+from attnviz.attention.sites import FEATURES, Sites, find_sites
 from attnviz.attention.stack import AttentionStack, Layer
 
 __all__ = [
+    "FEATURES",
     "AttentionStack",
     "Keep",
     "Layer",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import itertools
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -41,6 +42,7 @@ class Sites:
             model that has attention in some of its layers only (Jamba).
         reads: names of the arguments the model needs besides a decoder's: "input_ids",
             "pixel_values", "input_features".
+        sizes: the shape, without a batch axis, of the pictures and sounds it was made for.
     """
 
     kinds: Mapping[int, Kind]
@@ -49,6 +51,7 @@ class Sites:
     key_heads: Mapping[Kind, int]
     layers: Mapping[Kind, tuple[int, ...]]
     reads: tuple[str, ...]
+    sizes: Mapping[str, tuple[int, ...]]
 
 
 @dataclass(frozen=True)
@@ -173,7 +176,7 @@ def _watched(model: PreTrainedModel, reads: Sequence[str], text: int) -> list[_S
 
 def _feature_shape(model: PreTrainedModel, name: str) -> tuple[int, ...]:
     """The shape, without a batch axis, of what a model of pictures or sounds was made for."""
-    config = getattr(model.config, "vision_config", model.config)
+    config = getattr(model.config, "vision_config", None) or model.config
     if name == "pixel_values":
         size, channels = getattr(config, "image_size", None), getattr(config, "num_channels", 3)
         if isinstance(size, int):
@@ -232,6 +235,7 @@ def _gathered(
             for kind, stack in stacks.items()
         },
         reads=reads,
+        sizes={name: _feature_shape(model, name) for name in reads if name in FEATURES},
     )
 
 
@@ -258,5 +262,5 @@ def _own_numbers(names: Sequence[str]) -> tuple[int, ...]:
     """
     found = [re.search(r"(?:^|\.)(\d+)(?:\.|$)", name) for name in names]
     numbers = [int(one[1]) for one in found if one is not None]
-    rising = all(one < other for one, other in zip(numbers, numbers[1:], strict=False))
+    rising = all(one < other for one, other in itertools.pairwise(numbers))
     return tuple(numbers) if rising and len(numbers) == len(names) else tuple(range(len(names)))

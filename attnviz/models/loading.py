@@ -22,8 +22,10 @@ from transformers import (
     AutoConfig,
     AutoModel,
     AutoModelForCausalLM,
+    AutoModelForImageClassification,
     AutoModelForMaskedLM,
     AutoModelForSeq2SeqLM,
+    AutoModelForSpeechSeq2Seq,
     AutoTokenizer,
     PreTrainedConfig,
     PreTrainedModel,
@@ -32,6 +34,7 @@ from transformers import (
 
 from attnviz.attention import Sites, find_sites
 from attnviz.errors import (
+    InputError,
     ModelError,
     ModelNotAllowed,
     ModelNotFound,
@@ -60,7 +63,7 @@ class Model:
 
     Attributes:
         network: the library's model, in evaluation mode.
-        tokenizer: its tokenizer.
+        vocabulary: its tokenizer; None for a model of pictures.
         info: what a person should know about it.
         sites: where its attentions are.
         prompt: what it was trained to see before a text, for shipped models.
@@ -69,11 +72,25 @@ class Model:
     """
 
     network: PreTrainedModel
-    tokenizer: PreTrainedTokenizerBase
+    vocabulary: PreTrainedTokenizerBase | None
     info: ModelInfo
     sites: Sites
     prompt: str = ""
     predicts: bool = True
+
+    @property
+    def tokenizer(self) -> PreTrainedTokenizerBase:
+        """Its tokenizer, where there has to be one.
+
+        Raises:
+            InputError: there is none, as in a model of pictures.
+        """
+        if self.vocabulary is None:
+            raise InputError(
+                f"{self.info.name} reads no text: it has no tokenizer. Capture what it reads with "
+                f"attnviz.capture_inputs(model, {{'{self.sites.reads[0]}': tensor}})"
+            )
+        return self.vocabulary
 
 
 def best_device() -> str:
@@ -93,7 +110,7 @@ def load(
     revision: str | None = None,
     allowed_folders: Sequence[str | Path] | None = None,
 ) -> Model:
-    """Load a BERT, a GPT, a T5 or a relative, ready to be captured.
+    """Load a BERT, a GPT, a T5 or a relative, a ViT, CLIP or Whisper, ready to be captured.
 
     Args:
         name: a catalogue name ("gpt-classroom"), a local folder, or a hub id ("org/model").
@@ -131,8 +148,10 @@ def load(
         commit = getattr(config, "_commit_hash", None) or revision
         if folder is None:
             options["revision"] = commit
-        tokenizer = AutoTokenizer.from_pretrained(place, **options)
         family, auto_class = _family(config)
+        tokenizer = None
+        if _reads_text(auto_class, config):
+            tokenizer = AutoTokenizer.from_pretrained(place, **options)
         network, loaded = auto_class.from_pretrained(
             place,
             config=config,
@@ -159,7 +178,7 @@ def load(
 
 def instrument(
     network: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
+    tokenizer: PreTrainedTokenizerBase | None = None,
     *,
     name: str | None = None,
     title: str | None = None,
@@ -173,6 +192,7 @@ def instrument(
     """Make a model that is already in memory ready to be captured.
 
     The model's attention implementation is switched to attnviz's; its numbers do not change.
+    Without a tokenizer it can be given ids, pictures and sounds, but no text.
 
     Raises:
         ModelNotSupported: no attention that attnviz could see.
@@ -195,6 +215,7 @@ def instrument(
         device=str(network.device),
         dtype=str(network.dtype).removeprefix("torch."),
         known_heads=known_heads(folder) if folder is not None else (),
+        layers=sites.layers,
     )
     return Model(network, tokenizer, info, sites, prompt, predicts)
 
@@ -269,7 +290,12 @@ def _check_complete(network: PreTrainedModel, missing: Collection[str], name: st
     if body is network and network.get_output_embeddings() is not None:
         inside -= {id(one) for one in network.get_output_embeddings().parameters()}
     lost = [one for one, weights in network.named_parameters() if one in missing]
-    needed = [one for one in lost if id(network.get_parameter(one)) in inside]
+    # A pooler comes after all attention: without it, too, that is the model's own.
+    needed = [
+        one
+        for one in lost
+        if id(network.get_parameter(one)) in inside and "pooler" not in one.split(".")
+    ]
     if needed:
         raise ModelError(
             f"the weights of '{name}' are incomplete: {needed[0]} is missing"
@@ -281,6 +307,10 @@ def _check_complete(network: PreTrainedModel, missing: Collection[str], name: st
 def _family(config: PreTrainedConfig) -> tuple[Family, Any]:
     """What a configuration describes, and the class that loads it with its language head."""
     architecture = next(iter(config.architectures or ()), "")
+    if type(config) in AutoModelForSpeechSeq2Seq._model_mapping:
+        return ("encoder-decoder", AutoModelForSpeechSeq2Seq)
+    if "ImageClassification" in architecture:
+        return ("encoder", AutoModelForImageClassification)
     if config.is_encoder_decoder:
         family: Family = "encoder-decoder"
     elif "MaskedLM" in architecture or "PreTraining" in architecture:
@@ -302,6 +332,15 @@ def _family(config: PreTrainedConfig) -> tuple[Family, Any]:
             "are not text models with attention that attnviz knows how to run"
         )
     return family, auto_class
+
+
+def _reads_text(auto_class: Any, config: PreTrainedConfig) -> bool:
+    """Whether a model needs a tokenizer: all but those that read pictures and write nothing."""
+    if config.is_encoder_decoder or type(config) not in auto_class._model_mapping:
+        return True
+    chosen = auto_class._model_mapping[type(config)]
+    chosen = chosen[0] if isinstance(chosen, (list, tuple)) else chosen
+    return str(chosen.main_input_name) != "pixel_values"
 
 
 def _device(device: str) -> torch.device:
@@ -331,11 +370,11 @@ def _dtype(dtype: str, device: torch.device, config: PreTrainedConfig) -> torch.
     return found
 
 
-def _max_tokens(network: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> int | None:
-    """Positions the model was made for; None where neither it nor its tokenizer names a limit."""
-    config = network.config
-    limits = [int(tokenizer.model_max_length)]
-    names = ["max_position_embeddings"]
+def _max_tokens(network: PreTrainedModel, tokenizer: PreTrainedTokenizerBase | None) -> int | None:
+    """Tokens of text it was made for; None where neither it nor its tokenizer names a limit."""
+    config = getattr(network.config, "text_config", None) or network.config
+    limits = [] if tokenizer is None else [int(tokenizer.model_max_length)]
+    names = ["max_position_embeddings", "max_target_positions"]
     if not config.is_encoder_decoder:  # T5 names n_positions, but its positions are relative
         names.append("n_positions")
     limits += [found for name in names if isinstance(found := getattr(config, name, None), int)]

@@ -35,12 +35,14 @@ def printable(text: str) -> str:
     return "".join(shown) or "∅"
 
 
-def labels(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int]) -> tuple[str, ...]:
+def labels(tokenizer: PreTrainedTokenizerBase | None, ids: Sequence[int]) -> tuple[str, ...]:
     """One label per id: the token's text, a leading space as `·`, broken characters as bytes.
 
     A token that holds only part of a character (an emoji takes several) is shown as its raw
-    vocabulary entry in angle brackets.
+    vocabulary entry in angle brackets; without a tokenizer, all are shown as their ids.
     """
+    if tokenizer is None:
+        return tuple(f"⟨id {number}⟩" for number in ids)
     pieces = tokenizer.convert_ids_to_tokens(list(ids))
     return tuple(
         _label(tokenizer, number, piece) for number, piece in zip(ids, pieces, strict=True)
@@ -61,12 +63,12 @@ def _label(tokenizer: PreTrainedTokenizerBase, number: int, piece: str | None) -
 
 
 def tokens(
-    tokenizer: PreTrainedTokenizerBase,
+    tokenizer: PreTrainedTokenizerBase | None,
     ids: Sequence[int],
     segments: Sequence[int] | None = None,
 ) -> Tokens:
     """The tokens of one text, ready for an axis."""
-    special = set(tokenizer.all_special_ids)
+    special = set() if tokenizer is None else set(tokenizer.all_special_ids)
     return Tokens(
         ids=np.asarray(ids, dtype=np.int64),
         labels=labels(tokenizer, ids),
