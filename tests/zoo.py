@@ -1,6 +1,7 @@
 """Small random models of many architectures: attnviz's and, beside it, the library's own eager one.
 
-To add an architecture, add a line to `ARCHITECTURES`.
+To add an architecture, add a line to `ARCHITECTURES`, or to `OTHER_SENSES` when it reads pictures
+or sounds.
 """
 
 from __future__ import annotations
@@ -15,9 +16,12 @@ import torch
 from torch import Tensor
 from transformers import (
     AutoConfig,
+    AutoModel,
     AutoModelForCausalLM,
+    AutoModelForImageClassification,
     AutoModelForMaskedLM,
     AutoModelForSeq2SeqLM,
+    AutoModelForSpeechSeq2Seq,
     PreTrainedModel,
 )
 
@@ -43,6 +47,7 @@ class Architecture:
     model_type: str
     family: Family
     sizes: dict[str, Any] = field(default_factory=dict)
+    auto: Any = None
 
 
 BODY = {"hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 4, "hidden_act": "gelu"}
@@ -65,6 +70,16 @@ T5 |= {"num_decoder_layers": 3, "decoder_start_token_id": 0}
 BART = {"d_model": 32, "max_position_embeddings": LIMIT, "decoder_start_token_id": 0}
 BART |= {"encoder_layers": 2, "encoder_attention_heads": 4, "encoder_ffn_dim": 48}
 BART |= {"decoder_layers": 3, "decoder_attention_heads": 4, "decoder_ffn_dim": 48}
+
+HYBRID = GROUPED | {"num_hidden_layers": 7, "attn_layer_period": 3, "attn_layer_offset": 1}
+HYBRID |= {"expert_layer_period": 2, "num_experts": 2, "num_experts_per_tok": 1}
+HYBRID |= {"mamba_d_state": 4, "mamba_expand": 2, "mamba_dt_rank": 4}
+PICTURE = BODY | {"image_size": [12, 20], "patch_size": 4}
+DISTILLED = PICTURE | {"architectures": ["DeiTForImageClassification"]}  # one of two classifiers
+TOWERS: dict[str, Any] = {"text_config": BODY, "projection_dim": 16}
+TOWERS |= {"vision_config": BODY | {"num_hidden_layers": 2, "image_size": 12, "patch_size": 4}}
+WHISPER = BART | {"num_mel_bins": 8, "max_source_positions": 30, "max_target_positions": LIMIT}
+WHISPER |= {"suppress_tokens": None, "begin_suppress_tokens": None}
 
 ARCHITECTURES: dict[str, Architecture] = {
     # encoders
@@ -105,6 +120,7 @@ ARCHITECTURES: dict[str, Architecture] = {
     "cohere2": Architecture("cohere2", "decoder", WINDOWS),
     "stablelm": Architecture("stablelm", "decoder", GROUPED),
     "deepseek_v3": Architecture("deepseek_v3", "decoder", LATENT),
+    "jamba": Architecture("jamba", "decoder", HYBRID),
     # encoder-decoders
     "t5": Architecture("t5", "encoder-decoder", T5),
     "mt5": Architecture("mt5", "encoder-decoder", T5),
@@ -113,6 +129,16 @@ ARCHITECTURES: dict[str, Architecture] = {
     "pegasus": Architecture("pegasus", "encoder-decoder", BART),
     "marian": Architecture("marian", "encoder-decoder", BART),
 }
+
+OTHER_SENSES: dict[str, Architecture] = {
+    "vit": Architecture("vit", "encoder", PICTURE, AutoModelForImageClassification),
+    "vit-body": Architecture("vit", "encoder", PICTURE, AutoModel),
+    "deit": Architecture("deit", "encoder", DISTILLED, AutoModelForImageClassification),
+    "clip": Architecture("clip", "encoder", TOWERS, AutoModel),
+    "siglip": Architecture("siglip", "encoder", TOWERS, AutoModel),
+    "whisper": Architecture("whisper", "encoder-decoder", WHISPER, AutoModelForSpeechSeq2Seq),
+}
+EVERYTHING = ARCHITECTURES | OTHER_SENSES
 
 VOCABULARIES = {"encoder": "wordpiece", "decoder": "bpe", "encoder-decoder": "unigram"}
 
@@ -128,21 +154,23 @@ class Pair:
 
 def make_pair(name: str, folder: Path) -> Pair:
     """Build a model, save it, load it by attnviz and by the library."""
-    what = ARCHITECTURES[name]
-    tokenizer = vocabulary(VOCABULARIES[what.family])
-    special = {
+    what = EVERYTHING[name]
+    auto = what.auto or AUTO[what.family]
+    tokenizer = vocabulary("bpe" if "text_config" in what.sizes else VOCABULARIES[what.family])
+    words = {
         f"{role}_token_id": getattr(tokenizer, f"{role}_token_id") for role in ("pad", "bos", "eos")
     }
-    config = AutoConfig.for_model(
-        what.model_type, **{"vocab_size": len(tokenizer), **special, **what.sizes}
-    )
-    network = AUTO[what.family].from_config(config)
+    words["vocab_size"] = len(tokenizer)
+    if "text_config" in what.sizes:
+        sizes = what.sizes | {"text_config": words | what.sizes["text_config"]}
+    else:
+        sizes = words | what.sizes
+    network = auto.from_config(AutoConfig.for_model(what.model_type, **sizes))
     shake(network)
     network.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    eager = AUTO[what.family].from_pretrained(
-        folder, attn_implementation="eager", dtype=torch.float32
-    )
+    if what.auto is None or "image_size" not in what.sizes:
+        tokenizer.save_pretrained(folder)
+    eager = auto.from_pretrained(folder, attn_implementation="eager", dtype=torch.float32)
     return Pair(attnviz.load(str(folder)), eager.eval(), folder)
 
 
@@ -169,19 +197,33 @@ def shake(network: PreTrainedModel) -> None:
 def random_ids(model: Model, length: int, seed: int = 0) -> tuple[int, ...]:
     """Words, no special tokens, drawn at random."""
     generator = torch.Generator().manual_seed(1000 * seed + length)
-    size = min(len(model.tokenizer), model.network.config.vocab_size)
+    config = model.network.config
+    size = min(len(model.tokenizer), getattr(config, "text_config", config).vocab_size)
     return tuple(torch.randint(FIRST_WORD, size, (length,), generator=generator).tolist())
 
 
+def random_features(model: Model, seed: int = 0) -> dict[str, Tensor]:
+    """Noise of the size that the model reads; nothing for a model of texts."""
+    generator = torch.Generator().manual_seed(seed)
+    return {
+        name: torch.randn(shape, generator=generator) for name, shape in model.sites.sizes.items()
+    }
+
+
 def random_texts(model: Model, lengths: tuple[int, ...], seed: int = 0) -> list[Encoded]:
-    """Random ids of these lengths, with targets of other lengths where the model has a decoder."""
+    """Random ids of these lengths, with targets of other lengths where the model has a decoder.
+
+    Pictures and sounds are all of one size, another one for each text.
+    """
     both = model.info.family == "encoder-decoder"
+    reads = "input_ids" in model.sites.reads
     return [
         Encoded(
-            random_ids(model, length, seed),
+            random_ids(model, length, seed) if reads else (),
             target=(0, *random_ids(model, length // 2, seed + 1)) if both else None,
+            features=random_features(model, 10 * seed + number),
         )
-        for length in lengths
+        for number, length in enumerate(lengths)
     ]
 
 
@@ -196,7 +238,11 @@ def inputs_of(model: Model, texts: list[Encoded]) -> dict[str, Tensor]:
             real[number, : len(row)] = 1
         return {name: ids, mask: real}
 
-    inputs = padded([one.ids for one in texts], "input_ids", "attention_mask")
+    inputs = {
+        name: torch.stack([one.features[name] for one in texts]) for name in texts[0].features
+    }
+    if any(one.ids for one in texts):
+        inputs |= padded([one.ids for one in texts], "input_ids", "attention_mask")
     if model.info.family == "encoder-decoder":
         targets = [one.target or () for one in texts]
         inputs |= padded(targets, "decoder_input_ids", "decoder_attention_mask")
@@ -212,6 +258,11 @@ def eager_attentions(eager: PreTrainedModel, **inputs: Tensor) -> dict[Kind, tup
             "encoder": output.encoder_attentions,
             "decoder": output.decoder_attentions,
             "cross": output.cross_attentions,
+        }
+    if "vision_model_output" in output:
+        return {
+            "image": output.vision_model_output.attentions,
+            "text": output.text_model_output.attentions,
         }
     return {"self": output.attentions}
 
