@@ -1,5 +1,6 @@
 """The instrumented attention: registered with the library, streamed, recorded."""
 
+from attnviz.attention.eager import EqualInputs
 from attnviz.attention.recorder import Keep, Recorder, listening
 from attnviz.attention.rows import RowStatistics
 from attnviz.attention.sites import FEATURES, Sites, find_sites
@@ -8,6 +9,7 @@ from attnviz.attention.stack import AttentionStack, Layer
 __all__ = [
     "FEATURES",
     "AttentionStack",
+    "EqualInputs",
     "Keep",
     "Layer",
     "Recorder",

@@ -92,8 +92,8 @@ def masked_scores(
 ) -> Float[Tensor, "batch head query key"]:
     """Scores before the mask, in float32.
 
-    The product is taken in the model's own dtype, like the library's eager path, and only then
-    widened. With grouped queries (fewer key heads than query heads) the queries of a group are
+    The product is taken and scaled in the model's own dtype, like the library's eager path, and
+    only then widened. With grouped queries (fewer key heads than query heads) the queries of a group are
     stacked, so that keys are never copied.
 
     Args:
@@ -115,7 +115,7 @@ def masked_scores(
             torch.bmm(stacked, columns)
         )  # fmt: skip
     else:
-        scores = torch.bmm(stacked, columns).float().mul_(scaling)
+        scores = torch.bmm(stacked, columns).mul_(scaling).float()
     scores = scores.view(batch, heads, rows, keys)
     if softcap is not None:
         scores = torch.tanh_(scores.div_(softcap)).mul_(softcap)

@@ -7,7 +7,7 @@ students' captures apart where a hook on the shared model would mix them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -17,7 +17,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from attnviz.attention.bias import PositionBias
-from attnviz.attention.kernel import Normalizer
+from attnviz.attention.kernel import Block, Normalizer
 from attnviz.attention.masks import Visibility
 from attnviz.attention.rows import RowObserver, TokenPairs
 from attnviz.types import Kind
@@ -45,12 +45,12 @@ class Call:
 class Listener(Protocol):
     """Something that wants to know of attention calls."""
 
-    def begin(self, call: Call) -> RowObserver | None:
+    def begin(self, call: Call) -> Callable[[Block], None] | None:
         """Called before the call is computed; what it returns is shown every block."""
         ...
 
-    def end(self, call: Call, observer: RowObserver | None) -> None:
-        """Called when the rows are complete."""
+    def end(self, call: Call, observer: Callable[[Block], None] | None) -> None:
+        """Called when the rows are complete, with what `begin` returned."""
         ...
 
 
@@ -133,9 +133,9 @@ class Recorder:
             self.real.get(kind),
         )
 
-    def end(self, call: Call, observer: RowObserver | None) -> None:
+    def end(self, call: Call, observer: Callable[[Block], None] | None) -> None:
         """Keep what the capture is to keep of a call."""
-        if observer is None:
+        if not isinstance(observer, RowObserver):
             return
         kind = self.kinds[id(call.module)]
         whole = self.keep == "qkv"

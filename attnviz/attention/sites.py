@@ -135,12 +135,10 @@ def _first_that_runs(model: PreTrainedModel) -> tuple[tuple[str, ...], list[_See
             raise
         except Exception as error:  # each model stumbles over what it cannot read in its own way
             if reads == choices[-1]:
-                what = "token ids, or not these alone" if len(choices) == 1 else "token ids alone"
-                if main in FEATURES:
-                    what = f"'{main}' alone"
-                raise ModelNotSupported(
-                    f"{_described(model)} do not read {what}: {_reason(error)}"
-                ) from error
+                what = "do not read token ids, or not these alone"
+                if reads != ("input_ids",):
+                    what = f"cannot be run on {' and '.join(reads)} alone"
+                raise ModelNotSupported(f"{_described(model)} {what}: {_reason(error)}") from error
     raise AssertionError("there is always a choice")
 
 
