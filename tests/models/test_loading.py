@@ -158,7 +158,7 @@ def test_half_precision_stays_close_to_full(gpt_folder: Path) -> None:
     assert np.abs(full - half)[0].max() < 0.03  # the first layer; later ones pass errors on
 
 
-@pytest.mark.parametrize("name", ["gpt2", "llama"])
+@pytest.mark.parametrize("name", ["gpt2", "bert", "t5", "llama", "gemma2", "gpt_oss"])
 def test_a_sound_model_in_half_precision_passes_its_proof(
     zoo: Callable[[str], Pair], name: str
 ) -> None:
