@@ -99,7 +99,7 @@ def known_heads(model: Model) -> list[KnownHead]:
 
 
 def samples(model: Model) -> list[str]:
-    """Greedy continuations of story openings."""
+    """Greedy continuations of story openings, with the model's own generation settings."""
     found = []
     for opening in OPENINGS:
         inputs = model.tokenizer(opening, return_tensors="pt").to(model.network.device)

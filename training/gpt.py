@@ -196,6 +196,8 @@ def new_model() -> GPT2LMHeadModel:
             pad_token_id=BEGIN_ID,
         )
     )
+    # Plain greedy text of a small model with good induction heads goes round in circles.
+    model.generation_config.repetition_penalty = 1.2
     model.transformer.wpe.weight.data = sinusoids(LENGTH, 256, amplitude=0.1)
     return model
 
