@@ -10,14 +10,17 @@ from pathlib import Path
 import streamlit as st
 
 from attnviz import probes
-from attnviz.captures import Capture, capture
+from attnviz.captures import Capture, capture, encode
+from attnviz.errors import TextTooLong
 from attnviz.models import Model, shipped
 from attnviz.proof import load, verify
 from attnviz.types import Proof
 from attnviz.ui.examples import EXAMPLES
+from attnviz.ui.shelf import Shelf
 
 __all__ = [
     "MAX_TOKENS",
+    "PROVED_TOKENS",
     "Request",
     "allowed_folders",
     "captured",
@@ -26,8 +29,20 @@ __all__ = [
     "repeated",
 ]
 
-MAX_TOKENS = int(os.environ.get("ATTNVIZ_MAX_TOKENS", "512"))
-"""Longest text a page shows. A map of 512 x 512 is more than any screen has pixels for."""
+MAX_TOKENS = int(os.environ.get("ATTNVIZ_MAX_TOKENS", "4096"))
+"""Longest text a page shows, where the model has room for that much."""
+
+CACHE_MB = int(os.environ.get("ATTNVIZ_CACHE_MB", "1024"))
+"""Memory for captures of all visitors together."""
+
+PROVED_TOKENS = 512
+"""The library's eager attention holds all weights of all heads: it is run on no more than this."""
+
+REPEATED_TOKENS = 256
+"""Longest text that is repeated: its two copies are drawn cell by cell."""
+
+LOGIT_BYTES = 1 << 30
+"""Texts whose logits would take more get no predictions."""
 
 
 @dataclass(frozen=True)
@@ -76,41 +91,61 @@ def _passes() -> threading.BoundedSemaphore:
     return threading.BoundedSemaphore(max(1, (os.cpu_count() or 2) - 1))
 
 
-@st.cache_resource(max_entries=24, show_spinner="Reading the text …")
+@st.cache_resource(show_spinner=False)
+def _captures() -> Shelf[Capture]:
+    return Shelf(CACHE_MB << 20)
+
+
 def captured(request: Request) -> Capture:
     """The capture of a request. Texts that are too long are cut; `Capture.cut` says by how much.
 
     Raises:
         AttnvizError: as `attnviz.load` and `attnviz.capture`.
     """
-    return _run(load_model(request.model), request)
+    return _captures().get(
+        request,
+        lambda: _run(load_model(request.model), request, MAX_TOKENS),
+        lambda: st.spinner("Reading the text …"),
+    )
 
 
 @st.cache_resource(max_entries=256, show_spinner=False)
-def proved(request: Request) -> Proof:
+def proved(request: Request) -> tuple[Proof, int | None]:
     """How far the capture of a request is from the library's own eager attention.
+
+    And on how many tokens that was found out, when the text is longer than `PROVED_TOKENS`: then
+    the first of them were run by themselves.
 
     Raises:
         AttnvizError: as `captured`.
     """
     # Run anew: the cached capture may be older than the model that is in memory now.
     model = load_model(request.model)
-    capture = _run(model, request)
+    capture = _run(model, request, min(PROVED_TOKENS, MAX_TOKENS))
     with _passes():
-        return verify(capture)
+        return verify(capture), PROVED_TOKENS if capture.cut else None
 
 
-def _run(model: Model, request: Request) -> Capture:
+def _run(model: Model, request: Request, limit: int) -> Capture:
+    text = model.prompt + request.text if request.text.strip() else ""
     with _passes():
         return capture(
             model,
-            model.prompt + request.text if request.text.strip() else "",
+            text,
             pair=request.pair or None,
             target=request.target or None,
             begin=request.begin,
             cut=True,
-            limit=MAX_TOKENS,
+            limit=limit,
+            predict=_has_room_for_logits(model, text, limit),
         )
+
+
+def _has_room_for_logits(model: Model, text: str, limit: int) -> bool:
+    words = int(model.network.get_input_embeddings().weight.shape[0])
+    if min(limit, len(text) + 2) * words * 4 <= LOGIT_BYTES:
+        return True  # a token is a letter at least
+    return len(encode(model, text, cut=True, limit=limit).ids) * words * 4 <= LOGIT_BYTES
 
 
 @st.cache_resource(max_entries=16, show_spinner="Running the repeated sequences …")
@@ -123,10 +158,25 @@ def repeated(
         AttnvizError: as `attnviz.probes`.
     """
     model = load_model(model_name)
+    if text is not None:
+        _check_repeated(model, text)
     with _passes():
         if text is not None:
             return probes.repeat_text(model, text)
         return probes.repeat_random(model, period=period, sequences=sequences, seed=seed)
+
+
+def _check_repeated(model: Model, text: str) -> None:
+    encoded = encode(model, text, begin=False, cut=True, limit=REPEATED_TOKENS)
+    tokens = len(encoded.ids) + encoded.cut
+    # What the model itself has no room for, the experiment refuses.
+    if encoded.cut and 2 * tokens < (model.info.max_tokens or 2 * tokens + 1):
+        raise TextTooLong(
+            f"this text has {tokens} tokens, and texts of up to {REPEATED_TOKENS} are repeated on "
+            "this page; shorten it",
+            tokens=tokens,
+            limit=REPEATED_TOKENS,
+        )
 
 
 def default_request(model_name: str) -> Request:
