@@ -21,11 +21,14 @@ from attnviz.ui.heads import choose_kind, head_menus
 from attnviz.ui.messages import plain
 from attnviz.ui.pictures import show_picture
 from attnviz.ui.theme import current_theme
+from attnviz.ui.weights import is_long, long_map
 from attnviz.views import draw_difference, draw_rows, draw_weights
 
 __all__ = ["compare"]
 
 HERE, PINNED, OTHER = "The text in the side bar", "The pinned head", "Another text or model"
+DIFFERENCE_TOKENS = 256  # along a side of a difference that is drawn cell by cell
+ROWS = 128  # queries whose weights exist at a time
 
 
 def compare(request: Request) -> None:
@@ -41,9 +44,7 @@ def compare(request: Request) -> None:
     if reason:
         st.info(f"No cell by cell difference: {reason}", icon=":material/info:")
         return
-    weights_a = stack_a.weights(head_a.layer, head_a.head)
-    weights_b = stack_b.weights(head_b.layer, head_b.head)
-    divergence = metrics.jensen_shannon(weights_a, weights_b)
+    divergence = _divergence(stack_a, head_a, stack_b, head_b)
     st.subheader(f"B minus A: {head_b.label} − {head_a.label}", anchor=False)
     st.markdown(
         "Their rows differ by a Jensen-Shannon divergence of "
@@ -52,20 +53,7 @@ def compare(request: Request) -> None:
     )
     left, right = st.columns(2, gap="medium")
     with left:
-        figure = draw_difference(
-            _difference(stack_a, head_a, stack_b, head_b),
-            stack_a.query_tokens,
-            stack_a.key_tokens,
-            label_a=f"A {head_a.label}",
-            label_b=f"B {head_b.label}",
-            theme=current_theme(),
-        )
-        show_picture(
-            figure,
-            key="difference",
-            filename="attnviz-difference",
-            alt=f"{head_b.label} minus {head_a.label}, cell by cell",
-        )
+        _difference_map(stack_a, head_a, stack_b, head_b)
     with right:
         figure = draw_rows(
             divergence,
@@ -81,6 +69,32 @@ def compare(request: Request) -> None:
             filename="attnviz-divergence",
             alt="Jensen-Shannon divergence, one bar per token",
         )
+
+
+def _difference_map(
+    stack_a: AttentionStack, head_a: Head, stack_b: AttentionStack, head_b: Head
+) -> None:
+    if max(stack_a.shape[2:]) > DIFFERENCE_TOKENS:
+        st.info(
+            f"The difference is drawn cell by cell, for texts of up to {DIFFERENCE_TOKENS} tokens; "
+            f"this one has {max(stack_a.shape[2:]):,}. The divergence of every row is exact.",
+            icon=":material/info:",
+        )
+        return
+    figure = draw_difference(
+        _difference(stack_a, head_a, stack_b, head_b),
+        stack_a.query_tokens,
+        stack_a.key_tokens,
+        label_a=f"A {head_a.label}",
+        label_b=f"B {head_b.label}",
+        theme=current_theme(),
+    )
+    show_picture(
+        figure,
+        key="difference",
+        filename="attnviz-difference",
+        alt=f"{head_b.label} minus {head_a.label}, cell by cell",
+    )
 
 
 def _side(letter: str, request: Request, first: str) -> tuple[AttentionStack, Head]:
@@ -103,6 +117,9 @@ def _side(letter: str, request: Request, first: str) -> tuple[AttentionStack, He
     head = _head(letter, capture, start)
     stack = capture[head.kind]
     head_title(stack, head)
+    if is_long(stack):
+        long_map(request, head, prefix=f"{letter}_")
+        return stack, head
     figure = draw_weights(
         stack.weights(head.layer, head.head),
         stack.query_tokens,
@@ -169,6 +186,23 @@ def _why_not(first: AttentionStack, second: AttentionStack) -> str:
     if first.key_tokens.labels != second.key_tokens.labels:
         return "the two maps look at different tokens. Choose the same text on both sides."
     return ""
+
+
+def _divergence(
+    stack_a: AttentionStack, head_a: Head, stack_b: AttentionStack, head_b: Head
+) -> Float[np.ndarray, " query"]:
+    """How far apart the two rows of every query are, some rows at a time."""
+    queries = stack_a.shape[2]
+    parts = []
+    for start in range(0, queries, ROWS):
+        rows = slice(start, min(start + ROWS, queries))
+        parts.append(
+            metrics.jensen_shannon(
+                stack_a.weights(head_a.layer, head_a.head, rows),
+                stack_b.weights(head_b.layer, head_b.head, rows),
+            )
+        )
+    return np.concatenate(parts)
 
 
 def _difference(

@@ -7,27 +7,26 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 import streamlit as st
-from jaxtyping import Float, Int
 
 from attnviz import metrics, words
 from attnviz.attention import AttentionStack
 from attnviz.captures import Capture
 from attnviz.summary import summarize
-from attnviz.types import KIND_LABELS, Head, Prediction, Tokens
+from attnviz.types import KIND_LABELS, Head, Tokens
 from attnviz.ui import state
 from attnviz.ui.caches import Request
 from attnviz.ui.messages import plain
 from attnviz.ui.pictures import show_picture, show_table, table_download
 from attnviz.ui.theme import current_theme
-from attnviz.ui.token_strip import token_strip
-from attnviz.views import draw_products, draw_rows, draw_vectors, draw_weights
-from attnviz.views.weights import Scale
+from attnviz.ui.token_strip import part
+from attnviz.ui.tokens import around
+from attnviz.ui.weights import is_long, long_map, short_map
+from attnviz.views import draw_products, draw_rows, draw_vectors
 
-__all__ = ["head_title", "ranks", "show_head", "weights_table"]
+__all__ = ["head_title", "show_head"]
 
 VECTORS = {"query": "Queries", "key": "Keys", "value": "Values", "products": "Query × key"}
-HOVER_TOKENS = 128  # up to here the map carries scores and ranks for its hover
-SCALES: dict[Scale, str] = {"linear": "Linear", "log": "Logarithmic", "hide_sinks": "Without sinks"}
+VECTOR_ROWS = 256  # vectors drawn below each other
 
 
 def head_title(stack: AttentionStack, head: Head) -> None:
@@ -50,89 +49,22 @@ def show_head(capture: Capture, request: Request, head: Head, metric: str) -> No
             args=(request, head),
             help="Remember this head, on this text and model, for the Compare page.",
         )
-    parts: dict[str, Callable[[], None]] = {
-        "Weights": lambda: _weights(stack, head),
+    sides: dict[str, Callable[[], None]] = {
+        "Weights": lambda: long_map(request, head) if is_long(stack) else short_map(stack, head),
         "Queries and keys": lambda: _vectors(stack, head),
         "Row by row": lambda: _rows(stack, head, metric),
         "Numbers": lambda: _numbers(capture, head),
     }
-    part = st.segmented_control(
+    side = st.segmented_control(
         "Show",
-        list(parts),
+        list(sides),
         default="Weights",
         key="part",
         required=True,
         persist_state="session",
         label_visibility="collapsed",
     )
-    parts[part]()
-
-
-def ranks(weights: Float[np.ndarray, "query key"]) -> Int[np.ndarray, "query key"]:
-    """The place of each key in its row: 1 is the largest weight."""
-    order = np.argsort(-weights, axis=1, kind="stable")
-    places = np.empty_like(order)
-    np.put_along_axis(places, order, np.arange(1, weights.shape[1] + 1)[None, :], axis=1)
-    return places
-
-
-def weights_table(
-    weights: Float[np.ndarray, "query key"], query_tokens: Tokens, key_tokens: Tokens
-) -> pd.DataFrame:
-    """A map as a table: a row per query, its tokens numbered so that none is mistaken."""
-    return pd.DataFrame(
-        weights,
-        index=[f"{place} {label}" for place, label in enumerate(query_tokens.labels)],
-        columns=[f"{place} {label}" for place, label in enumerate(key_tokens.labels)],
-    )
-
-
-def _weights(stack: AttentionStack, head: Head) -> None:
-    weights = stack.weights(head.layer, head.head)
-    picture = st.container()
-    left, right = st.columns([3, 2], vertical_alignment="center")
-    scale: Scale = left.segmented_control(
-        "Colours",
-        list(SCALES),
-        default="linear",
-        format_func=SCALES.__getitem__,
-        key="scale",
-        required=True,
-        persist_state="session",
-        label_visibility="collapsed",
-        help="Logarithmic shows small weights; without sinks the colours span what is left when "
-        "the keys that take most of the weight are set aside.",
-    )
-    scores = stack.scores(head.layer, head.head)
-    small = max(weights.shape) <= HOVER_TOKENS
-    figure = draw_weights(
-        weights if small else np.where(np.isneginf(scores), np.nan, weights),
-        stack.query_tokens,
-        stack.key_tokens,
-        scores=scores if small else None,
-        ranks=ranks(weights) if small else None,
-        theme=current_theme(),
-        scale=scale,
-        selected_query=st.session_state.get("token"),
-    )
-    name = f"attnviz-{head.kind}-L{head.layer}H{head.head}"
-    with picture:
-        if head.kind in ("decoder", "cross"):
-            st.caption("Each row is the token just read; it looks while the next one is chosen.")
-        show_picture(
-            figure,
-            key="weights",
-            filename=name,
-            alt=f"{head.label} {words.headline(stack, head.layer, head.head)}",
-        )
-    with right:
-        table_download(
-            weights_table(weights, stack.query_tokens, stack.key_tokens),
-            key="weights:csv",
-            filename=name,
-            label="Weights as CSV",
-            index=True,
-        )
+    sides[side]()
 
 
 def _vectors(stack: AttentionStack, head: Head) -> None:
@@ -148,10 +80,15 @@ def _vectors(stack: AttentionStack, head: Head) -> None:
         label_visibility="collapsed",
     )
     name = f"attnviz-{chosen}-L{head.layer}H{head.head}"
+    token = state.token(len(stack.query_tokens)) or 0
     if chosen in vectors:
         tokens = stack.query_tokens if chosen == "query" else stack.key_tokens
+        shown = _shown(tokens, token if chosen == "query" or stack.same_text else 0)
         figure = draw_vectors(
-            vectors[chosen](head.layer, head.head), tokens, label=chosen, theme=current_theme()
+            vectors[chosen](head.layer, head.head)[shown],
+            part(tokens, shown),
+            label=chosen,
+            theme=current_theme(),
         )
         show_picture(
             figure,
@@ -160,17 +97,17 @@ def _vectors(stack: AttentionStack, head: Head) -> None:
             alt=f"The {chosen} vectors of {head.label}, one row per token",
         )
         return
-    token = min(st.session_state.get("token") or 0, len(stack.query_tokens) - 1)
     label = stack.query_tokens.labels[token]
     st.caption(
         "The score of a key is the sum of these products, one per dimension (and a position bias "
         f"in some models). Query: {plain(words.quoted(label))} at position {token}; click another "
         "token below."
     )
+    shown = _shown(stack.key_tokens, token if stack.same_text else 0)
     figure = draw_products(
         stack.query(head.layer, head.head)[token],
-        stack.key(head.layer, head.head),
-        stack.key_tokens,
+        stack.key(head.layer, head.head)[shown],
+        part(stack.key_tokens, shown),
         scaling=stack.layers[head.layer].scaling,
         query_label=label,
         theme=current_theme(),
@@ -183,6 +120,17 @@ def _vectors(stack: AttentionStack, head: Head) -> None:
     )
 
 
+def _shown(tokens: Tokens, token: int) -> slice:
+    """Which tokens' vectors are drawn: all, or of a long text those around the chosen token."""
+    shown = around(token, len(tokens), VECTOR_ROWS)
+    if len(tokens) > VECTOR_ROWS:
+        st.caption(
+            f"Tokens {shown.start:,} to {shown.stop - 1:,} of {len(tokens):,}, around the chosen "
+            "token: a row for each of a long text would be thinner than a line."
+        )
+    return shown
+
+
 def _rows(stack: AttentionStack, head: Head, metric: str) -> None:
     what = metrics.describe(metric)
     values = metrics.per_row(metric, stack)[head.layer, head.head]
@@ -193,7 +141,7 @@ def _rows(stack: AttentionStack, head: Head, metric: str) -> None:
         label=what.label,
         unit=what.unit,
         limits=(low, high) if low is not None and high is not None else None,
-        selected=st.session_state.get("token"),
+        selected=state.token(len(stack.query_tokens)),
         theme=current_theme(),
     )
     st.caption(f"{what.label} of every row of this head. {what.meaning}")
@@ -226,58 +174,3 @@ def _numbers(capture: Capture, head: Head) -> None:
     show_table(table, key="numbers", filename=f"attnviz-numbers-L{head.layer}H{head.head}")
     with st.expander("All heads as a table"):
         show_table(summarize(capture), key="summary", filename="attnviz-all-heads")
-
-
-def show_tokens(capture: Capture, head: Head) -> None:
-    """The text as tokens: click one to see where it looks and who looks at it."""
-    stack = capture[head.kind]
-    weights = stack.weights(head.layer, head.head)
-    visible = ~np.isneginf(stack.scores(head.layer, head.head))
-    remembered = st.session_state.get("token")
-    if remembered is not None and remembered >= len(stack.query_tokens):
-        remembered = None
-    token = token_strip(
-        stack.query_tokens,
-        stack.key_tokens,
-        np.where(visible, weights, np.nan),
-        selected=remembered,
-        key="token_strip",
-    )
-    if token != remembered:
-        st.session_state["token"] = token
-        st.rerun(scope="fragment")
-    if token is None:
-        return
-    _token_in_words(stack, weights, token)
-    position_side = capture.kinds[0] if len(capture.kinds) == 1 else "decoder"
-    if capture.predictions and head.kind in (position_side, "cross"):
-        _prediction(capture, token)
-
-
-def _token_in_words(
-    stack: AttentionStack, weights: Float[np.ndarray, "query key"], token: int
-) -> None:
-    label = plain(words.quoted(stack.query_tokens.labels[token]))
-    left, right = st.columns(2)
-    left.markdown(f"**{label} looks at** " + _listed(words.looks(weights[token], stack.key_tokens)))
-    if stack.same_text:
-        seen = words.looks(weights[:, token], stack.query_tokens)
-        right.markdown(f"**{label} is looked at by** " + _listed(seen))
-
-
-def _listed(found: tuple[words.Look, ...]) -> str:
-    if not found:
-        return "nothing"
-    return ", ".join(f"{plain(words.quoted(one.label))} ({one.weight:.2f})" for one in found)
-
-
-def _prediction(capture: Capture, token: int) -> None:
-    expected: Prediction = capture.predictions[token]
-    what = "this token" if capture.model.family == "encoder" else "the next token"
-    chances = ", ".join(
-        f"{plain(words.quoted(label))} {chance:.0%}"
-        for label, chance in zip(expected.labels, expected.probabilities, strict=True)
-    )
-    loss = float(capture.losses[token])
-    cost = "" if np.isnan(loss) else f" What came cost {loss:.2f} nats."
-    st.caption(f"For {what} the model expects: {chances}.{cost}")

@@ -8,7 +8,8 @@ from attnviz.captures import Capture
 from attnviz.ui import detail
 from attnviz.ui.caches import Request
 from attnviz.ui.heads import choose_head
-from attnviz.ui.messages import plain
+from attnviz.ui.messages import explained, plain
+from attnviz.ui.tokens import show_tokens
 
 __all__ = ["explore", "notices"]
 
@@ -26,6 +27,7 @@ def notices(capture: Capture) -> None:
 
 
 @st.fragment
+@explained()
 def explore(capture: Capture, request: Request) -> None:
     """The page below its title; a click runs only this part again."""
     left, right = st.columns([5, 7], gap="medium")
@@ -33,4 +35,4 @@ def explore(capture: Capture, request: Request) -> None:
         head, metric = choose_head(capture)
     with right:
         detail.show_head(capture, request, head, metric)
-    detail.show_tokens(capture, head)
+    show_tokens(capture, head)

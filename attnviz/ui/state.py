@@ -37,6 +37,7 @@ __all__ = [
     "start_with",
     "text_keys",
     "to_link",
+    "token",
 ]
 
 # Keys of menus that a link remembers: the names people see in the URL.
@@ -111,6 +112,12 @@ def to_link(key: str) -> None:
     value = str(st.session_state[key])
     if st.query_params.get(key) != value:
         st.query_params[key] = value
+
+
+def token(count: int) -> int | None:
+    """The position of the chosen token, if the text has one there."""
+    chosen: int | None = st.session_state.get("token")
+    return chosen if chosen is not None and 0 <= chosen < count else None
 
 
 def pin(request: Request, head: Head) -> None:

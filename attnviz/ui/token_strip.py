@@ -21,7 +21,7 @@ from attnviz.errors import CaptureError, InputError
 from attnviz.types import Tokens
 from attnviz.views.theme import Theme, palette
 
-__all__ = ["TOKEN_LIMIT", "pack", "token_strip"]
+__all__ = ["TOKEN_LIMIT", "pack", "part", "token_strip"]
 
 TOKEN_LIMIT = 512
 """Most tokens along one side; half a megabyte of weights."""
@@ -47,6 +47,7 @@ def token_strip(
     weights: Float[np.ndarray, "query key"],
     *,
     selected: int | None = None,
+    first: tuple[int, int] = (0, 0),
     key: str,
     query_title: str = "looks",
     key_title: str = "is looked at",
@@ -63,6 +64,7 @@ def token_strip(
         key_tokens: the tokens looked at.
         weights: after softmax; NaN where masked, which is drawn unlike a weight of 0.
         selected: the query the page has chosen.
+        first: which positions of the text the first query and the first key stand for.
         key: the widget's name in the session.
         query_title: written above the queries of cross-attention.
         key_title: written above its keys.
@@ -80,6 +82,7 @@ def token_strip(
         key_tokens,
         weights,
         selected=selected,
+        first=first,
         query_title=query_title,
         key_title=key_title,
     )
@@ -91,12 +94,19 @@ def token_strip(
     return index if isinstance(index, int) and 0 <= index < len(query_tokens) else None
 
 
+def part(tokens: Tokens, stretch: slice) -> Tokens:
+    """A stretch of neighbouring tokens."""
+    segments = None if tokens.segments is None else tokens.segments[stretch]
+    return Tokens(tokens.ids[stretch], tokens.labels[stretch], tokens.special[stretch], segments)
+
+
 def pack(
     query_tokens: Tokens,
     key_tokens: Tokens,
     weights: Float[np.ndarray, "query key"],
     *,
     selected: int | None,
+    first: tuple[int, int] = (0, 0),
     query_title: str = "",
     key_title: str = "",
 ) -> tuple[bytes, str]:
@@ -115,11 +125,12 @@ def pack(
     if selected is not None and not 0 <= selected < shape[0]:
         raise InputError(f"There is no query {selected}; there are {shape[0]}.")
     lists = [list(query_tokens.labels), list(key_tokens.labels)]
-    identity = hashlib.sha256(json.dumps(lists).encode()).hexdigest()[:16]
+    identity = hashlib.sha256(json.dumps([*lists, first]).encode()).hexdigest()[:16]
     header = {
         "queries": lists[0],
         "keys": lists[1],
-        "same": lists[0] == lists[1],
+        "same": lists[0] == lists[1] and first[0] == first[1],
+        "first": first,
         "identity": identity,
         "selected": selected,
         "query_title": query_title,

@@ -208,7 +208,9 @@ function paint(state) {
       const pinned = state.pinned;
       const held = pinned && pinned.index === index && (strip.same || own === chips[pinned.side]);
       chip.setAttribute("aria-pressed", String(Boolean(held)));
-      describe(chip, own === chips.query ? strip.queries : strip.keys, index, weight);
+      const queries = own === chips.query;
+      const place = index + strip.first[queries ? 0 : 1];
+      describe(chip, (queries ? strip.queries : strip.keys)[index], place, weight);
     });
   }
   state.says.textContent = sentence(strip, active, weights);
@@ -229,8 +231,8 @@ function dress(chip, weight, colors) {
   number.textContent = weight >= 0.005 ? weight.toFixed(2) : "";
 }
 
-function describe(chip, labels, index, weight) {
-  const place = `${labels[index]} (${index})`;
+function describe(chip, label, at, weight) {
+  const place = `${label} (${at})`;
   const says =
     weight === undefined ? "" : weight === null ? ": masked" : `: weight ${weight.toFixed(4)}`;
   chip.title = place + says;
@@ -241,13 +243,14 @@ function sentence(strip, active, weights) {
   if (!active) return strip.hint;
   const [own, other] =
     active.side === "query" ? [strip.queries, strip.keys] : [strip.keys, strip.queries];
+  const [ownFirst, otherFirst] = active.side === "query" ? strip.first : [...strip.first].reverse();
   const best = weights
     .map((weight, index) => [weight ?? -1, index])
     .filter(([weight]) => weight >= 0.005)
     .sort((a, b) => b[0] - a[0])
     .slice(0, 4)
-    .map(([weight, index]) => `${isolate(other[index])} (${index}) ${weight.toFixed(2)}`);
-  const who = `${isolate(own[active.index])} (${active.index})`;
+    .map(([weight, index]) => `${isolate(other[index])} (${index + otherFirst}) ${weight.toFixed(2)}`);
+  const who = `${isolate(own[active.index])} (${active.index + ownFirst})`;
   if (!best.length) {
     return active.side === "query" ? `${who} looks at nothing here` : `nobody looks at ${who}`;
   }

@@ -1,0 +1,159 @@
+"""A map to zoom into, for texts whose every cell no screen can show.
+
+The browser has the whole map in bins, asks for the part it looks at, and paints both itself; one
+message holds one grid of at most 256 x 256 numbers. It remembers what it has been sent, so a run
+of the page that changes no number sends none.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import struct
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import streamlit as st
+
+from attnviz.attention import AttentionStack
+from attnviz.types import Head, Tokens
+from attnviz.ui.tiles import Grid, How, Window, encode
+from attnviz.views.config import safe_filename
+from attnviz.views.labels import shorten
+from attnviz.views.theme import Theme, palette
+from attnviz.views.weights import LOG_FLOOR, Scale
+
+__all__ = ["LABEL_WIDTH", "pack", "zoom_map"]
+
+LABEL_WIDTH = 16
+"""Letters of a token that are sent; with it, 512 labels stay small whatever the text is."""
+
+_ASSETS = Path(__file__).parent / "assets"
+_HTML = """<div class="zoom">
+  <div class="tools">
+    <div class="steps" role="group" aria-label="Zoom">
+      <button type="button" data-act="in" aria-label="Zoom in">+</button>
+      <button type="button" data-act="out" aria-label="Zoom out">−</button>
+      <button type="button" data-act="whole">Whole map</button>
+    </div>
+    <span class="where"></span>
+  </div>
+  <div class="stage">
+    <canvas tabindex="0" role="application" aria-roledescription="zoomable map"></canvas>
+    <div class="tip" aria-hidden="true" hidden></div>
+  </div>
+  <div class="says" role="status" aria-live="polite"></div>
+  <div class="pictures">
+    <button type="button" data-format="svg" aria-label="Save the picture as SVG">↓ SVG</button>
+    <button type="button" data-format="png" aria-label="Save the picture as PNG">↓ PNG</button>
+  </div>
+</div>"""
+
+_map = st.components.v2.component(
+    "attnviz_zoom_map",
+    html=_HTML,
+    css=(_ASSETS / "zoom_map.css").read_text("utf-8"),
+    js="\n".join((_ASSETS / name).read_text("utf-8") for name in ("zoom_draw.js", "zoom_map.js")),
+)
+
+
+def zoom_map(
+    stack: AttentionStack,
+    head: Head,
+    cut: Callable[[Window], Grid],
+    *,
+    of: str,
+    how: How,
+    scale: Scale,
+    aside: tuple[int, ...] = (),
+    selected: int | None = None,
+    filename: str,
+    alt: str,
+    key: str,
+) -> Window:
+    """Show the map and return the part of it that is on the screen, in whole tokens.
+
+    Args:
+        stack: whose tokens are along the sides.
+        head: which head is shown.
+        cut: gives the grid of a window when the browser needs it.
+        of: what the numbers depend on besides the head: two maps of the same name and head
+            must be equal.
+        how: what stands for a bin.
+        scale: of the colours, as for `draw_weights`.
+        aside: the keys that are left out of the colours.
+        selected: the query to frame.
+        filename: of the pictures, without an ending.
+        alt: what the map shows, in words.
+        key: the widget's name in the session.
+    """
+    shape = stack.shape[2:]
+    text = _digest(stack.query_tokens.labels, stack.key_tokens.labels)
+    identity = _digest(of, text, head.label, how, aside if scale == "hide_sinks" else ())
+    seen = (st.session_state.get(key) or {}).get("view")
+    view: dict[str, Any] = seen if isinstance(seen, dict) and seen.get("text") == text else {}
+    region = Window.read(view.get("region"), shape) or Window.whole(shape)
+    has_it = view.get("identity") == identity and view.get("has") is True
+    header = {
+        "text": text,
+        "identity": identity,
+        "shape": list(shape),
+        "log": LOG_FLOOR if scale == "log" else None,
+        "aside": list(aside) if scale == "hide_sinks" else [],
+        "how": how,
+        "selected": selected if selected is not None and 0 <= selected < shape[0] else None,
+        "filename": safe_filename(filename),
+        "alt": alt,
+        "light": _colors("light"),
+        "dark": _colors("dark"),
+    }
+    packed = pack(header, None if has_it else cut(region), stack)
+    _map(data=packed, key=key, default={"view": None}, on_view_change=lambda: None)
+    return Window.read(view.get("window"), shape) or Window.whole(shape)
+
+
+def pack(header: dict[str, Any], found: Grid | None, stack: AttentionStack) -> bytes:
+    """The length of a JSON header (uint32), the header, and the grid's codes; little-endian.
+
+    The header's "grid" is null when nothing is sent but colours and choices.
+    """
+    codes = b""
+    grid: dict[str, Any] | None = None
+    if found is not None:
+        codes, scale = encode(found)
+        window = found.window
+        grid = {
+            "window": window.numbers(),
+            "steps": [found.query_step, found.key_step],
+            "scale": scale,
+            "highest": found.without(header["aside"]).highest,
+            "queries": _labels(
+                stack.query_tokens, window.query_start, window.query_stop, found.query_step
+            ),
+            "keys": _labels(stack.key_tokens, window.key_start, window.key_stop, found.key_step),
+        }
+    text = json.dumps({**header, "grid": grid}, ensure_ascii=False).encode("utf-8", "replace")
+    return struct.pack("<I", len(text)) + text + codes
+
+
+def _labels(tokens: Tokens, start: int, stop: int, step: int) -> list[str]:
+    """The first token of every bin; cut by letters too, since some letters have no width."""
+    return [shorten(label, LABEL_WIDTH)[:LABEL_WIDTH] for label in tokens.labels[start:stop:step]]
+
+
+def _digest(*parts: object) -> str:
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
+
+
+def _colors(theme: Theme) -> dict[str, Any]:
+    colors = palette(theme)
+    return {
+        "scale": [[int(stop[at : at + 2], 16) for at in (1, 3, 5)] for stop in colors.sequential],
+        "page": colors.page,
+        "text": colors.text,
+        "muted": colors.muted,
+        "line": colors.line,
+        "hatch": colors.hatch,
+        "accent": colors.accent,
+    }

@@ -1,0 +1,43 @@
+"""A page with a map to zoom into, for the browser tests."""
+
+import numpy as np
+import streamlit as st
+
+from attnviz.types import Head
+from attnviz.ui.tiles import grid
+from attnviz.ui.zoom_map import zoom_map
+from tests.views.long_stack import long_stack
+
+stack = long_stack(600)
+head = Head("self", 0, st.segmented_control("head", [0, 1], default=0, required=True))
+scale = st.segmented_control(
+    "scale", ["linear", "log", "hide_sinks"], default="linear", required=True
+)
+how = st.segmented_control("how", ["max", "mean"], default="max", required=True)
+sent = st.session_state.setdefault("sent", [])
+aside = (3,) if scale == "hide_sinks" else ()
+
+
+def cut(window):
+    sent.append(window.numbers())
+    return grid(stack, head, window, how=how, aside=np.array(aside, dtype=int))
+
+
+seen = zoom_map(
+    stack,
+    head,
+    cut,
+    of="test",
+    how=how,
+    scale=scale,
+    aside=aside,
+    selected=st.session_state.get("selected"),
+    filename="map",
+    alt=f"head {head.head}",
+    key="zoom",
+)
+if st.button("choose row 500"):
+    st.session_state["selected"] = 500
+    st.rerun()
+st.text(f"seen: {seen.numbers()}")
+st.text(f"grids: {len(sent)}")
