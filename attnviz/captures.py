@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, get_args
 
@@ -35,6 +36,7 @@ __all__ = [
 CANDIDATES = 5  # predictions kept per position
 GENERATED_TOKENS = 64  # longest target that is generated when none is given
 LOGIT_ROWS = 256  # positions whose probabilities over the vocabulary exist at a time
+SEEN: tuple[Kind, ...] = ("self", "encoder", "image")  # what a picture or a sound goes through
 PROMPT_ROOM = 8  # positions kept free for what Whisper puts before a target: language, task, times
 
 
@@ -204,7 +206,7 @@ def capture_inputs(
     if target is not None:
         if model.info.family != "encoder-decoder" or encoded.target is not None:
             raise InputError(
-                f"{model.info.name} was given its decoder_input_ids; give them or a target"
+                f"{model.info.name} writes one target: give decoder_input_ids or target, not both"
                 if encoded.target is not None
                 else f"{model.info.name} has no decoder that writes a target"
             )
@@ -438,7 +440,7 @@ def _generate(model: Model, encoded: Encoded) -> tuple[int, ...]:
         room = max(min(room, (model.info.max_tokens or GENERATED_TOKENS) - PROMPT_ROOM), 1)
     # The library sizes its cache by the encoder's depth, and a deeper decoder overruns it.
     cache = model.info.heads["decoder"][0] <= model.info.heads["encoder"][0]
-    with torch.inference_mode():
+    with torch.inference_mode(), _wrong_sizes_explained(model, encoded):
         written = model.network.generate(
             **inputs,
             max_new_tokens=room,
@@ -485,16 +487,8 @@ def capture_ids(
         model.sites.kinds, model.sites.names, _ids(model, inputs), keep, _real_queries(inputs)
     )
     body = network if predict or both else network.base_model
-    with torch.inference_mode(), listening(recorder):
-        try:
-            output = body(**inputs, use_cache=False) if info.family != "encoder" else body(**inputs)
-        except ValueError as error:
-            if not encoded[0].features:
-                raise
-            raise InputError(
-                f"{info.name} was made for {_sizes(model.sites.sizes)}, and this input holds "
-                f"{_sizes({name: one.shape for name, one in encoded[0].features.items()})}: {error}"
-            ) from error
+    with torch.inference_mode(), listening(recorder), _wrong_sizes_explained(model, encoded[0]):
+        output = body(**inputs, use_cache=False) if info.family != "encoder" else body(**inputs)
     logits = getattr(output, "logits", None) if predict else None
     if logits is not None and logits.dim() < 3:
         logits = None  # one answer for the whole picture: no position predicts a word
@@ -560,8 +554,22 @@ def _check_features(model: Model, encoded: Encoded) -> None:
             )
 
 
-def _sizes(shapes: Mapping[str, Sequence[int]]) -> str:
-    return ", ".join(f"{name} of {tuple(shape)}" for name, shape in shapes.items())
+@contextmanager
+def _wrong_sizes_explained(model: Model, encoded: Encoded) -> Iterator[None]:
+    """Whether another size can be read is the model's to know; what it says becomes a sentence."""
+    given = {name: tuple(values.shape) for name, values in encoded.features.items()}
+    try:
+        yield
+    except torch.OutOfMemoryError:
+        raise
+    except (ValueError, RuntimeError) as error:
+        if all(given[name] == size for name, size in model.sites.sizes.items()):
+            raise
+        made = ", ".join(f"{name} of {size}" for name, size in model.sites.sizes.items())
+        held = ", ".join(f"{name} of {size}" for name, size in given.items())
+        raise InputError(
+            f"{model.info.name} was made for {made}, and this input holds {held}: {error}"
+        ) from error
 
 
 def model_inputs(model: Model, encoded: Sequence[Encoded]) -> dict[str, Tensor]:
@@ -625,7 +633,7 @@ class _Recorder(Recorder):
     def begin(self, call: Call) -> RowObserver | None:
         """Number the positions of a picture or sound: none is a copy of another."""
         kind = self.kinds.get(id(call.module))
-        if kind in ("self", "encoder", "image") and kind not in self.ids:
+        if kind in SEEN and kind not in self.ids:
             batch, _, positions, _ = call.query.shape
             numbers = torch.arange(positions, device=call.query.device).expand(batch, -1)
             self.ids = {**self.ids, kind: numbers}
@@ -694,10 +702,11 @@ def _sides(model: Model, encoded: Encoded, recorder: Recorder) -> dict[Kind, tup
     sides: dict[Kind, tuple[Tokens, Tokens]] = {}
     source = words = tokens(model.vocabulary, encoded.ids, encoded.segments)
     for name, values in encoded.features.items():
-        kind = next(kind for kind in ("self", "encoder", "image") if kind in recorder.layers)
-        positions = recorder.ids[kind].shape[-1]
-        source = feature_tokens(model.network.config, name, values, positions)
-    for kind in ("self", "encoder", "image"):
+        for kind in SEEN:
+            if kind in recorder.layers:
+                positions = recorder.ids[kind].shape[-1]
+                source = feature_tokens(model.network.config, name, values, positions)
+    for kind in SEEN:
         sides[kind] = (source, source)
     sides["text"] = (words, words)
     if encoded.target is not None:

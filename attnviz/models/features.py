@@ -17,9 +17,6 @@ __all__ = ["describe_features", "feature_tokens"]
 FRAME_SECONDS = 0.01
 """Distance of a spectrogram's frames in every Whisper: 160 samples at 16,000 a second."""
 
-LEADING: dict[str, tuple[str, ...]] = {"deit": ("[CLS]", "[DIST]")}
-"""Names of the tokens before the first patch, where there is more than the usual one."""
-
 
 def feature_tokens(
     config: PreTrainedConfig,
@@ -62,12 +59,19 @@ def _patches(
     height, width = patch if isinstance(patch, (list, tuple)) else (patch, patch)
     if isinstance(height, int) and isinstance(width, int):
         rows, columns = size[0] // height, size[1] // width
-        known = LEADING.get(config.model_type, ("[CLS]",))
-        leading = known[: max(positions - rows * columns, 0)]
+        leading = _before_patches(config)[: max(positions - rows * columns, 0)]
         if len(leading) + rows * columns == positions:
             grid = (f"patch {row},{column}" for row in range(rows) for column in range(columns))
             return (*leading, *grid), len(leading)
     return tuple(f"position {number}" for number in range(positions)), 0
+
+
+def _before_patches(config: PreTrainedConfig) -> tuple[str, ...]:
+    """Names of the tokens that a model may put before the first patch."""
+    if config.model_type == "deit":
+        return ("[CLS]", "[DIST]")
+    registers = range(getattr(config, "num_register_tokens", None) or 0)
+    return ("[CLS]", *(f"[register {number}]" for number in registers))
 
 
 def describe_features(name: str, values: Float[Tensor, "*channel row column"]) -> str:

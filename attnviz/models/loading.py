@@ -54,6 +54,7 @@ AUTO_CLASSES: dict[Family, Any] = {
     "encoder-decoder": AutoModelForSeq2SeqLM,
 }
 LONGEST_NAME = 1000  # characters of a path; hub names have at most 96
+FEWEST_WORDS = 2  # T5's empty vocabulary still holds a lone space
 UNBOUNDED = 10**6  # tokenizers without a limit say so with a huge number
 
 
@@ -152,6 +153,7 @@ def load(
         tokenizer = None
         if _reads_text(auto_class, config):
             tokenizer = AutoTokenizer.from_pretrained(place, **options)
+            _check_words(tokenizer, name)
         network, loaded = auto_class.from_pretrained(
             place,
             config=config,
@@ -210,7 +212,7 @@ def instrument(
         family=family or _family(config)[0],
         heads=sites.heads,
         key_heads=sites.key_heads,
-        max_tokens=_max_tokens(network, tokenizer),
+        max_tokens=None if sites.reads == ("pixel_values",) else _max_tokens(network, tokenizer),
         parameters=sum(parameter.numel() for parameter in network.parameters()),
         device=str(network.device),
         dtype=str(network.dtype).removeprefix("torch."),
@@ -278,6 +280,15 @@ def _check_weights(folder: Path, name: str) -> None:
             "model.save_pretrained(folder, safe_serialization=True)"
         )
     raise ModelNotFound(f"'{name}' has a config.json but no *.safetensors weights")
+
+
+def _check_words(tokenizer: PreTrainedTokenizerBase, name: str) -> None:
+    """Refuse what the library makes up where a folder holds no vocabulary: one without words."""
+    if len(tokenizer) - len(set(tokenizer.all_special_ids)) < FEWEST_WORDS:
+        raise ModelNotFound(
+            f"'{name}' comes without a tokenizer: expected a tokenizer.json (or vocabulary files) "
+            "beside its config.json, as `tokenizer.save_pretrained(folder)` writes them"
+        )
 
 
 def _check_complete(network: PreTrainedModel, missing: Collection[str], name: str) -> bool:

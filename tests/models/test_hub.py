@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from huggingface_hub import errors as hub
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase
 
 import attnviz
 from attnviz.errors import (
@@ -21,6 +21,7 @@ from attnviz.errors import (
     ModelOffline,
     ModelUnsafe,
 )
+from tests.vocabularies import vocabulary
 
 http: Any = importlib.import_module(hub.HTTPError.__module__.partition(".")[0])  # the hub's own
 RESPONSE = http.Response(404, request=http.Request("GET", "https://hub.example/model"))
@@ -112,8 +113,9 @@ def test_the_commit_of_the_configuration_is_the_commit_of_everything(
         asked.append(options)
         raise OSError("enough seen")
 
-    def remember(*unused: Any, **options: Any) -> None:
+    def remember(*unused: Any, **options: Any) -> PreTrainedTokenizerBase:
         asked.append(options)
+        return vocabulary("bpe")
 
     monkeypatch.setattr(AutoConfig, "from_pretrained", lambda *unused, **options: config)
     monkeypatch.setattr(AutoTokenizer, "from_pretrained", remember)
