@@ -37,6 +37,7 @@ CANDIDATES = 5  # predictions kept per position
 GENERATED_TOKENS = 64  # longest target that is generated when none is given
 LOGIT_ROWS = 256  # positions whose probabilities over the vocabulary exist at a time
 SEEN: tuple[Kind, ...] = ("self", "encoder", "image")  # what a picture or a sound goes through
+SENSES = {"input_ids": "a text", "pixel_values": "a picture", "input_features": "a sound"}
 PROMPT_ROOM = 8  # positions kept free for what Whisper puts before a target: language, task, times
 
 
@@ -258,8 +259,9 @@ def _check_reads(model: Model, given: Sequence[str]) -> None:
     missing = [name for name in model.sites.reads if name not in given]
     if missing:
         raise InputError(
-            f"{model.info.name} cannot run without {' and '.join(missing)}; capture with "
-            "attnviz.capture_inputs(model, {"
+            f"{model.info.name} cannot run without "
+            + " and ".join(f"{SENSES[name]} ({name})" for name in missing)
+            + "; in Python, capture it with attnviz.capture_inputs(model, {"
             + ", ".join(f"'{name}': tensor" for name in model.sites.reads)
             + "})"
         )
