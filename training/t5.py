@@ -44,7 +44,7 @@ SAMPLES = (
 class T5Recipe:
     """Batches of pairs of about the same length, and the figures of the bar."""
 
-    rates = Rates(muon=2e-3, adam=1.5e-3, warm_steps=150, hold=0.4)
+    rates = Rates(muon=2e-3, adam=1.5e-3, warm_steps=150, hold=0.2)
 
     def __init__(self, corpus: Corpus, tokenizer: PreTrainedTokenizerFast, seed: int) -> None:
         self.random = np.random.default_rng(seed)
@@ -164,4 +164,4 @@ def main(plan: Plan) -> None:
 
 
 if __name__ == "__main__":
-    main(parse_plan("t5", 60, "Train the classroom T5."))
+    main(parse_plan("t5", 120, "Train the classroom T5."))
