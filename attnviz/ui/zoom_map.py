@@ -94,7 +94,13 @@ def zoom_map(
     seen = (st.session_state.get(key) or {}).get("view")
     view: dict[str, Any] = seen if isinstance(seen, dict) and seen.get("text") == text else {}
     region = Window.read(view.get("region"), shape) or Window.whole(shape)
-    has_it = view.get("identity") == identity and view.get("has") is True
+    # The browser keeps the grids of the map it was last told of; what it asks is answered once.
+    asked = (identity, region, view.get("turn"))
+    sent = st.session_state.get(f"{key}:sent")
+    has = view.get("identity") == identity and view.get("has") is True
+    has_it = sent is not None and sent[0] == identity and (has or sent == asked)
+    if not has_it:
+        st.session_state[f"{key}:sent"] = asked
     header = {
         "text": text,
         "identity": identity,

@@ -20,7 +20,7 @@ function create(parentElement) {
   const find = (name) => root.querySelector(name);
   const state = {
     root, canvas: find("canvas"), tip: find(".tip"), says: find(".says"), where: find(".where"),
-    map: null, grids: [], view: null, cursor: null, pointers: new Map(), timer: 0, asked: "", turn: 0,
+    map: null, grids: [], view: null, cursor: null, pointers: new Map(), timer: 0, asked: "",
   };
   listen(state);
   new ResizeObserver(() => draw(state)).observe(find(".stage"));
@@ -105,8 +105,7 @@ function settle(state, wait = 140) {
     const asked = JSON.stringify(view);
     if (has && asked === state.asked) return;
     state.asked = asked;
-    state.turn += 1;
-    state.send({ ...view, turn: state.turn });
+    state.send({ ...view, turn: Math.random() }); // each asking is answered once
   }, wait);
 }
 

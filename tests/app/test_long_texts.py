@@ -1,0 +1,135 @@
+"""Texts of more tokens than a screen has room for: nothing fails, nothing is left out silently."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import GPT2Config, GPT2LMHeadModel
+
+from attnviz.ui import caches
+from tests.app.conftest import OpenApp, said
+from tests.vocabularies import vocabulary
+from tests.zoo import VOCABULARIES, shake
+
+WORDS = "the cat sat on the mat and the dog saw a man who walked down the road"
+LONG = " ".join([WORDS] * 28)
+EXPLORE, LINES = "pages/explore/heads.py", "pages/explore/lines.py"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random GPT-2 with room for 1,024 tokens."""
+    made = tmp_path_factory.mktemp("models") / "long"
+    tokenizer = vocabulary(VOCABULARIES["decoder"])
+    torch.manual_seed(0)
+    network = GPT2LMHeadModel(
+        GPT2Config(
+            vocab_size=len(tokenizer),
+            **{"n_embd": 16, "n_head": 2, "n_layer": 2, "n_positions": 1024},
+            bos_token_id=tokenizer.bos_token_id,
+            eos_token_id=tokenizer.eos_token_id,
+        )
+    )
+    shake(network)
+    network.save_pretrained(made)
+    tokenizer.model_max_length = 1024
+    tokenizer.save_pretrained(made)
+    return made
+
+
+@pytest.fixture
+def open_long(open_app: OpenApp, folder: Path, monkeypatch: pytest.MonkeyPatch) -> OpenApp:
+    folders = os.pathsep.join([str(folder.parent), "models"])
+    monkeypatch.setenv("ATTNVIZ_MODEL_FOLDERS", folders)
+
+    def open_(page: str | None = None, text: str = LONG, **link: object):
+        return open_app(page, model=str(folder), text=text, **link)
+
+    return open_
+
+
+def test_a_long_text_opens_whole(open_long: OpenApp) -> None:
+    app = open_long(layer=1, head=1)
+    assert not app.exception
+    assert not app.error
+    assert not app.warning  # nothing was cut
+    assert len(app.get("plotly_chart")) == 1  # the map of heads; the long map is another part
+    assert "the strip shows the surroundings" in said(app)
+
+
+def test_what_is_beyond_the_model_is_cut_and_said(open_long: OpenApp) -> None:
+    app = open_long(text=" ".join([LONG] * 3))
+    assert not app.exception
+    assert "were left out" in app.warning[0].value
+
+
+def test_a_token_is_chosen_by_its_position(open_long: OpenApp) -> None:
+    app = open_long()
+    app.number_input(key="token_position").set_value(600).run()
+    assert not app.exception
+    assert "looks at" in said(app)
+    shown = [one.value for one in app.caption if "surroundings" in one.value]
+    assert "Tokens 448 to 703" in shown[0] or "Tokens 512" in shown[0]
+
+
+def test_a_token_of_a_longer_text_is_forgotten_by_a_shorter_one(open_long: OpenApp) -> None:
+    app = open_long()
+    app.number_input(key="token_position").set_value(700).run()
+    app.text_area[0].set_value("the cat sat on the mat").run()
+    assert not app.exception
+    assert not app.error
+
+
+@pytest.mark.parametrize("part", ["Queries and keys", "Row by row", "Numbers"])
+def test_every_part_opens(open_long: OpenApp, part: str) -> None:
+    app = open_long()
+    app.session_state["part"] = part
+    app.run()
+    assert not app.exception
+    assert not app.error
+    assert ("around the chosen token" in said(app)) == (part == "Queries and keys")
+
+
+@pytest.mark.parametrize("scale", ["log", "hide_sinks"])
+def test_every_scale_of_the_long_map_opens(open_long: OpenApp, scale: str) -> None:
+    app = open_long()
+    app.session_state["scale"] = scale
+    app.session_state["pool"] = "mean"
+    app.run()
+    assert not app.exception
+    assert ("sink" in said(app)) == (scale == "hide_sinks")
+
+
+def test_the_proof_says_on_how_much_it_was_made(open_long: OpenApp, folder: Path) -> None:
+    open_long()
+    proof, first = caches.proved(caches.Request(str(folder), LONG))
+    assert first == caches.PROVED_TOKENS
+    assert proof.holds
+    proof, first = caches.proved(caches.Request(str(folder), WORDS))
+    assert first is None
+
+
+def test_lines_are_drawn_of_a_part_and_say_so(open_long: OpenApp) -> None:
+    app = open_long(LINES)
+    assert not app.exception
+    assert not app.error
+    assert "tokens at a time" in app.info[0].value
+
+
+def test_long_texts_are_compared_row_by_row(open_long: OpenApp) -> None:
+    app = open_long("pages/compare/pair.py")
+    assert not app.exception
+    assert not app.error
+    assert "cell by cell, for texts of up to" in app.info[0].value
+    assert "Jensen-Shannon divergence" in said(app)
+
+
+def test_a_long_text_is_not_repeated(open_long: OpenApp) -> None:
+    app = open_long("pages/explore/induction.py", text=" ".join([WORDS] * 10))
+    app.session_state["repeat"] = "The text in the side bar"
+    app.run()
+    assert not app.exception
+    assert "shorten it" in app.error[0].value

@@ -1,0 +1,348 @@
+"""The map to zoom into, in a real browser: what it shows, says, sends and saves."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+
+from attnviz.types import Head
+from attnviz.ui.tiles import Window, grid
+from tests.views.long_stack import WORDS, long_stack
+
+pytestmark = pytest.mark.browser
+
+ROOT = Path(__file__).parents[2]
+COUNT = 600
+HINT = "zoom with the wheel"
+
+
+@pytest.fixture(scope="module")
+def address(chromium):
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    server = subprocess.Popen(
+        [
+            *(sys.executable, "-m", "streamlit", "run", "tests/views/zoom_app.py"),
+            *("--server.port", str(port), "--server.headless", "true"),
+            *("--server.address", "127.0.0.1"),
+        ],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        for _ in range(240):
+            try:
+                with urllib.request.urlopen(f"http://127.0.0.1:{port}/_stcore/health"):
+                    break
+            except OSError:
+                assert server.poll() is None, "the server ended"
+                time.sleep(0.25)
+        else:
+            pytest.fail("the server did not start within a minute")
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        server.terminate()
+        server.wait(20)
+
+
+@pytest.fixture
+def visit(chromium, address):
+    contexts = []
+
+    def go(width=1000, scheme="light", touch=False):
+        context = chromium.new_context(
+            viewport={"width": width, "height": 1000}, color_scheme=scheme, has_touch=touch
+        )
+        contexts.append(context)
+        page = context.new_page()
+        page.wrong, page.frames_seen = [], []
+        page.on("pageerror", lambda error: page.wrong.append(str(error)))
+        page.on("dialog", lambda dialog: (page.wrong.append("dialog"), dialog.dismiss()))
+        page.on(
+            "websocket",
+            lambda socket: socket.on(
+                "framereceived", lambda frame: page.frames_seen.append(len(frame))
+            ),
+        )
+        page.goto(address)
+        page.locator(".zoom[data-painted]").wait_for(timeout=60_000)
+        return page
+
+    yield go
+    for context in contexts:
+        assert all(page.wrong == [] for page in context.pages)
+        context.close()
+
+
+@pytest.fixture(scope="module")
+def stack():
+    return long_stack(COUNT)
+
+
+def where(page):
+    """The tokens in view, as the page says them: first and last of queries and keys."""
+    said = page.locator(".zoom .where").text_content()
+    return [int(one.replace(",", "")) for one in re.findall(r"[\d,]*\d", said)[:4]]
+
+
+def waits_for(page, text):
+    page.locator(".zoom .where").filter(has_text=text).wait_for(timeout=10_000)
+
+
+def plot(page):
+    """The plot's place on the page, found by its size in tokens: x, y of its corner, and a side."""
+    canvas = page.locator(".zoom canvas")
+    canvas.scroll_into_view_if_needed()
+    box = canvas.bounding_box()
+    left = min(104, max(64, (box["width"]) * 0.16))
+    width = page.locator(".zoom .stage").evaluate("stage => stage.clientWidth")
+    left = min(104, max(64, width * 0.16))
+    return box["x"] + left, box["y"] + left * 0.86, box["width"] - left - 10
+
+
+def hover(page, query, key):
+    """Point at a cell and return what is said about it."""
+    x, y, side = plot(page)
+    first, last, key_first, key_last = where(page)
+    page.mouse.move(
+        x + side * (key + 0.5 - key_first) / (key_last - key_first + 1),
+        y + side * (query + 0.5 - first) / (last - first + 1),
+    )
+    tip = page.locator(".zoom .tip:not([hidden])")
+    tip.wait_for()
+    return tip.text_content().replace("\u2068", "").replace("\u2069", "")
+
+
+def zoom_in(page, times=1):
+    for _ in range(times):
+        page.locator(".zoom [data-act=in]").click()
+
+
+def test_from_afar_a_point_is_the_largest_of_its_bin(visit, stack):
+    page = visit()
+    assert where(page) == [0, COUNT - 1, 0, COUNT - 1]
+    assert "3 × 3 cells per bin" in page.locator(".zoom .where").text_content()
+    bins = grid(stack, Head("self", 0, 0), Window.whole(stack.shape)).values
+    said = hover(page, 301, 31)
+    shown = float(re.search(r"largest weight of this bin ([\d.e-]+)", said)[1])
+    assert shown == pytest.approx(bins[100, 10], abs=5e-5)
+    assert said.startswith("300–302 (from ")
+    assert "masked: this query cannot see this key" in hover(page, 100, 400)
+
+
+def test_near_by_every_cell_is_exact_and_has_its_label(visit, stack):
+    page = visit()
+    zoom_in(page, 4)  # 600 / 16 = 38 tokens
+    waits_for(page, "single cells")
+    first, last, key_first, key_last = where(page)
+    weights = stack.weights(0, 0)
+    for query, key in ((first + 12, key_first + 3), (last - 3, key_last - 9)):
+        said = hover(page, query, key)
+        assert said.startswith(f"{short(query)} ({query}) → {short(key)} ({key})")
+        shown = re.search(r"weight ([\d.e-]+)", said)[1]
+        assert float(shown) == pytest.approx(weights[query, key], rel=0.05, abs=5e-5)
+    assert page.locator(".zoom img, .zoom a, .zoom script").count() == 0
+
+
+def short(position):
+    """A token's label as the map writes it."""
+    label = WORDS[position % len(WORDS)]
+    return label if len(label) <= 14 else label[:5]
+
+
+def test_the_wheel_is_the_pages_until_the_map_is_clicked(visit):
+    page = visit()
+    x, y, side = plot(page)
+    page.mouse.move(x + side / 2, y + side / 2)
+    page.mouse.wheel(0, -300)
+    page.wait_for_timeout(200)
+    assert where(page) == [0, COUNT - 1, 0, COUNT - 1]
+    page.mouse.click(x + side / 2, y + side / 2)
+    page.mouse.wheel(0, -300)
+    page.locator(".zoom canvas.zoomed").wait_for()
+    first, last, *_ = where(page)
+    assert 50 < first < last < 550
+
+
+def test_double_click_and_drag(visit):
+    page = visit()
+    x, y, side = plot(page)
+    page.mouse.dblclick(x + side * 0.25, y + side * 0.75)
+    waits_for(page, "single cells")
+    first, last, key_first, _ = where(page)
+    assert last - first + 1 == pytest.approx(COUNT / 4, abs=2)
+    assert first < COUNT * 0.75 < last
+    page.mouse.move(x + side * 0.5, y + side * 0.5)
+    page.mouse.down()
+    page.mouse.move(x + side * 0.4, y + side * 0.7, steps=4)
+    page.mouse.up()
+    moved, _, key_moved, _ = where(page)
+    assert moved < first
+    assert key_moved > key_first
+    page.get_by_text("Whole map").click()
+    assert where(page) == [0, COUNT - 1, 0, COUNT - 1]
+
+
+def test_the_keyboard_is_enough(visit, stack):
+    page = visit()
+    page.locator(".zoom canvas").focus()
+    for key in ("+", "+", "+", "+"):
+        page.keyboard.press(key)
+    waits_for(page, "single cells")
+    before = where(page)
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("ArrowLeft")
+    after = where(page)
+    assert after[0] > before[0]
+    assert after[2] < before[2]
+    for _ in range(3):
+        page.keyboard.press("Shift+ArrowDown")
+    said = page.locator(".zoom .says").text_content()
+    query, key = (int(one) for one in re.findall(r"\((\d+)\)", said)[-2:])
+    shown = float(re.search(r"weight ([\d.e-]+)", said)[1])
+    assert shown == pytest.approx(stack.weights(0, 0)[query, key], rel=0.05, abs=5e-5)
+    page.keyboard.press("0")
+    assert where(page) == [0, COUNT - 1, 0, COUNT - 1]
+
+
+def test_it_has_a_name_and_says_what_it_says(visit):
+    page = visit()
+    canvas = page.locator(".zoom canvas")
+    assert canvas.get_attribute("aria-label") == "head 0"
+    assert canvas.get_attribute("tabindex") == "0"
+    assert page.locator(".zoom .says").get_attribute("aria-live") == "polite"
+    assert HINT in page.locator(".zoom .says").text_content()
+    for button in page.locator(".zoom button").all():
+        assert (button.get_attribute("aria-label") or button.text_content()).strip()
+
+
+def test_numbers_are_sent_once_and_views_are_small(visit):
+    page = visit()
+    assert sum(page.frames_seen) < 300_000
+    zoom_in(page, 3)
+    waits_for(page, "single cells")
+    page.get_by_text("grids: 2").wait_for()
+    page.frames_seen.clear()
+    page.get_by_text("log", exact=True).click()  # other colours, the same numbers
+    page.wait_for_timeout(800)
+    assert page.get_by_text("grids: 2").count() == 1
+    assert sum(page.frames_seen) < 80_000  # the component's own script is among it
+    page.get_by_text("1", exact=True).click()  # another head: the part in view, and no more
+    page.get_by_text("grids: 3").wait_for()
+    page.wait_for_timeout(300)
+    assert 20_000 < sum(page.frames_seen) < 300_000
+    assert page.locator(".zoom canvas").get_attribute("aria-label") == "head 1"
+    assert where(page)[0] > 0  # still the same part
+
+
+def test_the_page_knows_what_is_on_the_screen(visit):
+    page = visit()
+    zoom_in(page, 3)
+    waits_for(page, "single cells")
+    first, last, key_first, key_last = where(page)
+    page.get_by_text(f"seen: [{first}, {last + 1}, {key_first}, {key_last + 1}]").wait_for()
+
+
+def test_a_chosen_row_is_brought_into_view(visit):
+    page = visit()
+    zoom_in(page, 3)
+    waits_for(page, "single cells")
+    assert where(page)[1] < 500
+    page.get_by_text("choose row 500").click()
+    for _ in range(50):
+        if where(page)[1] >= 500:
+            break
+        page.wait_for_timeout(100)
+    first, last, *_ = where(page)
+    assert first <= 500 <= last
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_masked_zero_and_largest_look_different(visit, scheme):
+    page = visit(scheme=scheme)
+    x, y, side = plot(page)
+    picture = page.locator(".zoom canvas").evaluate(
+        """canvas => {
+            const box = canvas.getBoundingClientRect();
+            const ratio = canvas.width / box.width;
+            const data = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+            return {ratio, width: canvas.width, data: [...data.data]};
+        }"""
+    )
+    box = page.locator(".zoom canvas").bounding_box()
+    pixels = np.array(picture["data"]).reshape(-1, picture["width"], 4)
+    left, top = (int(picture["ratio"] * one) for one in (x - box["x"], y - box["y"]))
+    size = int(picture["ratio"] * side)
+    upper = pixels[top : top + size // 3, left + size * 2 // 3 : left + size]
+    lower = pixels[top + size * 2 // 3 : top + size, left : left + size // 3]
+    assert (upper[..., 3] == 0).mean() > 0.5  # hatched: the page shows between the strokes
+    assert (upper[..., 3] > 0).any()
+    assert (lower[..., 3] == 255).all()  # every visible cell is filled, also those near zero
+
+
+@pytest.mark.parametrize("kind", ["svg", "png"])
+def test_what_is_seen_is_saved(visit, kind, tmp_path):
+    page = visit(scheme="dark")
+    zoom_in(page, 4)
+    waits_for(page, "single cells")
+    with page.expect_download() as waited:
+        page.locator(f".zoom button[data-format={kind}]").click()
+    assert waited.value.suggested_filename == f"map.{kind}"
+    path = tmp_path / "picture"
+    waited.value.save_as(path)
+    if kind == "png":
+        assert path.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+        return
+    root = ElementTree.parse(path).getroot()
+    space = "{http://www.w3.org/2000/svg}"
+    assert [one.tag for one in root if one.tag != f"{space}text"] == [f"{space}image"]
+    texts = {one.text.strip("\u2068\u2069") for one in root if one.tag == f"{space}text"}
+    assert {"·the", "·cat", "<b>x</b>", "masked"} <= texts
+
+
+def test_it_fits_a_telephone_and_a_finger(visit):
+    page = visit(390, touch=True)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    box = page.locator(".zoom canvas").bounding_box()
+    assert box["x"] >= 0
+    assert box["x"] + box["width"] <= 390
+    canvas = page.locator(".zoom canvas")
+    assert canvas.evaluate("canvas => getComputedStyle(canvas).touchAction") == "pan-y"
+    zoom_in(page)
+    assert canvas.evaluate("canvas => getComputedStyle(canvas).touchAction") == "none"
+
+
+def test_two_fingers_zoom(visit):
+    page = visit(390, touch=True)
+    x, y, side = plot(page)
+    session = page.context.new_cdp_session(page)
+
+    def touch(kind, apart):
+        points = [
+            {"x": x + side / 2 + way * apart, "y": y + side / 2, "id": number}
+            for number, way in enumerate((-1, 1))
+        ]
+        session.send(
+            "Input.dispatchTouchEvent",
+            {"type": kind, "touchPoints": [] if kind == "touchEnd" else points},
+        )
+
+    touch("touchStart", 20)
+    for apart in (30, 45, 60, 80):
+        touch("touchMove", apart)
+    touch("touchEnd", 0)
+    first, last, *_ = where(page)
+    assert 60 < last - first < 300
