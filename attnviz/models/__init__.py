@@ -2,20 +2,38 @@
 
 from attnviz.models.catalogue import CLASSROOM, Shipped, shipped
 from attnviz.models.features import describe_features, feature_tokens
+from attnviz.models.inputs import (
+    Encoded,
+    check_encoded,
+    check_reads,
+    encode_inputs,
+    model_inputs,
+    source_inputs,
+)
 from attnviz.models.loading import Model, best_device, instrument, load
+from attnviz.models.texts import closed, encode, target_ids
 from attnviz.models.tokens import labels, printable, tokens
 
 __all__ = [
     "CLASSROOM",
+    "Encoded",
     "Model",
     "Shipped",
     "best_device",
+    "check_encoded",
+    "check_reads",
+    "closed",
     "describe_features",
+    "encode",
+    "encode_inputs",
     "feature_tokens",
     "instrument",
     "labels",
     "load",
+    "model_inputs",
     "printable",
     "shipped",
+    "source_inputs",
+    "target_ids",
     "tokens",
 ]

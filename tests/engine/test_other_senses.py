@@ -295,7 +295,7 @@ def test_without_a_tokenizer_words_are_numbers() -> None:
 def test_a_text_alone_is_refused(zoo: Zoo, name: str) -> None:
     model = zoo(name).model
     needed = "input_features" if name == "whisper" else "pixel_values"
-    message = rf"without a (picture|sound) \({needed}\).*capture_inputs\(model, .*'{needed}': tensor"
+    message = rf"without a (picture|sound) \({needed}\).*_inputs\(model, .*'{needed}': tensor"
     with pytest.raises(InputError, match=message):
         attnviz.capture(model, "The cat sat.")
     with pytest.raises(InputError, match=message):
