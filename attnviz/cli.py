@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import sys
-import threading
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -70,7 +69,7 @@ def _app(options: argparse.Namespace) -> int:
     # A `pages` folder beside the script makes Streamlit answer a server's very first visitor with
     # its old page discovery, which tells them that the page of their link does not exist.
     PagesManager.uses_pages_directory = False
-    threading.Thread(target=_warm_up, daemon=True).start()
+    _warm_up()
     settings: dict[str, object] = {
         # Streamlit reads the project's settings only when started in the project's folder, and
         # would otherwise watch files and send usage figures.
@@ -96,7 +95,11 @@ def _flat(settings: Mapping[str, object], prefix: str = "") -> dict[str, object]
 
 
 def _warm_up() -> None:
-    """Read torch and the library while the first visitor is still opening the page."""
+    """Read torch and the library before the first visitor comes.
+
+    Not beside them: two threads that import the same modules from different ends can see one of
+    them half made, and a class opens its first page all at once.
+    """
     import attnviz.proof
     import attnviz.summary
     import attnviz.views  # noqa: F401

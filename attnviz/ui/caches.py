@@ -77,12 +77,24 @@ def load_model(name: str) -> Model:
 # Shipped models are small and wanted all the time; one large visitor must not push them out.
 @st.cache_resource(max_entries=8, show_spinner="Loading the model …")
 def _load_shipped(name: str) -> Model:
-    return load(name)
+    with _loading():
+        return load(name)
 
 
 @st.cache_resource(max_entries=2, show_spinner="Loading the model …")
 def _load_other(name: str) -> Model:
-    return load(name, allowed_folders=allowed_folders())
+    with _loading():
+        return load(name, allowed_folders=allowed_folders())
+
+
+@st.cache_resource(show_spinner=False)
+def _loading() -> threading.Lock:
+    """One model at a time.
+
+    The library imports an architecture's code when it is first asked for, and two threads that
+    import from different ends can see a module half made.
+    """
+    return threading.Lock()
 
 
 @st.cache_resource(show_spinner=False)
