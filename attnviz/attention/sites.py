@@ -25,8 +25,9 @@ FEATURES = ("pixel_values", "input_features")
 
 SOURCE_TOKENS = 5
 TEXT_TOKENS = (3, 2)
-"""Lengths of the two probes' target (or of the text beside a picture): what changes with it tells
-encoder from decoder from cross attention, whatever the model's authors called their modules."""
+"""Length of the probe's target, or of the text beside a picture: it tells encoder from decoder from
+cross attention, whatever the model's authors called their modules. The second one is for models
+whose picture or sound has three positions itself."""
 
 
 @dataclass(frozen=True)
@@ -109,11 +110,12 @@ def find_sites(model: PreTrainedModel) -> Sites:
     if not calls:
         raise refusal
     both = bool(model.config.is_encoder_decoder)
-    if both or len(reads) > 1:
-        kinds = _kinds(model, both, calls, _watched(model, reads, TEXT_TOKENS[1]))
-    else:
-        kinds = ["self"] * len(calls)
-    return _gathered(model, reads, kinds, calls)
+    if not both and len(reads) == 1:
+        return _gathered(model, reads, ["self"] * len(calls), calls)
+    text, other = TEXT_TOKENS
+    if all(call.queries == call.keys == text for call in calls):
+        text, calls = other, _watched(model, reads, other)
+    return _gathered(model, reads, _kinds(model, both, calls, text), calls)
 
 
 def _described(model: PreTrainedModel) -> str:
@@ -191,24 +193,22 @@ def _feature_shape(model: PreTrainedModel, name: str) -> tuple[int, ...]:
     )
 
 
-def _kinds(
-    model: PreTrainedModel, both: bool, calls: Sequence[_Seen], shorter: Sequence[_Seen]
-) -> list[Kind]:
-    """The kind of each call: which of its sides became shorter with the text."""
+def _kinds(model: PreTrainedModel, both: bool, calls: Sequence[_Seen], text: int) -> list[Kind]:
+    """The kind of each call: which of its sides are as long as the text."""
     names: dict[tuple[bool, bool], Kind] = {(True, True): "decoder", (False, False): "encoder"}
     if not both:
         names = {(True, True): "text", (False, False): "image"}
     else:
         names[True, False] = "cross"
     kinds = []
-    for one, other in zip(calls, shorter, strict=True):
-        moved = (one.queries != other.queries, one.keys != other.keys)
-        if one.module is not other.module or moved not in names:
+    for call in calls:
+        sides = (call.queries == text, call.keys == text)
+        if sides not in names:
             raise ModelNotSupported(
                 f"{_described(model)} have attention that is neither within one of their inputs "
                 "nor from a decoder to an encoder"
             )
-        kinds.append(names[moved])
+        kinds.append(names[sides])
     return kinds
 
 

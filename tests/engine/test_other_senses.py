@@ -101,9 +101,13 @@ def test_sounds_of_every_length(positions: int) -> None:
         assert one["cross"].key_tokens.labels[-1] == f"{0.02 * (positions - 1):.2f} s"
 
 
-@pytest.mark.parametrize("patches", [1, 2, 4])
-def test_towers_of_the_length_of_the_probe(patches: int) -> None:
+@pytest.mark.parametrize("patches", [1, 2])
+@pytest.mark.parametrize("text", [(1, 2), (4, 2), (3, 2)])
+def test_towers_of_the_length_of_the_probe(
+    monkeypatch: pytest.MonkeyPatch, patches: int, text: tuple[int, int]
+) -> None:
     """A picture of as many positions as the text is still a picture."""
+    monkeypatch.setattr("attnviz.attention.sites.TEXT_TOKENS", text)
     vision = TOWERS["vision_config"] | {"image_size": 4 * patches}
     model, _ = twice("siglip", text_config=TOWERS["text_config"] | WORDS, vision_config=vision)
     assert model.info.heads == {"image": (2, 4), "text": (3, 4)}
@@ -266,6 +270,23 @@ def test_a_target_that_starts_by_itself_is_not_started_twice(zoo: Zoo) -> None:
     capture = attnviz.capture_inputs(model, picture(model), target=f"{start}The cat")
     ids = capture["decoder"].query_tokens.ids.tolist()
     assert ids.count(0) == 1
+
+
+def test_what_becomes_of_a_picture_later_changes_no_capture(zoo: Zoo) -> None:
+    model = zoo("vit").model
+    pixels = picture(model)
+    capture = attnviz.capture_inputs(model, pixels)
+    pixels["pixel_values"].zero_()
+    assert attnviz.verify(capture).holds
+
+
+@pytest.mark.parametrize("name", ["vit", "clip", "whisper"])
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16", "float64"])
+def test_other_precisions_are_proved(zoo: Zoo, name: str, dtype: str) -> None:
+    model = attnviz.load(str(zoo(name).folder), dtype=dtype)
+    assert model.info.dtype == dtype
+    capture = capture_ids(model, random_texts(model, (12,)))[0]
+    assert attnviz.verify(capture).holds
 
 
 def test_statistics_of_a_picture(zoo: Zoo) -> None:
