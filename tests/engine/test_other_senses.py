@@ -272,6 +272,19 @@ def test_a_target_that_starts_by_itself_is_not_started_twice(zoo: Zoo) -> None:
     assert ids.count(0) == 1
 
 
+def test_inputs_are_equal_when_their_pictures_are(zoo: Zoo) -> None:
+    model = zoo("vit").model
+    one, same, other = (
+        Encoded((5, 6), features=random_features(model, seed)) for seed in (0, 0, 1)
+    )
+    assert one == same
+    assert hash(one) == hash(same)
+    assert one != other
+    assert one != Encoded((5, 6))
+    assert Encoded((5, 6)) == Encoded((5, 6)) != Encoded((5, 7))
+    assert Encoded((5, 6)) != (5, 6)
+
+
 def test_what_becomes_of_a_picture_later_changes_no_capture(zoo: Zoo) -> None:
     model = zoo("vit").model
     pixels = picture(model)
