@@ -99,6 +99,10 @@ class Capture:
             )
         return model
 
+    def on_host(self) -> Capture:
+        """The same capture in the host's memory. Until asked, vectors stay where the model runs."""
+        return replace(self, stacks={kind: stack.on_host() for kind, stack in self.stacks.items()})
+
     def __getitem__(self, kind: Kind) -> AttentionStack:
         if kind not in self.stacks:
             raise CaptureError(
@@ -391,7 +395,7 @@ def _one(
             kind,
             *sides[kind],
             tuple(
-                Layer.of(record, number, len(sides[kind][0]), len(sides[kind][1]), host=True)
+                Layer.of(record, number, len(sides[kind][0]), len(sides[kind][1]))
                 for record in recorder.layers[kind]
             ),
         )

@@ -49,6 +49,10 @@ class Normalizer:
     highest: Float[Tensor, "*batch head query"]
     total: Float[Tensor, "*batch head query"]
 
+    def map(self, change: Callable[[Tensor], Tensor]) -> Normalizer:
+        """Both numbers changed alike."""
+        return Normalizer(change(self.highest), change(self.total))
+
 
 @dataclass(frozen=True)
 class Block:
@@ -93,8 +97,8 @@ def masked_scores(
     """Scores before the mask, in float32.
 
     The product is taken and scaled in the model's own dtype, like the library's eager path, and
-    only then widened. With grouped queries (fewer key heads than query heads) the queries of a group are
-    stacked, so that keys are never copied.
+    only then widened. With grouped queries (fewer key heads than query heads) the queries of a
+    group are stacked, so that keys are never copied.
 
     Args:
         query: of the rows.

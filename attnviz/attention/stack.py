@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
@@ -41,34 +42,47 @@ class Layer:
     rows: RowStatistics
 
     @classmethod
-    def of(cls, record: LayerRecord, text: int, queries: int, keys: int, host: bool) -> Layer:
-        """Text number `text` of a recorded batch, cut to its own length."""
+    def of(cls, record: LayerRecord, text: int, queries: int, keys: int) -> Layer:
+        """Text number `text` of a recorded batch, cut to its own length; where the model runs."""
 
-        def place(tensor: Tensor) -> Tensor:
-            # A copy of its own, so that one text does not keep a whole batch alive.
-            return tensor.cpu() if host and tensor.is_cuda else tensor.clone()
+        def own(tensor: Tensor | None, length: int) -> Tensor | None:
+            # A copy, so that one text does not keep a whole batch alive.
+            return None if tensor is None else tensor[text, :, :length].clone()
 
         bias = None
         if record.bias:
             bias = record.bias[text if len(record.bias) > 1 else 0].first(queries, keys)
-        normalizer = record.normalizer
+        normalizer = None
+        if record.normalizer is not None:
+            normalizer = record.normalizer.map(lambda rows: rows[text, :, :queries].clone())
         return cls(
             record.module_name,
-            None if record.query is None else place(record.query[text, :, :queries]),
-            None if record.key is None else place(record.key[text, :, :keys]),
-            None if record.value is None else place(record.value[text, :, :keys]),
-            None
-            if normalizer is None
-            else Normalizer(
-                place(normalizer.highest[text, :, :queries]),
-                place(normalizer.total[text, :, :queries]),
-            ),
+            own(record.query, queries),
+            own(record.key, keys),
+            own(record.value, keys),
+            normalizer,
             record.visibility.of_text(text, queries, keys),
             record.scaling,
             record.softcap,
-            bias.cpu() if bias is not None and host else bias,
+            bias,
             record.sinks,
             record.rows.of_text(text, queries, keys),
+        )
+
+    def on_host(self) -> Layer:
+        """The same record in the host's memory."""
+
+        def moved(tensor: Tensor | None) -> Tensor | None:
+            return None if tensor is None else tensor.cpu()
+
+        return dataclasses.replace(
+            self,
+            query=moved(self.query),
+            key=moved(self.key),
+            value=moved(self.value),
+            normalizer=None if self.normalizer is None else self.normalizer.map(Tensor.cpu),
+            bias=None if self.bias is None else self.bias.cpu(),
+            sinks=moved(self.sinks),
         )
 
 
@@ -119,6 +133,10 @@ class AttentionStack:
     def statistic(self, name: str) -> Float[np.ndarray, "layer head row"]:
         """One of the fields of `RowStatistics`, all layers stacked."""
         return np.stack([getattr(layer.rows, name) for layer in self.layers])
+
+    def on_host(self) -> AttentionStack:
+        """The same stack in the host's memory. Until asked, vectors stay where the model runs."""
+        return dataclasses.replace(self, layers=tuple(layer.on_host() for layer in self.layers))
 
     def weights(
         self, layer: int, head: int, queries: slice = slice(None), keys: slice = slice(None)

@@ -150,7 +150,7 @@ def _run(model: Model, request: Request, limit: int) -> Capture:
             cut=True,
             limit=limit,
             predict=_has_room_for_logits(model, text, limit),
-        )
+        ).on_host()
 
 
 def _has_room_for_logits(model: Model, text: str, limit: int) -> bool:

@@ -75,7 +75,7 @@ def record(
         kind,
         tokens(row.tolist()),
         tokens(range(keys)) if kind == "cross" else tokens(row.tolist()),
-        tuple(Layer.of(one, text, queries, keys, True) for one in recorder.layers[kind]),
+        tuple(Layer.of(one, text, queries, keys) for one in recorder.layers[kind]),
     )
 
 

@@ -31,6 +31,12 @@ def test_gpu_agrees_with_cpu(
     assert there.info.device.startswith("cuda")
     target = TEXT if there.info.family == "encoder-decoder" else None
     ours = attnviz.capture(there, TEXT, target=target)
+    first = next(iter(ours.stacks.values())).layers[0]
+    assert first.query is not None
+    assert first.query.is_cuda  # nothing is moved until asked for
+    moved = next(iter(ours.on_host().stacks.values())).layers[0].query
+    assert moved is not None
+    assert not moved.is_cuda
     expected = attnviz.capture(pair.model, TEXT, target=target)
     for kind, stack in ours.stacks.items():
         for layer, head in np.ndindex(stack.shape[:2]):
