@@ -11,7 +11,7 @@ import streamlit as st
 
 from attnviz import probes
 from attnviz.captures import Capture, capture, encode
-from attnviz.errors import TextTooLong
+from attnviz.errors import ModelNotSupported, TextTooLong
 from attnviz.models import Model, shipped
 from attnviz.proof import load, verify
 from attnviz.types import Proof
@@ -84,7 +84,13 @@ def _load_shipped(name: str) -> Model:
 @st.cache_resource(max_entries=2, show_spinner="Loading the model …")
 def _load_other(name: str) -> Model:
     with _loading():
-        return load(name, allowed_folders=allowed_folders())
+        model = load(name, allowed_folders=allowed_folders())
+    if model.sites.reads != ("input_ids",):
+        raise ModelNotSupported(
+            f"{model.info.name} reads {' and '.join(model.sites.reads)}, and these pages show "
+            "texts; look at it in Python with attnviz.capture_inputs"
+        )
+    return model
 
 
 @st.cache_resource(show_spinner=False)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from transformers import ViTConfig, ViTModel
 
 from attnviz.ui.messages import plain
 from tests.app.conftest import OpenApp, said
@@ -80,6 +81,20 @@ def test_a_folder_with_a_pickle_only_is_refused(
     app = open_app(model=str(folder))
     assert not app.exception
     assert "a pickle" in said(app).replace("\\", "")
+
+
+def test_a_model_of_pictures_is_not_for_these_pages(
+    open_app: OpenApp, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = ViTConfig(
+        hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16,
+        image_size=8, patch_size=4,
+    )  # fmt: skip
+    ViTModel(config).save_pretrained(tmp_path / "vit")
+    monkeypatch.setenv("ATTNVIZ_MODEL_FOLDERS", str(tmp_path))
+    app = open_app(model=str(tmp_path / "vit"))
+    assert not app.exception
+    assert "these pages show texts" in said(app).replace("\\", "")
 
 
 def test_plain_disarms_markdown() -> None:
