@@ -2,22 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from huggingface_hub.errors import (
-    GatedRepoError,
-    HFValidationError,
-    LocalEntryNotFoundError,
-    OfflineModeIsEnabled,
-    RepositoryNotFoundError,
-    RevisionNotFoundError,
-)
 from transformers import (
     AutoConfig,
     AutoModel,
@@ -36,13 +26,12 @@ from attnviz.attention import Sites, find_sites
 from attnviz.errors import (
     InputError,
     ModelError,
-    ModelNotAllowed,
     ModelNotFound,
     ModelNotSupported,
-    ModelOffline,
-    ModelUnsafe,
 )
 from attnviz.models.catalogue import known_heads, shipped
+from attnviz.models.explained import Explained
+from attnviz.models.folders import check_weights, digest, local_folder, readable
 from attnviz.types import Family, ModelInfo
 
 __all__ = ["Model", "best_device", "instrument", "load"]
@@ -53,7 +42,6 @@ AUTO_CLASSES: dict[Family, Any] = {
     "decoder": AutoModelForCausalLM,
     "encoder-decoder": AutoModelForSeq2SeqLM,
 }
-LONGEST_NAME = 1000  # characters of a path; hub names have at most 96
 FEWEST_WORDS = 2  # T5's empty vocabulary still holds a lone space
 UNBOUNDED = 10**6  # tokenizers without a limit say so with a huge number
 
@@ -128,23 +116,23 @@ def load(
         ModelUnsafe: it has no safetensors weights.
         ModelNotSupported: no attention that attnviz could see.
     """
-    name = _readable(name)
+    name = readable(name)
     chosen = shipped(name)
     if chosen is not None and not (chosen.folder / "config.json").is_file():
         raise ModelNotFound(
             f"'{name}' is listed but its weights are not in this installation "
             f"({chosen.folder.name}); reinstall attnviz or choose another model"
         )
-    folder = chosen.folder if chosen else _local_folder(name, allowed_folders)
+    folder = chosen.folder if chosen else local_folder(name, allowed_folders)
     if folder is not None:
-        _check_weights(folder, name)
+        check_weights(folder, name)
     place = str(folder) if folder is not None else name
     options: dict[str, Any] = {
         "trust_remote_code": False,
         "local_files_only": folder is not None,
     }
     chosen_device = _device(device)
-    with _Explained(name, revision, local=folder is not None):
+    with Explained(name, revision, local=folder is not None):
         config = AutoConfig.from_pretrained(place, revision=revision, **options)
         commit = getattr(config, "_commit_hash", None) or revision
         if folder is None:
@@ -170,7 +158,7 @@ def load(
         name=name,
         title=chosen.title if chosen else name,
         source="classroom" if chosen else "folder" if folder is not None else "hub",
-        revision=_digest(folder) if folder is not None else str(commit),
+        revision=digest(folder) if folder is not None else str(commit),
         folder=folder,
         family=family,
         prompt=chosen.prompt if chosen else "",
@@ -220,66 +208,6 @@ def instrument(
         layers=sites.layers,
     )
     return Model(network, tokenizer, info, sites, prompt, predicts)
-
-
-def _readable(name: str) -> str:
-    """The name without spaces around it, if it can be one."""
-    name = name.strip()
-    if not name:
-        raise ModelNotFound(
-            "no model name was given; choose a listed model, a folder, or a hub name (org/model)"
-        )
-    if len(name) > LONGEST_NAME or not name.isprintable():
-        start = "".join(
-            one if one.isprintable() else "\N{REPLACEMENT CHARACTER}" for one in name[:40]
-        )
-        raise ModelNotFound(
-            f"'{start}' is no model name (it has {len(name)} characters, or some that nobody can "
-            "see); choose a listed model, a folder, or a hub name (org/model)"
-        )
-    return name
-
-
-def _local_folder(name: str, allowed: Sequence[str | Path] | None) -> Path | None:
-    """The folder a name points to, or None when it can only be a hub id."""
-    looks_local = name.startswith((".", "/", "~", "\\")) or "\\" in name or name.count("/") > 1
-    try:
-        path: Path | None = Path(name).expanduser().resolve()
-        there = path is not None and path.exists()
-    except (OSError, RuntimeError, ValueError):  # too long, nobody's home, a loop of links
-        path, there = None, False
-    if not looks_local and not there:
-        return None
-    if allowed is not None:
-        roots = [Path(root).expanduser().resolve() for root in allowed]
-        # The same answer whether or not the path exists: a stranger learns nothing about the disk.
-        # And no way around it through the hub's name for the same thing: the library, too, looks
-        # for a folder first.
-        if path is None or not any(path.is_relative_to(root) for root in roots):
-            raise ModelNotAllowed(
-                "this server loads models from its own model folders only; "
-                "choose a listed model or a hub name such as org/model"
-            )
-    if path is None or not path.is_dir():
-        raise ModelNotFound(f"there is no folder '{name}'; give a folder with a config.json")
-    if not (path / "config.json").is_file():
-        raise ModelNotFound(
-            f"'{name}' has no config.json; expected a folder as `save_pretrained` writes it"
-        )
-    return path
-
-
-def _check_weights(folder: Path, name: str) -> None:
-    if any(folder.glob("*.safetensors")):
-        return
-    pickles = [*folder.glob("*.bin"), *folder.glob("*.pt"), *folder.glob("*.pth")]
-    if pickles:
-        raise ModelUnsafe(
-            f"'{name}' has only {pickles[0].name}, a pickle: reading it could run a stranger's "
-            "code. Convert it to safetensors where you trust it: "
-            "model.save_pretrained(folder, safe_serialization=True)"
-        )
-    raise ModelNotFound(f"'{name}' has a config.json but no *.safetensors weights")
 
 
 def _check_words(tokenizer: PreTrainedTokenizerBase, name: str) -> None:
@@ -396,91 +324,3 @@ def _max_tokens(network: PreTrainedModel, tokenizer: PreTrainedTokenizerBase | N
             limits.append(module.num_embeddings - unused)
     sensible = [limit for limit in limits if 0 < limit < UNBOUNDED]
     return min(sensible) if sensible else None
-
-
-def _digest(folder: Path) -> str:
-    """A short name for the exact weights in a folder: the start of their SHA-256."""
-    digest = hashlib.sha256()
-    for path in sorted(folder.glob("*.safetensors")):
-        with path.open("rb") as file:
-            while part := file.read(1 << 20):
-                digest.update(part)
-    return digest.hexdigest()[:12]
-
-
-class _Explained:
-    """Turns the library's many ways of failing to load into sentences with a next step."""
-
-    def __init__(self, name: str, revision: str | None, local: bool) -> None:
-        self.name = name
-        self.revision = revision
-        self.local = local
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
-        if error is None or isinstance(error, ModelError) or not isinstance(error, Exception):
-            return
-        raise self._explain(error) from error
-
-    def _explain(self, error: Exception) -> ModelError:
-        name = self.name
-        causes = list(_causes(error))
-
-        def caused_by(*types: type[BaseException]) -> bool:
-            return any(isinstance(cause, types) for cause in causes)
-
-        text = " ".join(str(cause) for cause in causes)
-        if caused_by(GatedRepoError):
-            return ModelNotAllowed(
-                f"'{name}' is gated: its owners grant access one by one. Ask for it on the "
-                "model's page and log in with `hf auth login` on this machine"
-            )
-        if caused_by(RevisionNotFoundError):
-            return ModelNotFound(f"'{name}' has no revision '{self.revision}'")
-        if caused_by(RepositoryNotFoundError):
-            return ModelNotFound(
-                f"there is no model '{name}' on the hub (or it is private); check the spelling: "
-                "org/model"
-            )
-        if caused_by(HFValidationError):
-            return ModelNotFound(
-                f"'{name}' is neither a listed model, nor a folder, nor a hub name (org/model)"
-            )
-        if "safetensors" in text and ("does not appear to have" in text or "no file" in text):
-            return ModelUnsafe(
-                f"'{name}' offers no safetensors weights; attnviz does not unpickle strangers' "
-                "files. Many models have a safetensors revision: pass it as `revision`"
-            )
-        if "trust_remote_code" in text:
-            return ModelNotSupported(
-                f"'{name}' comes with its own code, which attnviz does not run; choose a model of "
-                "an architecture the library knows"
-            )
-        offline = os.environ.get("HF_HUB_OFFLINE", "") not in ("", "0")
-        unreachable = caused_by(OfflineModeIsEnabled, LocalEntryNotFoundError) or any(
-            # By name: which library the hub is asked through changes with its version.
-            base.__name__ in ("ConnectionError", "TransportError", "Timeout", "TimeoutError")
-            for cause in causes
-            for base in type(cause).__mro__
-        )
-        if not self.local and (unreachable or offline or "couldn't connect" in text.lower()):
-            return ModelOffline(
-                f"'{name}' is not on this machine and the hub cannot be reached. The classroom "
-                "models need no network; or give a local folder"
-            )
-        if isinstance(error, (ValueError, KeyError)) and "model type" in text:
-            return ModelNotSupported(f"the architecture of '{name}' is unknown to the library")
-        # Whatever else a stranger's files make the library stumble over.
-        reason = next(iter(str(error).strip().splitlines()), "") or type(error).__name__
-        return ModelError(f"'{name}' could not be loaded: {reason[:200]}")
-
-
-def _causes(error: BaseException) -> Iterator[BaseException]:
-    seen: set[int] = set()
-    current: BaseException | None = error
-    while current is not None and id(current) not in seen:
-        seen.add(id(current))
-        yield current
-        current = current.__cause__ or current.__context__
