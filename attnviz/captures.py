@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import get_args
 
@@ -30,9 +29,11 @@ from attnviz.models import (
     feature_tokens,
     labels,
     model_inputs,
-    source_inputs,
+    read_logits,
     target_ids,
     tokens,
+    with_target,
+    wrong_sizes_explained,
 )
 from attnviz.types import Kind, ModelInfo, Prediction, Tokens
 
@@ -47,11 +48,7 @@ __all__ = [
     "model_inputs",
 ]
 
-CANDIDATES = 5  # predictions kept per position
-GENERATED_TOKENS = 64  # longest target that is generated when none is given
-LOGIT_ROWS = 256  # positions whose probabilities over the vocabulary exist at a time
 SEEN: tuple[Kind, ...] = ("self", "encoder", "image")  # what a picture or a sound goes through
-PROMPT_ROOM = 8  # positions kept free for what Whisper puts before a target: language, task, times
 
 
 @dataclass(frozen=True)
@@ -160,7 +157,7 @@ def capture(
     encoded = encode(model, text, pair=pair, target=target, begin=begin, cut=cut, limit=limit)
     generated = encoded.target is None and model.info.family == "encoder-decoder"
     if generated:
-        encoded = _with_target(model, encoded)
+        encoded = with_target(model, encoded)
     shown = text if pair is None else f"{text}\n{pair}"
     return capture_ids(
         model, [encoded], texts=[shown], generated=generated, keep=keep, predict=predict
@@ -209,7 +206,7 @@ def capture_inputs(
         encoded = replace(encoded, **closed(model, wanted))
     elif encoded.target is None and model.info.family == "encoder-decoder":
         generated = True
-        encoded = _with_target(model, encoded)
+        encoded = with_target(model, encoded)
     return capture_ids(model, [encoded], generated=generated, keep=keep, predict=predict)[0]
 
 
@@ -236,35 +233,6 @@ def capture_many(
         part = list(texts[start : start + batch])
         encoded = [encode(model, text, begin=begin, cut=cut) for text in part]
         yield from capture_ids(model, encoded, texts=part, keep=keep, predict=predict)
-
-
-def _with_target(model: Model, encoded: Encoded) -> Encoded:
-    """The same input with the target that the model itself writes."""
-    if not model.predicts:
-        raise InputError(
-            f"{model.info.name} has no trained language head that could write a target; give one"
-        )
-    return replace(encoded, **closed(model, _generate(model, encoded)))
-
-
-def _generate(model: Model, encoded: Encoded) -> tuple[int, ...]:
-    """What the model itself writes for this input, greedily; start token included."""
-    inputs = source_inputs(model, [encoded])
-    room = min(GENERATED_TOKENS, (model.info.max_tokens or GENERATED_TOKENS) - 1)
-    if "input_features" in inputs:  # Whisper cuts long sounds in pieces, unless it is told not to
-        inputs["force_unique_generate_call"] = True
-        room = max(min(room, (model.info.max_tokens or GENERATED_TOKENS) - PROMPT_ROOM), 1)
-    # The library sizes its cache by the encoder's depth, and a deeper decoder overruns it.
-    cache = model.info.heads["decoder"][0] <= model.info.heads["encoder"][0]
-    with torch.inference_mode(), _wrong_sizes_explained(model, encoded):
-        written = model.network.generate(
-            **inputs,
-            max_new_tokens=room,
-            num_beams=1,
-            do_sample=False,
-            use_cache=cache,
-        )
-    return tuple(written[0].tolist())
 
 
 def capture_ids(
@@ -303,7 +271,7 @@ def capture_ids(
         model.sites.kinds, model.sites.names, _ids(model, inputs), keep, _real_queries(inputs)
     )
     body = network if predict or both else network.base_model
-    with torch.inference_mode(), listening(recorder), _wrong_sizes_explained(model, encoded[0]):
+    with torch.inference_mode(), listening(recorder), wrong_sizes_explained(model, encoded[0]):
         output = body(**inputs, use_cache=False) if info.family != "encoder" else body(**inputs)
     logits = getattr(output, "logits", None) if predict else None
     if logits is not None and logits.dim() < 3:
@@ -320,24 +288,6 @@ def capture_ids(
         )
         for number, one in enumerate(encoded)
     ]
-
-
-@contextmanager
-def _wrong_sizes_explained(model: Model, encoded: Encoded) -> Iterator[None]:
-    """Whether another size can be read is the model's to know; what it says becomes a sentence."""
-    given = {name: tuple(values.shape) for name, values in encoded.features.items()}
-    try:
-        yield
-    except torch.OutOfMemoryError:
-        raise
-    except (ValueError, RuntimeError) as error:
-        if all(given[name] == size for name, size in model.sites.sizes.items()):
-            raise
-        made = ", ".join(f"{name} of {size}" for name, size in model.sites.sizes.items())
-        held = ", ".join(f"{name} of {size}" for name, size in given.items())
-        raise InputError(
-            f"{model.info.name} was made for {made}, and this input holds {held}: {error}"
-        ) from error
 
 
 def _ids(model: Model, inputs: Mapping[str, Tensor]) -> dict[Kind, Tensor]:
@@ -407,7 +357,7 @@ def _one(
     if logits is not None:
         shifted = model.info.family != "encoder"
         came = written if encoded.closing is None else (*written, encoded.closing)
-        predictions, losses = _read_logits(model, logits[: len(written)], came, shifted)
+        predictions, losses = read_logits(model, logits[: len(written)], came, shifted)
     return Capture(
         model=model.info,
         stacks=stacks,
@@ -453,26 +403,3 @@ def _described(model: Model, encoded: Encoded) -> str:
     if encoded.ids:
         parts.append(_decoded(model, encoded.ids))
     return ", ".join(parts)
-
-
-def _read_logits(
-    model: Model, logits: Float[Tensor, "position vocabulary"], ids: Sequence[int], shifted: bool
-) -> tuple[tuple[Prediction, ...], Float[np.ndarray, " position"]]:
-    """The likeliest tokens per position, and what the tokens that came have cost."""
-    found: list[Prediction] = []
-    losses = np.full(len(logits), math.nan, np.float32)
-    for start in range(0, len(logits), LOGIT_ROWS):
-        part = logits[start : start + LOGIT_ROWS].float().log_softmax(-1)
-        best = part.topk(min(CANDIDATES, part.shape[-1]), dim=-1)
-        names = labels(model.vocabulary, best.indices.flatten().tolist())
-        chances = best.values.exp().cpu().numpy()
-        width = chances.shape[1]
-        found += [
-            Prediction(names[row * width : (row + 1) * width], chances[row])
-            for row in range(len(chances))
-        ]
-        if shifted:
-            came = torch.tensor(list(ids[start + 1 : start + 1 + len(part)]), device=part.device)
-            cost = -part[: len(came)].gather(-1, came[:, None])[:, 0]
-            losses[start : start + len(came)] = cost.cpu().numpy()
-    return tuple(found), losses

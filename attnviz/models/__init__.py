@@ -11,6 +11,7 @@ from attnviz.models.inputs import (
     source_inputs,
 )
 from attnviz.models.loading import Model, best_device, instrument, load
+from attnviz.models.outputs import read_logits, with_target, wrong_sizes_explained
 from attnviz.models.texts import closed, encode, target_ids
 from attnviz.models.tokens import labels, printable, tokens
 
@@ -32,8 +33,11 @@ __all__ = [
     "load",
     "model_inputs",
     "printable",
+    "read_logits",
     "shipped",
     "source_inputs",
     "target_ids",
     "tokens",
+    "with_target",
+    "wrong_sizes_explained",
 ]
