@@ -48,6 +48,7 @@ def token_strip(
     *,
     selected: int | None = None,
     first: tuple[int, int] = (0, 0),
+    whole: bool = True,
     key: str,
     query_title: str = "looks",
     key_title: str = "is looked at",
@@ -65,6 +66,7 @@ def token_strip(
         weights: after softmax; NaN where masked, which is drawn unlike a weight of 0.
         selected: the query the page has chosen.
         first: which positions of the text the first query and the first key stand for.
+        whole: whether the tokens are the whole text, or the strip has to say that they are not.
         key: the widget's name in the session.
         query_title: written above the queries of cross-attention.
         key_title: written above its keys.
@@ -83,6 +85,7 @@ def token_strip(
         weights,
         selected=selected,
         first=first,
+        whole=whole,
         query_title=query_title,
         key_title=key_title,
     )
@@ -107,6 +110,7 @@ def pack(
     *,
     selected: int | None,
     first: tuple[int, int] = (0, 0),
+    whole: bool = True,
     query_title: str = "",
     key_title: str = "",
 ) -> tuple[bytes, str]:
@@ -131,6 +135,7 @@ def pack(
         "keys": lists[1],
         "same": lists[0] == lists[1] and first[0] == first[1],
         "first": first,
+        "whole": whole,
         "identity": identity,
         "selected": selected,
         "query_title": query_title,

@@ -43,6 +43,7 @@ def show_tokens(capture: Capture, head: Head) -> None:
         np.where(visible, stack.weights(head.layer, head.head, rows, columns), np.nan),
         selected=remembered - rows.start if inside and remembered is not None else None,
         first=(rows.start, columns.start),
+        whole=(rows.stop - rows.start, columns.stop - columns.start) == (queries, keys),
         key="token_strip",
     )
     token = None if token is None else token + rows.start
@@ -103,17 +104,24 @@ def _token_in_words(stack: AttentionStack, head: Head, token: int) -> None:
     one = slice(token, token + 1)
     looks = stack.weights(head.layer, head.head, queries=one)[0]
     left, right = st.columns(2)
-    left.markdown(f"**{label} looks at** " + _listed(words.looks(looks, stack.key_tokens)))
+    listed = _listed(words.looks(looks, stack.key_tokens), len(stack.key_tokens))
+    left.markdown(f"**{label} looks at** {listed}")
     if stack.same_text:
         seen: Float[np.ndarray, " query"] = stack.weights(head.layer, head.head, keys=one)[:, 0]
-        listed = _listed(words.looks(seen, stack.query_tokens))
+        listed = _listed(words.looks(seen, stack.query_tokens), len(stack.query_tokens))
         right.markdown(f"**{label} is looked at by** {listed}")
 
 
-def _listed(found: tuple[words.Look, ...]) -> str:
+def _listed(found: tuple[words.Look, ...], tokens: int) -> str:
+    """The tokens and their weights; of a text too long to be seen at once, their places too."""
     if not found:
         return "nothing"
-    return ", ".join(f"{plain(words.quoted(one.label))} ({one.weight:.2f})" for one in found)
+    return ", ".join(
+        plain(words.quoted(one.label))
+        + (f" at {one.position:,}" if tokens > TOKEN_LIMIT else "")
+        + f" ({one.weight:.2f})"
+        for one in found
+    )
 
 
 def _prediction(capture: Capture, token: int) -> None:

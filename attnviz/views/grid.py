@@ -101,7 +101,7 @@ def draw_grid(
         go.Heatmap(
             z=np.where(holes, np.nan, values).astype(np.float32),
             customdata=None if customdata is None else customdata.astype(np.float32),
-            text=None if counts is None else counts.astype(np.int16),
+            text=None if counts is None else _small(counts),
             colorscale=colorscale(ink.colors),
             zmin=ink.low,
             zmax=ink.high,
@@ -199,6 +199,12 @@ def note(figure: go.Figure, lines: list[str], theme: Theme) -> None:
     height = figure.layout.height + extra
     figure.update_layout(height=height, margin_b=figure.layout.margin.b + extra)
     figure.update_traces(colorbar_y=extra / height, selector={"name": "map"})
+
+
+def _small(counts: np.ndarray) -> np.ndarray:
+    """Counts in one byte each where they fit: a map of 128 tokens has 16,384 of them."""
+    fits = counts.size == 0 or (counts.min() >= 0 and counts.max() < 256)
+    return counts.astype(np.uint8 if fits else np.int16)
 
 
 def _caption(figure: go.Figure, text: str, theme: Theme, *, right: bool = False) -> None:

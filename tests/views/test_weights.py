@@ -181,3 +181,12 @@ def test_errors_say_what_was_got():
         draw_weights(weights, tokens, tokens, scale="sqrt")
     with pytest.raises(InputError, match="rows 0 to 3"):
         draw_weights(weights, tokens, tokens, selected_query=4)
+
+
+def test_the_largest_map_that_is_drawn_cell_by_cell_is_small_to_send() -> None:
+    words = tuple(f"·word{at}" for at in range(128))
+    tokens = make_tokens(128, words)
+    weights, scores = make_attention(128)
+    ranks = np.argsort(np.argsort(-weights, axis=1), axis=1) + 1
+    figure = draw_weights(weights, tokens, tokens, scores=scores, ranks=ranks)
+    assert bytes_of(figure) < 300_000

@@ -251,12 +251,15 @@ function sentence(strip, active, weights) {
     .slice(0, 4)
     .map(([weight, index]) => `${isolate(other[index])} (${index + otherFirst}) ${weight.toFixed(2)}`);
   const who = `${isolate(own[active.index])} (${active.index + ownFirst})`;
+  const here = strip.whole ? "" : "among the tokens shown, ";
   if (!best.length) {
-    return active.side === "query" ? `${who} looks at nothing here` : `nobody looks at ${who}`;
+    return active.side === "query"
+      ? `${here}${who} looks at nothing here`
+      : `${here}nobody looks at ${who}`;
   }
   return active.side === "query"
-    ? `${who} looks at ${best.join(", ")}`
-    : `${who} is looked at by ${best.join(", ")}`;
+    ? `${here}${who} looks at ${best.join(", ")}`
+    : `${here}${who} is looked at by ${best.join(", ")}`;
 }
 
 // The heatmap's own colours, on the square root: a share of 0.05 is still seen on a word.

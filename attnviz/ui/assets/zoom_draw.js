@@ -181,10 +181,15 @@ function raster(context, map, grids, box, colors, highest, cursor) {
     );
   }
   if (map.selected !== null) {
-    const height = Math.max(box.y(1) - box.y(0), 2);
+    const height = box.y(1) - box.y(0);
     context.strokeStyle = colors.accent;
     context.lineWidth = 2;
-    context.strokeRect(box.left + 1, box.y(map.selected), box.across - 2, height);
+    if (height > 5) {
+      context.strokeRect(box.left + 1, box.y(map.selected), box.across - 2, height);
+    } else {
+      context.fillStyle = colors.accent;
+      context.fillRect(box.left, box.y(map.selected + 0.5) - 0.75, box.across, 1.5);
+    }
   }
   if (cursor) {
     context.strokeStyle = colors.accent;
