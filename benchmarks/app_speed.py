@@ -1,0 +1,256 @@
+"""How quick the app feels: from a click on a head to its painted map, in a real Chromium.
+
+    python -m benchmarks.app_speed                          # 128 and 1,024 tokens, 15 clicks each
+    python -m benchmarks.app_speed --tokens 1024 --clicks 5
+
+A model of GPT-2 small's shape (12 x 12 heads of 64) with random weights is saved to a temporary
+folder, the app is started as `python -m attnviz app` on a free port, and Chromium clicks cells of
+the map of heads. Every figure is what the browser itself sees:
+
+    painted       from the press of the mouse button to the frame after the new map was drawn
+    largest       the largest message of a click: the map's, or the token strip's
+    all           everything the server sent for the click
+    import        `import attnviz` in a fresh interpreter
+    first screen  from the start of `python -m attnviz app` to the first head's painted map
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import random
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from playwright.sync_api import Browser, Page, sync_playwright
+
+ROOT = Path(__file__).parents[1]
+CHROMIUM = os.environ.get("ATTNVIZ_CHROMIUM", "/usr/bin/chromium")
+FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+LAYERS = HEADS = 12
+WIDTH = 768
+PATIENCE = 60_000  # milliseconds; a busy machine is slow, and that is what is to be seen
+
+# What is painted now: the pictures inside Plotly's map (its hatching is one of them), or what the
+# long map says it has drawn.
+PAINTED = """() => {
+    const pictures = document.querySelectorAll('.st-key-weights .js-plotly-plot image');
+    if (pictures.length) return [...pictures].map(one => one.href.baseVal).join();
+    for (const one of document.querySelectorAll('.stMain *')) {
+        const zoom = one.shadowRoot?.querySelector('.zoom');
+        if (zoom) return zoom.dataset.painted ?? null;
+    }
+    return null;
+}"""
+WATCH = f"""() => {{
+    const painted = {PAINTED};
+    const before = painted();
+    window.watched = new Promise((resolve) => {{
+        document.addEventListener('pointerdown', () => {{
+            const start = performance.now();
+            const look = () => {{
+                const now = painted();
+                if (now !== null && now !== before) {{
+                    requestAnimationFrame(() => resolve(performance.now() - start));
+                }} else requestAnimationFrame(look);
+            }};
+            look();
+        }}, {{ once: true, capture: true }});
+    }});
+}}"""
+
+AWAIT = f"""() => Promise.race([
+    window.watched, new Promise((_, refuse) => setTimeout(refuse, {PATIENCE}))
+])"""
+
+
+@dataclass
+class Received:
+    """Sizes of the messages the browser got, since they were last cleared."""
+
+    frames: list[int] = field(default_factory=list)
+
+    def frame(self, event: dict[str, dict[str, object]]) -> None:
+        text = str(event["response"]["payloadData"])
+        binary = event["response"]["opcode"] == 2
+        self.frames.append(len(text) * 3 // 4 if binary else len(text))
+
+
+def save_model(folder: Path, tokens: int) -> None:
+    """A random GPT-2 small for a vocabulary of a hundred words; attention is far from uniform."""
+    import torch
+    from tokenizers import Tokenizer
+    from tokenizers.models import WordLevel
+    from tokenizers.pre_tokenizers import Whitespace
+    from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
+
+    words = {"<s>": 0, "<unk>": 1, **{f"word{number}": number + 2 for number in range(100)}}
+    made = Tokenizer(WordLevel(words, unk_token="<unk>"))
+    made.pre_tokenizer = Whitespace()
+    PreTrainedTokenizerFast(
+        tokenizer_object=made, bos_token="<s>", unk_token="<unk>", model_max_length=tokens
+    ).save_pretrained(folder)
+    torch.manual_seed(0)
+    sizes = {"n_layer": LAYERS, "n_head": HEADS, "n_embd": WIDTH, "n_positions": tokens}
+    network = GPT2LMHeadModel(
+        GPT2Config(vocab_size=len(words), bos_token_id=0, eos_token_id=0, **sizes)
+    )
+    with torch.no_grad():
+        for block in network.transformer.h:
+            block.attn.c_attn.weight.mul_(4)
+    network.save_pretrained(folder)
+
+
+@contextmanager
+def served(folders: Path) -> Iterator[str]:
+    """The app on a free port; its address, as soon as the process runs."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [sys.executable, "-m", "attnviz", "app", "--headless"]
+    server = subprocess.Popen(
+        [*command, "--port", str(port), "--address", "127.0.0.1"],
+        cwd=ROOT,
+        env={**os.environ, "ATTNVIZ_MODEL_FOLDERS": str(folders), "HF_HUB_OFFLINE": "1"},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        server.terminate()
+        server.wait(30)
+
+
+def wait_for(address: str) -> None:
+    """Until the server answers."""
+    for _ in range(1500):
+        try:
+            urllib.request.urlopen(f"{address}/_stcore/health", timeout=5).close()
+            return
+        except OSError:
+            time.sleep(0.1)
+    raise SystemExit("the app did not start")
+
+
+def wait_until_painted(page: Page) -> int:
+    """Until a head's map is there; how often the page had to be loaded again after an error."""
+    for again in range(5):
+        page.wait_for_function(
+            f"() => ({PAINTED})() !== null || document.querySelector('.stException')"
+        )
+        if page.locator(".stException").count() == 0:
+            return again
+        page.reload()
+    raise SystemExit("the app shows an error")
+
+
+def wait_until_idle(page: Page) -> None:
+    """Until the server has had nothing to do for a moment."""
+    for _ in range(2):
+        page.wait_for_selector(".stApp[data-test-script-state=notRunning]", state="attached")
+        page.wait_for_timeout(400)
+
+
+def clicks(page: Page, received: Received, tokens: int, count: int) -> list[tuple[float, int, int]]:
+    """Click heads; per click the milliseconds, the largest message, and all bytes."""
+    area = page.get_by_label("Text", exact=True)
+    area.fill(" ".join(f"word{random.randrange(100)}" for _ in range(tokens - 1)))
+    area.press("Control+Enter")
+    page.wait_for_timeout(1500)
+    wait_until_idle(page)
+    wait_until_painted(page)
+    found = []
+    for number in range(count + 2):
+        layer, head = (number * 5 + 1) % LAYERS, (number * 7 + 3) % HEADS
+        plot = page.locator(".st-key-head_map .js-plotly-plot .nsewdrag").last
+        box = plot.bounding_box()
+        assert box is not None
+        page.evaluate(WATCH)
+        received.frames.clear()
+        page.mouse.click(
+            box["x"] + box["width"] * (head + 0.5) / HEADS,
+            box["y"] + box["height"] * (layer + 0.5) / LAYERS,
+        )
+        took = float(page.evaluate(AWAIT))
+        wait_until_idle(page)
+        found.append((took, max(received.frames), sum(received.frames)))
+    return found[2:]  # the first ones warm the caches of server and browser
+
+
+def time_import() -> float:
+    """Seconds of `import attnviz` in a fresh interpreter, median of five."""
+    code = (
+        "import time; start = time.perf_counter(); import attnviz, sys; "
+        "assert 'torch' not in sys.modules; print(time.perf_counter() - start)"
+    )
+    runs = [
+        subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT
+        )
+        for _ in range(5)
+    ]
+    return statistics.median(float(run.stdout) for run in runs)
+
+
+def time_first_screen(browser: Browser, folders: Path) -> tuple[float, int]:
+    """Seconds from the start of the app to the first painted map, and reloads that took."""
+    start = time.perf_counter()
+    with served(folders) as address:
+        wait_for(address)
+        page = browser.new_page(viewport={"width": 1280, "height": 1000})
+        page.set_default_timeout(PATIENCE)
+        page.goto(address)
+        reloads = wait_until_painted(page)
+        took = time.perf_counter() - start
+        page.close()
+    return took, reloads
+
+
+def main() -> None:
+    """Measure and print the table."""
+    parser = argparse.ArgumentParser(description="How quick the app feels, in a real Chromium.")
+    parser.add_argument("--tokens", type=int, nargs="+", default=[128, 1024])
+    parser.add_argument("--clicks", type=int, default=15)
+    options = parser.parse_args()
+    random.seed(0)
+    print(f"import attnviz: {time_import():.3f} s, without torch", flush=True)
+    with tempfile.TemporaryDirectory() as temporary, sync_playwright() as playwright:
+        folder = Path(temporary) / "gpt2-random"
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        took, reloads = time_first_screen(browser, Path(temporary))
+        note = f" ({reloads} reloads after an error)" if reloads else ""
+        print(f"first screen: {took:.1f} s{note}", flush=True)
+        save_model(folder, max(options.tokens))
+        print(f"\n{'tokens':>7} {'painted, median':>16} {'slowest':>9} {'largest':>9} {'all':>9}")
+        with served(Path(temporary)) as address:
+            wait_for(address)
+            page = browser.new_page(viewport={"width": 1280, "height": 1000})
+            page.set_default_timeout(PATIENCE)
+            received = Received()
+            session = page.context.new_cdp_session(page)
+            session.send("Network.enable")
+            session.on("Network.webSocketFrameReceived", received.frame)
+            page.goto(f"{address}/?model={folder}")
+            wait_until_painted(page)
+            for tokens in options.tokens:
+                found = clicks(page, received, tokens, options.clicks)
+                times, largest, total = zip(*found, strict=True)
+                print(
+                    f"{tokens:>7,} {statistics.median(times):>13,.0f} ms {max(times):>6,.0f} ms "
+                    f"{max(largest) / 1000:>6,.0f} kB {max(total) / 1000:>6,.0f} kB",
+                    flush=True,
+                )
+
+
+if __name__ == "__main__":
+    main()
