@@ -6,7 +6,7 @@ import streamlit as st
 
 from attnviz.captures import Capture
 from attnviz.ui import detail
-from attnviz.ui.caches import Request
+from attnviz.ui.caches import Request, captured
 from attnviz.ui.heads import choose_head
 from attnviz.ui.messages import explained, plain
 from attnviz.ui.tokens import show_tokens
@@ -28,8 +28,12 @@ def notices(capture: Capture) -> None:
 
 @st.fragment
 @explained()
-def explore(capture: Capture, request: Request) -> None:
-    """The page below its title; a click runs only this part again."""
+def explore(request: Request) -> None:
+    """The page below its title; a click runs only this part again.
+
+    It is given the request and not the capture: an open page would keep what it is given in memory.
+    """
+    capture = captured(request)
     left, right = st.columns([5, 7], gap="medium")
     with left:
         head, metric = choose_head(capture)

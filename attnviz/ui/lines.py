@@ -9,9 +9,9 @@ import streamlit as st
 from jaxtyping import Float
 
 from attnviz.attention import AttentionStack
-from attnviz.captures import Capture
 from attnviz.types import KIND_LABELS
 from attnviz.ui import state
+from attnviz.ui.caches import Request, captured
 from attnviz.ui.heads import choose_kind, head_menus
 from attnviz.ui.messages import explained
 from attnviz.ui.theme import current_theme
@@ -29,8 +29,9 @@ HEIGHT_PER_TOKEN, HEIGHT_PER_LAYER, HEIGHT_AROUND = 24, 130, 140
 
 @st.fragment
 @explained()
-def lines(capture: Capture) -> None:
+def lines(request: Request) -> None:
     """One layer's heads as lines between words, or every head as a small picture."""
+    capture = captured(request)
     kind = choose_kind(capture)
     view = st.segmented_control(
         "View",

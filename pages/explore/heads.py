@@ -8,7 +8,6 @@ from attnviz.ui.messages import explained
 
 request = state.request()
 with explained():
-    capture = captured(request)
-    notices(capture)
-    explore(capture, request)
+    notices(captured(request))
+    explore(request)
     proof_badge(request)

@@ -7,8 +7,8 @@ from attnviz.ui.explore import notices
 from attnviz.ui.lines import lines
 from attnviz.ui.messages import explained
 
+request = state.request()
 with explained():
-    capture = captured(state.request())
-    notices(capture)
-    lines(capture)
-    proof_badge(state.request())
+    notices(captured(request))
+    lines(request)
+    proof_badge(request)
