@@ -18,6 +18,7 @@ def export(
     """Save weights, configuration and tokenizer; refuse a model too large to ship."""
     shipped = copy.deepcopy(model).to("cpu", dtype)
     shipped.save_pretrained(folder)
+    tokenizer.backend_tokenizer.no_padding()  # what an evaluation has set is not to be shipped
     tokenizer.save_pretrained(folder)
     written = [path for path in folder.iterdir() if path.suffix in {".safetensors", ".json"}]
     size = sum(path.stat().st_size for path in written)

@@ -1,0 +1,113 @@
+"""The shipped models reach their bars. A bar is only ever changed here, in plain sight."""
+
+import os
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+import attnviz
+from training import evaluate, probe_texts
+from training.corpus import Corpus
+from training.figures import Figure
+from training.translation import translate
+
+SHARED = Path(__file__).parents[2].parent / "shared" / "data"
+
+GPT = [
+    ("previous-token head, over text", 0.6),
+    ("the same head, over random tokens", 0.6),
+    ("induction head, random tokens of period 50", 0.6),
+    ("second copy cheaper than the first, nats", 2.0),
+    ("perplexity on valid.txt", 60.0),
+]
+BERT = [
+    ("cloze sentences with a fitting word in the first five of 40", 30),
+    ("head on a neighbour (previous or next token)", 0.5),
+    ("head on [SEP] or [CLS]", 0.6),
+    ("head on the same word in the other sentence", 0.5),
+    ("masked-token accuracy on valid.txt", 0.35),
+]
+T5 = [
+    ("content words whose right source word has the most weight", 0.5),
+    ("acceptable translations of 80 short sentences", 60),
+    ("BLEU on test.tsv", 25.0),
+]
+BARS = {"gpt-classroom": GPT, "bert-classroom": BERT, "t5-classroom": T5}
+UNSEEN = {"perplexity on valid.txt", "masked-token accuracy on valid.txt", "BLEU on test.tsv"}
+# Figures that fall short, with the value they had and what is missing; strict, so that a better
+# model has to be taken off this list.
+MISSED: dict[tuple[str, str], str] = {
+    (
+        "t5-classroom",
+        "acceptable translations of 80 short sentences",
+    ): "31 of 80: needs more hours of training (loss on unseen pairs 1.40 and falling)",
+}
+
+
+def corpora() -> Corpus:
+    """The folder named by the environment, or the one beside the checkout."""
+    named = os.environ.get("ATTNVIZ_DATA") or SHARED
+    if not Path(named).is_dir():
+        pytest.skip("needs the corpora: set ATTNVIZ_DATA")
+    return Corpus(Path(named))
+
+
+@cache
+def figures(name: str, unseen: bool) -> dict[str, Figure]:
+    """Every figure of a shipped model, measured once."""
+    model = attnviz.load(name, device="cpu")
+    found = evaluate.figures(model, corpora() if unseen else None)
+    return {figure.name: figure for figure in found}
+
+
+def cases():
+    """One case per figure."""
+    for name, bars in BARS.items():
+        for label, bar in bars:
+            marks = [pytest.mark.slow] if label in UNSEEN else []
+            if (name, label) in MISSED:
+                marks.append(pytest.mark.xfail(strict=True, reason=MISSED[name, label]))
+            yield pytest.param(name, label, bar, marks=marks, id=f"{name}: {label}")
+
+
+@pytest.mark.parametrize(("name", "label", "bar"), list(cases()))
+def test_a_shipped_model_reaches_its_bar(name, label, bar):
+    figure = figures(name, unseen=label in UNSEEN)[label]
+    assert figure.bar == bar
+    assert figure.reached, f"{figure.value:.4g} is not {figure.side} {bar:g}"
+
+
+@pytest.mark.parametrize("name", list(BARS))
+def test_every_figure_that_is_printed_is_asserted(name):
+    asserted = {label for label, _ in BARS[name]} - UNSEEN
+    assert set(figures(name, unseen=False)) == asserted
+
+
+def test_the_judged_translations_are_the_models_own():
+    judged = probe_texts.judgements()
+    model = attnviz.load("t5-classroom", device="cpu")
+    answers = translate(model.network, model.tokenizer, [one.english for one in judged])
+    differing = [a for a, one in zip(answers, judged, strict=True) if a != one.translation]
+    # Another processor may round another way and tip a close call.
+    assert len(differing) <= 2, differing
+    assert len(judged) == 80
+
+
+@pytest.mark.parametrize("name", list(BARS))
+def test_the_heads_file_names_heads_that_do_what_it_says(name):
+    model = attnviz.load(name, device="cpu")
+    measured = evaluate.MODULES[model.info.model_type].known_heads(model)
+    named = model.info.known_heads
+    assert named, "an app without known heads has nothing to recommend"
+    again = {(one.head, one.role): one.score for one in measured}
+    for one in named:
+        assert again[one.head, one.role] == pytest.approx(one.score, abs=0.02)
+
+
+@pytest.mark.parametrize("name", list(BARS))
+def test_a_shipped_model_is_small_and_free_of_pickles(name):
+    folder = Path(evaluate.__file__).parents[1] / "attnviz/models/classroom" / name
+    files = list(folder.iterdir())
+    assert sum(path.stat().st_size for path in files) < 20_000_000
+    assert {path.suffix for path in files} <= {".json", ".safetensors", ".md"}
