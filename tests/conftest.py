@@ -9,7 +9,7 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +17,8 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
     from attnviz import Model
     from tests.zoo import Pair
 
@@ -74,3 +76,31 @@ def t5(zoo: Callable[[str], Pair]) -> Model:
 def gpt_folder(zoo: Callable[[str], Pair]) -> Path:
     """The folder the small GPT-2 was saved to; not to be written to."""
     return zoo("gpt2").folder
+
+
+CHROMIUM = Path(os.environ.get("ATTNVIZ_CHROMIUM", "/usr/bin/chromium"))
+CHROMIUM_FLAGS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--no-first-run",
+]
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Browser]:
+    """Debian's Chromium, for one module: two at a time cannot share a thread.
+
+    Without it these tests cannot run, and say so; where ATTNVIZ_REQUIRE_BROWSER is set they fail.
+    """
+    if not CHROMIUM.exists():
+        if os.environ.get("ATTNVIZ_REQUIRE_BROWSER"):
+            pytest.fail(f"{CHROMIUM} is missing, and ATTNVIZ_REQUIRE_BROWSER asks for it")
+        pytest.skip(f"NO BROWSER: {CHROMIUM} is missing, the app was NOT tested in a browser")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=CHROMIUM_FLAGS)
+        yield browser
+        browser.close()
