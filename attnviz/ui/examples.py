@@ -84,7 +84,7 @@ EXAMPLES: Mapping[Family, tuple[Example, ...]] = {
         Example(
             "A colour",
             "The house is blue.",
-            hint="In cross-attention each French word finds its English one.",
+            hint="In cross-attention, the row before a French word looks at its English one.",
         ),
         Example(
             "Words change places",
@@ -93,8 +93,8 @@ EXAMPLES: Mapping[Family, tuple[Example, ...]] = {
         ),
         Example(
             "Two words for one",
-            "I do not like black cats.",
-            hint="“not” becomes “ne … pas”.",
+            "I do not like cats.",
+            hint="“not” becomes “n’ … pas”: which of the two looks at it?",
         ),
         Example(
             "Your own translation",
