@@ -121,24 +121,33 @@ class RowObserver:
         received = torch.matmul(giving[:, :, None], block.exponentials)[:, :, 0]
         self.key_mass[:, :, block.key_start : block.key_end] += received
         query = torch.arange(block.start, block.end, device=share.device)
-        self._store_at("first", torch.zeros_like(query), block, share)
         if self.pairs is None:  # queries and keys are different texts: no "previous", no distance
+            self._store_at(("first",), torch.zeros_like(query), block, share)
             return
-        self._store_at("itself", query, block, share)
-        self._store_at("previous", query - 1, block, share)
-        self._store_at("next", query + 1, block, share)
+        keys = torch.cat([torch.zeros_like(query), query, query - 1, query + 1])
+        self._store_at(("first", "itself", "previous", "next"), keys, block, share)
         self.rows["distance"][:, :, rows] = _distance(block, query) * share
         self._store_copies(block, share)
 
-    def _store_at(self, name: str, key: Tensor, block: Block, share: Tensor) -> None:
-        """The weight each query gives to one key; NaN where that key is invisible to it."""
-        row = torch.arange(block.end - block.start, device=key.device)
+    def _store_at(self, names: tuple[str, ...], key: Tensor, block: Block, share: Tensor) -> None:
+        """The weights each query gives to some keys, by name; NaN where a key is invisible to it.
+
+        One look-up for all names: on small blocks it is the calls that cost, not the numbers.
+
+        Args:
+            names: where the weights are kept.
+            key: for each name in turn, one key per query of the block.
+            block: whose rows.
+            share: weight per exponential, per row.
+        """
+        rows = block.end - block.start
+        row = torch.arange(rows, device=key.device).repeat(len(names))
         column = (key - block.key_start).clamp(0, block.key_end - block.key_start - 1)
         visible = self.visibility.sees(row + block.start, key)
-        picked = block.exponentials[:, :, row, column] * share
-        self.rows[name][:, :, block.start : block.end] = picked.masked_fill(
-            ~visible[:, None], torch.nan
-        )
+        picked = block.exponentials[:, :, row, column].masked_fill(~visible[:, None], torch.nan)
+        for number, name in enumerate(names):
+            part = picked[:, :, number * rows : (number + 1) * rows]
+            self.rows[name][:, :, block.start : block.end] = part * share
 
     def _store_copies(self, block: Block, share: Tensor) -> None:
         """Weight on earlier copies of the query's token, and on what followed those copies."""
