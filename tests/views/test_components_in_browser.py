@@ -2,54 +2,21 @@
 
 from __future__ import annotations
 
-import os
-import socket
-import subprocess
-import sys
-import time
-import urllib.request
-from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
 
+from tests.served import script, served
 from tests.views.samples import HOSTILE
 
 pytestmark = pytest.mark.browser
 
-ROOT = Path(__file__).parents[2]
-
 
 @pytest.fixture(scope="module")
-def address(chromium):
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    server = subprocess.Popen(
-        [
-            *(sys.executable, "-m", "streamlit", "run", "tests/views/strip_app.py"),
-            *("--server.port", str(port), "--server.headless", "true"),
-            *("--server.address", "127.0.0.1"),
-        ],
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        for _ in range(240):
-            try:
-                with urllib.request.urlopen(f"http://127.0.0.1:{port}/_stcore/health"):
-                    break
-            except OSError:
-                assert server.poll() is None, "the server ended"
-                time.sleep(0.25)
-        else:
-            pytest.fail("the server did not start within a minute")
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        server.terminate()
-        server.wait(20)
+def address(chromium, tmp_path_factory):
+    log = tmp_path_factory.mktemp("server") / "log"
+    with served(script("tests/views/strip_app.py"), log) as found:
+        yield found
 
 
 @pytest.fixture

@@ -2,14 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import socket
-import subprocess
-import sys
-import time
-import urllib.request
-from pathlib import Path
 from xml.etree import ElementTree
 
 import numpy as np
@@ -17,45 +10,20 @@ import pytest
 
 from attnviz.types import Head
 from attnviz.ui.tiles import Window, grid
+from tests.served import script, served
 from tests.views.long_stack import WORDS, long_stack
 
 pytestmark = pytest.mark.browser
 
-ROOT = Path(__file__).parents[2]
 COUNT = 600
 HINT = "zoom with the wheel"
 
 
 @pytest.fixture(scope="module")
-def address(chromium):
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    server = subprocess.Popen(
-        [
-            *(sys.executable, "-m", "streamlit", "run", "tests/views/zoom_app.py"),
-            *("--server.port", str(port), "--server.headless", "true"),
-            *("--server.address", "127.0.0.1"),
-        ],
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        for _ in range(240):
-            try:
-                with urllib.request.urlopen(f"http://127.0.0.1:{port}/_stcore/health"):
-                    break
-            except OSError:
-                assert server.poll() is None, "the server ended"
-                time.sleep(0.25)
-        else:
-            pytest.fail("the server did not start within a minute")
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        server.terminate()
-        server.wait(20)
+def address(chromium, tmp_path_factory):
+    log = tmp_path_factory.mktemp("server") / "log"
+    with served(script("tests/views/zoom_app.py"), log) as found:
+        yield found
 
 
 @pytest.fixture
