@@ -18,11 +18,12 @@ ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "attnviz"
 PAGE_LINES = 100
 
-NOUNS = {"types", "errors"}
+NOUNS = {"types", "errors", "findings"}
 ENGINE = NOUNS | {"attention", "models", "captures", "metrics", "summary"}
 MAY_IMPORT: dict[str, set[str]] = {
-    "types": NOUNS,
+    "types": {"types", "errors"},
     "errors": set(),
+    "findings": {"types", "errors", "findings"},
     "attention": NOUNS | {"attention"},
     "models": NOUNS | {"attention", "models"},
     "captures": NOUNS | {"attention", "models"},
@@ -31,7 +32,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "probes": ENGINE | {"probes"},
     "words": ENGINE | {"words"},
     "proof": ENGINE | {"proof"},
-    "doctor": ENGINE | {"doctor", "probes", "words"},
+    "doctor": ENGINE | {"doctor", "probes", "words", "views", "__init__"},
     "views": NOUNS | {"views"},
     "cli": ENGINE | {"doctor", "probes", "words", "proof", "views", "cli", "__init__"},
     "__main__": {"cli"},

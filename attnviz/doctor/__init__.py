@@ -1,0 +1,1 @@
+"""The doctor: which heads are degenerate, with evidence, confirmed by experiment."""
