@@ -1,6 +1,7 @@
 """The instrumented attention: registered with the library, streamed, recorded."""
 
 from attnviz.attention.eager import EqualInputs
+from attnviz.attention.interventions import Intervention, Places, intervening
 from attnviz.attention.recorder import Keep, Recorder, listening
 from attnviz.attention.rows import RowStatistics
 from attnviz.attention.sites import FEATURES, Sites, find_sites
@@ -10,11 +11,14 @@ __all__ = [
     "FEATURES",
     "AttentionStack",
     "EqualInputs",
+    "Intervention",
     "Keep",
     "Layer",
+    "Places",
     "Recorder",
     "RowStatistics",
     "Sites",
     "find_sites",
+    "intervening",
     "listening",
 ]

@@ -7,6 +7,7 @@ from typing import Any
 from torch import Tensor, nn
 from transformers import AttentionInterface, AttentionMaskInterface
 
+from attnviz.attention.interventions import intervened
 from attnviz.attention.kernel import attend
 from attnviz.attention.masks import lazy_mask, split_mask
 from attnviz.attention.recorder import Call, current
@@ -29,7 +30,7 @@ def attention(
     s_aux: Tensor | None = None,
     **unused: Any,
 ) -> tuple[Tensor, None]:
-    """Exact attention, shown to whoever listens in this context.
+    """Exact attention, shown to whoever listens in this context and changed by whoever intervenes.
 
     The signature is the library's. `sliding_window` and `is_causal` also arrive, and are left
     unused on purpose: the mask already says both, and it is what the library's eager path obeys.
@@ -86,7 +87,7 @@ def attention(
     )
     if listener is not None:
         listener.end(call, observer)
-    return output, None
+    return intervened(call, output), None
 
 
 def register() -> None:
