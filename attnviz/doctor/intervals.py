@@ -1,0 +1,125 @@
+"""How sure a number over several texts is: bootstrap intervals, for all heads at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from attnviz.findings import Interval
+
+__all__ = ["RESAMPLES", "Intervals", "draws", "intervals", "ratios"]
+
+RESAMPLES = 2000
+"""Sets of texts drawn: enough for the ends of an interval to move by about 0.03 of its width."""
+
+ENDS = (0.025, 0.975)
+CELLS = 4096  # heads whose resampled means exist at a time: 65 MB
+
+
+@dataclass(frozen=True)
+class Intervals:
+    """An `Interval` for every cell of a table, mostly [layer, head].
+
+    Attributes:
+        mean: over the texts where the number exists; NaN where it exists in none.
+        low: lower end of the bootstrap 95% interval; NaN with fewer than two texts.
+        high: upper end.
+        spread: standard deviation over texts; NaN with fewer than two.
+        texts: in how many texts it exists.
+    """
+
+    mean: Float[np.ndarray, "*cell"]
+    low: Float[np.ndarray, "*cell"]
+    high: Float[np.ndarray, "*cell"]
+    spread: Float[np.ndarray, "*cell"]
+    texts: Int[np.ndarray, "*cell"]
+
+    def at(self, *cell: int) -> Interval:
+        """The interval of one cell."""
+        return Interval(
+            float(self.mean[cell]),
+            float(self.low[cell]),
+            float(self.high[cell]),
+            float(self.spread[cell]),
+            int(self.texts[cell]),
+        )
+
+
+def draws(texts: int, seed: int = 0, resamples: int = RESAMPLES) -> Float[np.ndarray, "draw text"]:
+    """How often each text is in each resampled set: as many as there are, with replacement."""
+    random = np.random.default_rng(seed)
+    chances = np.full(texts, 1.0 / texts)
+    return random.multinomial(texts, chances, size=resamples).astype(np.float64)
+
+
+def intervals(
+    values: Float[np.ndarray, "*cell text"], *, seed: int = 0, resamples: int = RESAMPLES
+) -> Intervals:
+    """The mean over texts of every cell, with a bootstrap 95% interval over texts.
+
+    Percentile interval: texts are drawn with replacement, as many as there are, and the interval
+    holds the middle 95% of the means. Source: Efron 1979. With few texts it is too narrow: of ten
+    texts it covers the truth in about nine cases of ten.
+
+    Args:
+        values: a number per text; NaN where a text does not define it: it is left out there.
+        seed: of the draws. The draws for a cell depend on its number of texts alone, so cells over
+            the same texts are compared on the same draws.
+        resamples: how many sets are drawn.
+    """
+    return ratios(values, np.ones(values.shape[-1]), seed=seed, resamples=resamples)
+
+
+def ratios(
+    changes: Float[np.ndarray, "*cell text"],
+    tokens: Float[np.ndarray, " text"],
+    *,
+    seed: int = 0,
+    resamples: int = RESAMPLES,
+) -> Intervals:
+    """Sum over texts of the changes, per token, with a bootstrap 95% interval over texts.
+
+    The mean is sum(changes) / sum(tokens), so that a long text counts as much as its tokens do;
+    each resampled set of texts gives one such ratio. The spread is that of the texts' own ratios.
+
+    Args:
+        changes: one number per text, summed over its tokens; NaN where there is none.
+        tokens: how many tokens that was; a text with none is left out.
+        seed: as for `intervals`.
+        resamples: as for `intervals`.
+    """
+    cells, count = changes.shape[:-1], changes.shape[-1]
+    flat = np.asarray(changes, np.float64).reshape(-1, count)
+    weight = np.asarray(tokens, np.float64)
+    exists = ~np.isnan(flat) & (weight > 0)
+    found = {name: np.full(len(flat), np.nan) for name in ("mean", "low", "high", "spread")}
+    for rows, texts in _alike(exists):
+        size = weight[texts]
+        for start in range(0, len(rows), CELLS):
+            part = rows[start : start + CELLS]
+            own = flat[np.ix_(part, texts)]
+            if not len(texts):
+                continue
+            found["mean"][part] = own.sum(-1) / size.sum()
+            if len(texts) < 2:
+                continue
+            drawn = draws(len(texts), seed, resamples)
+            means = own @ drawn.T / (drawn @ size)
+            found["low"][part], found["high"][part] = np.quantile(means, ENDS, axis=-1)
+            found["spread"][part] = (own / size).std(-1, ddof=1)
+    return Intervals(
+        **{name: numbers.reshape(cells) for name, numbers in found.items()},
+        texts=exists.sum(-1).reshape(cells),
+    )
+
+
+def _alike(
+    exists: Bool[np.ndarray, "cell text"],
+) -> Iterator[tuple[Int[np.ndarray, " row"], Int[np.ndarray, " text"]]]:
+    """Cells that have a number in the same texts, together with these texts."""
+    patterns, which = np.unique(exists, axis=0, return_inverse=True)
+    for number, pattern in enumerate(patterns):
+        yield np.nonzero(which.reshape(-1) == number)[0], np.nonzero(pattern)[0]
