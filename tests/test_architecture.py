@@ -46,7 +46,7 @@ THIRD_PARTY: dict[str, set[str]] = {
     "streamlit": {"ui", "cli"},  # cli serves the app
     "plotly": {"views", "ui"},
     "bertviz": {"views", "ui"},
-    "transformers": {"attention", "models", "captures", "proof"},
+    "transformers": {"attention", "models", "captures", "proof", "doctor"},
     "huggingface_hub": {"models"},
     "torch": {"attention", "models", "captures", "metrics", "doctor", "probes", "proof", "ui"},
     "pandas": {"summary", "doctor", "ui", "__init__"},

@@ -122,7 +122,9 @@ def masked_scores(
         scores = torch.bmm(stacked, columns).mul_(scaling).float()
     scores = scores.view(batch, heads, rows, keys)
     if softcap is not None:
-        scores = torch.tanh_(scores.div_(softcap)).mul_(softcap)
+        scores = scores.div_(softcap).tanh_()
+        # A tanh's gradient is made from its result, which must then stay as it is.
+        scores = scores * softcap if scores.requires_grad else scores.mul_(softcap)
     return scores if bias is None else scores.add_(bias)
 
 

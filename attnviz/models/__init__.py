@@ -14,6 +14,7 @@ from attnviz.models.loading import Model, best_device, instrument, load
 from attnviz.models.outputs import read_logits, with_target, wrong_sizes_explained
 from attnviz.models.texts import closed, encode, target_ids
 from attnviz.models.tokens import labels, printable, tokens
+from attnviz.models.twins import twin
 
 __all__ = [
     "CLASSROOM",
@@ -38,6 +39,7 @@ __all__ = [
     "source_inputs",
     "target_ids",
     "tokens",
+    "twin",
     "with_target",
     "wrong_sizes_explained",
 ]

@@ -1,0 +1,324 @@
+"""Switching heads off, beside a slow loop over the library's own eager model."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from attnviz import Model, captures
+from attnviz.doctor import ablation, replay
+from attnviz.doctor.ablation import ablate, ablate_groups
+from attnviz.doctor.examples import Example, Question
+from attnviz.doctor.importance import importance
+from attnviz.doctor.twins import Patient
+from attnviz.errors import InputError
+from attnviz.types import Head, Kind
+from tests.zoo import ARCHITECTURES, Pair, make_pair, random_texts
+
+OUTPUT = re.compile(
+    r"(attn\.(c_proj|Wo)|self_attn\.(o_proj|out_proj|dense)|encoder_attn\.out_proj"
+    r"|attention\.(out_lin|dense|output\.dense)|(SelfAttention|EncDecAttention)\.o)$"
+)
+"""How the library's authors have called the layer that mixes the heads."""
+
+SOME = ("bert", "albert", "gpt2", "llama", "gpt_oss", "gemma2", "jamba", "t5", "bart")
+LENGTHS = (4, 11, 7)
+STEP = 3e-3
+
+
+@pytest.fixture(scope="module", params=SOME)
+def pair(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Pair:
+    return make_pair(request.param, tmp_path_factory.mktemp(request.param))
+
+
+def asked(model: Model, lengths: tuple[int, ...] = LENGTHS) -> list[Example]:
+    """Random texts; every second token has to be predicted, whatever the model."""
+    found = []
+    for number, encoded in enumerate(random_texts(model, lengths)):
+        read = encoded.ids if encoded.target is None else encoded.target
+        places = tuple(range(0, len(read) - 1, 2)) or (0,)
+        wanted = tuple(read[(place + 1) % len(read)] for place in places)
+        found.append(Example(number, encoded, (Question(encoded, places, wanted),)))
+    return found
+
+
+def outputs_of(network: PreTrainedModel) -> dict[Kind, list[nn.Module]]:
+    """The layers that mix the heads, by the library's names."""
+    found: dict[Kind, list[nn.Module]] = {}
+    for name, module in network.named_modules():
+        if OUTPUT.search(name) and "crossattention" not in name:
+            kind: Kind = "self"
+            if network.config.is_encoder_decoder:
+                kind = "encoder" if ".encoder." in f".{name}" else "decoder"
+                if "EncDec" in name or "encoder_attn" in name:
+                    kind = "cross"
+            found.setdefault(kind, []).append(module)
+    return found
+
+
+@contextmanager
+def head_replaced(module: nn.Module, layer_use: int, heads: slice, by: Tensor) -> Iterator[None]:
+    """Part of what goes into a layer is replaced, at its `layer_use`-th use only."""
+    used = [0]
+
+    def hook(module: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        used[0] += 1
+        if used[0] - 1 != layer_use:
+            return inputs
+        changed = inputs[0].clone()
+        changed[..., heads] = by
+        return (changed, *inputs[1:])
+
+    handle = module.register_forward_pre_hook(hook)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+def loss(eager: PreTrainedModel, question: Question) -> float:
+    """The library's loss of one question, alone, unpadded."""
+    inputs = {"input_ids": torch.tensor([question.encoded.ids])}
+    if question.encoded.target is not None:
+        inputs["decoder_input_ids"] = torch.tensor([question.encoded.target])
+    with torch.no_grad():
+        logits = eager(**inputs).logits[0].double()
+    chosen = logits[list(question.positions)].log_softmax(-1)
+    return -float(chosen[range(len(question.wanted)), list(question.wanted)].sum())
+
+
+def places(eager: PreTrainedModel, model: Model, kind: Kind, layer: int) -> tuple[nn.Module, int]:
+    """The mixing layer of a layer, and which use of it that is (ALBERT has only one)."""
+    modules = outputs_of(eager)[kind]
+    if len(modules) == 1 < model.info.heads[kind][0]:
+        return modules[0], layer
+    assert len(modules) == model.info.heads[kind][0]
+    return modules[layer], 0
+
+
+def test_zero_ablation_is_what_the_library_gives_without_the_head(pair: Pair) -> None:
+    model, examples = pair.model, asked(pair.model)
+    found = ablate(model, examples, replacements=("zero",))
+    assert found.tokens.tolist() == [example.tokens for example in examples]
+    base = [loss(pair.eager, one.questions[0]) for one in examples]
+    np.testing.assert_allclose(found.baseline, base, rtol=1e-5)
+    largest = 0.0
+    for kind, (layers, heads) in model.info.heads.items():
+        for layer in range(layers):
+            module, use = places(pair.eager, model, kind, layer)
+            width = wide(pair.eager, module) // heads
+            for head in range(heads):
+                part = slice(head * width, (head + 1) * width)
+                for text, example in enumerate(examples):
+                    with head_replaced(module, use, part, torch.zeros(width)):
+                        expected = loss(pair.eager, example.questions[0]) - base[text]
+                    got = found.change["zero"][kind][layer, head, text]
+                    assert got == pytest.approx(expected, abs=2e-4), (kind, layer, head, text)
+                    largest = max(largest, abs(got))
+    assert largest > 1e-2
+
+
+def wide(network: PreTrainedModel, module: nn.Module) -> int:
+    weight = module.weight
+    assert isinstance(weight, Tensor)
+    return weight.shape[0] if type(module).__name__ == "Conv1D" else weight.shape[1]
+
+
+@pytest.mark.parametrize("name", ["gpt2", "t5"])
+def test_mean_ablation_by_hand(name: str, tmp_path_factory: pytest.TempPathFactory) -> None:
+    pair = make_pair(name, tmp_path_factory.mktemp(name))
+    model, examples = pair.model, asked(pair.model)
+    kind: Kind = "self" if name == "gpt2" else "cross"
+    layer, head = 1, 2
+    module, use = places(pair.eager, model, kind, layer)
+    width = wide(pair.eager, module) // model.info.heads[kind][1]
+    part = slice(head * width, (head + 1) * width)
+    seen: list[Tensor] = []
+    handle = module.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0][0, :, part]))
+    base = [loss(pair.eager, example.questions[0]) for example in examples]
+    handle.remove()
+    mean = torch.cat(seen).mean(0)
+    found = ablate(model, examples, replacements=("mean",)).change["mean"][kind][layer, head]
+    for text, example in enumerate(examples):
+        with head_replaced(module, use, part, mean):
+            expected = loss(pair.eager, example.questions[0]) - base[text]
+        assert found[text] == pytest.approx(expected, abs=1e-4)
+
+
+def test_uniform_ablation_gives_the_mean_of_the_visible_values(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    pair = make_pair("mistral", tmp_path_factory.mktemp("mistral"))
+    model, examples = pair.model, asked(pair.model, (9,))
+    stack = captures.capture_ids(model, [examples[0].encoded])[0]["self"]
+    layer, head = 0, 3
+    visible = stack.layers[layer].visibility.table()[0].numpy()
+    assert not visible[-1].all()  # a window
+    average = visible / visible.sum(1, keepdims=True) @ stack.value(layer, head)
+    module, _ = places(pair.eager, model, "self", layer)
+    width = average.shape[1]
+    part = slice(head * width, (head + 1) * width)
+    base = loss(pair.eager, examples[0].questions[0])
+    with head_replaced(module, 0, part, torch.from_numpy(average).float()):
+        expected = loss(pair.eager, examples[0].questions[0]) - base
+    found = ablate(model, examples, replacements=("uniform",)).change["uniform"]["self"]
+    assert found[layer, head, 0] == pytest.approx(expected, abs=1e-4)
+
+
+def test_groups_are_switched_off_together(pair: Pair) -> None:
+    model, examples = pair.model, asked(pair.model)
+    kinds = list(model.info.heads)
+    group = (Head(kinds[0], 0, 1), Head(kinds[-1], model.info.heads[kinds[-1]][0] - 1, 0))
+    found = ablate_groups(model, examples, [group, group[:1]], "zero")
+    alone = ablate(model, examples, replacements=("zero",)).change["zero"]
+    np.testing.assert_allclose(found[group[:1]], alone[kinds[0]][0, 1], atol=1e-4)
+    for text, example in enumerate(examples):
+        base = loss(pair.eager, example.questions[0])
+        with_both: list[tuple[nn.Module, int, slice]] = []
+        for head in group:
+            module, use = places(pair.eager, model, head.kind, head.layer)
+            width = wide(pair.eager, module) // model.info.heads[head.kind][1]
+            with_both.append((module, use, slice(head.head * width, (head.head + 1) * width)))
+        (one, use, part), (other, other_use, other_part) = with_both
+        zero = torch.zeros(())
+        with head_replaced(one, use, part, zero), head_replaced(other, other_use, other_part, zero):
+            expected = loss(pair.eager, example.questions[0]) - base
+        assert found[group][text] == pytest.approx(expected, abs=2e-4)
+
+
+@pytest.mark.parametrize("name", sorted(set(ARCHITECTURES) - {"albert"}))
+def test_layers_below_are_not_run_again(
+    name: str, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The short cut is taken, and gives what the whole model gives."""
+    model = make_pair(name, tmp_path_factory.mktemp("zoo")).model
+    examples = asked(model)
+    short = ablate(model, examples, replacements=("zero",))
+    monkeypatch.setattr(replay, "_blocks", lambda patient: [])
+    whole = ablate(model, examples, replacements=("zero",))
+    for kind in model.info.heads:
+        np.testing.assert_allclose(
+            short.change["zero"][kind], whole.change["zero"][kind], atol=3e-4
+        )
+
+
+def test_a_short_cut_runs_only_what_lies_above(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    model = make_pair("gpt2", tmp_path_factory.mktemp("gpt2")).model
+    patient = Patient.of(model)
+    again = replay.Replay(patient, [asked(model)[0].questions[0]])
+    again.begin()
+    ran: list[str] = []
+    for name in ("transformer.h.0.mlp", "transformer.h.1.mlp", "transformer.h.2.mlp"):
+        module = patient.network.get_submodule(name)
+        module.register_forward_hook(lambda *_, name=name: ran.append(name))
+    last = Head("self", 2, 0)
+    gates = ablation._Gates(patient.places(), [("zero", (last,))], None)
+    again.again(last, 1, gates)
+    assert ran == ["transformer.h.2.mlp"]
+    ran.clear()
+    again.begin()  # and afterwards everything is as it was
+    assert len(ran) == 3
+
+
+def test_importance_is_the_slope_of_the_loss(pair: Pair) -> None:
+    """Beside turning a head's output down a little, in the library's own model."""
+    model, examples = pair.model, asked(pair.model)
+    found = importance(model, examples)
+    assert all(one.grad is None for one in model.network.parameters())
+    for kind in model.info.heads:
+        layer = model.info.heads[kind][0] - 1
+        module, use = places(pair.eager, model, kind, layer)
+        width = wide(pair.eager, module) // model.info.heads[kind][1]
+        for text, example in enumerate(examples):
+            slopes = []
+            for step in (-STEP, STEP):
+                with scaled(module, use, slice(width, 2 * width), 1 + step):
+                    slopes.append(loss(pair.eager, example.questions[0]))
+            slope = abs(slopes[1] - slopes[0]) / (2 * STEP) / example.tokens
+            got = found[kind][layer, 1, text]
+            assert got == pytest.approx(slope, rel=0.05, abs=2e-3), (kind, text)
+
+
+@contextmanager
+def scaled(module: nn.Module, use: int, part: slice, factor: float) -> Iterator[None]:
+    used = [0]
+
+    def hook(module: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        used[0] += 1
+        if used[0] - 1 != use:
+            return inputs
+        changed = inputs[0].clone()
+        changed[..., part] *= factor
+        return (changed, *inputs[1:])
+
+    handle = module.register_forward_pre_hook(hook)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+@pytest.mark.parametrize("name", sorted(ARCHITECTURES))
+def test_output_projections_are_found(name: str, tmp_path_factory: pytest.TempPathFactory) -> None:
+    pair = make_pair(name, tmp_path_factory.mktemp("zoo"))
+    found = Patient.of(pair.model).projections()
+    for kind, modules in outputs_of(pair.eager).items():
+        layers, heads = pair.model.info.heads[kind]
+        for layer in range(layers):
+            module = modules[layer % len(modules)]
+            weight = module.weight.detach()
+            matrix = weight if type(module).__name__ == "Conv1D" else weight.T
+            matrix = matrix.reshape(heads, -1, matrix.shape[-1])
+            got = found[kind][layer]
+            assert got is not None
+            np.testing.assert_allclose(got, matrix, atol=1e-5)
+
+
+def test_what_cannot_be_asked_is_refused(tmp_path_factory: pytest.TempPathFactory) -> None:
+    model = make_pair("gpt2", tmp_path_factory.mktemp("gpt2")).model
+    examples = asked(model)
+    with pytest.raises(InputError, match="replaced by zero, mean, uniform, not 'half'"):
+        ablate(model, examples, replacements=("half",))  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="no head L9"):
+        ablate_groups(model, examples, [(Head("self", 9, 0),)])
+    silent = [Example(0, examples[0].encoded)]
+    with pytest.raises(InputError, match="trained language head"):
+        ablate(model, silent)
+    with pytest.raises(InputError, match="anything to predict"):
+        importance(model, silent)
+    # A text without questions among others is NaN, and the others are what they were.
+    mixed = ablate(model, [*silent, *examples], replacements=("zero",)).change["zero"]["self"]
+    assert np.isnan(mixed[..., 0]).all()
+    alone = ablate(model, examples, replacements=("zero",)).change["zero"]["self"]
+    np.testing.assert_allclose(mixed[..., 1:], alone, atol=1e-5)
+
+
+def test_cancelling_leaves_nothing_behind(tmp_path_factory: pytest.TempPathFactory) -> None:
+    model = make_pair("gpt2", tmp_path_factory.mktemp("gpt2")).model
+    examples = asked(model)
+    before = captures.capture_ids(model, [examples[0].encoded])[0]["self"].weights(2, 1)
+
+    class Stop(Exception):
+        pass
+
+    shares: list[float] = []
+
+    def stop(share: float) -> None:
+        shares.append(share)
+        if share > 0.4:
+            raise Stop
+
+    with pytest.raises(Stop):
+        ablate(model, examples, progress=stop)
+    assert shares == sorted(shares) and 0.4 < shares[-1] < 1
+    after = captures.capture_ids(model, [examples[0].encoded])[0]["self"].weights(2, 1)
+    assert np.array_equal(before, after)
