@@ -1,30 +1,43 @@
-"""The command line: `attnviz app` serves the app, `attnviz capture` prints a text's numbers."""
+"""The command line: the app, the numbers of a text, and the diagnosis of a model."""
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import os
 import sys
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from attnviz import __version__
-from attnviz.errors import AttnvizError
+from attnviz.errors import AttnvizError, InputError
+from attnviz.findings import LABELS, Progress
 
 __all__ = ["main"]
 
 ROOT = Path(__file__).parents[1]
 
+WRITTEN = {"out": "to_html", "json": "to_json", "csv": "to_csv"}
+"""What writes the file that an option of `diagnose` asks for."""
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; its exit status is 0, or 2 for input that cannot be used."""
+    """Run one command.
+
+    Its exit status is 0; 1 when `diagnose --fail-on` finds what it looks for; 2 for input that
+    cannot be used; 130 when it is interrupted.
+    """
     options = _parser().parse_args(arguments)
     try:
         return int(options.run(options))
     except AttnvizError as error:
-        print(f"attnviz: {error}", file=sys.stderr)  # noqa: T201
+        _say(str(error))
         return 2
+    except KeyboardInterrupt:
+        _say("stopped before it was done")
+        return 130
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -53,7 +66,41 @@ def _parser() -> argparse.ArgumentParser:
     )
     capture.add_argument("--cut", action="store_true", help="cut texts that are too long")
     capture.set_defaults(run=_capture)
+
+    diagnose = commands.add_parser(
+        "diagnose",
+        help="say which heads are degenerate, with evidence",
+        description="Measure every head on a set of texts, remove each to see what it costs, and "
+        "say what it is: " + ", ".join(LABELS) + ".",
+        epilog="Exit status: 0; 1 when --fail-on found a head; 2 for input that cannot be used.",
+    )
+    diagnose.add_argument("model", help="a shipped model, a hub name, or a folder")
+    diagnose.add_argument(
+        "--texts",
+        metavar="FILE",
+        help="a file with a text on each line (a tab before what an encoder-decoder is to write), "
+        "or a folder of .txt files; texts that come with attnviz if left out",
+    )
+    diagnose.add_argument("--out", metavar="FILE", help="write a report: one HTML file")
+    diagnose.add_argument("--json", metavar="FILE", help="write everything, to be read by programs")
+    diagnose.add_argument("--csv", metavar="FILE", help="write the table of heads")
+    diagnose.add_argument(
+        "--fail-on",
+        metavar="LABELS",
+        default="",
+        help="exit with status 1 when a head is called one of these, such as uniform,sink:broken",
+    )
+    diagnose.add_argument(
+        "--no-ablation", action="store_true", help="do not remove heads: faster, proves nothing"
+    )
+    diagnose.add_argument("--device", default="auto", help="where to compute: auto, cpu, cuda ...")
+    diagnose.add_argument("--seed", type=int, default=0, help="of what is drawn at random")
+    diagnose.set_defaults(run=_diagnose)
     return parser
+
+
+def _say(sentence: str) -> None:
+    print(f"attnviz: {sentence}", file=sys.stderr)  # noqa: T201
 
 
 def _app(options: argparse.Namespace) -> int:
@@ -120,8 +167,132 @@ def _capture(options: argparse.Namespace) -> int:
         predict=False,
     )
     if found.cut:
-        print(f"attnviz: {found.cut} tokens were cut off", file=sys.stderr)  # noqa: T201
+        _say(f"{found.cut} tokens were cut off")
     with contextlib.suppress(BrokenPipeError):  # `| head` has read enough
         attnviz.summarize(found).to_csv(sys.stdout, index=False, float_format="%.6g")
         sys.stdout.flush()
     return 0
+
+
+def _diagnose(options: argparse.Namespace) -> int:
+    from attnviz.doctor.plain import named, summary
+    from attnviz.doctor.texts import as_text_set, read_texts
+
+    # What can be refused is refused before the long part, not behind it.
+    names = named(options.fail_on)
+    files = {kind: Path(name) for kind in WRITTEN if (name := getattr(options, kind)) is not None}
+    _check_places(list(files.values()))
+    given = None if options.texts is None else read_texts(options.texts)
+    if not sys.stderr.isatty():  # no bars of the library's own in a log
+        os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    import attnviz
+
+    model = attnviz.load(options.model, device=options.device)
+    texts = as_text_set(given, model.info.family)
+    with _progress() as progress:
+        found = attnviz.diagnose(
+            model, texts, progress=progress, ablate=not options.no_ablation, seed=options.seed
+        )
+    lost = [path for kind, path in files.items() if not _write(found, kind, path)]
+    measured = f"{_number(found.findings, 'head')} on {_number(texts.texts, 'text')}"
+    _print(f"{model.info.name}: {measured}, {texts.name}\n")
+    _print(summary(found.findings, found.notes))
+    failing = [one for one in found.findings if any(name.fits(one) for name in names)]
+    if failing:
+        listed = ", ".join(f"{one.head.label} ({one.name})" for one in failing)
+        _say(f"--fail-on {options.fail_on} found {listed}")
+    return 2 if lost else 1 if failing else 0
+
+
+def _number(things: Sequence[object], name: str) -> str:
+    return f"{len(things)} {name}" if len(things) == 1 else f"{len(things)} {name}s"
+
+
+def _check_places(paths: Sequence[Path]) -> None:
+    """Refuse files that could not be written when the work is done."""
+    for number, path in enumerate(paths):
+        try:
+            folder, there = path.absolute().parent, path.exists()
+            missing, taken = not folder.is_dir(), path.is_dir()
+        except (OSError, ValueError) as error:  # too long for a name, or no name at all
+            raise InputError(f"no file can be called that: {error}") from error
+        if missing:
+            raise InputError(f"there is no folder '{path.parent}' for '{path.name}'; make it first")
+        if taken:
+            raise InputError(f"'{path}' is a folder; give the name of a file")
+        if not os.access(path if there else folder, os.W_OK):
+            raise InputError(f"'{path}' may not be written by you; choose another place")
+        if path.resolve() in [one.resolve() for one in paths[:number]]:
+            raise InputError(f"'{path}' is asked for twice; give each file its own name")
+
+
+def _write(found: Any, kind: str, path: Path) -> bool:
+    """Write one file of a diagnosis; a full disk must not take the others with it."""
+    try:
+        getattr(found, WRITTEN[kind])(path)
+    except OSError as error:
+        _say(f"'{path}' could not be written: {error.strerror or error}")
+        return False
+    return True
+
+
+def _print(text: str) -> None:
+    """Print, whatever the terminal can show, until nobody reads any more."""
+    encoding = sys.stdout.encoding or "utf-8"
+    with contextlib.suppress(BrokenPipeError):
+        print(text.encode(encoding, "replace").decode(encoding), flush=True)  # noqa: T201
+
+
+@contextlib.contextmanager
+def _progress() -> Iterator[Callable[[Progress], None]]:
+    """What reports on a long run: a bar on a terminal, a line every tenth part elsewhere."""
+    if not sys.stderr.isatty():
+        yield _Lines()
+        return
+    from tqdm import tqdm
+
+    with tqdm(
+        total=1.0,
+        leave=False,
+        ncols=_columns(),
+        nrows=20,  # or nothing is drawn where the terminal says that it has no rows
+        miniters=0,
+        bar_format="{percentage:3.0f}% |{bar:24}| {desc}",
+    ) as bar:
+
+        def progress(now: Progress) -> None:
+            bar.set_description_str(_stage(now), refresh=False)
+            bar.update(min(now.share, 1.0) - bar.n)
+
+        yield progress
+
+
+def _columns() -> int:
+    """How wide a bar may be; a terminal that calls itself 0 wide, as some do, gets one of 80."""
+    try:
+        return min(os.get_terminal_size(sys.stderr.fileno()).columns or 80, 100)
+    except (OSError, ValueError):
+        return 80
+
+
+class _Lines:
+    """Progress for a log: a line when a stage begins, and at every tenth part of the whole."""
+
+    def __init__(self) -> None:
+        self.shown: tuple[str, int] | None = None
+
+    def __call__(self, now: Progress) -> None:
+        reached = (now.stage, int(now.share * 10 + 1e-9))
+        if reached != self.shown:
+            self.shown = reached
+            _say(f"{now.share:4.0%}  {_stage(now)}")
+
+
+def _stage(now: Progress) -> str:
+    """What is being done, and for how long yet."""
+    left = now.seconds_left
+    if left is None or now.share >= 1.0:
+        return now.stage
+    if left < 90:
+        return f"{now.stage}, about {max(round(left), 1)} s left"
+    return f"{now.stage}, about {round(left / 60)} min left"

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import functools
 import io
+import sys
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
 
 import attnviz
 from attnviz import cli
+from attnviz.doctor.texts import TextSet, bundled
+from attnviz.findings import Finding, Progress
+from attnviz.types import Head
 
 TEXT = "The old king sat down. The old king"
 
@@ -67,3 +74,219 @@ def test_the_app_keeps_its_settings_wherever_it_is_started(
     assert served["client.showErrorDetails"] == "type"
     assert served["server.address"] == "0.0.0.0"
     assert served["server.port"] == 8600
+
+
+FINDINGS = (
+    Finding(Head("self", 0, 1), "uniform", sentences=("It spreads its weight evenly.",)),
+    Finding(Head("self", 0, 2), "sink", "resting"),
+    Finding(Head("self", 0, 3), "dead", verdict="contradicted", sentences=("Yet it matters.",)),
+)
+
+
+@dataclass
+class Doctor:
+    """Stands in for `attnviz.diagnose`: notes how it is called, and finds the same each time."""
+
+    asked: dict[str, Any] | None = None
+    stops: BaseException | None = None
+    breaks: bool = False
+    findings: tuple[Finding, ...] = FINDINGS
+    notes: tuple[str, ...] = ("a note",)
+
+    def __call__(self, model: attnviz.Model, texts: TextSet, **options: Any) -> Doctor:
+        self.asked = {"model": model.info.name, "texts": texts, **options}
+        progress = options["progress"]
+        for done in range(101):
+            stage = "measuring" if done < 55 else "removing heads"
+            progress(Progress(stage, done / 100, done / 10))
+            if done == 30 and self.stops is not None:
+                raise self.stops
+        return self
+
+    def to_html(self, path: Path) -> None:
+        if self.breaks:
+            raise OSError(28, "No space left on device")
+        path.write_text("html", "utf-8")
+
+    def to_json(self, path: Path) -> None:
+        path.write_text("json", "utf-8")
+
+    def to_csv(self, path: Path) -> None:
+        path.write_text("csv", "utf-8")
+
+
+loaded = functools.cache(attnviz.load)
+
+
+@pytest.fixture
+def doctor(monkeypatch: pytest.MonkeyPatch) -> Doctor:
+    chosen = Doctor()
+    monkeypatch.setattr(attnviz, "diagnose", chosen, raising=False)
+    monkeypatch.setattr(attnviz, "load", loaded)
+    monkeypatch.setenv("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    return chosen
+
+
+def test_diagnose_says_what_it_found(doctor: Doctor, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["diagnose", "gpt-classroom"]) == 0
+    assert doctor.asked is not None
+    del doctor.asked["progress"]
+    assert doctor.asked == {
+        "model": "gpt-classroom",
+        "texts": bundled("decoder"),
+        "ablate": True,
+        "seed": 0,
+    }
+    said = capsys.readouterr().out
+    assert said.startswith("gpt-classroom: 3 heads on 60 texts, bundled (decoder)\n")
+    assert "L0·H1  uniform\n    It spreads its weight evenly." in said
+    assert "Contradicted by removing them\n  L0·H3  dead\n    Yet it matters." in said
+    assert said.endswith("Notes\n  a note\n")
+
+
+def test_diagnose_passes_its_options_on(doctor: Doctor, tmp_path: Path) -> None:
+    texts = tmp_path / "mine.txt"
+    texts.write_text("one\ntwo\n", "utf-8")
+    options = ["--no-ablation", "--seed", "7", "--device", "cpu", "--texts", str(texts)]
+    assert cli.main(["diagnose", "gpt-classroom", *options]) == 0
+    assert doctor.asked is not None
+    assert (doctor.asked["ablate"], doctor.asked["seed"]) == (False, 7)
+    assert [text.source for text in doctor.asked["texts"].texts] == ["one", "two"]
+
+
+def test_diagnose_writes_its_files(doctor: Doctor, tmp_path: Path) -> None:
+    files = {kind: tmp_path / f"found.{kind}" for kind in ("out", "json", "csv")}
+    files["json"].write_text("of yesterday", "utf-8")
+    options = [part for kind, path in files.items() for part in (f"--{kind}", str(path))]
+    assert cli.main(["diagnose", "gpt-classroom", *options]) == 0
+    assert [path.read_text("utf-8") for path in files.values()] == ["html", "json", "csv"]
+
+
+def test_a_full_disk_takes_one_file_and_not_the_findings(
+    doctor: Doctor, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    doctor.breaks = True
+    csv = tmp_path / "found.csv"
+    options = ["--out", str(tmp_path / "found.html"), "--csv", str(csv)]
+    assert cli.main(["diagnose", "gpt-classroom", *options]) == 2
+    said = capsys.readouterr()
+    assert "found.html' could not be written: No space left on device" in said.err
+    assert "L0·H1  uniform" in said.out
+    assert csv.exists()
+
+
+@pytest.mark.parametrize(
+    ("names", "status"),
+    [
+        ("uniform", 1),
+        ("peaked,redundant", 0),
+        ("peaked,uniform", 1),
+        ("dead", 1),
+        ("sink", 1),
+        ("sink:broken", 0),
+        ("sink: resting", 1),
+    ],
+)
+def test_fail_on_sets_the_status(
+    doctor: Doctor, capsys: pytest.CaptureFixture[str], names: str, status: int
+) -> None:
+    assert cli.main(["diagnose", "gpt-classroom", "--fail-on", names]) == status
+    said = capsys.readouterr()
+    assert ("--fail-on" in said.err) == bool(status)
+    assert "L0·H1  uniform" in said.out
+
+
+def test_fail_on_names_the_heads(doctor: Doctor, capsys: pytest.CaptureFixture[str]) -> None:
+    cli.main(["diagnose", "gpt-classroom", "--fail-on", "sink,dead"])
+    assert "found L0·H2 (sink: resting), L0·H3 (dead)" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (["gpt-classroom", "--fail-on", "unifrom"], "no head is called 'unifrom'; the labels are"),
+        (["gpt-classroom", "--fail-on", "sink:bad"], "a sink is resting, working or broken"),
+        (["gpt-classroom", "--out", "no-folder/report.html"], "there is no folder 'no-folder'"),
+        (["gpt-classroom", "--csv", "."], "'.' is a folder; give the name of a file"),
+        (["gpt-classroom", "--json", "x" * 5000], "no file can be called that"),
+        (["gpt-classroom", "--json", "a", "--csv", "./a"], "'a' is asked for twice"),
+        (["gpt-classroom", "--texts", "no-such.txt"], "there is no file or folder 'no-such.txt'"),
+        (["gpt-classroom", "--texts", "empty.txt"], "there is no text in 'empty.txt'"),
+        (["gpt-classroom", "--texts", "pairs.tsv"], "'pairs.tsv' has texts with a target"),
+        (["no/such/folder"], "there is no folder"),
+        (["gpt-classroom", "--device", "abacus"], "no device 'abacus'"),
+    ],
+)
+def test_diagnose_refuses_before_it_begins(
+    doctor: Doctor,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    options: list[str],
+    says: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty.txt").write_text("\n \n", "utf-8")
+    (tmp_path / "pairs.tsv").write_text("one\tun\n", "utf-8")
+    assert cli.main(["diagnose", *options]) == 2
+    said = capsys.readouterr()
+    assert says in said.err
+    assert len(said.err.splitlines()) == 1
+    assert not said.out
+    assert doctor.asked is None
+
+
+def test_progress_is_lines_where_no_terminal_is(
+    doctor: Doctor, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cli.main(["diagnose", "gpt-classroom"])
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0] == "attnviz:   0%  measuring"
+    assert lines[1] == "attnviz:  10%  measuring, about 9 s left"
+    assert lines[-1] == "attnviz: 100%  removing heads"
+    assert sum("removing heads" in line for line in lines) == 6
+    assert len(lines) == 12
+
+
+def test_progress_is_a_bar_on_a_terminal(
+    doctor: Doctor, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    assert cli.main(["diagnose", "gpt-classroom"]) == 0
+    shown = sys.stderr.getvalue()  # type: ignore[attr-defined]
+    assert "\n" not in shown.rsplit("\r", 1)[0]
+    assert "  0% |" in shown
+    assert shown.endswith("\r")
+    assert "L0·H1" in capsys.readouterr().out
+
+
+def test_an_interrupted_diagnosis_ends_with_a_sentence(
+    doctor: Doctor, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    doctor.stops = KeyboardInterrupt()
+    report = tmp_path / "report.html"
+    assert cli.main(["diagnose", "gpt-classroom", "--out", str(report)]) == 130
+    said = capsys.readouterr()
+    assert said.err.endswith("attnviz: stopped before it was done\n")
+    assert not said.out
+    assert not report.exists()
+
+
+def test_a_poor_terminal_gets_what_it_can_show(
+    doctor: Doctor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    poor = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    monkeypatch.setattr(sys, "stdout", poor)
+    assert cli.main(["diagnose", "gpt-classroom"]) == 0
+    poor.seek(0)
+    assert "L0?H1  uniform" in poor.read()
+
+
+def test_seconds_and_minutes_left() -> None:
+    said = [cli._stage(Progress("x", 0.5, seconds)) for seconds in (0.1, 89, 200)]
+    assert said == ["x, about 1 s left", "x, about 89 s left", "x, about 3 min left"]
+    assert cli._stage(Progress("x", 0.01, 5)) == cli._stage(Progress("x", 1.0, 5)) == "x"

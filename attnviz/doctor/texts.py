@@ -23,7 +23,7 @@ FOLDER = Path(__file__).parent / "texts"
 MOST_BYTES = 64 * 1024 * 1024
 """Larger files are refused: nobody wants to wait for a diagnosis on so much text."""
 
-ONE_TEXT = "there is one text only: its numbers have no interval"
+ONE_TEXT = "one text only: no interval can be given, unless it is long and read in windows"
 
 LINE_END = re.compile(r"\r\n|\n|\r")  # not str.splitlines: it splits inside of texts, too
 

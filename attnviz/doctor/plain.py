@@ -1,0 +1,91 @@
+"""Findings for a terminal: a summary in plain lines, and the names of labels a person types."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from attnviz.errors import InputError
+from attnviz.findings import LABELS, Finding, Label
+
+__all__ = ["SINKS", "Named", "named", "summary"]
+
+SINKS = ("resting", "working", "broken")
+"""What a sink can be."""
+
+COUNTED: tuple[Label, ...] = ("sink", "specialised")
+"""Labels whose details are counted, too: those of others differ from head to head."""
+
+
+@dataclass(frozen=True)
+class Named:
+    """A label as a person names it.
+
+    Attributes:
+        label: the label.
+        detail: which kind of it; all kinds if empty.
+    """
+
+    label: Label
+    detail: str = ""
+
+    def fits(self, finding: Finding) -> bool:
+        """Whether a head is called that: its label counts, not the others that it fits as well."""
+        return finding.label == self.label and self.detail in ("", finding.detail)
+
+
+def named(names: str) -> tuple[Named, ...]:
+    """Labels separated by commas, such as "uniform, sink:broken"; none in an empty string.
+
+    Raises:
+        InputError: a name that is no label, or a detail that no head of that label could have.
+    """
+    return tuple(_named(name.strip().lower()) for name in names.split(",") if name.strip())
+
+
+def _named(name: str) -> Named:
+    word, _, detail = (part.strip() for part in name.partition(":"))
+    label = next((one for one in LABELS if one == word), None)
+    if label is None:
+        raise InputError(f"no head is called '{word}'; the labels are {_listed(LABELS)}")
+    if label == "sink" and detail not in ("", *SINKS):
+        raise InputError(f"no sink is called '{detail}'; a sink is {_listed(SINKS, 'or')}")
+    if detail and label not in COUNTED:
+        raise InputError(f"'{label}' has no kinds that could be named: write {label} alone")
+    return Named(label, detail)
+
+
+def _listed(words: Sequence[str], last: str = "and") -> str:
+    return f"{', '.join(words[:-1])} {last} {words[-1]}"
+
+
+def summary(findings: Sequence[Finding], notes: Sequence[str]) -> str:
+    """How many heads have each label; what is wrong with which, and where ablation disagrees."""
+    disputed = [one for one in findings if one.verdict == "contradicted"]
+    useless = [one for one in findings if one.degenerate and one not in disputed]
+    lines = list(_counts(findings))
+    lines += _section("Degenerate", useless) or ["", "No head is found to be degenerate."]
+    lines += _section("Contradicted by removing them", disputed)
+    if notes:
+        lines += ["", "Notes", *(f"  {note}" for note in notes)]
+    return "\n".join(lines)
+
+
+def _counts(findings: Sequence[Finding]) -> Iterator[str]:
+    wide = max(map(len, LABELS))
+    for label in LABELS:
+        details = Counter(one.detail for one in findings if one.label == label)
+        number = details.total()
+        kinds = ", ".join(f"{detail} {count}" for detail, count in details.most_common() if detail)
+        shown = f"   {kinds}" if kinds and label in COUNTED else ""
+        yield f"  {label:{wide}}  {number:4}{shown}"
+
+
+def _section(title: str, findings: Sequence[Finding]) -> list[str]:
+    if not findings:
+        return []
+    lines = ["", title]
+    for one in findings:
+        lines += [f"  {one.head.label}  {one.name}", *(f"    {said}" for said in one.sentences)]
+    return lines
