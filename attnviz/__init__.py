@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from attnviz import errors, metrics
     from attnviz.captures import Capture, capture, capture_inputs, capture_many
     from attnviz.models import Model, instrument
+    from attnviz.monitor import AttentionMonitor
     from attnviz.proof import load, verify
     from attnviz.summary import summarize
     from attnviz.types import Proof
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "AttentionMonitor",
     "Capture",
     "Model",
     "Proof",
@@ -40,6 +42,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "AttentionMonitor": "attnviz.monitor",
     "Capture": "attnviz.captures",
     "Model": "attnviz.models",
     "capture": "attnviz.captures",

@@ -33,12 +33,13 @@ MAY_IMPORT: dict[str, set[str]] = {
     "words": ENGINE | {"words"},
     "proof": ENGINE | {"proof"},
     "doctor": ENGINE | {"doctor", "probes", "words", "views", "__init__"},
+    "monitor": ENGINE | {"monitor"},
     "views": NOUNS | {"views"},
     "cli": ENGINE | {"doctor", "probes", "words", "proof", "views", "cli", "__init__"},
     "__main__": {"cli"},
     "ui": ENGINE | {"doctor", "probes", "words", "proof", "views", "ui", "vendor"},
     "vendor": {"vendor"},
-    "__init__": ENGINE | {"probes", "words", "proof", "doctor"},
+    "__init__": ENGINE | {"probes", "words", "proof", "doctor", "monitor"},
 }
 """Which parts of the package a part may know. A part that is not here may not exist yet."""
 
@@ -46,10 +47,20 @@ THIRD_PARTY: dict[str, set[str]] = {
     "streamlit": {"ui", "cli"},  # cli serves the app
     "plotly": {"views", "ui"},
     "bertviz": {"views", "ui"},
-    "transformers": {"attention", "models", "captures", "proof", "doctor"},
+    "transformers": {"attention", "models", "captures", "proof", "monitor", "doctor"},
     "huggingface_hub": {"models"},
-    "torch": {"attention", "models", "captures", "metrics", "doctor", "probes", "proof", "ui"},
-    "pandas": {"summary", "doctor", "ui", "__init__"},
+    "torch": {
+        "attention",
+        "models",
+        "captures",
+        "metrics",
+        "doctor",
+        "probes",
+        "proof",
+        "monitor",
+        "ui",
+    },
+    "pandas": {"summary", "doctor", "monitor", "ui", "__init__"},
 }
 """Who may import what comes from elsewhere; what is not here is free."""
 

@@ -1,0 +1,274 @@
+"""A callback for the library's Trainer: attention on a fixed probe, every few steps."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from collections.abc import Sequence
+from types import FrameType
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainerCallback
+from transformers.trainer_callback import CallbackHandler, PrinterCallback, ProgressCallback
+
+from attnviz import metrics as registry
+from attnviz.attention.interface import NAME
+from attnviz.errors import InputError
+from attnviz.models import Model, instrument
+from attnviz.monitor.borrowing import borrowed, check_whole, unwrapped
+from attnviz.monitor.course import ONSET, PATTERNS, PREFIX, Alarm, Row, alarms, curves, onset
+from attnviz.monitor.pace import Pace
+from attnviz.monitor.probe import Probe, Scores, Texts, make_probe, measure
+from attnviz.types import Head
+
+__all__ = ["AttentionMonitor"]
+
+COLLAPSE = "normalized_entropy"  # what a collapse is seen in: always measured
+ON_REPEATS = (COLLAPSE, "entropy", "sink", "previous_token", "duplicate_token", "induction")
+ON_TEXTS = (COLLAPSE, "entropy", "sink", "previous_token", "next_token")
+CURVES_PER_HEAD = 64
+"""Models of up to this many heads get a curve per head and metric, unless it is asked for."""
+
+CONSOLE = (ProgressCallback, PrinterCallback)
+"""Reporters that print each log: dozens of numbers there would push the loss off the screen."""
+
+log = logging.getLogger("attnviz.monitor")
+
+
+class AttentionMonitor(TrainerCallback):  # type: ignore[misc]
+    """Watches the attention of a model while it trains.
+
+        trainer = Trainer(model, args, ..., callbacks=[AttentionMonitor(tokenizer=tokenizer)])
+
+    At the start, every few steps and at the last step the model reads a small fixed probe, in
+    evaluation mode and without gradients, and is given back as it was. What its heads do goes to
+    everything the Trainer reports to, into `state.log_history` and into `history`. A layer whose
+    entropy collapses is a warning of the logger `attnviz.monitor` and stays in `warnings`.
+
+    The numbers are those of `attnviz.metrics` on the probe: they say where heads look, on these
+    few sequences, not what that does for the loss.
+
+    Args:
+        texts: what to read: strings; pairs of strings (two sentences for an encoder, source and
+            target for an encoder-decoder); or a batch as a collator makes it, which is the way for
+            pictures and sounds. Built-in English texts when None. A decoder reads random tokens
+            that repeat as well: its induction, previous-token and duplicate-token curves are taken
+            there, everything else on the texts.
+        tokenizer: for the texts; the Trainer's `processing_class` when None.
+        every: steps between two probes. When None, as often as costs at most 1% of the time: 10
+            steps, or 20, 40, 80 and so on.
+        metrics: names out of `attnviz.metrics.names()`; entropy (in nats, and as a share of what
+            the visible keys allow), sink and the usual patterns when None.
+        per_head: a curve for every head, too. When None, for models of up to 64 heads.
+
+    Raises:
+        InputError: an argument cannot be used; about texts only when the training begins.
+        CaptureError: there is no metric of that name.
+        ModelNotSupported: when the training begins: attnviz cannot see this model's attention, or
+            its weights are split over processes.
+    """
+
+    def __init__(
+        self,
+        texts: Texts | None = None,
+        *,
+        tokenizer: PreTrainedTokenizerBase | None = None,
+        every: int | None = None,
+        metrics: Sequence[str] | None = None,
+        per_head: bool | None = None,
+    ) -> None:
+        if isinstance(texts, (str, PreTrainedTokenizerBase)) or (texts is not None and not texts):
+            raise InputError(
+                "texts should be strings in a list, pairs of strings, or a batch of tensors, and "
+                f"is {'empty' if not texts else 'a ' + type(texts).__name__}; a tokenizer is given "
+                "as tokenizer="
+            )
+        for name in metrics or ():
+            registry.describe(name)
+        self._texts = texts
+        self._tokenizer = tokenizer
+        self._metrics = None if metrics is None else tuple(dict.fromkeys((COLLAPSE, *metrics)))
+        self._per_head = per_head
+        self._pace = Pace(every)
+        self._model: Model | None = None
+        self._probe: Probe | None = None
+        self._rows: list[Row] = []
+        self._heads: list[tuple[int, Scores]] = []
+
+    @property
+    def history(self) -> pd.DataFrame:
+        """Every curve: a row per probed step, a column per name, as they were reported.
+
+        After a training that goes on from a checkpoint, what came before is in it too.
+        """
+        index = pd.Index([step for step, _ in self._rows], name="step")
+        return pd.DataFrame([row for _, row in self._rows], index=index)
+
+    @property
+    def heads(self) -> pd.DataFrame:
+        """Every metric of every head: a row per probed step, kind, layer and head.
+
+        Of this training alone, not of one that it goes on from.
+        """
+        tables = []
+        for step, scores in self._heads:
+            for kind in dict.fromkeys(kind for kind, _ in scores):
+                of_kind = {name: table for (one, name), table in scores.items() if one == kind}
+                shape = next(iter(of_kind.values())).shape
+                index = pd.MultiIndex.from_product(
+                    [[step], [kind], range(shape[0]), range(shape[1])],
+                    names=["step", "kind", "layer", "head"],
+                )
+                columns = {name: table.ravel() for name, table in of_kind.items()}
+                tables.append(pd.DataFrame(columns, index=index))
+        return pd.concat(tables).reset_index() if tables else pd.DataFrame()
+
+    @property
+    def warnings(self) -> list[Alarm]:
+        """Every collapse so far, in the order of their steps; `str()` of one is a sentence."""
+        return alarms(self._rows)
+
+    def onset(self, metric: str = "induction", threshold: float = ONSET) -> int | None:
+        """The first probed step at which a head gave a pattern this share of its weight.
+
+        None if there is none. A model that had it from the start has the first step.
+        """
+        return onset(self._rows, metric, threshold)
+
+    def probe(self, model: Any, step: int) -> dict[str, float]:
+        """Read the probe now and keep what is found: for training loops without a Trainer.
+
+        Args:
+            model: the model, wrapped or not; it is given back as it was.
+            step: where the training is.
+
+        Returns:
+            The value of every curve, by the name under which it is reported.
+
+        Raises:
+            ModelNotSupported: as for the class.
+            InputError: likewise.
+        """
+        network = unwrapped(model)
+        scores = self._measure(model, network)
+        heads = sum(table.size for (_, name), table in scores.items() if name == COLLAPSE)
+        every_head = heads <= CURVES_PER_HEAD if self._per_head is None else self._per_head
+        row = curves(scores, every_head)
+        earlier = list(self._rows)
+        self._rows.append((step, row))
+        self._heads.append((step, scores))
+        for alarm in self.warnings:
+            if alarm.step == step:
+                log.warning(str(alarm))
+        for name in PATTERNS:
+            if earlier and onset(self._rows, name) == step and onset(earlier, name) is None:
+                log.info("step %d: %s", step, _begins(scores, name))
+        return row
+
+    def _measure(self, model: Any, network: PreTrainedModel) -> Scores:
+        """What the heads of a model do on the probe, which is made when it is first needed."""
+        with borrowed(network):
+            if self._model is None or self._model.network is not network:
+                check_whole(model)
+                self._model = instrument(network, self._tokenizer)
+                self._probe = make_probe(self._model, self._texts)
+            assert self._probe is not None  # noqa: S101 - it is made beside the model
+            network.set_attn_implementation(NAME)
+            names = self._metrics or (ON_REPEATS if self._probe.repeats else ON_TEXTS)
+            if network.device.type == "cuda":  # what was asked for before is not the probe's cost
+                torch.cuda.synchronize(network.device)
+            began = time.perf_counter()
+            scores = measure(self._model, self._probe, names)
+            self._pace.cost = time.perf_counter() - began
+        return scores
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Look once before the first step: what cannot be watched is refused here."""
+        if self._tokenizer is None:
+            given = kwargs.get("processing_class")
+            given = getattr(given, "tokenizer", given)  # a processor of several senses has one
+            self._tokenizer = given if isinstance(given, PreTrainedTokenizerBase) else None
+        self._model, self._heads = None, []
+        earlier = _logged(state.log_history)
+        self._rows = [row for row in earlier if row[0] < state.global_step]
+        # In every process, though only one reports: what is refused is refused everywhere.
+        row = self.probe(kwargs["model"], state.global_step)
+        if state.is_world_process_zero and len(self._rows) > len(earlier):
+            self._report(args, state, control, row, kwargs)
+
+    def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Take the time of a step."""
+        self._pace.begin()
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> Any:
+        """Look, when it is time to, and tell every reporter."""
+        self._pace.end()
+        step = state.global_step
+        if not state.is_world_process_zero:
+            return control
+        if not (self._pace.due(step) or control.should_training_stop):
+            return control
+        try:
+            row = self.probe(kwargs["model"], step)
+        except Exception as error:  # out of memory, for one: the training is worth more
+            log.warning("step %d: attention could not be measured: %s", step, error)
+            return control
+        return self._report(args, state, control, row, kwargs)
+
+    def _report(
+        self, args: Any, state: Any, control: Any, row: dict[str, float], kwargs: dict[str, Any]
+    ) -> Any:
+        """What `Trainer.log` does with its own numbers, but for printing them."""
+        state.log_history.append({**row, "epoch": state.epoch, "step": state.global_step})
+        handler = _handler(sys._getframe())
+        logs_now = control.should_log
+        for callback in [] if handler is None else handler.callbacks:
+            if callback is not self and not isinstance(callback, CONSOLE):
+                logs = {_Name(name): value for name, value in row.items()}
+                control = callback.on_log(args, state, control, logs=logs, **kwargs) or control
+        control.should_log = logs_now  # its own numbers may be due at this very step
+        return control
+
+
+class _Name(str):
+    """A name that stays as it is: reporters put "train/" before all that is not an evaluation's.
+
+    TensorBoard groups by the first word, and "train" would bury the loss among the heads.
+    """
+
+    __slots__ = ()
+
+    def __radd__(self, other: str) -> str:
+        return str(self)
+
+
+def _handler(frame: FrameType | None) -> CallbackHandler | None:
+    """Who called the callback: the one that knows all others. The library passes it to nobody."""
+    while frame is not None:
+        owner = frame.f_locals.get("self")
+        if isinstance(owner, CallbackHandler):
+            return owner
+        frame = frame.f_back
+    return None
+
+
+def _logged(history: list[dict[str, float]]) -> list[Row]:
+    """The curves that a training had when it was interrupted."""
+    rows = (
+        (int(entry["step"]), {name: one for name, one in entry.items() if name.startswith(PREFIX)})
+        for entry in history
+    )
+    return [(step, row) for step, row in rows if row]
+
+
+def _begins(scores: Scores, metric: str) -> str:
+    """Which head does most of a pattern that was not there before."""
+    tables = {kind: np.nan_to_num(one) for (kind, name), one in scores.items() if name == metric}
+    kind = max(tables, key=lambda one: float(tables[one].max()))
+    layer, head = divmod(int(tables[kind].argmax()), tables[kind].shape[1])
+    label = Head(kind, layer, head).label
+    return f"{metric} begins: {label} gives it {tables[kind][layer, head]:.2f} of its weight"

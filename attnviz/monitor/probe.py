@@ -1,0 +1,174 @@
+"""What a monitored model reads, again and again: the same few sequences from first step to last."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from attnviz import metrics
+from attnviz.captures import Encoded, capture_ids, encode
+from attnviz.errors import InputError
+from attnviz.metrics.registry import mean_over_rows
+from attnviz.models import Model, encode_inputs
+from attnviz.types import Kind
+
+__all__ = ["Probe", "Scores", "Texts", "make_probe", "measure"]
+
+Texts = Sequence[str] | Sequence[tuple[str, str]] | Mapping[str, Tensor]
+Scores = Mapping[tuple[Kind, str], Float[np.ndarray, "layer head"]]
+"""A metric of every head by kind of attention and name; NaN for a head where it does not exist."""
+
+PERIOD = 25
+REPEATS = 4
+TEXT_TOKENS = 64  # a text is cut here: four of them cost about as much as the repeats
+SEED = 0
+
+TEXTS = (
+    "The river rose in the night. By morning the water had reached the lowest houses, and people "
+    "were carrying what they could to the school on the hill.",
+    "To make bread you need flour, water, salt and time. Mix the flour with the water, wait an "
+    "hour, then add the salt and fold the dough until it is smooth.",
+    "Anna asked her brother whether he had seen the letter. He said that he had put the letter on "
+    "the table, but the table was empty, and Anna did not believe him.",
+    "Light from the sun takes about eight minutes to reach the earth. Light from the nearest other "
+    "star takes more than four years.",
+)
+
+ON_REPEATS = ("previous_token", "duplicate_token", "induction")
+"""Metrics that are taken on repeated random tokens where there are any, not on texts."""
+
+
+@dataclass(frozen=True)
+class Probe:
+    """The sequences: random tokens that repeat first, then texts."""
+
+    sequences: tuple[Encoded, ...]
+    repeats: int
+
+    def sequences_for(self, metric: str) -> slice:
+        """The sequences on which a metric is taken."""
+        if metric in ON_REPEATS:
+            return slice(0, self.repeats or None)
+        return slice(self.repeats if self.repeats < len(self.sequences) else 0, None)
+
+
+def make_probe(model: Model, texts: Texts | None) -> Probe:
+    """The fixed probe of a model.
+
+    A decoder of texts reads random tokens that repeat, and the texts; every other model the texts
+    alone.
+
+    Args:
+        model: what is going to read it.
+        texts: strings, pairs of strings, or a batch; built-in English texts when None, and none at
+            all for a decoder without a tokenizer.
+
+    Raises:
+        InputError: texts that this model cannot read, or none where some are needed.
+    """
+    repeats: list[Encoded] = []
+    if model.info.family == "decoder" and model.sites.reads == ("input_ids",):
+        repeats = _repeats(model)
+    if isinstance(texts, Mapping):
+        read = _from_batch(model, texts)
+    elif texts is None and repeats and model.vocabulary is None:
+        read = []
+    else:
+        read = _from_texts(model, texts)
+    return Probe((*repeats, *read), len(repeats))
+
+
+def measure(model: Model, probe: Probe, names: Sequence[str]) -> Scores:
+    """Every named metric of every head: the mean over the sequences on which it exists."""
+    captures = capture_ids(model, probe.sequences, keep="statistics", predict=False)
+    scores: dict[tuple[Kind, str], np.ndarray] = {}
+    for kind in captures[0].kinds:
+        for name in names:
+            tables = [
+                metrics.per_head(name, one[kind]) for one in captures[probe.sequences_for(name)]
+            ]
+            scores[kind, name] = mean_over_rows(np.stack(tables, axis=-1))
+    return scores
+
+
+def _repeats(model: Model) -> list[Encoded]:
+    """Random tokens, twice, the begin token before them (Olsson et al. 2022)."""
+    start, ordinary = _vocabulary(model)
+    period = PERIOD
+    if model.info.max_tokens is not None:
+        period = max(2, min(period, (model.info.max_tokens - len(start)) // 2))
+    random = np.random.default_rng(SEED)
+    drawn = [
+        random.choice(ordinary, period, replace=len(ordinary) < period).tolist()
+        for _ in range(REPEATS)
+    ]
+    return [Encoded((*start, *copy, *copy)) for copy in drawn]
+
+
+def _vocabulary(model: Model) -> tuple[list[int], list[int]]:
+    """The begin token, where there is one, and the tokens that are neither special nor nothing."""
+    config = model.network.config
+    size = int(model.network.get_input_embeddings().weight.shape[0])
+    if model.vocabulary is not None:
+        special = set(model.vocabulary.all_special_ids)
+        begin = model.vocabulary.bos_token_id
+        size = min(size, len(model.vocabulary))
+    else:
+        begin = getattr(config, "bos_token_id", None)
+        named = [getattr(config, f"{role}_token_id", None) for role in ("bos", "eos", "pad")]
+        special = {one for one in named if isinstance(one, int)}
+    start = [begin] if isinstance(begin, int) and 0 <= begin < size else []
+    return start, [number for number in range(size) if number not in special]
+
+
+def _from_texts(
+    model: Model, texts: Sequence[str] | Sequence[tuple[str, str]] | None
+) -> list[Encoded]:
+    both = model.info.family == "encoder-decoder"
+    if model.vocabulary is None or model.sites.reads != ("input_ids",):
+        needs = " and ".join(model.sites.reads)
+        raise InputError(
+            f"AttentionMonitor has nothing that {model.info.name} could read: give it a tokenizer "
+            f"(tokenizer=, or processing_class= of the Trainer), or a batch with {needs} as texts="
+        )
+    if texts is None:
+        texts = [(text, text) for text in TEXTS] if both else TEXTS
+    read = []
+    for one in texts:
+        text, second = (one, None) if isinstance(one, str) else one
+        if both and second is None:
+            raise InputError(
+                f"{model.info.name} needs a target for each text: give pairs (text, target)"
+            )
+        side = "target" if both else "pair"
+        read.append(encode(model, text, **{side: second}, cut=True, limit=TEXT_TOKENS))  # type: ignore[arg-type]
+    return read
+
+
+def _from_batch(model: Model, batch: Mapping[str, Tensor]) -> list[Encoded]:
+    """The examples of a batch as a collator makes it, without their padding."""
+    given = {name: torch.as_tensor(values).cpu() for name, values in batch.items()}
+    labels = given.pop("labels", None)
+    if model.info.family == "encoder-decoder" and "decoder_input_ids" not in given:
+        if labels is None:
+            raise InputError(
+                f"{model.info.name} needs labels or decoder_input_ids in the batch of its probe"
+            )
+        given["decoder_input_ids"] = model.network.prepare_decoder_input_ids_from_labels(labels)
+        given["decoder_attention_mask"] = labels != -100
+    segments = given.pop("token_type_ids", None)
+    targets = given.pop("decoder_attention_mask", None)
+    read = []
+    for row in range(len(next(iter(given.values())))):
+        one = encode_inputs(model, {name: values[row : row + 1] for name, values in given.items()})
+        if segments is not None:
+            one = replace(one, segments=tuple(segments[row, : len(one.ids)].tolist()))
+        if targets is not None and one.target is not None:
+            one = replace(one, target=one.target[: int(targets[row].sum())])
+        read.append(one)
+    return read

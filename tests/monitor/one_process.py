@@ -1,0 +1,47 @@
+"""One of several processes that train together: `python -m tests.monitor.one_process FOLDER`.
+
+The environment says which one, as torchrun does. What each saw is written to `FOLDER/<rank>.json`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+
+import torch
+
+from attnviz import AttentionMonitor
+from attnviz.errors import ModelNotSupported
+from tests.monitor.runs import Notes, small_gpt, trainer
+from tests.monitor.test_refusals import small_bloom
+
+
+def main(folder: Path) -> None:
+    torch.set_num_threads(1)
+    notes, monitor = Notes(), AttentionMonitor(every=2)
+    options = {"ddp_backend": "gloo", "ddp_find_unused_parameters": False}
+    made = trainer(small_gpt(), folder, [notes, monitor], steps=5, batch=2, **options)
+    made.train()
+    refused = trainer(small_bloom(), folder, [AttentionMonitor()], steps=2, batch=2, **options)
+    try:
+        refused.train()
+        refusal = ""
+    except ModelNotSupported as error:
+        refusal = str(error)
+    weights = torch.cat([one.flatten() for one in made.model.parameters()])
+    found = {
+        "processes": made.args.world_size,
+        "wrapped": type(made.model_wrapped).__name__,
+        "told": [step for step, told in notes.told if "attention/entropy/L0" in told],
+        "steps": [int(step) for step in monitor.history.index],
+        "entropy": monitor.history["attention/entropy/L0"].tolist(),
+        "weights": weights.sum(dtype=torch.float64).item(),
+        "refusal": refusal,
+    }
+    (folder / f"{os.environ['RANK']}.json").write_text(json.dumps(found))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

@@ -1,0 +1,89 @@
+"""What it is for: trainings in which induction forms, and in which the entropy collapses."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from transformers import TrainerCallback
+
+from attnviz import AttentionMonitor
+from attnviz.monitor import COLLAPSED, ONSET
+from tests.monitor.runs import Both, small_gpt, trainer
+
+
+@pytest.mark.slow
+def test_induction_is_seen_when_it_forms(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "attnviz.monitor")
+    model, monitor = small_gpt(), AttentionMonitor(every=10)
+    trainer(model, tmp_path, [monitor], steps=260, batch=32, optimizer=Both(model)).train()
+    curve = monitor.history["attention/induction/max"]
+    assert list(curve.index) == list(range(0, 261, 10))
+    assert curve[0] < 0.1  # chance
+    assert curve[260] > 0.45
+    onset = monitor.onset()
+    assert onset is not None and 50 < onset < 260
+    assert (curve[curve.index < onset] < ONSET).all() and curve[onset] >= ONSET
+    assert any(f"step {onset}: induction begins: L1·H" in one for one in caplog.messages)
+    assert monitor.warnings == []  # heads grow sharp when they learn; that is no collapse
+
+
+def test_a_learning_rate_that_is_far_too_high_collapses_the_entropy(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    model, monitor = small_gpt(), AttentionMonitor(every=5)
+    far_too_high = torch.optim.AdamW(model.parameters(), lr=0.3)
+    trainer(model, tmp_path, [monitor], steps=40, optimizer=far_too_high).train()
+    first = monitor.warnings[0]
+    assert first.entropy < COLLAPSED < first.before
+    curve = monitor.history[f"attention/normalized_entropy/L{first.layer}"]
+    assert curve[first.step] == first.entropy and curve[0] > 0.5
+    assert caplog.messages.count(str(first)) == 1  # once, though the layer stays down
+    assert ("attnviz.monitor", logging.WARNING, str(first)) in caplog.record_tuples
+    assert [one.layer for one in monitor.warnings].count(first.layer) == 1
+
+
+class Sharpen(TrainerCallback):
+    """Makes the queries of a layer larger at one step, and as they were at another."""
+
+    def __init__(self, layer: int, at: int, back: int) -> None:
+        self.layer, self.at, self.back = layer, at, back
+
+    def on_step_begin(self, args: Any, state: Any, control: Any, model: Any, **rest: Any) -> None:
+        factor = {self.at: 200.0, self.back: 1 / 200.0}.get(state.global_step)
+        if factor is not None:
+            with torch.no_grad():
+                width = model.config.n_embd
+                attention = model.transformer.h[self.layer].attn.c_attn
+                attention.weight[:, :width] *= factor
+                attention.bias[:width] *= factor
+
+
+def test_each_collapse_is_told_once_and_again_after_recovery(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    model, monitor = small_gpt(), AttentionMonitor(every=2)
+    events = [Sharpen(1, 4, 10), Sharpen(1, 14, 99), monitor]
+    trainer(model, tmp_path, events, steps=20, learning_rate=1e-5).train()
+    assert [(one.step, one.layer) for one in monitor.warnings] == [(6, 1), (16, 1)]
+    assert sum("has collapsed" in one for one in caplog.messages) == 2
+    assert "self-attention of layer 1" in str(monitor.warnings[0])
+
+
+def test_weights_that_are_no_numbers_any_more_are_told(tmp_path: Path) -> None:
+    class Break(TrainerCallback):
+        def on_step_begin(
+            self, args: Any, state: Any, control: Any, model: Any, **rest: Any
+        ) -> None:
+            if state.global_step == 4:
+                with torch.no_grad():
+                    model.transformer.h[1].attn.c_attn.weight.fill_(float("nan"))
+
+    monitor = AttentionMonitor(every=2)
+    trainer(small_gpt(), tmp_path, [Break(), monitor], steps=8).train()
+    assert [(one.step, one.layer) for one in monitor.warnings] == [(6, 0), (6, 1)]
+    assert "no longer a number" in str(monitor.warnings[0])
+    assert list(monitor.history.index) == [0, 2, 4, 6, 8]
