@@ -40,12 +40,9 @@ LAYERS = HEADS = 12
 WIDTH = 768
 PATIENCE = 60_000  # milliseconds; a busy machine is slow, and that is what is to be seen
 
-# What is painted now: the pictures inside Plotly's map (its hatching is one of them), or what the
-# long map says it has drawn.
+# What is painted now, as the map itself says when it has drawn.
 PAINTED = """() => {
-    const pictures = document.querySelectorAll('.st-key-weights .js-plotly-plot image');
-    if (pictures.length) return [...pictures].map(one => one.href.baseVal).join();
-    for (const one of document.querySelectorAll('.stMain *')) {
+    for (const one of document.querySelectorAll('.st-key-weights *')) {
         const zoom = one.shadowRoot?.querySelector('.zoom');
         if (zoom) return zoom.dataset.painted ?? null;
     }

@@ -8,7 +8,7 @@ import numpy as np
 import streamlit as st
 from jaxtyping import Float
 
-from attnviz import metrics, words
+from attnviz import metrics
 from attnviz.attention import AttentionStack
 from attnviz.captures import Capture
 from attnviz.models import CLASSROOM
@@ -21,8 +21,8 @@ from attnviz.ui.heads import choose_kind, head_menus
 from attnviz.ui.messages import plain
 from attnviz.ui.pictures import show_picture
 from attnviz.ui.theme import current_theme
-from attnviz.ui.weights import is_long, long_map
-from attnviz.views import draw_difference, draw_rows, draw_weights
+from attnviz.ui.weights import show_map
+from attnviz.views import draw_difference, draw_rows
 
 __all__ = ["compare"]
 
@@ -117,23 +117,7 @@ def _side(letter: str, request: Request, first: str) -> tuple[AttentionStack, He
     head = _head(letter, capture, start)
     stack = capture[head.kind]
     head_title(stack, head)
-    if is_long(stack):
-        long_map(request, head, prefix=f"{letter}_")
-        return stack, head
-    figure = draw_weights(
-        stack.weights(head.layer, head.head),
-        stack.query_tokens,
-        stack.key_tokens,
-        scores=stack.scores(head.layer, head.head),
-        theme=current_theme(),
-    )
-    name = f"attnviz-{letter}-{head.kind}-L{head.layer}H{head.head}"
-    show_picture(
-        figure,
-        key=f"{letter}_weights",
-        filename=name,
-        alt=f"{letter.upper()}: {head.label} {words.headline(stack, head.layer, head.head)}",
-    )
+    show_map(request, head, prefix=f"{letter}_")
     return stack, head
 
 

@@ -20,7 +20,7 @@ from attnviz.ui.pictures import show_picture, show_table, table_download
 from attnviz.ui.theme import current_theme
 from attnviz.ui.token_strip import part
 from attnviz.ui.tokens import around
-from attnviz.ui.weights import is_long, long_map, short_map
+from attnviz.ui.weights import show_map
 from attnviz.views import draw_products, draw_rows, draw_vectors
 
 __all__ = ["head_title", "show_head"]
@@ -50,7 +50,7 @@ def show_head(capture: Capture, request: Request, head: Head, metric: str) -> No
             help="Remember this head, on this text and model, for the Compare page.",
         )
     sides: dict[str, Callable[[], None]] = {
-        "Weights": lambda: long_map(request, head) if is_long(stack) else short_map(stack, head),
+        "Weights": lambda: show_map(request, head),
         "Queries and keys": lambda: _vectors(stack, head),
         "Row by row": lambda: _rows(stack, head, metric),
         "Numbers": lambda: _numbers(capture, head),

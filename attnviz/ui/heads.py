@@ -19,7 +19,7 @@ from attnviz.ui.picture_buttons import picture_buttons
 from attnviz.ui.theme import current_theme
 from attnviz.views import draw_head_map, plot_config
 
-__all__ = ["choose_head", "choose_kind", "choose_metric", "head_map", "head_menus"]
+__all__ = ["choose_kind", "choose_metric", "head_map", "head_menus"]
 
 FIRST_METRICS: Mapping[Family, str] = {
     "decoder": "induction",
@@ -121,14 +121,3 @@ def _take_click(key: str) -> None:
         layer, head = points[0]["customdata"][:2]
         st.session_state[state.LAYER] = int(layer)
         st.session_state[state.HEAD] = int(head)
-
-
-def choose_head(capture: Capture) -> tuple[Head, str]:
-    """The whole left side of Explore: kind, metric, map and menus."""
-    kind = choose_kind(capture)
-    metric = choose_metric(capture[kind], capture.model.family)
-    place = st.container()
-    head = head_menus(capture, kind)
-    with place:
-        head_map(metrics.per_head(metric, capture[kind]), metric, head, key="head_map")
-    return head, metric

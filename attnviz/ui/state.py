@@ -25,6 +25,7 @@ __all__ = [
     "MODEL",
     "TextKeys",
     "choose_head",
+    "choose_token",
     "default_head",
     "fill",
     "forget_view",
@@ -118,6 +119,11 @@ def token(count: int) -> int | None:
     """The position of the chosen token, if the text has one there."""
     chosen: int | None = st.session_state.get("token")
     return chosen if chosen is not None and 0 <= chosen < count else None
+
+
+def choose_token(position: int | None) -> None:
+    """Follow this token, or none (from a callback: before the page is drawn)."""
+    st.session_state["token"] = position
 
 
 def pin(request: Request, head: Head) -> None:

@@ -7,23 +7,29 @@ a cell, exact to more digits than are shown.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import numpy as np
+import torch
 from jaxtyping import Float, Int
+from torch.nn import functional
 
 from attnviz.attention import AttentionStack
 from attnviz.types import Head
 from attnviz.views.weights import SINK_SHARE
 
-__all__ = ["BINS", "Grid", "How", "Window", "encode", "grid", "sink_keys"]
+__all__ = ["BINS", "SCORED", "Grid", "How", "Window", "encode", "grid", "sink_keys"]
 
 How = Literal["max", "mean"]
 
 BINS = 256
 """Most numbers along one side of what is sent."""
+
+SCORED = 128
+"""Windows of no more tokens than this come with the scores of their cells."""
 
 ROWS = 128  # queries whose weights exist at a time
 MASKED, SINK, FULL = 0xFFFF, 0xFFFE, 0xFFFD
@@ -68,6 +74,15 @@ class Window:
         return self.key_stop - self.key_start
 
     @property
+    def slices(self) -> tuple[slice, slice]:
+        """Its queries and its keys."""
+        return slice(self.query_start, self.query_stop), slice(self.key_start, self.key_stop)
+
+    def sees_key(self, key: int) -> bool:
+        """Whether a key is part of it."""
+        return self.key_start <= key < self.key_stop
+
+    @property
     def exact(self) -> bool:
         """Whether every number sent of it is one cell."""
         return max(self.queries, self.keys) <= BINS
@@ -87,12 +102,14 @@ class Grid:
         key_step: keys per number.
         values: a weight, or the maximum or mean of the visible weights of a bin; NaN where
             nothing is visible, and infinite where nothing but set-aside keys is.
+        scores: before softmax, of a window small enough to send them as well.
     """
 
     window: Window
     query_step: int
     key_step: int
     values: Float[np.ndarray, "query_bin key_bin"]
+    scores: Float[np.ndarray, "query key"] | None = None
 
     @property
     def highest(self) -> float:
@@ -105,9 +122,7 @@ class Grid:
         if self.key_step > 1:
             return self
         window = self.window
-        columns = [
-            key - window.key_start for key in keys if window.key_start <= key < window.key_stop
-        ]
+        columns = [key - window.key_start for key in keys if window.sees_key(key)]
         kept = np.delete(self.values, columns, axis=1)
         return Grid(window, self.query_step, self.key_step, kept)
 
@@ -143,53 +158,81 @@ def grid(
         CaptureError: as `AttentionStack.weights`.
     """
     query_step, key_step = -(-window.queries // BINS), -(-window.keys // BINS)
-    columns = slice(window.key_start, window.key_stop)
-    kept = np.ones(window.keys, dtype=bool)
+    kept = torch.ones(window.keys)
     if aside is not None and key_step > 1:
-        kept[[key - columns.start for key in aside if columns.start <= key < columns.stop]] = False
-    parts = []
+        kept[[key - window.key_start for key in aside if window.sees_key(int(key))]] = 0.0
+    steps = (query_step, key_step)
+    shape = -(-window.queries // query_step), -(-window.keys // key_step)
+    values = np.full(shape, np.nan, np.float32)
+    ends = stack.layers[head.layer].visibility.extent[1]
     at_once = max(ROWS // query_step, 1) * query_step
     for start in range(window.query_start, window.query_stop, at_once):
         rows = slice(start, min(start + at_once, window.query_stop))
-        weights = stack.weights(head.layer, head.head, rows, columns)
-        rule = stack.layers[head.layer].visibility
-        seen = rule.table(rows.start, rows.stop, columns.start, columns.stop)[0].cpu().numpy()
-        parts.append(_pooled(weights, seen, kept, query_step, key_step, how))
-    return Grid(window, query_step, key_step, np.concatenate(parts))
+        # Whole bins, up to the last that one of these queries sees into: half of a causal map.
+        seen = max(max(ends[rows]) - window.key_start, 0)
+        columns = min(-(-seen // key_step) * key_step, window.keys)
+        if columns:
+            part = _pooled(stack, head, rows, window.key_start, kept[:columns], *steps, how)
+            first = (start - window.query_start) // query_step
+            values[first : first + len(part), : part.shape[1]] = part
+    if max(window.queries, window.keys) > SCORED:
+        return Grid(window, query_step, key_step, values)
+    scores = stack.scores(head.layer, head.head, *window.slices)
+    return Grid(window, query_step, key_step, values, scores)
 
 
 def _pooled(
-    weights: np.ndarray, seen: np.ndarray, kept: np.ndarray, rows: int, columns: int, how: How
+    stack: AttentionStack,
+    head: Head,
+    rows: slice,
+    first_key: int,
+    kept: Float[torch.Tensor, " key"],
+    query_step: int,
+    key_step: int,
+    how: How,
 ) -> Float[np.ndarray, "query_bin key_bin"]:
-    if rows == columns == 1:
-        return np.where(seen, weights, np.float32(np.nan))
-    if not kept.all():
-        weights = np.where(kept, weights, np.float32(0.0))  # masked weights are zero already
-    shown = _bins(np.add, (seen & kept).astype(np.int32), rows, columns)
-    values = _bins(np.maximum if how == "max" else np.add, weights, rows, columns)
-    if how == "mean":
-        values = values / np.maximum(shown, 1)
-    if not kept.all():
-        hidden = _bins(np.add, seen.astype(np.int32), rows, columns) > 0
-        values = np.where((shown == 0) & hidden, np.inf, values)
-        shown = np.where(hidden, 1, shown)
-    return np.where(shown > 0, values, np.nan).astype(np.float32)
+    """Some queries' weights on `kept.numel()` keys from the first, in bins."""
+    columns = slice(first_key, first_key + kept.numel())
+    weights = torch.from_numpy(stack.weights(head.layer, head.head, rows, columns))
+    rule = stack.layers[head.layer].visibility
+    seen = rule.table(rows.start, rows.stop, columns.start, columns.stop)[0].cpu()
+    if query_step == key_step == 1:
+        return weights.masked_fill_(~seen, torch.nan).numpy()
+    visible = seen.float()
+    shown = visible
+    if not bool(kept.all()):
+        weights, shown = weights * kept, visible * kept
+    bins = partial(_bins, steps=(query_step, key_step))
+    # Both means leave out the same cells beyond the window's edge, so their quotient is right.
+    share = bins(shown, functional.avg_pool2d)
+    if how == "max":
+        values = bins(weights, functional.max_pool2d)
+    else:
+        values = bins(weights, functional.avg_pool2d) / share
+    values = values.masked_fill(share == 0, torch.inf)
+    values = values.masked_fill(bins(visible, functional.max_pool2d) == 0, torch.nan)
+    return values.numpy()
 
 
-def _bins(reduce: np.ufunc, numbers: np.ndarray, rows: int, columns: int) -> np.ndarray:
-    if columns > 1:
-        numbers = reduce.reduceat(numbers, np.arange(0, numbers.shape[1], columns), axis=1)
-    if rows > 1:
-        numbers = reduce.reduceat(numbers, np.arange(0, numbers.shape[0], rows), axis=0)
-    return numbers
+def _bins(
+    numbers: Float[torch.Tensor, "query key"],
+    pool: Callable[..., torch.Tensor],
+    steps: tuple[int, int],
+) -> Float[torch.Tensor, "query_bin key_bin"]:
+    return pool(numbers[None], steps, ceil_mode=True)[0]
 
 
 def encode(found: Grid) -> tuple[bytes, float]:
-    """Two bytes per number and the scale they are on: value = scale * (code / 65533)².
+    """Bytes of a grid, and the scale they are on.
 
-    The square spends the digits where most weights are, near zero, and is still exact to 2e-5 of
-    the scale at its upper end. 65535 is masked, 65534 a bin of nothing but set-aside keys.
+    With scores: every weight and every score as four bytes, exactly; NaN is masked, and the scale
+    is 1. Without: two bytes per number, value = scale * (code / 65533)². The square spends the
+    digits where most weights are, near zero, and is still exact to 2e-5 of the scale at its upper
+    end. 65535 is masked, 65534 a bin of nothing but set-aside keys.
     """
+    if found.scores is not None:
+        scores = np.nan_to_num(found.scores, neginf=0.0)
+        return found.values.astype("<f4").tobytes() + scores.astype("<f4").tobytes(), 1.0
     scale = found.highest
     shares = np.clip(np.nan_to_num(found.values, posinf=0.0) / scale, 0.0, 1.0)
     codes = np.rint(np.sqrt(shares) * FULL).astype("<u2")

@@ -1,11 +1,11 @@
-"""One head's map on a page: drawn whole when it is small, to zoom into when it is long."""
+"""One head's map on a page, with how it is coloured and pooled, and its numbers to take away."""
 
 from __future__ import annotations
 
 import numpy as np
 import pandas as pd
 import streamlit as st
-from jaxtyping import Float, Int
+from jaxtyping import Float
 
 from attnviz import words
 from attnviz.attention import AttentionStack
@@ -13,17 +13,14 @@ from attnviz.types import Head, Tokens
 from attnviz.ui import state
 from attnviz.ui.caches import Request, captured
 from attnviz.ui.messages import explained, plain
-from attnviz.ui.pictures import show_picture, table_download
-from attnviz.ui.theme import current_theme
-from attnviz.ui.tiles import Grid, How, Window, grid, sink_keys
+from attnviz.ui.tiles import SCORED, Grid, How, Window, grid, sink_keys
 from attnviz.ui.zoom_map import zoom_map
-from attnviz.views import draw_weights
 from attnviz.views.weights import SINK_SHARE, Scale
 
-__all__ = ["LONG", "is_long", "long_map", "ranks", "short_map", "weights_table"]
+__all__ = ["LONG", "is_long", "show_map", "weights_table"]
 
-LONG = 128
-"""Texts with more tokens than this get the map to zoom into."""
+LONG = SCORED
+"""Texts with more tokens than this are sent in parts, and without scores."""
 
 SCALES: dict[Scale, str] = {"linear": "Linear", "log": "Logarithmic", "hide_sinks": "Without sinks"}
 POOLS: dict[How, str] = {"max": "Largest", "mean": "Mean"}
@@ -34,67 +31,22 @@ def is_long(stack: AttentionStack) -> bool:
     return max(stack.shape[2:]) > LONG
 
 
-def ranks(weights: Float[np.ndarray, "query key"]) -> Int[np.ndarray, "query key"]:
-    """The place of each key in its row: 1 is the largest weight."""
-    order = np.argsort(-weights, axis=1, kind="stable")
-    places = np.empty_like(order)
-    np.put_along_axis(places, order, np.arange(1, weights.shape[1] + 1)[None, :], axis=1)
-    return places
-
-
 def weights_table(
     weights: Float[np.ndarray, "query key"],
     query_tokens: Tokens,
     key_tokens: Tokens,
-    window: Window | None = None,
+    window: Window,
 ) -> pd.DataFrame:
-    """A map, or a window of it, as a table; tokens are numbered so that none is mistaken."""
-    part = window or Window(0, len(query_tokens), 0, len(key_tokens))
+    """A window of a map as a table; tokens are numbered so that none is mistaken."""
     rows, columns = (
-        [f"{place} {tokens.labels[place]}" for place in range(start, stop)]
-        for tokens, start, stop in (
-            (query_tokens, part.query_start, part.query_stop),
-            (key_tokens, part.key_start, part.key_stop),
-        )
+        [f"{place} {tokens.labels[place]}" for place in range(part.start, part.stop)]
+        for tokens, part in zip((query_tokens, key_tokens), window.slices, strict=True)
     )
     return pd.DataFrame(weights, index=rows, columns=columns)
 
 
-def short_map(stack: AttentionStack, head: Head) -> None:
-    """The whole map with every cell's weight, score and rank."""
-    weights = stack.weights(head.layer, head.head)
-    picture = st.container()
-    left, right = st.columns([3, 2], vertical_alignment="center")
-    with left:
-        scale = choose_scale("scale")
-    figure = draw_weights(
-        weights,
-        stack.query_tokens,
-        stack.key_tokens,
-        scores=stack.scores(head.layer, head.head),
-        ranks=ranks(weights),
-        theme=current_theme(),
-        scale=scale,
-        selected_query=state.token(len(stack.query_tokens)),
-    )
-    name = _name(head)
-    with picture:
-        row_note(head)
-        show_picture(figure, key="weights", filename=name, alt=_alt(stack, head))
-    with right:
-        table_download(
-            weights_table(weights, stack.query_tokens, stack.key_tokens),
-            key="weights:csv",
-            filename=name,
-            label="Weights as CSV",
-            index=True,
-        )
-
-
-@st.fragment
-@explained()
-def long_map(request: Request, head: Head, prefix: str = "") -> None:
-    """The map to zoom into; zooming runs only this again.
+def show_map(request: Request, head: Head, prefix: str = "") -> None:
+    """One head's map with its controls and downloads.
 
     Args:
         request: whose capture; it is looked up anew, so that a session keeps no long one alive.
@@ -102,41 +54,58 @@ def long_map(request: Request, head: Head, prefix: str = "") -> None:
         prefix: of the controls' names, where a page has several maps.
     """
     stack = captured(request)[head.kind]
+    (_long_map if is_long(stack) else _map)(request, head, prefix)
+
+
+@st.fragment
+@explained()
+def _long_map(request: Request, head: Head, prefix: str) -> None:
+    """Zooming runs only this again; a chosen row concerns the rest of the page."""
+    if _map(request, head, prefix):
+        st.rerun(scope="app")
+
+
+def _map(request: Request, head: Head, prefix: str) -> bool:
+    """Draw it; whether a row was clicked just now."""
+    stack = captured(request)[head.kind]
     place = st.container()
     controls = st.container(horizontal=True, vertical_alignment="center")
     with controls:
-        scale = choose_scale(f"{prefix}scale")
-        how = _choose_pool(f"{prefix}pool")
+        scale = _choose_scale(f"{prefix}scale")
+        how = _choose_pool(f"{prefix}pool") if is_long(stack) else "max"
     sinks = tuple(sink_keys(stack, head).tolist()) if scale == "hide_sinks" else ()
 
     def cut(window: Window) -> Grid:
-        if window == Window.whole(stack.shape):
+        if is_long(stack) and window == Window.whole(stack.shape):
             return _overview(request, head, how, sinks)
         return grid(stack, head, window, how=how, aside=np.array(sinks, dtype=int))
 
-    name = _name(head)
+    name = f"attnviz-{prefix.replace('_', '-')}{head.kind}-L{head.layer}H{head.head}"
     with place:
         row_note(head)
-        seen = zoom_map(
+        seen, clicked = zoom_map(
             stack,
             head,
             cut,
             of=repr(request),
             how=how,
             scale=scale,
+            highest=_highest(request, head, how, sinks),
             aside=sinks,
             selected=state.token(len(stack.query_tokens)),
+            on_row=state.choose_token,
             filename=name,
-            alt=_alt(stack, head),
-            key=f"{prefix}zoom_map",
+            alt=f"{head.label} {words.headline(stack, head.layer, head.head)}",
+            key=f"{prefix}weights",
         )
         if scale == "hide_sinks":
             st.caption(_sink_sentence(stack, head, sinks))
     with controls:
-        _cells_download(stack, head, seen, key=f"{prefix}zoom_map:csv", filename=name)
+        _cells_download(stack, head, seen, key=f"{prefix}weights:csv", filename=name)
+    return clicked
 
 
-def choose_scale(key: str) -> Scale:
+def _choose_scale(key: str) -> Scale:
     """How weights become colours."""
     chosen: Scale = st.segmented_control(
         "Colours",
@@ -184,6 +153,16 @@ def _overview(request: Request, head: Head, how: How, sinks: tuple[int, ...]) ->
     return grid(stack, head, whole, how=how, aside=np.array(sinks, dtype=int))
 
 
+def _highest(request: Request, head: Head, how: How, sinks: tuple[int, ...]) -> float | None:
+    """The largest weight of the map, which no zooming changes; a mean depends on its bin."""
+    if how == "mean":
+        return None
+    if sinks:
+        return _overview(request, head, how, sinks).without(sinks).highest
+    rows = captured(request)[head.kind].layers[head.layer].rows
+    return float(np.nanmax(rows.max_weight[head.head]))
+
+
 def _sink_sentence(stack: AttentionStack, head: Head, sinks: tuple[int, ...]) -> str:
     if not sinks:
         return f"No sink: no key holds over {SINK_SHARE:.0%} of the weight."
@@ -197,16 +176,19 @@ def _sink_sentence(stack: AttentionStack, head: Head, sinks: tuple[int, ...]) ->
 def _cells_download(
     stack: AttentionStack, head: Head, seen: Window, *, key: str, filename: str
 ) -> None:
+    """The whole map of a short text, or the part of a long one that is on the screen."""
+    if is_long(stack):
+        label, filename = (
+            "Cells as CSV",
+            f"{filename}-queries{seen.query_start}-keys{seen.key_start}",
+        )
+    else:
+        label, seen = "Weights as CSV", Window.whole(stack.shape)
     st.download_button(
-        "Cells as CSV",
+        label,
         lambda: (
             weights_table(
-                stack.weights(
-                    head.layer,
-                    head.head,
-                    slice(seen.query_start, seen.query_stop),
-                    slice(seen.key_start, seen.key_stop),
-                ),
+                stack.weights(head.layer, head.head, *seen.slices),
                 stack.query_tokens,
                 stack.key_tokens,
                 seen,
@@ -214,7 +196,7 @@ def _cells_download(
             .to_csv()
             .encode("utf-8-sig")
         ),
-        file_name=f"{filename}-queries{seen.query_start}-keys{seen.key_start}.csv",
+        file_name=f"{filename}.csv",
         mime="text/csv",
         key=key,
         icon=":material/download:",
@@ -225,11 +207,3 @@ def _cells_download(
         if seen.exact
         else "Zoom in to 256 tokens or fewer: then the cells on the screen can be saved.",
     )
-
-
-def _name(head: Head) -> str:
-    return f"attnviz-{head.kind}-L{head.layer}H{head.head}"
-
-
-def _alt(stack: AttentionStack, head: Head) -> str:
-    return f"{head.label} {words.headline(stack, head.layer, head.head)}"

@@ -1,8 +1,8 @@
-"""A map to zoom into, for texts whose every cell no screen can show.
+"""One head's map: every cell of a short text, and a map to zoom into of one no screen can show.
 
-The browser has the whole map in bins, asks for the part it looks at, and paints both itself; one
-message holds one grid of at most 256 x 256 numbers. It remembers what it has been sent, so a run
-of the page that changes no number sends none.
+A short text's map is sent whole, with its scores. Of a long one the browser has all in bins, asks
+for the part it looks at, and paints both itself; one message holds one grid of at most 256 x 256
+numbers. It remembers what it has been sent, so a run of the page that changes no number sends none.
 """
 
 from __future__ import annotations
@@ -18,16 +18,18 @@ import streamlit as st
 
 from attnviz.attention import AttentionStack
 from attnviz.types import Head, Tokens
-from attnviz.ui.tiles import Grid, How, Window, encode
+from attnviz.ui.tiles import SCORED, Grid, How, Window, encode
 from attnviz.views.config import safe_filename
 from attnviz.views.labels import shorten
 from attnviz.views.theme import Theme, palette
 from attnviz.views.weights import LOG_FLOOR, Scale
 
-__all__ = ["LABEL_WIDTH", "pack", "zoom_map"]
+__all__ = ["LABEL_WIDTH", "WHOLE_WIDTH", "pack", "zoom_map"]
 
-LABEL_WIDTH = 16
-"""Letters of a token that are sent; with it, 512 labels stay small whatever the text is."""
+LABEL_WIDTH, WHOLE_WIDTH = 16, 80
+"""Letters of a token that are sent of long texts and of short ones; so a message stays small."""
+
+_PARTS = ("grids", "layout", "paint", "view", "input", "save", "map")
 
 _ASSETS = Path(__file__).parent / "assets"
 _HTML = """<div class="zoom">
@@ -54,7 +56,7 @@ _map = st.components.v2.component(
     "attnviz_zoom_map",
     html=_HTML,
     css=(_ASSETS / "zoom_map.css").read_text("utf-8"),
-    js="\n".join((_ASSETS / name).read_text("utf-8") for name in ("zoom_draw.js", "zoom_map.js")),
+    js="\n".join((_ASSETS / f"zoom_{part}.js").read_text("utf-8") for part in _PARTS),
 )
 
 
@@ -66,13 +68,15 @@ def zoom_map(
     of: str,
     how: How,
     scale: Scale,
+    highest: float | None,
     aside: tuple[int, ...] = (),
     selected: int | None = None,
+    on_row: Callable[[int | None], None] = lambda row: None,
     filename: str,
     alt: str,
     key: str,
-) -> Window:
-    """Show the map and return the part of it that is on the screen, in whole tokens.
+) -> tuple[Window, bool]:
+    """Show the map; return the part of it that is on the screen, and whether a row was clicked.
 
     Args:
         stack: whose tokens are along the sides.
@@ -82,8 +86,11 @@ def zoom_map(
             must be equal.
         how: what stands for a bin.
         scale: of the colours, as for `draw_weights`.
+        highest: the number at the end of the linear colours, so that they mean the same wherever
+            one looks; None lets them follow what is in view, and the legend says so.
         aside: the keys that are left out of the colours.
         selected: the query to frame.
+        on_row: is told which query a click chose, or None, before the run that the click causes.
         filename: of the pictures, without an ending.
         alt: what the map shows, in words.
         key: the widget's name in the session.
@@ -105,6 +112,8 @@ def zoom_map(
         "text": text,
         "identity": identity,
         "shape": list(shape),
+        "small": max(shape) <= SCORED,
+        "highest": highest,
         "log": LOG_FLOOR if scale == "log" else None,
         "aside": list(aside) if scale == "hide_sinks" else [],
         "how": how,
@@ -115,8 +124,25 @@ def zoom_map(
         "dark": _colors("dark"),
     }
     packed = pack(header, None if has_it else cut(region), stack)
-    _map(data=packed, key=key, default={"view": None}, on_view_change=lambda: None)
-    return Window.read(view.get("window"), shape) or Window.whole(shape)
+    said = _map(
+        data=packed,
+        key=key,
+        default={"view": None},
+        on_view_change=lambda: None,
+        on_row_change=lambda: _take_row(key, text, shape[0], on_row),
+    )
+    window = Window.read(view.get("window"), shape) or Window.whole(shape)
+    return window, said.get("row") is not None
+
+
+def _take_row(key: str, text: str, queries: int, on_row: Callable[[int | None], None]) -> None:
+    """What a click said, where it was about the text that is on the screen."""
+    said = (st.session_state.get(key) or {}).get("row")
+    if not (isinstance(said, dict) and said.get("text") == text):
+        return
+    row = said.get("row")
+    if row is None or (isinstance(row, int) and 0 <= row < queries):
+        on_row(row)
 
 
 def pack(header: dict[str, Any], found: Grid | None, stack: AttentionStack) -> bytes:
@@ -129,23 +155,23 @@ def pack(header: dict[str, Any], found: Grid | None, stack: AttentionStack) -> b
     if found is not None:
         codes, scale = encode(found)
         window = found.window
+        width = LABEL_WIDTH if found.scores is None else WHOLE_WIDTH
         grid = {
             "window": window.numbers(),
+            "scored": found.scores is not None,
             "steps": [found.query_step, found.key_step],
             "scale": scale,
             "highest": found.without(header["aside"]).highest,
-            "queries": _labels(
-                stack.query_tokens, window.query_start, window.query_stop, found.query_step
-            ),
-            "keys": _labels(stack.key_tokens, window.key_start, window.key_stop, found.key_step),
+            "queries": _labels(stack.query_tokens, window.slices[0], found.query_step, width),
+            "keys": _labels(stack.key_tokens, window.slices[1], found.key_step, width),
         }
     text = json.dumps({**header, "grid": grid}, ensure_ascii=False).encode("utf-8", "replace")
     return struct.pack("<I", len(text)) + text + codes
 
 
-def _labels(tokens: Tokens, start: int, stop: int, step: int) -> list[str]:
+def _labels(tokens: Tokens, part: slice, step: int, width: int) -> list[str]:
     """The first token of every bin; cut by letters too, since some letters have no width."""
-    return [shorten(label, LABEL_WIDTH)[:LABEL_WIDTH] for label in tokens.labels[start:stop:step]]
+    return [shorten(label, width)[:width] for label in tokens.labels[part][::step]]
 
 
 def _digest(*parts: object) -> str:

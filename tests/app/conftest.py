@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import struct
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
@@ -35,3 +38,18 @@ def said(app: AppTest) -> str:
     """Everything the page says in words."""
     parts = [*app.markdown, *app.caption, *app.error, *app.warning, *app.info, *app.subheader]
     return "\n".join(str(part.value) for part in parts)
+
+
+def maps(app: AppTest) -> list[dict[str, object]]:
+    """What the browser is told of each head's map: the header, with weights and scores if whole."""
+    found = []
+    for one in app.get("bidi_component"):
+        if one.proto.component_name == "attnviz_zoom_map":
+            packed = one.proto.bytes
+            (length,) = struct.unpack("<I", packed[:4])
+            told = json.loads(packed[4 : 4 + length])
+            if told["grid"] and told["grid"]["scored"]:
+                numbers = np.frombuffer(packed[4 + length :], "<f4")
+                told["weights"], told["scores"] = numbers.reshape(2, *told["shape"])
+            found.append(told)
+    return found

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
+import attnviz
 from attnviz import metrics
 from attnviz.models import CLASSROOM
-from tests.app.conftest import OpenApp, said
+from tests.app.conftest import OpenApp, maps, said
 
 NAMES = [model.name for model in CLASSROOM]
 
@@ -24,7 +26,30 @@ def test_first_screen_needs_no_choice(open_app: OpenApp) -> None:
     app = open_app()
     assert not app.exception
     assert app.selectbox(key="model").value == NAMES[0]
-    assert len(app.get("plotly_chart")) == 2  # the map of heads and the chosen head
+    assert len(app.get("plotly_chart")) == 1  # the map of heads
+    assert len(maps(app)) == 1  # the chosen head
+
+
+def test_the_map_is_sent_whole_with_every_weight_and_score(open_app: OpenApp) -> None:
+    app = open_app(model="gpt-classroom", layer=2, head=5)
+    (shown,) = maps(app)
+    stack = attnviz.capture(attnviz.load("gpt-classroom"), app.text_area[0].value)["self"]
+    visible = np.isfinite(stack.scores(2, 5))
+    assert (np.isnan(shown["weights"]) == ~visible).all()
+    np.testing.assert_allclose(shown["weights"][visible], stack.weights(2, 5)[visible], atol=1e-6)
+    np.testing.assert_allclose(shown["scores"][visible], stack.scores(2, 5)[visible], atol=1e-4)
+    assert shown["grid"]["keys"] == list(stack.key_tokens.labels)
+    assert shown["highest"] == pytest.approx(np.nanmax(shown["weights"]))
+
+
+def test_sinks_are_left_out_of_the_colours_and_named(open_app: OpenApp) -> None:
+    app = open_app(model="gpt-classroom", layer=1, head=0)
+    app.session_state["scale"] = "hide_sinks"
+    app.run()
+    (shown,) = maps(app)
+    assert shown["aside"] == [0]
+    assert shown["highest"] == pytest.approx(np.nanmax(shown["weights"][:, 1:]))
+    assert "Set aside:" in said(app)
 
 
 def test_link_opens_the_view_it_names(open_app: OpenApp) -> None:

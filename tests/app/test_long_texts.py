@@ -10,7 +10,7 @@ import torch
 from transformers import GPT2Config, GPT2LMHeadModel
 
 from attnviz.ui import caches
-from tests.app.conftest import OpenApp, said
+from tests.app.conftest import OpenApp, maps, said
 from tests.vocabularies import vocabulary
 from tests.zoo import VOCABULARIES, shake
 
@@ -56,7 +56,9 @@ def test_a_long_text_opens_whole(open_long: OpenApp) -> None:
     assert not app.exception
     assert not app.error
     assert not app.warning  # nothing was cut
-    assert len(app.get("plotly_chart")) == 1  # the map of heads; the long map is another part
+    (shown,) = maps(app)
+    assert shown["grid"]["window"] == [0, *shown["shape"][:1], 0, *shown["shape"][1:]]
+    assert not shown["grid"]["scored"]
     assert "the strip shows the surroundings" in said(app)
 
 

@@ -50,10 +50,18 @@ def cell(
     )
 
 
-def hover_text(page: Page, plot: int) -> str:
-    label = page.locator(".js-plotly-plot").nth(plot).locator(".hoverlayer .hovertext")
-    label.first.wait_for()
-    return " ".join(label.first.all_text_contents())
+def place(page: Page, query: int, key: int, queries: int, keys: int) -> tuple[float, float]:
+    """The middle of a cell of the chosen head's map, in pixels of the page."""
+    canvas = page.locator(".st-key-weights .zoom canvas")
+    canvas.scroll_into_view_if_needed()
+    box = canvas.bounding_box()
+    assert box is not None
+    drawn = page.locator(".st-key-weights .zoom").get_attribute("data-plot") or ""
+    left, top, across, down = map(float, drawn.split(","))
+    return (
+        box["x"] + left + across * (key + 0.5) / keys,
+        box["y"] + top + down * (query + 0.5) / queries,
+    )
 
 
 def test_type_click_read_and_open_the_link_cold(
@@ -72,8 +80,10 @@ def test_type_click_read_and_open_the_link_cold(
     n = len(stack.query_tokens)
     row = n - 1
     column = int(stack.weights(2, 5)[row].argmax())
-    page.mouse.move(*cell(page, 1, column, row, n, n))
-    shown = hover_text(page, 1)
+    page.mouse.move(*place(page, row, column, n, n))
+    tip = page.locator(".st-key-weights .zoom .tip")
+    tip.wait_for()
+    shown = tip.text_content() or ""
     expected = stack.weights(2, 5)[row, column]
     numbers = [float(one) for one in re.findall(r"\d+\.\d+", shown)]
     assert any(abs(one - expected) < 0.006 for one in numbers), (shown, expected)
@@ -137,6 +147,18 @@ def test_a_wrong_model_name_loses_no_text(page: Page, server: Server) -> None:
     model.fill("gpt-classroom")
     model.press("Enter")
     expect(page.get_by_label("Text", exact=True)).to_have_value(TEXT)
+
+
+def test_a_click_on_a_row_follows_its_token(page: Page, server: Server) -> None:
+    open_app(page, server, "?model=gpt-classroom&layer=1&head=1")
+    type_text(page, TEXT)
+    stack = attnviz.capture(attnviz.load("gpt-classroom"), TEXT)["self"]
+    n = len(stack.query_tokens)
+    page.mouse.click(*place(page, 4, 1, n, n))
+    label = stack.query_tokens.labels[4].lstrip("·")
+    expect(page.get_by_text(re.compile(f"{label}. looks at")).first).to_be_visible()
+    chip = page.locator(".strip .chip").nth(4)
+    expect(chip).to_have_attribute("aria-pressed", "true")
 
 
 @pytest.mark.parametrize("ending", ["svg", "png"])

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import re
 from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from attnviz.types import Head
 from attnviz.ui.tiles import Window, grid
@@ -30,7 +33,7 @@ def address(chromium, tmp_path_factory):
 def visit(chromium, address):
     contexts = []
 
-    def go(width=1000, scheme="light", touch=False):
+    def go(width=1000, scheme="light", touch=False, tokens=COUNT):
         context = chromium.new_context(
             viewport={"width": width, "height": 1000}, color_scheme=scheme, has_touch=touch
         )
@@ -45,7 +48,7 @@ def visit(chromium, address):
                 "framereceived", lambda frame: page.frames_seen.append(len(frame))
             ),
         )
-        page.goto(address)
+        page.goto(f"{address}/?tokens={tokens}")
         page.locator(".zoom[data-painted]").wait_for(timeout=60_000)
         return page
 
@@ -71,14 +74,16 @@ def waits_for(page, text):
 
 
 def plot(page):
-    """The plot's place on the page, found by its size in tokens: x, y of its corner, and a side."""
+    """The plot's place on the page: x, y of its corner, and a side."""
     canvas = page.locator(".zoom canvas")
     canvas.scroll_into_view_if_needed()
     box = canvas.bounding_box()
-    left = min(104, max(64, (box["width"]) * 0.16))
-    width = page.locator(".zoom .stage").evaluate("stage => stage.clientWidth")
-    left = min(104, max(64, width * 0.16))
-    return box["x"] + left, box["y"] + left * 0.86, box["width"] - left - 10
+    left, top, across, down = map(
+        float, page.locator(".zoom").get_attribute("data-plot").split(",")
+    )
+    assert across == pytest.approx(down), "cells are square"
+    assert across <= box["width"] - left
+    return box["x"] + left, box["y"] + top, across
 
 
 def hover(page, query, key):
@@ -240,25 +245,13 @@ def test_a_chosen_row_is_brought_into_view(visit):
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_masked_zero_and_largest_look_different(visit, scheme):
-    page = visit(scheme=scheme)
-    x, y, side = plot(page)
-    picture = page.locator(".zoom canvas").evaluate(
-        """canvas => {
-            const box = canvas.getBoundingClientRect();
-            const ratio = canvas.width / box.width;
-            const data = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
-            return {ratio, width: canvas.width, data: [...data.data]};
-        }"""
-    )
-    box = page.locator(".zoom canvas").bounding_box()
-    pixels = np.array(picture["data"]).reshape(-1, picture["width"], 4)
-    left, top = (int(picture["ratio"] * one) for one in (x - box["x"], y - box["y"]))
-    size = int(picture["ratio"] * side)
-    upper = pixels[top : top + size // 3, left + size * 2 // 3 : left + size]
-    lower = pixels[top + size * 2 // 3 : top + size, left : left + size // 3]
+    pixels = picture(visit(scheme=scheme))
+    size = len(pixels)
+    upper = pixels[: size // 3, size * 2 // 3 :]
+    lower = pixels[size * 2 // 3 :, : size // 3]
     assert (upper[..., 3] == 0).mean() > 0.5  # hatched: the page shows between the strokes
     assert (upper[..., 3] > 0).any()
-    assert (lower[..., 3] == 255).all()  # every visible cell is filled, also those near zero
+    assert (lower[1:-1, 1:-1, 3] == 255).all()  # visible cells are filled, also those near zero
 
 
 @pytest.mark.parametrize("kind", ["svg", "png"])
@@ -314,3 +307,136 @@ def test_two_fingers_zoom(visit):
     touch("touchEnd", 0)
     first, last, *_ = where(page)
     assert 60 < last - first < 300
+
+
+def picture(page):
+    """The plot's pixels."""
+    address = page.locator(".zoom canvas").evaluate("canvas => canvas.toDataURL()")
+    pixels = np.array(Image.open(io.BytesIO(base64.b64decode(address.split(",")[1]))))
+    box = map(float, page.locator(".zoom").get_attribute("data-plot").split(","))
+    left, top, across, down = (round(one) for one in box)
+    return pixels[top : top + down, left : left + across]
+
+
+@pytest.mark.parametrize("width", [1000, 390])
+@pytest.mark.parametrize("tokens", [6, 20, 100])
+def test_cells_are_square_at_every_width(visit, tokens, width):
+    page = visit(width, tokens=tokens)
+    _, _, side = plot(page)  # which looks whether they are
+    assert side >= 200 or tokens == 6
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_a_short_text_says_weight_score_and_rank_of_every_cell(visit):
+    page, small = visit(tokens=20), long_stack(20)
+    weights, scores = small.weights(0, 0), small.scores(0, 0)
+    x, y, side = plot(page)
+    for query, key in ((19, 0), (12, 5), (7, 7)):
+        page.mouse.move(x + side * (key + 0.5) / 20, y + side * (query + 0.5) / 20)
+        page.locator(".zoom .tip").filter(has_text=f"({query}) → ").wait_for()
+        said = page.locator(".zoom .tip").text_content()
+        rank = 1 + int((weights[query] > weights[query, key]).sum())
+        assert f"score {scores[query, key]:.3f} · rank {rank}" in said
+        assert float(re.search(r"weight ([\d.e-]+)", said)[1]) == pytest.approx(
+            weights[query, key], abs=5e-5, rel=0.05
+        )
+        assert f"\u2068{WORDS[query % len(WORDS)]}\u2069 ({query})" in said  # the whole label
+    page.mouse.move(x + side * 0.9, y + side * 0.1)
+    page.locator(".zoom .tip").filter(has_text="masked: this query").wait_for()
+
+
+def test_a_short_text_needs_no_zoom_and_asks_for_nothing(visit):
+    page = visit(tokens=20)
+    assert page.locator(".zoom .tools").is_hidden()
+    page = visit(390, tokens=100)  # too narrow for its labels: there is something to come closer to
+    page.locator(".zoom [data-act=in]").click()
+    page.locator(".zoom canvas.zoomed").wait_for()
+    page.wait_for_timeout(600)
+    assert page.get_by_text("grids: 1").count() == 1
+    assert page.get_by_text("seen: [0, 100, 0, 100]").count() == 1
+
+
+@pytest.mark.parametrize("tokens", [20, COUNT])
+def test_a_click_on_a_row_chooses_its_token_and_a_drag_does_not(visit, tokens):
+    page = visit(tokens=tokens)
+    x, y, side = plot(page)
+    page.mouse.move(x + side / 4, y + side * 0.505)
+    page.mouse.down()
+    page.mouse.move(x + side / 2, y + side * 0.7, steps=3)
+    page.mouse.up()
+    page.wait_for_timeout(300)
+    assert page.get_by_text("selected: None, clicked: False").count() == 1
+    page.mouse.click(x + side / 4, y + side * 0.505)
+    said = page.get_by_text("clicked: True")
+    said.wait_for()
+    row = int(re.search(r"\d+", said.text_content())[0])
+    assert row == pytest.approx(tokens * 0.505, abs=1)
+    page.get_by_text("log", exact=True).click()
+    page.get_by_text(f"selected: {row}, clicked: False").wait_for()  # a click counts once
+    page.locator(".zoom canvas").focus()
+    page.keyboard.press("Escape")
+    page.get_by_text("selected: None, clicked: True").wait_for()
+
+
+def test_the_keyboard_chooses_a_row(visit):
+    page = visit(tokens=20)
+    page.locator(".zoom canvas").focus()
+    for key in ("ArrowDown", "ArrowDown", "ArrowDown"):
+        page.keyboard.press(key)
+    said = page.locator(".zoom .says").text_content()
+    row = int(re.search(r"\((\d+)\) → ", said)[1])
+    assert " · rank " in said
+    page.keyboard.press("Enter")
+    page.get_by_text(f"selected: {row}, clicked: True").wait_for()
+
+
+def test_what_the_cursor_says_follows_the_head(visit):
+    page, small = visit(tokens=20), long_stack(20)
+    page.locator(".zoom canvas").focus()
+    page.keyboard.press("ArrowDown")
+    page.get_by_text("1", exact=True).click()
+    said = page.locator(".zoom .says").filter(has_text=f"score {small.scores(0, 1)[10, 10]:.3f}")
+    said.wait_for()
+
+
+def colour(page, query, key):
+    """The colour of a cell that is in view, and the end of the colour bar in words."""
+    first, last, key_first, key_last = where(page)
+    pixels = picture(page)
+    row = (query + 0.5 - first) / (last - first + 1) * pixels.shape[0]
+    column = (key + 0.5 - key_first) / (key_last - key_first + 1) * pixels.shape[1]
+    return pixels[int(row), int(column)].astype(int)
+
+
+def test_linear_colours_mean_the_same_however_near_one_looks(visit, stack):
+    page = visit()
+    zoom_in(page, 2)
+    waits_for(page, "single cells")
+    first, last, key_first, key_last = where(page)
+    weights = stack.weights(0, 0)
+    part = weights[first + 40 : last - 40, key_first + 40 : key_last - 40]
+    query, key = np.unravel_index(part.argmax(), part.shape)
+    query, key = query + first + 40, key + key_first + 40
+    before = colour(page, query, key)
+    x, y, side = plot(page)
+    page.mouse.move(
+        x + side * (key + 0.5 - key_first) / (key_last - key_first + 1),
+        y + side * (query + 0.5 - first) / (last - first + 1),
+    )
+    page.keyboard.down("Control")
+    page.mouse.wheel(0, -120)
+    page.keyboard.up("Control")
+    page.wait_for_timeout(800)
+    assert where(page)[1] - where(page)[0] < last - first
+    assert np.abs(colour(page, query, key) - before).max() <= 2
+
+
+def test_means_say_that_their_colours_are_those_of_the_part(visit, tmp_path):
+    page = visit()
+    page.get_by_text("mean", exact=True).click()
+    page.get_by_text("grids: 2").wait_for()
+    page.wait_for_timeout(300)
+    with page.expect_download() as waited:
+        page.locator(".zoom button[data-format=svg]").click()
+    waited.value.save_as(tmp_path / "picture.svg")
+    assert "mean weight, of this part" in (tmp_path / "picture.svg").read_text("utf-8")

@@ -1,4 +1,4 @@
-"""A page with a map to zoom into, for the browser tests."""
+"""A page with a map to zoom into, for the browser tests; `?tokens=` says how long its text is."""
 
 import numpy as np
 import streamlit as st
@@ -8,7 +8,7 @@ from attnviz.ui.tiles import grid
 from attnviz.ui.zoom_map import zoom_map
 from tests.views.long_stack import long_stack
 
-stack = long_stack(600)
+stack = long_stack(int(st.query_params.get("tokens", 600)))
 head = Head("self", 0, st.segmented_control("head", [0, 1], default=0, required=True))
 scale = st.segmented_control(
     "scale", ["linear", "log", "hide_sinks"], default="linear", required=True
@@ -23,15 +23,17 @@ def cut(window):
     return grid(stack, head, window, how=how, aside=np.array(aside, dtype=int))
 
 
-seen = zoom_map(
+seen, clicked = zoom_map(
     stack,
     head,
     cut,
     of="test",
     how=how,
     scale=scale,
+    highest=float(stack.weights(0, head.head).max()) if how == "max" else None,
     aside=aside,
     selected=st.session_state.get("selected"),
+    on_row=lambda row: st.session_state.update(selected=row),
     filename="map",
     alt=f"head {head.head}",
     key="zoom",
@@ -41,3 +43,4 @@ if st.button("choose row 500"):
     st.rerun()
 st.text(f"seen: {seen.numbers()}")
 st.text(f"grids: {len(sent)}")
+st.text(f"selected: {st.session_state.get('selected')}, clicked: {clicked}")
