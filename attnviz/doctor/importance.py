@@ -19,7 +19,7 @@ from attnviz.attention import Intervention, Places, intervening
 from attnviz.attention.recorder import Call
 from attnviz.doctor.ablation import by_text
 from attnviz.doctor.examples import Example, batches
-from attnviz.doctor.replay import losses
+from attnviz.doctor.replay import summed_losses
 from attnviz.doctor.twins import Patient
 from attnviz.errors import InputError
 from attnviz.models import Model, model_inputs
@@ -56,9 +56,9 @@ def importance(
         part = [questions[index] for index in group]
         gates = _OpenGates(patient.places(), len(part))
         with torch.enable_grad(), intervening(gates):
-            output = patient.run(model_inputs(model, [question.encoded for question in part]))
+            inputs = model_inputs(model, [question.encoded for question in part])
             # A text's gates touch no other text's loss: one gradient of the sum gives them all.
-            total = losses(output.logits, part).sum()
+            total = summed_losses(patient, inputs, part).sum()
         # Not backward(): that would leave gradients on weights that others are using.
         slopes = torch.autograd.grad(total, list(gates.made.values()))
         for (kind, layer), slope in zip(gates.made, slopes, strict=True):

@@ -7,7 +7,8 @@ blocks below answer from memory.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,7 +23,7 @@ from attnviz.doctor.twins import Patient
 from attnviz.models import model_inputs
 from attnviz.types import Head
 
-__all__ = ["Replay", "losses"]
+__all__ = ["Replay", "repeated", "summed_losses"]
 
 LOGIT_ROWS = 2048
 """Rows of logits whose probabilities exist at a time."""
@@ -39,7 +40,7 @@ class Replay:
     """
 
     patient: Patient
-    questions: list[Question]
+    questions: Sequence[Question]
     remember: bool = True
     inputs: dict[str, Tensor] = field(init=False)
     baseline: Float[Tensor, " question"] = field(init=False)
@@ -103,32 +104,68 @@ class Replay:
         self, copies: int, intervention: Intervention | None
     ) -> Float[Tensor, "copy question"]:
         inputs = {name: repeated(tensor, copies) for name, tensor in self.inputs.items()}
-        with torch.no_grad():
-            if intervention is None:
-                output = self.patient.run(inputs)
-            else:
-                with intervening(intervention):
-                    output = self.patient.run(inputs)
-            return losses(output.logits, self.questions, copies)
+        watch = contextlib.nullcontext() if intervention is None else intervening(intervention)
+        with torch.no_grad(), watch:
+            return summed_losses(self.patient, inputs, self.questions, copies)
 
 
-def losses(
-    logits: Float[Tensor, "row position word"], questions: list[Question], copies: int = 1
+def summed_losses(
+    patient: Patient, inputs: dict[str, Tensor], questions: Sequence[Question], copies: int = 1
 ) -> Float[Tensor, "copy question"]:
-    """Summed loss of each question in nats, for batches that hold the questions several times."""
-    sizes = [len(question.wanted) for question in questions]
-    device = logits.device
-    row = torch.repeat_interleave(torch.arange(len(questions)), torch.tensor(sizes)).to(device)
+    """Run a batch; returns the summed loss of each question in nats.
+
+    Args:
+        patient: who is asked.
+        inputs: the questions' texts, as many times as there are copies, one copy after the other.
+        questions: what should be predicted where.
+        copies: how many times the batch holds the questions.
+    """
+    device = inputs["input_ids"].device
+    sizes = torch.tensor([len(question.wanted) for question in questions])
+    owner = torch.repeat_interleave(torch.arange(len(questions)), sizes).to(device)
     position = torch.tensor([at for one in questions for at in one.positions], device=device)
     wanted = torch.tensor([word for one in questions for word in one.wanted], device=device)
-    found = logits.new_zeros(copies, len(questions), dtype=torch.float64)
-    for copy in range(copies):
-        for start in range(0, len(row), LOGIT_ROWS):
-            part = slice(start, start + LOGIT_ROWS)
-            chosen = logits[copy * len(questions) + row[part], position[part]].float()
-            cost = nn.functional.cross_entropy(chosen, wanted[part], reduction="none")
-            found[copy].index_add_(0, row[part], cost.double())
-    return found
+    rows = (torch.arange(copies, device=device)[:, None] * len(questions) + owner).flatten()
+    chosen = _logits_at(patient, inputs, rows, position.repeat(copies))
+    costs = [
+        nn.functional.cross_entropy(part.float(), words, reduction="none")
+        for part, words in zip(
+            torch.split(chosen, LOGIT_ROWS),
+            torch.split(wanted.repeat(copies), LOGIT_ROWS),
+            strict=True,
+        )
+    ]
+    cost = torch.cat(costs).double().view(copies, -1)
+    return cost.new_zeros(copies, len(questions)).index_add(1, owner, cost)
+
+
+def _logits_at(
+    patient: Patient, inputs: dict[str, Tensor], row: Tensor, position: Tensor
+) -> Float[Tensor, "asked word"]:
+    """The logits at some places of a batch.
+
+    The language head is as wide as the vocabulary and often the costliest layer of a small model:
+    it is given only the positions whose loss is asked for.
+    """
+    shape: tuple[int, ...] = ()
+
+    def pick(module: nn.Module, arguments: tuple[Any, ...]) -> tuple[Any, ...] | None:
+        nonlocal shape
+        hidden = arguments[0]
+        if hidden.dim() != 3:
+            return None
+        shape = tuple(hidden.shape[:2])
+        return (hidden[row, position][None], *arguments[1:])
+
+    head = patient.network.get_output_embeddings()
+    handle = None if head is None else head.register_forward_pre_hook(pick)
+    try:
+        logits: Tensor = patient.run(inputs).logits
+    finally:
+        if handle is not None:
+            handle.remove()
+    picked = shape and tuple(logits.shape[:2]) == (1, len(row))
+    return logits[0] if picked else logits[row, position]
 
 
 def repeated(tensor: Tensor, copies: int) -> Tensor:
