@@ -1,0 +1,134 @@
+"""Two models on the same texts, beside the library's own weights."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from scipy.spatial.distance import jensenshannon
+
+import attnviz
+from attnviz import Model
+from attnviz.doctor import Text, TextSet, compare
+from attnviz.doctor.examples import examples
+from attnviz.errors import InputError
+from attnviz.findings import Progress
+from tests.zoo import eager_attentions, make_pair
+
+TEXTS = TextSet(
+    "mine",
+    (
+        Text("The cat sat on the mat, and the dog sat on the cat."),
+        Text("One two three four, one two three four."),
+        Text("He said that she said that he was late again today."),
+    ),
+)
+LAYER, HEAD = 1, 2
+
+
+def changed_copy(model: Model, folder: Path) -> Model:
+    """The same GPT-2 with other queries in one head, loaded like a fine-tuned checkpoint."""
+    network = copy.deepcopy(model.network)
+    weight = network.get_submodule(f"transformer.h.{LAYER}.attn.c_attn").weight
+    assert isinstance(weight, torch.Tensor)
+    width = weight.shape[0] // model.info.heads["self"][1]
+    with torch.no_grad():
+        weight[:, HEAD * width : (HEAD + 1) * width].neg_()
+    network.save_pretrained(folder)
+    model.tokenizer.save_pretrained(folder)
+    return attnviz.load(str(folder))
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory: pytest.TempPathFactory) -> tuple[Model, Model]:
+    base = make_pair("gpt2", tmp_path_factory.mktemp("base")).model
+    return base, changed_copy(base, tmp_path_factory.mktemp("tuned"))
+
+
+def test_divergence_and_shift_are_those_of_the_librarys_weights(pair: tuple[Model, Model]) -> None:
+    base, tuned = pair
+    found = compare(base, tuned, TEXTS, ablate=False)
+    read, _ = examples(base, TEXTS)
+    apart = np.zeros((*base.info.heads["self"], len(read)))
+    shift = np.zeros_like(apart)
+    for text, one in enumerate(read):
+        ids = torch.tensor([one.encoded.ids])
+        maps = []
+        for model in (base, tuned):
+            eager = copy.deepcopy(model.network)
+            eager.set_attn_implementation("eager")
+            maps.append(torch.stack(eager_attentions(eager, input_ids=ids)["self"])[:, 0].double())
+        mine, theirs = (one.numpy() for one in maps)
+        for layer, head in np.ndindex(apart.shape[:2]):
+            rows = jensenshannon(mine[layer, head], theirs[layer, head], axis=-1) ** 2
+            apart[layer, head, text] = np.nan_to_num(rows).mean()
+        entropy = [torch.special.entr(one).sum(-1).mean(-1).numpy() for one in maps]
+        shift[..., text] = entropy[1] - entropy[0]
+    np.testing.assert_allclose(found.divergence["self"].mean, apart.mean(-1), atol=1e-5)
+    np.testing.assert_allclose(found.entropy_shift["self"].mean, shift.mean(-1), atol=1e-5)
+    assert (found.divergence["self"].texts == len(read)).all()
+    # Only the changed head of its layer, and nothing below it, looks elsewhere.
+    moved = found.divergence["self"].mean > 1e-4
+    assert not moved[:LAYER].any()
+    assert moved[LAYER].tolist() == [head == HEAD for head in range(4)]
+    assert moved[LAYER + 1].all()
+
+
+def test_a_model_beside_itself_has_not_changed(pair: tuple[Model, Model]) -> None:
+    base, _ = pair
+    told: list[Progress] = []
+    found = compare(base, base, TEXTS, progress=told.append)
+    assert found.changes == ()
+    assert not found.table["changed"].any()
+    np.testing.assert_allclose(found.divergence["self"].mean, 0, atol=1e-6)
+    np.testing.assert_allclose(found.entropy_shift["self"].mean, 0, atol=1e-6)
+    shares = [one.share for one in told]
+    assert shares == sorted(shares) and shares[-1] == pytest.approx(1.0)
+    assert len(found.table) == 12
+
+
+def test_a_head_that_became_uniform_is_among_the_changes(tmp_path: Path) -> None:
+    base = attnviz.load("gpt-classroom")
+    head = base.info.known_heads[0].head
+    network = copy.deepcopy(base.network)
+    weight = network.get_submodule(f"transformer.h.{head.layer}.attn.c_attn").weight
+    bias = network.get_submodule(f"transformer.h.{head.layer}.attn.c_attn").bias
+    assert isinstance(weight, torch.Tensor) and isinstance(bias, torch.Tensor)
+    width = weight.shape[0] // base.info.heads["self"][1]
+    with torch.no_grad():
+        weight[:, head.head * width : (head.head + 1) * width] = 0
+        bias[head.head * width : (head.head + 1) * width] = 0
+    network.save_pretrained(tmp_path)
+    base.tokenizer.save_pretrained(tmp_path)
+    found = compare(base, attnviz.load(str(tmp_path)), ablate=False)
+    changed = {change.head: change for change in found.changes}
+    assert changed[head].after.label == "uniform"
+    assert changed[head].before.label == "specialised"
+    assert "it has become degenerate" in changed[head].sentence
+    row = found.table.set_index(["kind", "layer", "head"]).loc[("self", head.layer, head.head)]
+    assert row["entropy_shift_low"] > 0
+    assert row["after"] == changed[head].after.name
+
+
+def test_models_that_cannot_be_compared_are_refused(
+    pair: tuple[Model, Model], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    base, _ = pair
+    with pytest.raises(InputError, match=r"differ in shape: .* has 3 layers of 4 heads"):
+        compare(base, attnviz.load("gpt-classroom"), TEXTS)
+    other = make_pair("llama", tmp_path_factory.mktemp("llama")).model
+    if other.info.heads == base.info.heads:
+        assert compare(base, other, TEXTS, ablate=False).divergence  # same tokens, same shape
+    bert = make_pair("bert", tmp_path_factory.mktemp("bert")).model
+    with pytest.raises(InputError, match="differ in shape"):
+        compare(base, bert, TEXTS)
+
+
+def test_other_tokens_are_refused(pair: tuple[Model, Model]) -> None:
+    base, tuned = pair
+    tuned.tokenizer.add_tokens(["cat"])
+    with pytest.raises(InputError, match="split these texts into different tokens"):
+        compare(base, tuned, TEXTS, ablate=False)
