@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from attnviz import errors, metrics
     from attnviz.captures import Capture, capture, capture_inputs, capture_many
+    from attnviz.doctor import Diagnosis, diagnose
     from attnviz.models import Model, instrument
     from attnviz.monitor import AttentionMonitor
     from attnviz.proof import load, verify
@@ -27,12 +28,14 @@ __version__ = "0.1.0"
 __all__ = [
     "AttentionMonitor",
     "Capture",
+    "Diagnosis",
     "Model",
     "Proof",
     "__version__",
     "capture",
     "capture_inputs",
     "capture_many",
+    "diagnose",
     "errors",
     "instrument",
     "load",
@@ -44,10 +47,12 @@ __all__ = [
 _HOMES = {
     "AttentionMonitor": "attnviz.monitor",
     "Capture": "attnviz.captures",
+    "Diagnosis": "attnviz.doctor",
     "Model": "attnviz.models",
     "capture": "attnviz.captures",
     "capture_inputs": "attnviz.captures",
     "capture_many": "attnviz.captures",
+    "diagnose": "attnviz.doctor",
     "instrument": "attnviz.models",
     "Proof": "attnviz.types",
     "load": "attnviz.proof",

@@ -1,1 +1,31 @@
-"""The doctor: which heads are degenerate, with evidence, confirmed by experiment."""
+"""The doctor: which heads are degenerate, with evidence, confirmed by experiment.
+
+diagnosis = attnviz.diagnose(model)
+diagnosis.table                       # one row per head
+diagnosis.findings[0].sentences       # what is said of it, and why
+"""
+
+from attnviz.doctor.comparison import Change, Comparison, compare
+from attnviz.doctor.diagnosis import Diagnosis, TextsRead, diagnose
+from attnviz.doctor.measures import Measures, describe
+from attnviz.doctor.texts import Text, TextSet, as_text_set, bundled, read_texts
+from attnviz.doctor.thresholds import THRESHOLDS, Limit, Thresholds
+
+__all__ = [
+    "THRESHOLDS",
+    "Change",
+    "Comparison",
+    "Diagnosis",
+    "Limit",
+    "Measures",
+    "Text",
+    "TextSet",
+    "TextsRead",
+    "Thresholds",
+    "as_text_set",
+    "bundled",
+    "compare",
+    "describe",
+    "diagnose",
+    "read_texts",
+]

@@ -1,0 +1,234 @@
+"""What is measured of every head while a model reads a set of texts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from attnviz import metrics
+from attnviz.attention import AttentionStack, Places, intervening
+from attnviz.attention.recorder import Call
+from attnviz.captures import capture_ids, model_inputs
+from attnviz.doctor.examples import batches
+from attnviz.metrics.registry import mean_over_rows
+from attnviz.models import Encoded, Model
+from attnviz.types import Kind
+
+__all__ = [
+    "Projections",
+    "Tables",
+    "batch_tokens",
+    "entropy_low",
+    "read_texts",
+    "residual_norms",
+    "separators",
+    "sink_measures",
+    "value_norms",
+]
+
+Projections = Mapping[Kind, Sequence["Float[Tensor, 'head value_dim out'] | None"]]
+Tables = dict[Kind, dict[str, Float[np.ndarray, "layer head text"]]]
+
+KEPT_NUMBERS = 64 * 1024**2  # of queries, keys and values at a time, all layers together
+FEWEST_TOKENS = 256
+LOW_SHARE = 0.1
+MOST_OF_A_ROW = 0.5
+
+
+def read_texts(
+    model: Model,
+    texts: Sequence[Encoded],
+    projections: Projections,
+    tick: Callable[[float], None],
+) -> Tables:
+    """All metrics of the registry, and the doctor's own on ordinary texts, per head and text.
+
+    Args:
+        model: from `attnviz.load`.
+        texts: what it reads.
+        projections: each head's slice of its layer's output projection.
+        tick: told the share that is done after every batch.
+    """
+    tables: Tables = {}
+    done = 0
+    for chosen in batches(texts, batch_tokens(model)):
+        part = [texts[index] for index in chosen]
+        outputs = _Outputs(model, projections)
+        with intervening(outputs):
+            captures = capture_ids(model, part, keep="qkv", predict=False)
+        stream = residual_norms(model, part)
+        for row, (index, capture) in enumerate(zip(chosen, captures, strict=True)):
+            for kind, stack in capture.stacks.items():
+                found = {name: metrics.per_head(name, stack) for name in metrics.names()}
+                found["entropy_low"] = entropy_low(stack)
+                found |= sink_measures(stack, projections[kind])
+                found["separators"] = separators(stack)
+                found["output_share"] = outputs.share(kind, row, stack, stream.get(kind))
+                for name, table in found.items():
+                    room = tables.setdefault(kind, {})
+                    if name not in room:
+                        room[name] = np.full((*table.shape, len(texts)), np.nan, np.float32)
+                    room[name][..., index] = table
+        done += len(chosen)
+        tick(done / len(texts))
+    return tables
+
+
+def batch_tokens(model: Model) -> int:
+    """How many tokens may be captured at a time, with queries, keys and values."""
+    width = int(getattr(model.network.config, "hidden_size", 1024))
+    layers = sum(size[0] for size in model.info.heads.values())
+    return max(KEPT_NUMBERS // (3 * width * layers), FEWEST_TOKENS)
+
+
+def entropy_low(stack: AttentionStack) -> Float[np.ndarray, "layer head"]:
+    """The 10% quantile over rows of the normalized entropy: nine rows in ten have more, 0 to 1.
+
+    Near 1 it says that nearly all rows are uniform. Unlike the share of rows beyond a fixed limit,
+    it can be held against any limit later. Rows that see one key have no choice to make and are
+    left out; NaN where no row has one.
+    """
+    rows = metrics.per_row("normalized_entropy", stack)
+    found = np.full(rows.shape[:2], np.nan, np.float32)
+    for layer, choice in enumerate(stack.visible > 1):
+        if choice.any():
+            found[layer] = np.quantile(rows[layer][:, choice], LOW_SHARE, axis=-1)
+    return found
+
+
+def sink_measures(
+    stack: AttentionStack, projections: Sequence[Tensor | None]
+) -> dict[str, Float[np.ndarray, "layer head"]]:
+    """Whether a head does anything but rest on its sink, and what it takes from there.
+
+    With k the key of the largest mean weight (`metrics.sink_key`):
+
+    `rows_elsewhere`: the share of rows that could choose and give k less than half of the weight.
+
+    `sink_value_share`: m_k |v_k W_O| / sum_j m_j |v_j W_O|, where m_j is the sum of the weights on
+    key j: the part that the sink has in what the head moves, rather than in where it looks. Source:
+    Kobayashi et al. 2020. It adds up lengths of vectors, which may point in different directions
+    and cancel: a large share does not prove a large effect. NaN without an output projection.
+    """
+    keys = metrics.sink_key(stack)
+    rows = metrics.per_row("sink", stack)
+    choice = (stack.visible > 1)[:, None, :] & ~np.isnan(rows)
+    elsewhere = np.where(choice, (rows < MOST_OF_A_ROW).astype(np.float32), np.nan)
+    mass = stack.statistic("key_mass").astype(np.float64)
+    share = np.full(keys.shape, np.nan, np.float32)
+    for layer, projection in enumerate(projections):
+        values = stack.layers[layer].value
+        if projection is None or values is None:
+            continue
+        moved = mass[layer] * value_norms(values, projection).cpu().numpy()
+        total = moved.sum(-1)
+        own = np.take_along_axis(moved, keys[layer][:, None], 1)[:, 0]
+        share[layer] = own / np.where(total > 0, total, np.nan)
+    return {"rows_elsewhere": mean_over_rows(elsewhere), "sink_value_share": share}
+
+
+def value_norms(
+    values: Float[Tensor, "key_head key value_dim"],
+    projection: Float[Tensor, "head value_dim out"],
+) -> Float[Tensor, "head key"]:
+    """|v_j W_O| for every head; heads of one group share their values."""
+    heads = projection.shape[0]
+    each = values.float().repeat_interleave(heads // values.shape[0], dim=0)
+    # |v W|^2 = v (W W') v': the vectors themselves, as wide as the model, are never made.
+    squares = torch.einsum("hkv,hvw,hkw->hk", each, _gram(projection), each)
+    return squares.clamp_min(0.0).sqrt()
+
+
+def _gram(projection: Float[Tensor, "head value_dim out"]) -> Tensor:
+    wide = projection.float()
+    return wide @ wide.transpose(1, 2)
+
+
+def separators(stack: AttentionStack) -> Float[np.ndarray, "layer head"]:
+    """The mean weight on special tokens behind the first key: [SEP], </s>; NaN without any.
+
+    Source: Clark et al. 2019, who find heads with more than 0.6 on [SEP].
+    """
+    chosen = stack.key_tokens.special.copy()
+    chosen[0] = False
+    layers, heads, queries, _ = stack.shape
+    if not chosen.any():
+        return np.full((layers, heads), np.nan, np.float32)
+    weight: np.ndarray = stack.statistic("key_mass")[..., chosen].sum(-1) / queries
+    return weight
+
+
+def residual_norms(
+    model: Model, texts: Sequence[Encoded]
+) -> dict[Kind, Float[np.ndarray, "layer text position"]]:
+    """Length of the text's vectors as they enter each layer that has attention.
+
+    Kinds for which the library does not give them are left out.
+    """
+    options: dict[str, Any] = {"output_hidden_states": True}
+    if model.info.family != "encoder":
+        options["use_cache"] = False
+    with torch.inference_mode():
+        output = model.network.base_model(**model_inputs(model, texts), **options)
+    found: dict[Kind, Float[np.ndarray, "layer text position"]] = {}
+    for kind, numbers in model.info.layers.items():
+        name = {"encoder": "encoder_", "decoder": "decoder_", "cross": "decoder_"}.get(kind, "")
+        states = getattr(output, f"{name}hidden_states", None)
+        if states is not None and len(states) > max(numbers):
+            norms = [states[number].float().norm(dim=-1).cpu().numpy() for number in numbers]
+            found[kind] = np.stack(norms)
+    return found
+
+
+class _Outputs:
+    """Watches how long the vectors are that every head adds to the text."""
+
+    def __init__(self, model: Model, projections: Projections) -> None:
+        self._places = Places(
+            model.sites.kinds, {kind: size[0] for kind, size in model.sites.heads.items()}
+        )
+        self._grams = {
+            (kind, layer): _gram(projection)
+            for kind, layers in projections.items()
+            for layer, projection in enumerate(layers)
+            if projection is not None
+        }
+        self._norms: dict[tuple[Kind, int], Float[np.ndarray, "text query head"]] = {}
+
+    def output(self, call: Call, output: Tensor) -> Tensor:
+        """Measure a call's output and let it pass."""
+        place = self._places.of(call)
+        if place is not None and place in self._grams:
+            wide = output.detach().float()
+            squares = torch.einsum("bqhv,hvw,bqhw->bqh", wide, self._grams[place], wide)
+            self._norms[place] = squares.clamp_min(0.0).sqrt().cpu().numpy()
+        return output
+
+    def share(
+        self,
+        kind: Kind,
+        text: int,
+        stack: AttentionStack,
+        stream: Float[np.ndarray, "layer text position"] | None,
+    ) -> Float[np.ndarray, "layer head"]:
+        """Mean over positions of |head's output| / |residual stream at the layer's input|.
+
+        The head's output is taken through its slice of the output projection, without the
+        projection's bias, which belongs to no head. NaN where either is unknown.
+        """
+        layers, heads, queries, _ = stack.shape
+        found = np.full((layers, heads), np.nan, np.float32)
+        if stream is None:
+            return found
+        for layer in range(layers):
+            norms = self._norms.get((kind, layer))
+            if norms is not None:
+                length = stream[layer, text, :queries, None]
+                ratio = norms[text, :queries] / np.where(length > 0, length, np.nan)
+                found[layer] = mean_over_rows(ratio.T)
+        return found
