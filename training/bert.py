@@ -20,7 +20,7 @@ from training.attention import choose_attention
 from training.bert_rows import Row, Texts, alone, consecutive, copied, paraphrase, shuffled
 from training.corpus import Corpus, split_sentences
 from training.export import export
-from training.loop import Moment, Plan, parse_plan, train
+from training.loop import BatchRecipe, Moment, Plan, parse_plan, train
 from training.masking import MASK, SPECIALS, MaskedBatch, hide
 from training.optimise import Rates
 from training.positions import sinusoids
@@ -56,7 +56,7 @@ STAGES = (
 )
 
 
-class BertRecipe:
+class BertRecipe(BatchRecipe):
     """Batches of masked pairs, and the figures of the bar."""
 
     rates = Rates(muon=2e-3, adam=1e-3, warm_steps=400, hold=0.4)
@@ -142,7 +142,7 @@ def valid_batches(stories: list[list[list[int]]], rows: int) -> list[MaskedBatch
     ]
 
 
-def guess(model: nn.Module, batch: MaskedBatch) -> tuple[Tensor, Tensor]:
+def guess(model: Any, batch: MaskedBatch) -> tuple[Tensor, Tensor]:
     """Loss in nats and whether the first guess is right, for every hidden token."""
     hidden = model.bert(
         input_ids=batch.ids, token_type_ids=batch.types, attention_mask=batch.attention

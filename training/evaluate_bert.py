@@ -89,7 +89,8 @@ def same_word(tokens: Tokens) -> Bool[np.ndarray, "query key"]:
     word = np.array([label.lstrip("#").isalpha() for label in tokens.labels]) & ~tokens.special
     same = tokens.ids[:, None] == tokens.ids[None, :]
     other = segments[:, None] != segments[None, :]
-    return same & other & word[:, None]
+    pairs: np.ndarray = same & other & word[:, None]
+    return pairs
 
 
 def known_heads(model: Model) -> list[KnownHead]:

@@ -82,7 +82,7 @@ def perplexity(model: Model, corpus: Corpus) -> float:
     begin = np.full((count, 1), BEGIN_ID)
     batch = torch.from_numpy(np.concatenate([begin, windows], axis=1))
     with torch.no_grad():
-        losses = [next_token_loss(model.network, part).mean(1) for part in batch.split(16)]
+        losses = [next_token_loss(model.network, part).mean(1) for part in torch.split(batch, 16)]
     return math.exp(torch.cat(losses).mean().item())
 
 

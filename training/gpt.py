@@ -19,7 +19,7 @@ from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 from training.attention import choose_attention, eager_attention
 from training.corpus import Corpus
 from training.export import export
-from training.loop import Moment, Plan, parse_plan, train
+from training.loop import BatchRecipe, Moment, Plan, parse_plan, train
 from training.optimise import Rates
 from training.positions import sinusoids
 from training.repeats import BEGIN_ID, draw_repeats, two_copies
@@ -63,7 +63,7 @@ class Course:
             self.length += 1
 
 
-class GPTRecipe:
+class GPTRecipe(BatchRecipe):
     """Batches of repeats and stories, and the figures of the bar."""
 
     rates = Rates(muon=3e-3, adam=1.5e-3, warm_steps=100, hold=0.4, weight_decay=0.1)

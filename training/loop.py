@@ -9,6 +9,7 @@ import contextlib
 import json
 import sys
 import time
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -18,7 +19,9 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from training.average import Average
 from training.optimise import Rates, optimisers, set_rates
+from training.team import Team
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,7 @@ class Plan:
     resume: bool
     start: Path | None
     seed: int = 0
+    processes: int = 1
     log_steps: int = 100
     evaluate_seconds: float = 180
     checkpoint_seconds: float = 240
@@ -57,8 +61,8 @@ class Recipe(Protocol):
     rates: Rates
     random: np.random.Generator
 
-    def loss(self, model: nn.Module, moment: Moment) -> Tensor:
-        """Draw a batch and return its mean loss."""
+    def gradients(self, model: nn.Module, moment: Moment, team: Team) -> float:
+        """Leave the gradients of a step in the weights, the same in all processes; the loss."""
 
     def figures(self, model: nn.Module) -> dict[str, Any]:
         """Figures of the bar as they stand, to be printed."""
@@ -68,6 +72,23 @@ class Recipe(Protocol):
 
     def restore(self, state: dict[str, Any]) -> None:
         """Continue from an earlier `state`."""
+
+
+class BatchRecipe(ABC):
+    """The usual step of one process: the library's model on one batch."""
+
+    @abstractmethod
+    def loss(self, model: nn.Module, moment: Moment) -> Tensor:
+        """Draw a batch and return its mean loss."""
+
+    def gradients(self, model: nn.Module, moment: Moment, team: Team) -> float:
+        """Leave the gradients of a batch in the weights."""
+        if team.size > 1:
+            raise ValueError("this model is trained by one process")
+        with mixed_precision(next(model.parameters()).device):
+            loss = self.loss(model, moment)
+        loss.backward()  # type: ignore[no-untyped-call]
+        return loss.item()
 
 
 def parse_plan(name: str, minutes: float, description: str) -> Plan:
@@ -81,6 +102,9 @@ def parse_plan(name: str, minutes: float, description: str) -> Plan:
     parser.add_argument("--resume", action="store_true", help="continue from the last checkpoint")
     parser.add_argument("--start", type=Path, help="begin with these weights instead of chance")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--processes", type=int, default=1, help="T5 on a CPU: as many as it has cores"
+    )
     options = parser.parse_args()
     automatic = "cuda" if torch.cuda.is_available() else "cpu"
     torch.set_num_threads(options.threads)
@@ -94,6 +118,7 @@ def parse_plan(name: str, minutes: float, description: str) -> Plan:
         resume=options.resume,
         start=options.start,
         seed=options.seed,
+        processes=options.processes,
     )
 
 
@@ -105,43 +130,54 @@ def mixed_precision(device: torch.device) -> contextlib.AbstractContextManager[A
     return torch.autocast(device.type, torch.bfloat16)
 
 
-def train(model: nn.Module, recipe: Recipe, plan: Plan) -> dict[str, Any]:
-    """Train until the time is over; returns steps, seconds and the last figures."""
+def train(model: nn.Module, recipe: Recipe, plan: Plan, team: Team | None = None) -> dict[str, Any]:
+    """Train until the time is over; returns steps, seconds and the last figures.
+
+    If the recipe's rates ask for an average of the weights, the figures are the average's and the
+    model has the average at the end.
+    """
+    team = team or Team()
     model.to(plan.device).train()
     optimiser_list = optimisers(model, recipe.rates)
+    average = Average(model, recipe.rates.average)
     step, before = 0, 0.0
     if plan.resume and plan.checkpoint.exists():
-        step, before = load_checkpoint(plan.checkpoint, model, optimiser_list, recipe)
+        step, before = load_checkpoint(plan.checkpoint, model, optimiser_list, recipe, average)
     limit = plan.minutes * 60
     begun = evaluated = saved = time.monotonic()
     smooth = 0.0
-    bar = tqdm(total=100, unit="%", disable=not sys.stderr.isatty())
-    while (elapsed := before + time.monotonic() - begun) < limit:
+    bar = tqdm(total=100, unit="%", disable=not sys.stderr.isatty() or not team.leads)
+    while (elapsed := team.leader(before + time.monotonic() - begun)) < limit:
         moment = Moment(step, elapsed / limit)
         factor = recipe.rates.factor(step, moment.fraction)
         set_rates(optimiser_list, factor)
-        with mixed_precision(plan.device):
-            loss = recipe.loss(model, moment)
-        loss.backward()
+        loss = recipe.gradients(model, moment, team)
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         for optimiser in optimiser_list:
             optimiser.step()
             optimiser.zero_grad(set_to_none=True)
-        smooth += (loss.item() - smooth) * (0.05 if step else 1.0)
+        average.follow()
+        smooth += (loss - smooth) * (0.05 if step else 1.0)
         step += 1
+        if not team.leads:
+            continue
         bar.update(100 * moment.fraction - bar.n)
         if step % plan.log_steps == 0:
             note = " ".join(f"{key}={value}" for key, value in recipe.state().items())
             report(bar, f"{step:6d} {elapsed:6.0f}s loss {smooth:.3f} rate {factor:.2f} {note}")
         now = time.monotonic()
         if now - evaluated > plan.evaluate_seconds:
-            figures = json.dumps(evaluate(model, recipe), ensure_ascii=False)
+            with average.in_use():
+                figures = json.dumps(evaluate(model, recipe), ensure_ascii=False)
             report(bar, f"{step:6d} {elapsed:6.0f}s {figures}")
             evaluated = time.monotonic()
         if now - saved > plan.checkpoint_seconds:
-            save_checkpoint(plan.checkpoint, model, optimiser_list, recipe, step, elapsed)
+            save_checkpoint(plan.checkpoint, model, optimiser_list, recipe, average, step, elapsed)
             saved = time.monotonic()
-    save_checkpoint(plan.checkpoint, model, optimiser_list, recipe, step, elapsed)
+    if not team.leads:
+        return {}
+    save_checkpoint(plan.checkpoint, model, optimiser_list, recipe, average, step, elapsed)
+    average.give()
     bar.close()
     return {"steps": step, "seconds": round(elapsed), **evaluate(model, recipe)}
 
@@ -168,6 +204,7 @@ def save_checkpoint(
     model: nn.Module,
     optimiser_list: list[torch.optim.Optimizer],
     recipe: Recipe,
+    average: Average,
     step: int,
     elapsed: float,
 ) -> None:
@@ -178,6 +215,7 @@ def save_checkpoint(
             "model": model.state_dict(),
             "optimisers": [optimiser.state_dict() for optimiser in optimiser_list],
             "recipe": recipe.state(),
+            "average": average.state(),
             "torch_random": torch.get_rng_state(),
             "numpy_random": json.dumps(recipe.random.bit_generator.state),
             "step": step,
@@ -193,6 +231,7 @@ def load_checkpoint(
     model: nn.Module,
     optimiser_list: list[torch.optim.Optimizer],
     recipe: Recipe,
+    average: Average,
 ) -> tuple[int, float]:
     """Restore weights, optimisers, course and random numbers; returns step and seconds."""
     checkpoint = torch.load(path, map_location="cpu", weights_only=True)
@@ -203,6 +242,7 @@ def load_checkpoint(
         for group, peak in zip(optimiser.param_groups, peaks, strict=True):
             group["peak"] = peak  # the rates of this run, not those of the one before
     recipe.restore(checkpoint["recipe"])
+    average.restore(checkpoint["average"])
     torch.set_rng_state(checkpoint["torch_random"])
     recipe.random.bit_generator.state = json.loads(checkpoint["numpy_random"])
     return int(checkpoint["step"]), float(checkpoint["elapsed"])

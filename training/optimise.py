@@ -27,6 +27,7 @@ class Rates:
     hold: float
     floor: float = 0.02
     weight_decay: float = 0.01
+    average: float = 0.0  # how much a moving average of the weights keeps per step; 0: no average
 
     def factor(self, step: int, fraction: float) -> float:
         """Share of the peak rate at this step, `fraction` of the time being over."""

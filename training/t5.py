@@ -5,11 +5,15 @@ attention can be read, because the words it should look at have names. The prefi
 original T5 was trained with, so that the same text works on both.
 """
 
+import math
+import shutil
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.multiprocessing.spawn import spawn
 from torch.nn import functional
 from transformers import (
     AutoTokenizer,
@@ -21,17 +25,25 @@ from transformers import (
 from training.attention import choose_attention
 from training.corpus import Corpus
 from training.export import export
-from training.loop import Moment, Plan, parse_plan, train
+from training.fused_t5 import FusedT5, keep_memory
+from training.loop import Moment, Plan, mixed_precision, parse_plan, train
 from training.optimise import Rates
+from training.pair_batches import IGNORED, PairBatch, Pieces, Splits, batches, padded
+from training.team import Address, Team
 from training.translation import PREFIX, bleu, translate
 from training.vocabulary import unigram_pieces
 
 VOCABULARY = 6000
 LENGTH = 128
 PAD = 0
-IGNORED = -100
 ACTIVATION = "gelu_pytorch_tanh"  # T5's own function, in its fused form
-STEP_TOKENS = 5000
+BATCH_TOKENS = 2500
+STEP_BATCHES = 8
+DROPOUT = 0.1
+SMOOTHING = 0.1
+PLAIN = 0.85  # share of the time with few prefixes and with pieces cut in shorter ones
+PREFIXED = 0.1
+SPLIT = 0.03
 SAMPLES = (
     "I love you.",
     "She gave me a book yesterday.",
@@ -44,40 +56,74 @@ SAMPLES = (
 class T5Recipe:
     """Batches of pairs of about the same length, and the figures of the bar."""
 
-    rates = Rates(muon=2e-3, adam=1.5e-3, warm_steps=150, hold=0.2)
+    rates = Rates(muon=2e-3, adam=1.5e-3, warm_steps=60, hold=0.2, weight_decay=0.1, average=0.99)
 
     def __init__(self, corpus: Corpus, tokenizer: PreTrainedTokenizerFast, seed: int) -> None:
-        self.random = np.random.default_rng(seed)
+        self.random = np.random.default_rng(seed)  # draws the same in every process
         self.tokenizer = tokenizer
-        self.sources, self.targets = self.encode(corpus.pairs("train"))
-        lengths = [
-            len(source) + len(target)
-            for source, target in zip(self.sources, self.targets, strict=True)
-        ]
-        # Pairs side by side have nearly the same length, and not always the same neighbours.
-        self.order = np.argsort(np.array(lengths) + 4 * self.random.random(len(lengths)))
-        self.lengths = lengths
+        train = corpus.pairs("train")
+        self.sources: list[Pieces] = tokenizer([english for english, _ in train])["input_ids"]
+        self.targets: list[Pieces] = tokenizer([french for _, french in train])["input_ids"]
+        self.prefix: Pieces = tokenizer(PREFIX.strip())["input_ids"][:-1]
+        self.splits = Splits(tokenizer)
+        self.waiting: list[PairBatch] = []
+        self.epoch, self.size = 0, 1
+        self.fused: FusedT5 | None = None
         self.dev = corpus.pairs("dev")
 
-    def encode(self, pairs: list[tuple[str, str]]) -> tuple[list[list[int]], list[list[int]]]:
-        """Ids of prefixed English and of French."""
-        sources = self.tokenizer([PREFIX + english for english, _ in pairs])["input_ids"]
-        targets = self.tokenizer([french for _, french in pairs])["input_ids"]
-        return sources, targets
+    def gradients(self, model: nn.Module, moment: Moment, team: Team) -> float:
+        """The summed gradients of a step's batches, over the number of their targets."""
+        if self.fused is None:
+            device = next(model.parameters()).device
+            self.fused = FusedT5(model, DROPOUT, precision(device), compiled=can_compile())
+        chosen = self.draw(moment)
+        losses, count = torch.zeros(1), torch.zeros(1)
+        for number in team.take(moment.step, len(chosen)):
+            batch = chosen[number]
+            loss = self.fused.loss(batch.source, batch.target, SMOOTHING)
+            loss.backward()  # type: ignore[no-untyped-call]
+            losses += loss.item()
+            count += (batch.target >= 0).sum()
+        for weight in model.parameters():
+            if weight.grad is None:
+                weight.grad = torch.zeros_like(weight)
+        gradients = [weight.grad for weight in model.parameters() if weight.grad is not None]
+        team.add_up([*gradients, losses, count])
+        torch._foreach_div_(gradients, count.item())
+        return (losses / count).item()
 
-    def loss(self, model: nn.Module, moment: Moment) -> Tensor:
-        """One batch of random length, about `STEP_TOKENS` in all."""
-        centre = int(self.random.integers(len(self.order)))
-        rows = min(256, STEP_TOKENS // self.lengths[self.order[centre]])
-        first = max(0, min(len(self.order) - rows, centre - rows // 2))
-        chosen = self.order[first : first + rows]
-        source = padded([self.sources[index] for index in chosen], PAD)
-        target = padded([self.targets[index] for index in chosen], IGNORED)
-        return target_loss(model, source, target, smoothing=0.05)
+    def draw(self, moment: Moment) -> list[PairBatch]:
+        """The batches of the next step; a new round over all pairs when one is over."""
+        while len(self.waiting) < STEP_BATCHES:
+            self.waiting += self.round(moment.fraction)
+            self.epoch += 1
+            self.size = len(self.waiting)
+        chosen = self.waiting[:STEP_BATCHES]
+        del self.waiting[:STEP_BATCHES]
+        return chosen
+
+    def round(self, fraction: float) -> list[PairBatch]:
+        """All pairs once, in batches.
+
+        At first most sources come without the prefix, which is half of a short sentence's pieces,
+        and some pieces are cut in shorter ones; in the end all are as the model will be used.
+        """
+        early = fraction < PLAIN
+        share = SPLIT if early else 0.0
+        sources = self.splits.sample(self.sources, share, self.random)
+        targets = self.splits.sample(self.targets, share, self.random)
+        prefixed = self.random.random(len(sources)) < (PREFIXED if early else 1.0)
+        sources = [
+            self.prefix + source if with_prefix else source
+            for source, with_prefix in zip(sources, prefixed.tolist(), strict=True)
+        ]
+        return batches(sources, targets, BATCH_TOKENS, self.random)
 
     def figures(self, model: nn.Module) -> dict[str, Any]:
         """A quick reading of the bar; `training.evaluate` takes the exact one."""
-        sources, targets = self.encode(self.dev[:512])
+        pairs = self.dev[:512]
+        sources = self.tokenizer([PREFIX + english for english, _ in pairs])["input_ids"]
+        targets = self.tokenizer([french for _, french in pairs])["input_ids"]
         total, count = 0.0, 0
         for start in range(0, len(sources), 64):
             target = padded(targets[start : start + 64], IGNORED)
@@ -94,20 +140,15 @@ class T5Recipe:
         }
 
     def state(self) -> dict[str, Any]:
-        """Nothing but the random numbers, which the loop keeps."""
-        return {}
+        """How often all pairs were seen; the loop keeps the random numbers."""
+        return {"epoch": round(self.epoch - len(self.waiting) / self.size, 2)}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Nothing to do."""
+        """Go on with a new round."""
+        self.epoch = math.ceil(state["epoch"])
 
 
-def padded(rows: list[list[int]], filler: int) -> Tensor:
-    """Rows as one tensor, [row, position]."""
-    width = max(len(row) for row in rows)
-    return torch.tensor([row + [filler] * (width - len(row)) for row in rows])
-
-
-def target_loss(model: nn.Module, source: Tensor, target: Tensor, smoothing: float = 0.0) -> Tensor:
+def target_loss(model: nn.Module, source: Tensor, target: Tensor) -> Tensor:
     """Mean loss of the target tokens in nats."""
     device = next(model.parameters()).device
     source, target = source.to(device), target.to(device)
@@ -115,11 +156,20 @@ def target_loss(model: nn.Module, source: Tensor, target: Tensor, smoothing: flo
         input_ids=source, attention_mask=(source != PAD).long(), labels=target, use_cache=False
     ).logits
     return functional.cross_entropy(
-        logits.flatten(0, 1).float(),
-        target.flatten(),
-        ignore_index=IGNORED,
-        label_smoothing=smoothing,
+        logits.flatten(0, 1).float(), target.flatten(), ignore_index=IGNORED
     )
+
+
+def precision(device: torch.device) -> torch.dtype:
+    """What the products are computed in."""
+    with mixed_precision(device):
+        fast = torch.is_autocast_enabled(device.type)
+    return torch.bfloat16 if fast else torch.float32
+
+
+def can_compile() -> bool:
+    """Whether there is a compiler to make the loops with."""
+    return shutil.which("g++") is not None
 
 
 def new_model() -> T5ForConditionalGeneration:
@@ -146,22 +196,40 @@ def new_model() -> T5ForConditionalGeneration:
 
 def main(plan: Plan) -> None:
     """Train, print the last figures and export."""
+    if not plan.start and not plan.resume:
+        pairs = Corpus.find(plan.data).pairs("train")
+        texts = [text for pair in pairs for text in pair]
+        unigram_pieces(texts, VOCABULARY, LENGTH).save_pretrained(plan.out)
+    if plan.processes == 1:
+        work(0, plan, None)
+    else:
+        address = Address.free(plan.processes)
+        spawn(work, (plan, address), nprocs=plan.processes)  # type: ignore[no-untyped-call]
+
+
+def work(rank: int, plan: Plan, address: Address | None) -> None:
+    """What one process does."""
+    keep_memory()
+    torch.set_num_threads(plan.threads)
+    team = Team(rank, address)
     torch.manual_seed(plan.seed)
     corpus = Corpus.find(plan.data)
+    tokenizer = AutoTokenizer.from_pretrained(plan.start or plan.out)
     if plan.start:
-        tokenizer = AutoTokenizer.from_pretrained(plan.start)
         config = T5Config.from_pretrained(plan.start, dense_act_fn=ACTIVATION)
         model = T5ForConditionalGeneration.from_pretrained(
             plan.start, config=config, dtype=torch.float32
         )
     else:
-        texts = [text for pair in corpus.pairs("train") for text in pair]
-        tokenizer = unigram_pieces(texts, VOCABULARY, LENGTH)
         model = new_model()
     choose_attention(model, plan.device)
-    print(train(model, T5Recipe(corpus, tokenizer, plan.seed), plan))
-    export(model, tokenizer, plan.out, torch.bfloat16)
+    torch.manual_seed(plan.seed + rank)  # the weights are the same in all processes, masks differ
+    figures = train(model, T5Recipe(corpus, tokenizer, plan.seed), plan, team)
+    if team.leads:
+        print(figures)
+        export(model, tokenizer, plan.out, torch.bfloat16)
+    team.leave()
 
 
 if __name__ == "__main__":
-    main(parse_plan("t5", 120, "Train the classroom T5."))
+    main(replace(parse_plan("t5", 100, "Train the classroom T5."), evaluate_seconds=1200))

@@ -10,13 +10,15 @@ import torch
 from torch import nn
 
 from training import loop
+from training.average import Average
 from training.gpt import Course
-from training.loop import Moment, Plan
+from training.loop import BatchRecipe, Moment, Plan
 from training.optimise import Rates, optimisers
 from training.positions import sinusoids
+from training.team import Team
 
 
-class Line:
+class Line(BatchRecipe):
     """A recipe with nothing in it: fit y = 2 x."""
 
     rates = Rates(muon=1e-2, adam=1e-2, warm_steps=2, hold=0.5)
@@ -64,6 +66,25 @@ def test_a_training_lowers_the_loss_and_leaves_a_checkpoint(plan):
     assert plan.checkpoint.exists()
 
 
+def test_an_averaged_training_ends_with_the_average(plan, monkeypatch):
+    model, recipe = nn.Linear(2, 2), Line()
+    recipe.rates = replace(recipe.rates, average=1.0)  # the newer weights hardly count
+    kept = []
+    follow = Average.follow
+    monkeypatch.setattr(Average, "follow", lambda self: (follow(self), kept.append(self))[0])
+    loop.train(model, recipe, plan)
+    assert torch.equal(model.weight, kept[-1].values[0])
+    last = torch.load(plan.checkpoint)["model"]["weight"]
+    assert not torch.equal(model.weight, last)
+
+
+def test_a_recipe_of_one_batch_refuses_a_team():
+    team = Team()
+    team.size = 2
+    with pytest.raises(ValueError, match="one process"):
+        Line().gradients(nn.Linear(2, 2), Moment(0, 0.0), team)
+
+
 def test_a_resumed_training_draws_what_would_have_come_next(plan):
     torch.manual_seed(0)
     model, recipe = nn.Linear(2, 2), Line()
@@ -78,12 +99,16 @@ def test_a_resumed_training_draws_what_would_have_come_next(plan):
 def test_a_checkpoint_restores_weights_and_peaks(plan):
     model, recipe = nn.Linear(2, 2), Line()
     made = optimisers(model, recipe.rates)
-    loop.save_checkpoint(plan.checkpoint, model, made, recipe, step=7, elapsed=3.5)
+    average = Average(model, 0.9)
+    average.values[0].fill_(5.0)
+    loop.save_checkpoint(plan.checkpoint, model, made, recipe, average, step=7, elapsed=3.5)
     other = nn.Linear(2, 2)
     halved = replace(recipe.rates, adam=5e-3)
     fresh = optimisers(other, halved)
-    assert loop.load_checkpoint(plan.checkpoint, other, fresh, Line()) == (7, 3.5)
+    again = Average(other, 0.9)
+    assert loop.load_checkpoint(plan.checkpoint, other, fresh, Line(), again) == (7, 3.5)
     assert torch.equal(model.weight, other.weight)
+    assert (again.values[0] == 5.0).all()
     assert fresh[0].param_groups[0]["peak"] == 5e-3
 
 
