@@ -2,8 +2,11 @@
 
 from attnviz.views.config import CONFIG, plot_config
 from attnviz.views.difference import draw_difference
+from attnviz.views.evidence import draw_ablation, draw_entropy_by_layer, draw_received
 from attnviz.views.head_map import draw_head_map
 from attnviz.views.induction import draw_loss, draw_scores_by_head, draw_stripe
+from attnviz.views.label_colors import label_colors
+from attnviz.views.label_map import draw_label_map
 from attnviz.views.labels import escape_label
 from attnviz.views.rows import draw_rows
 from attnviz.views.theme import Theme, apply, palette
@@ -14,16 +17,21 @@ __all__ = [
     "CONFIG",
     "Theme",
     "apply",
+    "draw_ablation",
     "draw_difference",
+    "draw_entropy_by_layer",
     "draw_head_map",
+    "draw_label_map",
     "draw_loss",
     "draw_products",
+    "draw_received",
     "draw_rows",
     "draw_scores_by_head",
     "draw_stripe",
     "draw_vectors",
     "draw_weights",
     "escape_label",
+    "label_colors",
     "palette",
     "plot_config",
 ]
