@@ -64,10 +64,10 @@ def findings(
 ) -> tuple[Finding, ...]:
     """A label for every head, with its evidence, what ablation says of it, and all that in words.
 
-    The first label in the order of `LABELS` whose rule a head fits is its own. A rule for heads
-    without a function (peaked, sink) steps back where the head follows a useful pattern: an
-    induction head that rests on the first token in between is an induction head. What steps back
-    is kept in `Finding.also`.
+    The first label in the order of `LABELS` whose rule a head fits is its own; the others are kept
+    in `Finding.also`. With one exception: an induction head that rests on the first token in
+    between is an induction head, so a sink gives way to a function. (A peaked head is one without
+    a function by definition.)
 
     Args:
         measures: from `attnviz.doctor.measures`.
@@ -99,7 +99,14 @@ def _finding(
     ablation = experiments.of(head)
     what = effect(_decisive(ablation), thresholds.tolerance)
     fitting = list(fits(head, values, measures, thresholds, what, names))
-    chosen = min(fitting, key=lambda fit: (_stepped_back(fit, fitting), LABELS.index(fit.label)))
+    function = any(fit.detail in FUNCTIONS for fit in fitting)
+    # A sink gives way to a function. Peaked is no label for a head that has one, or has a sink.
+    if function or any(fit.label == "sink" for fit in fitting):
+        fitting = [fit for fit in fitting if fit.label != "peaked"]
+    chosen = min(
+        fitting,
+        key=lambda fit: (fit.label == "sink" and function, LABELS.index(fit.label)),
+    )
     finding = Finding(
         head=head,
         label=chosen.label,
@@ -118,15 +125,6 @@ def _finding(
 def _decisive(ablation: Mapping[Replacement, Interval]) -> Interval | None:
     """The effect that verdicts rest on: of removing the head altogether, if that was tried."""
     return ablation.get("zero", ablation.get("mean"))
-
-
-def _stepped_back(fit: Fit, fitting: list[Fit]) -> bool:
-    """Whether a label gives way to a known function, or peaked to the sink it is."""
-    function = any(one.label == "specialised" and one.detail in FUNCTIONS for one in fitting)
-    sink = any(one.label == "sink" for one in fitting)
-    if fit.label == "peaked":
-        return function or sink
-    return fit.label == "sink" and function
 
 
 FUNCTIONS = ("previous token", "next token", "duplicate", "induction", "alignment")
@@ -185,10 +183,9 @@ def fits(
             detail=_favourite(values),
         )
     found += _redundant(head, measures, limits)
-    place = _favourite_place(values)
     rule(
         "sink",
-        above(place, limits.sink_mass),
+        above("rest", limits.sink_mass),
         _evidence("sink_value_share", values["sink_value_share"], limits.sink_value, False),
         _evidence("rows_elsewhere", values["rows_elsewhere"], limits.sink_elsewhere, False),
         detail=_sink_detail(values, limits, what),
@@ -228,17 +225,11 @@ def _favourite(values: Mapping[str, Interval]) -> str:
     return "same key" if values["sink"].mean > 0.5 else ""
 
 
-def _favourite_place(values: Mapping[str, Interval]) -> str:
-    """Which of the places where a sink can be gets the most weight."""
-    separators = values["separators"].mean
-    return "separators" if separators > values["sink_first"].mean else "sink_first"
-
-
 def _sink_detail(values: Mapping[str, Interval], limits: Thresholds, what: Effect | None) -> str:
     """Resting, working or broken; and where that is not known, so."""
     if what is None:
         return "not tested"
-    if what == "costs":
+    if what in ("costs", "little"):
         return "working"
     if what == "open":
         return "undecided"
@@ -293,10 +284,10 @@ def _verdict(
     if fit.label == "sink":
         return "open" if what == "open" else "confirmed"
     if fit.label == "specialised":
-        return "confirmed" if what == "costs" else "open"
+        return "confirmed" if what in ("costs", "little") else "open"
     if what == "costs":
         return "contradicted"
-    if what == "open":
+    if what in ("little", "open"):
         even = costs(ablation.get("uniform"), limits.tolerance)
         return "confirmed" if fit.label == "uniform" and even is False else "open"
     return "confirmed"

@@ -15,8 +15,8 @@ from attnviz.doctor.intervals import Intervals, intervals
 from attnviz.doctor.patterns import read_pairs, read_repeats
 from attnviz.doctor.reading import Projections, read_texts
 from attnviz.doctor.texts import TextSet
-from attnviz.doctor.windows import cut_to_windows, read_windows
-from attnviz.models import Model
+from attnviz.doctor.windows import cut_to_windows, likeness, read_windows
+from attnviz.models import Encoded, Model
 from attnviz.types import Kind, Metric
 
 __all__ = ["OWN", "PAIRS", "Measures", "Pairs", "describe", "measure", "names"]
@@ -56,19 +56,28 @@ _OWN = (
         "gives {value} of its weight to separators",
     ),
     Metric(
-        "sink_value_share",
-        "Value taken from the sink",
+        "rest",
+        "Weight on resting places",
         "",
-        "The part of what the head moves that comes from its favourite key: weight times the "
-        "length of the value.",
+        "The mean weight on the first token and on separators together, over the rows that could "
+        "look elsewhere.",
         (0.0, 1.0),
-        "takes {value} of what it moves from its favourite key",
+        "gives {value} of its weight to the first token and separators",
+    ),
+    Metric(
+        "sink_value_share",
+        "Value taken from there",
+        "",
+        "The part of what the head moves that comes from the first token and separators: weight "
+        "times the length of the value.",
+        (0.0, 1.0),
+        "takes {value} of what it moves from the first token and separators",
     ),
     Metric(
         "rows_elsewhere",
         "Rows that look elsewhere",
         "",
-        "The share of rows that give the favourite key less than half of their weight.",
+        "The share of rows that give the first token and separators less than half of the weight.",
         (0.0, 1.0),
         "looks mostly elsewhere in {value} of its rows",
     ),
@@ -139,6 +148,9 @@ OWN: Mapping[str, Metric] = {one.name: one for one in _OWN}
 
 PAIRS = ("head_distance", "output_cosine")
 """Measures of two heads; a head's own value is the one with its nearest neighbour."""
+
+FEW_WINDOWS = 10
+MOSTLY_ALIKE = 0.5
 
 WHOLE = {"texts": 0.45, "windows": 0.35, "patterns": 0.2}  # shares of the work, roughly
 
@@ -222,9 +234,8 @@ def measure(
     encoded = [example.encoded for example in examples]
     parts = _parts(progress)
     tables = read_texts(model, encoded, projections, next(parts))
-    windows = read_windows(
-        model, cut_to_windows(model, encoded), projections, next(parts), seed=seed
-    )
+    cut = cut_to_windows(model, encoded)
+    windows = read_windows(model, cut, projections, next(parts), seed=seed)
     tick = next(parts)
     for found in (
         read_repeats(model, tick, seed=seed),
@@ -248,21 +259,26 @@ def measure(
             known |= {"content_dependence": windows.dependence[kind], **pairs[kind].table()}
         empty = intervals(np.full((*model.info.heads[kind], 1), np.nan))
         summed[kind] = {name: known.get(name, empty) for name in names()}
-    notes = _notes(model, windows.texts, projections)
+    notes = _notes(model, cut, projections)
     return Measures(summed, pairs, tables, windows.received, notes)
 
 
-def _notes(model: Model, windows: int, projections: Projections) -> tuple[str, ...]:
+def _notes(model: Model, windows: Sequence[Encoded], projections: Projections) -> tuple[str, ...]:
     notes = []
-    if windows < 2:
+    if len(windows) < 2:
         notes.append(
             "the texts are too few or too short to be compared with each other: whether a head "
             "depends on the text, and whether two heads do the same, was not measured"
         )
-    elif windows < 10:
+    elif len(windows) < FEW_WINDOWS:
         notes.append(
-            f"only {windows} texts are long enough to be compared with each other, so that the "
+            f"only {len(windows)} texts are long enough to be compared with each other, so that the "
             "dependence of heads on the text comes out too small"
+        )
+    if likeness(windows) > MOSTLY_ALIKE:
+        notes.append(
+            f"the texts begin alike ({likeness(windows):.0%} of their first tokens are the same), so "
+            "that heads seem to depend on the text less than they do"
         )
     missing = sum(one is None for layers in projections.values() for one in layers)
     if missing:

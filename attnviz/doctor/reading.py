@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from attnviz import metrics
@@ -26,6 +26,7 @@ __all__ = [
     "entropy_low",
     "read_texts",
     "residual_norms",
+    "resting_places",
     "separators",
     "sink_measures",
     "value_norms",
@@ -101,35 +102,62 @@ def entropy_low(stack: AttentionStack) -> Float[np.ndarray, "layer head"]:
     return found
 
 
+def resting_places(stack: AttentionStack) -> Int[np.ndarray, " key"]:
+    """The keys where heads rest: the first one, and the special tokens behind it ([SEP], </s>)."""
+    special = stack.key_tokens.special.copy()
+    special[0] = True
+    places: np.ndarray = np.nonzero(special)[0]
+    return places
+
+
 def sink_measures(
     stack: AttentionStack, projections: Sequence[Tensor | None]
 ) -> dict[str, Float[np.ndarray, "layer head"]]:
-    """Whether a head does anything but rest on its sink, and what it takes from there.
+    """Whether a head rests, whether it does anything else, and what it takes from there.
 
-    With k the key of the largest mean weight (`metrics.sink_key`):
+    With R the resting places (`resting_places`), over the rows that see more than one key:
 
-    `rows_elsewhere`: the share of rows that could choose and give k less than half of the weight.
+    `rest`: the mean of sum_{k in R} A_ik. For a causal text this is alpha_0 of Gu et al. 2024
+    without the first row, which cannot look anywhere else and would make a third of a short text.
 
-    `sink_value_share`: m_k |v_k W_O| / sum_j m_j |v_j W_O|, where m_j is the sum of the weights on
-    key j: the part that the sink has in what the head moves, rather than in where it looks. Source:
-    Kobayashi et al. 2020. It adds up lengths of vectors, which may point in different directions
-    and cancel: a large share does not prove a large effect. NaN without an output projection.
+    `rows_elsewhere`: the share of rows that give R less than half of their weight.
+
+    `sink_value_share`: sum_{k in R} m_k |v_k W_O| / sum_j m_j |v_j W_O|, where m_j is the sum of
+    the weights on key j over all rows: the part that the resting places have in what the head
+    moves, rather than in where it looks. Source: Kobayashi et al. 2020. It adds up lengths of
+    vectors, which may point in different directions and cancel: a large share does not prove a
+    large effect. NaN without an output projection.
     """
-    keys = metrics.sink_key(stack)
-    rows = metrics.per_row("sink", stack)
-    choice = (stack.visible > 1)[:, None, :] & ~np.isnan(rows)
-    elsewhere = np.where(choice, (rows < MOST_OF_A_ROW).astype(np.float32), np.nan)
+    places = resting_places(stack)
+    rows = _weight_on(stack, places)
+    rows[np.broadcast_to((stack.visible < 2)[:, None, :], rows.shape)] = np.nan
+    elsewhere = np.where(np.isnan(rows), np.nan, (rows < MOST_OF_A_ROW).astype(np.float32))
     mass = stack.statistic("key_mass").astype(np.float64)
-    share = np.full(keys.shape, np.nan, np.float32)
+    share = np.full(rows.shape[:2], np.nan, np.float32)
     for layer, projection in enumerate(projections):
         values = stack.layers[layer].value
         if projection is None or values is None:
             continue
         moved = mass[layer] * value_norms(values, projection).cpu().numpy()
         total = moved.sum(-1)
-        own = np.take_along_axis(moved, keys[layer][:, None], 1)[:, 0]
-        share[layer] = own / np.where(total > 0, total, np.nan)
-    return {"rows_elsewhere": mean_over_rows(elsewhere), "sink_value_share": share}
+        share[layer] = moved[:, places].sum(-1) / np.where(total > 0, total, np.nan)
+    return {
+        "rest": mean_over_rows(rows),
+        "rows_elsewhere": mean_over_rows(elsewhere),
+        "sink_value_share": share,
+    }
+
+
+def _weight_on(
+    stack: AttentionStack, places: Int[np.ndarray, " key"]
+) -> Float[np.ndarray, "layer head query"]:
+    """The weight of every row on some keys together; those it does not see count as 0."""
+    rows: np.ndarray = np.nan_to_num(stack.statistic("first"), nan=0.0)
+    for key in places[1:]:
+        column = slice(int(key), int(key) + 1)
+        for layer, head in np.ndindex(*rows.shape[:2]):
+            rows[layer, head] += stack.weights(layer, head, keys=column)[:, 0]
+    return rows
 
 
 def value_norms(

@@ -11,8 +11,9 @@ from attnviz.findings import Evidence, Finding, Interval
 
 __all__ = ["Effect", "Names", "costs", "effect", "sentences"]
 
-Effect = Literal["costs", "nothing", "helps", "open"]
-"""What removing a head does to the loss: it rises, it stays, it falls, or nobody can say."""
+Effect = Literal["costs", "little", "nothing", "helps", "open"]
+"""What removing a head does to the loss: it rises by more than the tolerance, it rises, it stays,
+it falls, or nobody can say."""
 
 
 @dataclass(frozen=True)
@@ -31,8 +32,9 @@ class Names:
 def effect(change: Interval | None, tolerance: float) -> Effect | None:
     """What a change of the loss per token says: its whole interval has to.
 
-    "open" where the interval reaches across the tolerance, or where there is none because there
-    is one text only. None where nothing was measured.
+    "nothing" is an interval within the tolerance on both sides, "little" one above 0 that is
+    neither within it nor beyond it. "open" where the interval holds 0 and more than the tolerance,
+    or where there is none because there is one text only. None where nothing was measured.
     """
     if change is None or math.isnan(change.mean):
         return None
@@ -40,16 +42,17 @@ def effect(change: Interval | None, tolerance: float) -> Effect | None:
         return "open"
     if change.low > tolerance:
         return "costs"
-    if change.high < -tolerance:
-        return "helps"
-    inside = change.high < tolerance and change.low > -tolerance
-    return "nothing" if inside else "open"
+    if change.high < tolerance and change.low > -tolerance:
+        return "nothing"
+    if change.low > 0:
+        return "little"
+    return "helps" if change.high < 0 else "open"
 
 
 def costs(change: Interval | None, tolerance: float) -> bool | None:
     """Whether a replacement costs something; None where that is open or was not measured."""
     found = effect(change, tolerance)
-    return None if found in (None, "open") else found == "costs"
+    return None if found in (None, "open") else found in ("costs", "little")
 
 
 def sentences(
@@ -109,32 +112,43 @@ def _seen(
             f"same direction (cosine {_number(parallel.value.mean)})."
         )
     elif label == "sink":
-        yield from _seen_sink(finding, what, names)
+        yield from _seen_sink(finding, values, what, names)
     elif label == "specialised":
         yield _pattern(finding.detail, finding.evidence[0])
     elif label == "positional":
         yield (
-            "It looks at the same places whatever the text says: the text decides "
-            f"{share('content_dependence')} nats of where it looks."
+            "It looks at the same places whatever the text says: knowing the text tells "
+            f"{share('content_dependence')} nats about where it looks, where 0 is nothing at all."
         )
     elif math.isnan(values["content_dependence"].mean):
         yield "It fits none of the other descriptions."
     else:
         yield (
-            "It looks at different keys for different texts: the text decides "
-            f"{share('content_dependence')} nats of where it looks."
+            "It looks at different keys for different texts: knowing the text tells "
+            f"{share('content_dependence')} nats about where it looks, where 0 is nothing at all."
         )
 
 
-def _seen_sink(finding: Finding, what: Effect | None, names: Names) -> Iterator[str]:
+def _place(values: Mapping[str, Interval], names: Names) -> str:
+    """Where a head rests: the places that have at least a fifth of that weight."""
+    first, separators = values["sink_first"].mean, values["separators"].mean
+    if math.isnan(separators) or separators < (first + separators) / 5:
+        return _the(names.first)
+    if first < (first + separators) / 5:
+        return _the(names.separator)
+    return f"{_the(names.first)} and {_the(names.separator)}"
+
+
+def _seen_sink(
+    finding: Finding, values: Mapping[str, Interval], what: Effect | None, names: Names
+) -> Iterator[str]:
     mass, value, elsewhere = finding.evidence
-    where = _the(names.first if mass.measure == "sink_first" else names.separator)
-    yield f"It pours {_number(mass.value.mean)} of its weight into {where}."
+    yield f"It pours {_number(mass.value.mean)} of its weight into {_place(values, names)}."
     if not math.isnan(value.value.mean):
         much = "only " if value.value.mean < mass.value.mean / 2 else ""
         yield (
-            f"Of what it moves, {much}{_number(value.value.mean)} comes from its favourite key; it "
-            f"looks mostly elsewhere in {_percent(elsewhere.value.mean)} of its rows."
+            f"Of what it moves, {much}{_number(value.value.mean)} comes from there; it looks "
+            f"mostly elsewhere in {_percent(elsewhere.value.mean)} of its rows."
         )
     meaning = {
         "resting": "It rests there when it has nothing to add, which does no harm.",
@@ -182,6 +196,8 @@ def _tested(
         return
     if what == "costs":
         yield f"Removing it costs {_nats(change)}."
+    elif what == "little":
+        yield f"Removing it costs a little: {_nats(change)}."
     elif what == "helps":
         yield f"Without it the model does better: the loss falls by {_nats(_turned(change))}."
     elif what == "nothing":
@@ -195,18 +211,18 @@ def _tested(
         yield f"Whether removing it costs anything is open: {_nats(change)}."
     if "zero" in ablation and "mean" in ablation:
         mean = effect(ablation["mean"], tolerance)
-        if what == "costs" and mean == "nothing":
+        if what in ("costs", "little") and mean == "nothing":
             yield (
                 "With its average output in its place the loss stays: what the model needs of it "
                 "is a constant."
             )
-        elif what in ("nothing", "open") and mean == "costs":
+        elif what in ("nothing", "helps", "open") and mean == "costs":
             yield f"Its average output in its place costs more: {_nats(ablation['mean'])}."
     if finding.label == "uniform" and "uniform" in ablation:
         even = effect(ablation["uniform"], tolerance)
         if even == "nothing":
             yield "A plain average of everything it can see does as well as the head."
-        elif even == "costs":
+        elif even in ("costs", "little"):
             yield f"A plain average in its place costs {_nats(ablation['uniform'])}."
     if finding.partner is not None and both is not None:
         together = effect(both, tolerance)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -19,7 +20,7 @@ from attnviz.doctor.reading import Projections, batch_tokens
 from attnviz.models import Encoded, Model
 from attnviz.types import Kind
 
-__all__ = ["Windows", "content_dependence", "cut_to_windows", "read_windows"]
+__all__ = ["Windows", "content_dependence", "cut_to_windows", "likeness", "read_windows"]
 
 LONGEST = 24
 SHORTEST = 4
@@ -52,7 +53,8 @@ def cut_to_windows(model: Model, texts: Sequence[Encoded]) -> tuple[Encoded, ...
     """The first tokens of those texts that have enough, all of one length.
 
     Special tokens keep their places at both ends. The length is what three texts in four reach,
-    and at most 24 tokens; empty where that is less than 4, or fewer than 2 texts have it.
+    and at most 24 tokens; empty where that is less than 4, or fewer than 2 texts have it. Texts
+    that begin alike to the last token count once: no head could tell them apart.
     """
     special = set(model.tokenizer.all_special_ids)
     length = _common(len(one.ids) for one in texts)
@@ -63,19 +65,25 @@ def cut_to_windows(model: Model, texts: Sequence[Encoded]) -> tuple[Encoded, ...
         chosen = [one for one in chosen if len(one.target or ()) >= target]
     if len(chosen) < 2 or length < SHORTEST or (both and target < SHORTEST):
         return ()
-    windows = []
-    for one in chosen[:MOST_TEXTS]:
+    windows: dict[tuple[tuple[int, ...], tuple[int, ...]], Encoded] = {}
+    for one in chosen:
         places = _beginning(one.ids, length, special)
-        windows.append(
-            replace(
-                one,
-                ids=tuple(one.ids[at] for at in places),
-                segments=None if one.segments is None else tuple(one.segments[at] for at in places),
-                target=one.target[:target] if both and one.target is not None else None,
-                closing=None,
-            )
-        )
-    return tuple(windows)
+        ids = tuple(one.ids[at] for at in places)
+        begun = one.target[:target] if both and one.target is not None else None
+        segments = None if one.segments is None else tuple(one.segments[at] for at in places)
+        window = replace(one, ids=ids, segments=segments, target=begun, closing=None)
+        windows.setdefault((ids, begun or ()), window)
+    return tuple(windows.values())[:MOST_TEXTS] if len(windows) > 1 else ()
+
+
+def likeness(windows: Sequence[Encoded]) -> float:
+    """How often two different windows have the same token at a place, 0 to 1; NaN without two."""
+    if len(windows) < 2:
+        return math.nan
+    ids = np.asarray([one.ids for one in windows])
+    same = (ids[:, None] == ids[None]).mean(-1)
+    others = ~np.eye(len(ids), dtype=bool)
+    return float(same[others].mean())
 
 
 def _common(lengths: Iterable[int]) -> int:
