@@ -16,7 +16,7 @@ from pathlib import Path
 from attnviz.errors import EmptyText, InputError
 from attnviz.types import Family
 
-__all__ = ["MOST_BYTES", "Text", "TextSet", "as_text_set", "bundled", "read_texts"]
+__all__ = ["MOST_BYTES", "Text", "TextSet", "as_text_set", "bundled", "parse_texts", "read_texts"]
 
 FOLDER = Path(__file__).parent / "texts"
 
@@ -86,14 +86,28 @@ def read_texts(path: str | Path) -> TextSet:
         path = path.expanduser()
         if path.is_dir():
             return _folder(path)
-        read = _characters(path, MOST_BYTES)
+        read = _bytes(path, MOST_BYTES)
     except (OSError, ValueError, RuntimeError) as error:
         raise _unreadable(path, error) from error
-    lines = LINE_END.split(read)
+    return parse_texts(read, path.name)
+
+
+def parse_texts(content: bytes, name: str) -> TextSet:
+    """The texts of a file that is in memory: a line each, as `read_texts` reads them.
+
+    Args:
+        content: UTF-8, with or without a byte order mark.
+        name: what to call it, in messages and as the name of the set.
+
+    Raises:
+        InputError: not UTF-8 text, too large, or a line with a tab too many.
+        EmptyText: nothing but white space.
+    """
+    lines = LINE_END.split(_decoded(content, MOST_BYTES, name))
     if lines[-1] == "":  # behind the last line's end
         lines.pop()
-    texts = [_line(line, number, path.name) for number, line in enumerate(lines, 1)]
-    return _gathered(path.name, texts, "line")
+    texts = [_line(line, number, name) for number, line in enumerate(lines, 1)]
+    return _gathered(name, texts, "line")
 
 
 def as_text_set(
@@ -174,7 +188,7 @@ def _folder(path: Path) -> TextSet:
     room, texts = MOST_BYTES, []
     for file in files:
         try:
-            read = _characters(file, room)
+            read = _decoded(_bytes(file, room), room, file.name)
         except OSError as error:
             raise _unreadable(file, error) from error
         room -= len(read)
@@ -182,20 +196,24 @@ def _folder(path: Path) -> TextSet:
     return _gathered(path.resolve().name, texts, "file")
 
 
-def _characters(path: Path, room: int) -> str:
-    """A file as text: UTF-8, with or without a byte order mark."""
+def _bytes(path: Path, room: int) -> bytes:
+    """What is in a file, and one byte more than there is room for if it is too large."""
     with path.open("rb") as file:
-        read = file.read(room + 1)
+        return file.read(room + 1)
+
+
+def _decoded(read: bytes, room: int, name: str) -> str:
+    """A file as text: UTF-8, with or without a byte order mark."""
     if len(read) > room:
         raise InputError(
-            f"'{path.name}' is too large: {MOST_BYTES // 2**20} MB of text are the most that is "
+            f"'{name}' is too large: {MOST_BYTES // 2**20} MB of text are the most that is "
             "read; give a sample of it"
         )
     if read.startswith((b"\xff\xfe", b"\xfe\xff")):
-        raise InputError(f"'{path.name}' is text in UTF-16; save it as UTF-8")
+        raise InputError(f"'{name}' is text in UTF-16; save it as UTF-8")
     if b"\0" in read:
         raise InputError(
-            f"'{path.name}' is not text: it has a zero byte at position {read.index(0)}; expected "
+            f"'{name}' is not text: it has a zero byte at position {read.index(0)}; expected "
             "a text on each line, in UTF-8"
         )
     try:
@@ -203,7 +221,7 @@ def _characters(path: Path, room: int) -> str:
     except UnicodeDecodeError as error:
         mark = 3 if read.startswith(b"\xef\xbb\xbf") else 0  # not counted by the decoder
         raise InputError(
-            f"'{path.name}' is not UTF-8: the byte at position {error.start + mark} does not fit; "
+            f"'{name}' is not UTF-8: the byte at position {error.start + mark} does not fit; "
             "save it as UTF-8"
         ) from error
 
