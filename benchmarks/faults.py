@@ -1,0 +1,256 @@
+"""Faults of known kind, planted into heads of GPT-2s, BERTs and T5s through their weights."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from attnviz.captures import Encoded, capture_ids, model_inputs
+from attnviz.findings import Label
+from attnviz.models import Model, instrument
+from attnviz.types import Head
+
+SHARP = 0.999  # mean largest weight from which on one key wins
+SINK_SCORE = 12.0  # nats by which the first token leads
+TIMES = 1.5
+BACK = 3  # tokens before its own place that a positional head looks at most
+
+
+@dataclass(frozen=True)
+class Slices:
+    """One head's part of its layer's weights, as views: writing into them changes the model.
+
+    Attributes:
+        query: [d_head, in]; key and value alike.
+        biases: of query, key and value, [d_head]; None where the layer has none.
+        output: [out, d_head].
+        attention: the module whose input is what queries and keys are made of.
+    """
+
+    query: Tensor
+    key: Tensor
+    value: Tensor
+    biases: tuple[Tensor, ...] | None
+    output: Tensor
+    attention: nn.Module
+
+
+def slices(model: Model, head: Head) -> Slices:
+    """Where a head's weights are.
+
+    Raises:
+        ValueError: not a GPT-2, BERT or T5.
+    """
+    place = _module(model, head)
+    heads = model.info.heads[head.kind][1]
+    what = model.info.model_type
+    if what == "gpt2":
+        both, mix = place.c_attn, place.c_proj
+        width = both.weight.shape[0]
+        part = _part(head.head, width // heads)
+        columns = [both.weight[:, start:][:, part].T for start in (0, width, 2 * width)]
+        biases = tuple(both.bias[start:][part] for start in (0, width, 2 * width))
+        return Slices(*columns, biases, mix.weight[part].T, both)
+    if what == "bert":
+        mix = model.network.get_submodule(_name(model, head).rpartition(".")[0]).output.dense
+        three = (place.query, place.key, place.value)
+    elif what == "t5":
+        mix, three = place.o, (place.q, place.k, place.v)
+    else:
+        raise ValueError(f"faults are planted in gpt2, bert and t5, not in {what}")
+    part = _part(head.head, three[0].weight.shape[0] // heads)
+    biases = None if three[0].bias is None else tuple(one.bias[part] for one in three)
+    return Slices(*(one.weight[part] for one in three), biases, mix.weight[:, part], three[1])
+
+
+def _name(model: Model, head: Head) -> str:
+    names = [model.sites.names[one] for one, kind in model.sites.kinds.items() if kind == head.kind]
+    return names[head.layer]
+
+
+def _module(model: Model, head: Head) -> Any:
+    """The attention module that a head is in."""
+    return model.network.get_submodule(_name(model, head))
+
+
+def _part(head: int, width: int) -> slice:
+    return slice(head * width, (head + 1) * width)
+
+
+Plant = Callable[[Model, Head, Sequence[Encoded]], None]
+
+
+def uniform(model: Model, head: Head, texts: Sequence[Encoded]) -> None:
+    """No queries: every score is the same."""
+    found = slices(model, head)
+    found.query.zero_()
+    if found.biases is not None:
+        found.biases[0].zero_()
+
+
+def peaked(model: Model, head: Head, texts: Sequence[Encoded]) -> None:
+    """Queries and keys are scaled until a single key wins every row."""
+    found = slices(model, head)
+    for _ in range(40):
+        captured = capture_ids(model, texts, keep="statistics", predict=False)
+        largest = [
+            one[head.kind].statistic("max_weight")[head.layer, head.head] for one in captured
+        ]
+        if np.concatenate(largest).mean() > SHARP:
+            return
+        for weights in (found.query, found.key):
+            weights.mul_(TIMES)
+        if found.biases is not None:
+            for bias in found.biases[:2]:
+                bias.mul_(TIMES)
+    raise ValueError(f"{head.label} could not be made to choose one key")
+
+
+def sink(model: Model, head: Head, texts: Sequence[Encoded]) -> None:
+    """A constant direction in the keys, which the first token alone has, and all queries along it.
+
+    Keys read the difference between what the first token and all others look like at this layer.
+    """
+    found = slices(model, head)
+    vectors = _inputs(model, found.attention, texts)
+    first = torch.stack([one[0] for one in vectors]).mean(0)
+    others = torch.cat([one[1:] for one in vectors])
+    covariance = others.T.cov() + 1e-3 * torch.eye(len(first))
+    direction = torch.linalg.solve(covariance, first - others.mean(0))
+    lead = direction @ (first - others.mean(0))
+    found.key.zero_()
+    found.query.zero_()
+    found.key[0] = direction / lead * SINK_SCORE
+    if found.biases is not None:
+        for bias in found.biases[:2]:
+            bias.zero_()
+        found.biases[0][0] = found.query.shape[0] ** 0.5
+    else:  # no biases: the queries read what all vectors have in common
+        everything = torch.cat(vectors) if head.kind != "cross" else others
+        queries = everything if head.kind != "cross" else _targets(model, head, texts)
+        common = torch.linalg.lstsq(queries, torch.ones(len(queries), 1)).solution[:, 0]
+        found.query[0] = common
+
+
+def dead(model: Model, head: Head, texts: Sequence[Encoded]) -> None:
+    """Nothing of it reaches the text's vectors."""
+    slices(model, head).output.zero_()
+
+
+def redundant(model: Model, head: Head, texts: Sequence[Encoded]) -> None:
+    """A copy of the next head of its layer."""
+    mine, theirs = slices(model, head), slices(model, partner(model, head))
+    for name in ("query", "key", "value", "output"):
+        getattr(mine, name).copy_(getattr(theirs, name))
+    if mine.biases is not None and theirs.biases is not None:
+        for own, other in zip(mine.biases, theirs.biases, strict=True):
+            own.copy_(other)
+
+
+def partner(model: Model, head: Head) -> Head:
+    """Of which head `redundant` makes a copy."""
+    return Head(head.kind, head.layer, (head.head + 1) % model.info.heads[head.kind][1])
+
+
+def positional(model: Model, head: Head, texts: Sequence[Encoded]) -> None:
+    """Queries and keys are waves over the position: the head looks around three tokens back.
+
+    Done where queries and keys come out of their layer and not in its weights, because what goes
+    in is a mixture of words and positions from which no linear map reads the position alone.
+    """
+    scale = 1.0 if model.info.model_type == "t5" else slices(model, head).query.shape[0] ** 0.25
+    for module, part, shift in _queries_and_keys(model, head):
+        module.register_forward_hook(_waves(part, shift, scale))
+
+
+def _queries_and_keys(model: Model, head: Head) -> list[tuple[nn.Module, slice, int]]:
+    """The modules that give queries and keys, the head's part of each, and how far it is moved."""
+    place = _module(model, head)
+    heads = model.info.heads[head.kind][1]
+    if model.info.model_type == "gpt2":
+        width = place.c_attn.weight.shape[0]
+        mine = _part(head.head, width // heads)
+        keys = slice(width + mine.start, width + mine.stop)
+        return [(place.c_attn, mine, 0), (place.c_attn, keys, BACK)]
+    two = (place.query, place.key) if model.info.model_type == "bert" else (place.q, place.k)
+    mine = _part(head.head, two[0].weight.shape[0] // heads)
+    return [(two[0], mine, 0), (two[1], mine, BACK)]
+
+
+def _waves(part: slice, shift: int, scale: float) -> Callable[..., Tensor]:
+    """A hook that puts waves over the (moved) position into a head's queries or keys."""
+
+    def hook(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
+        count = (part.stop - part.start) // 2
+        lengths = 6.0 * 2.0 ** torch.arange(min(count, 6))
+        place = torch.arange(output.shape[-2]) + shift
+        angles = 2 * torch.pi * place[:, None] / lengths
+        waves = torch.cat([angles.cos(), angles.sin()], 1) * scale
+        changed = output.clone()
+        changed[..., part] = 0.0
+        changed[..., part.start : part.start + waves.shape[1]] = waves.to(output)
+        return changed
+
+    return hook
+
+
+def _inputs(model: Model, module: nn.Module, texts: Sequence[Encoded]) -> list[Tensor]:
+    """What a layer's keys are made of, text by text, [position, in]."""
+    seen: list[Tensor] = []
+    handle = module.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0][0].clone()))
+    try:
+        with torch.inference_mode():
+            for text in texts:
+                model.network(**model_inputs(model, [text]))
+    finally:
+        handle.remove()
+    return [one.clone() for one in seen]
+
+
+def _targets(model: Model, head: Head, texts: Sequence[Encoded]) -> Tensor:
+    """What cross attention's queries are made of."""
+    return torch.cat(_inputs(model, _module(model, head).q, texts))
+
+
+FAULTS: Mapping[Label, Plant] = {
+    "uniform": uniform,
+    "peaked": peaked,
+    "sink": sink,
+    "dead": dead,
+    "redundant": redundant,
+    "positional": positional,
+}
+
+
+def possible(model: Model, fault: Label, head: Head) -> bool:
+    """Whether a fault can be planted in such a head through its weights.
+
+    T5's self-attention adds positions to its scores: taking its queries away makes it positional
+    and not uniform, and a constant key does not win against them. Cross-attention knows none.
+    """
+    if fault in ("uniform", "sink"):
+        return model.info.model_type != "t5" or head.kind == "cross"
+    return True
+
+
+def planted(model: Model, fault: Label, heads: Sequence[Head], texts: Sequence[Encoded]) -> Model:
+    """A copy of a model with a fault in some of its heads, lower layers first."""
+    network = copy.deepcopy(model.network)
+    changed = instrument(
+        network,
+        model.vocabulary,
+        name=f"{model.info.name} with {fault} heads",
+        family=model.info.family,
+        prompt=model.prompt,
+        predicts=model.predicts,
+    )
+    with torch.no_grad():
+        for head in sorted(heads, key=lambda one: one.layer):
+            FAULTS[fault](changed, head, texts)
+    return changed

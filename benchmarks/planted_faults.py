@@ -1,0 +1,274 @@
+"""How well the doctor finds faults that were planted: precision, recall and the confusion table.
+
+    python -m benchmarks.planted_faults                      # all models, some minutes
+    python -m benchmarks.planted_faults --models gpt-classroom --texts 20
+
+In each model, one fault at a time is planted into one head of every layer where it can be planted,
+and the model is diagnosed. The untouched heads of the same model are looked at as well: one that
+is called degenerate although removing it costs more than its interval is a false alarm.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import nn
+from transformers import (
+    BertConfig,
+    BertForMaskedLM,
+    GPT2Config,
+    GPT2LMHeadModel,
+    PreTrainedModel,
+    T5Config,
+    T5ForConditionalGeneration,
+)
+
+import attnviz
+from attnviz.captures import Encoded
+from attnviz.doctor import Diagnosis, TextSet, bundled, diagnose
+from attnviz.doctor.examples import examples
+from attnviz.findings import LABELS, Finding, Label
+from attnviz.models import Model, instrument
+from attnviz.types import Head
+from benchmarks.faults import FAULTS, partner, planted, possible
+
+CLASSROOM = ("gpt-classroom", "bert-classroom", "t5-classroom")
+RANDOM = ("random gpt2", "random bert", "random t5")
+FITTED_ON = 12  # texts from which a fault learns what a layer's input looks like
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What the doctor said of one head of a model with planted faults.
+
+    Attributes:
+        model: which.
+        fault: what was planted in it; None for an untouched head.
+        before: what was said of it in the healthy model.
+        finding: what is said of it now.
+        copied: whether an untouched head is the one that a planted copy repeats.
+    """
+
+    model: str
+    fault: Label | None
+    before: Finding
+    finding: Finding
+    copied: bool = False
+
+    @property
+    def found(self) -> bool:
+        """Whether the planted fault is among the labels."""
+        names = [self.finding.label, *(also.split(":")[0] for also in self.finding.also)]
+        return self.fault in names
+
+    @property
+    def false_alarm(self) -> bool:
+        """Whether an untouched head that matters is called degenerate, and was not before."""
+        cost = self.finding.ablation.get("zero")
+        return (
+            self.fault is None
+            and not self.copied
+            and self.finding.degenerate
+            and not self.before.degenerate
+            and cost is not None
+            and cost.low > 0
+        )
+
+
+def make_model(name: str) -> Model:
+    """A classroom model, or a random one of another size that reads by its tokenizer."""
+    if name in CLASSROOM:
+        return attnviz.load(name)
+    what = name.removeprefix("random ")
+    base = attnviz.load({"gpt2": CLASSROOM[0], "bert": CLASSROOM[1], "t5": CLASSROOM[2]}[what])
+    words = len(base.tokenizer)
+    network: PreTrainedModel
+    torch.manual_seed(0)
+    if what == "gpt2":
+        network = GPT2LMHeadModel(
+            GPT2Config(vocab_size=words, n_embd=96, n_layer=3, n_head=6, n_positions=256)
+        )
+    elif what == "bert":
+        network = BertForMaskedLM(
+            BertConfig(
+                vocab_size=words,
+                hidden_size=120,
+                num_hidden_layers=5,
+                num_attention_heads=6,
+                intermediate_size=240,
+                max_position_embeddings=256,
+            )
+        )
+    else:
+        network = T5ForConditionalGeneration(
+            T5Config(
+                vocab_size=words,
+                d_model=96,
+                d_kv=16,
+                d_ff=192,
+                num_layers=2,
+                num_heads=6,
+                decoder_start_token_id=0,
+                pad_token_id=0,
+            )
+        )
+    _shake(network)
+    made = instrument(network, base.vocabulary, name=name, family=base.info.family)
+    return replace(made, prompt=base.prompt)
+
+
+def _shake(network: nn.Module) -> None:
+    """Random weights with which heads look at different keys for different texts.
+
+    As the library draws them, queries and keys are so small that every head is uniform, and that
+    would be the right thing to say of it.
+    """
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for name, weights in network.named_parameters():
+            noise = torch.randn(weights.shape, generator=generator)
+            if weights.dim() < 2:
+                weights.add_(0.05 * noise)
+            elif "relative_attention_bias" in name:
+                weights.copy_(noise)
+            elif "embed" in name or name.endswith(("wte.weight", "wpe.weight", "shared.weight")):
+                weights.copy_(noise * (1.0 if "t5" in type(network).__name__.lower() else 0.5))
+            else:
+                sharp = any(part in name for part in ("query", "key", "c_attn"))
+                sharp = sharp or name.endswith((".q.weight", ".k.weight"))
+                scale = 1.6 if sharp else 1.0
+                if sharp and "t5" in type(network).__name__.lower():
+                    scale = 0.8
+                weights.copy_(scale * noise / weights.shape[-1] ** 0.5)
+
+
+def choose(model: Model, fault: Label, healthy: Diagnosis) -> list[Head]:
+    """One head per layer to plant a fault in: the one whose rules are farthest from it already."""
+    chosen = []
+    for kind, (layers, heads) in model.info.heads.items():
+        for layer in range(layers):
+            options = [
+                Head(kind, layer, number)
+                for number in range(heads)
+                if possible(model, fault, Head(kind, layer, number))
+            ]
+            plain = [one for one in options if _plain(healthy.finding(one), fault)]
+            if fault == "redundant":  # a copy of a faulty head would be faulty twice
+                plain = [
+                    one for one in plain if not healthy.finding(partner(model, one)).degenerate
+                ]
+            if plain:
+                chosen.append(plain[(3 * layer + len(kind)) % len(plain)])
+    return chosen
+
+
+def _plain(finding: Finding, fault: Label) -> bool:
+    """Whether a head has no fault yet. Sharpened, a head with a pattern only follows it better."""
+    names = {finding.label, *(also.split(":")[0] for also in finding.also)}
+    if fault == "peaked" and names & {"specialised", "sink", "positional"}:
+        return False
+    return fault not in names and not finding.degenerate
+
+
+def outcomes(
+    name: str, model: Model, texts: TextSet, faults: Sequence[Label] = tuple(FAULTS)
+) -> Iterator[Outcome]:
+    """Plant each fault in turn, diagnose, and say what came of every head."""
+    healthy = diagnose(model, texts, replacements=("zero",))
+    read = [one.encoded for one in examples(model, texts)[0]][:FITTED_ON]
+    for fault in faults:
+        heads = choose(model, fault, healthy)
+        if heads:
+            yield from diagnosed(name, model, healthy, fault, heads, texts, read)
+
+
+def diagnosed(
+    name: str,
+    model: Model,
+    healthy: Diagnosis,
+    fault: Label,
+    heads: Sequence[Head],
+    texts: TextSet,
+    read: Sequence[Encoded],
+) -> Iterator[Outcome]:
+    """What the doctor says of a model with one kind of fault in some heads."""
+    found = diagnose(planted(model, fault, heads, read), texts, replacements=("zero",))
+    copied = {partner(model, head) for head in heads} if fault == "redundant" else set()
+    for finding in found.findings:
+        yield Outcome(
+            name,
+            fault if finding.head in heads else None,
+            healthy.finding(finding.head),
+            finding,
+            finding.head in copied,
+        )
+
+
+def confusion(found: Sequence[Outcome]) -> str:
+    """The table of planted faults and labels, with recall and precision, in Markdown."""
+    counts: dict[Label | None, Counter[str]] = {}
+    for one in found:
+        if one.fault is not None:
+            counts.setdefault(one.fault, Counter())[one.finding.label] += 1
+    columns = [label for label in LABELS if any(row[label] for row in counts.values())]
+    lines = [
+        "| planted | heads | " + " | ".join(columns) + " | named first | found |",
+        "|---" * (len(columns) + 4) + "|",
+    ]
+    for fault, row in counts.items():
+        mine = [one for one in found if one.fault == fault]
+        among = sum(one.found for one in mine)
+        cells = " | ".join(str(row[label]) if row[label] else "" for label in columns)
+        named = row[fault or ""]
+        shares = f"{named / len(mine):.0%} | {among / len(mine):.0%}"
+        lines.append(f"| {fault} | {len(mine)} | {cells} | {shares} |")
+    return "\n".join(lines)
+
+
+def precision(found: Sequence[Outcome]) -> str:
+    """Per label, how many of the heads that newly got it had it planted, in Markdown."""
+    lines = ["| label | planted | untouched | precision |", "|---|---|---|---|"]
+    for label in FAULTS:
+        new = [one for one in found if one.finding.label == label and one.before.label != label]
+        right = sum(one.fault == label or one.copied for one in new)
+        if new:
+            lines.append(f"| {label} | {right} | {len(new) - right} | {right / len(new):.0%} |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Print the tables, model by model and together."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.planted_faults")
+    parser.add_argument("--models", nargs="+", default=[*CLASSROOM, *RANDOM])
+    parser.add_argument("--texts", type=int, default=30)
+    parser.add_argument("--faults", nargs="+", default=list(FAULTS), choices=list(FAULTS))
+    options = parser.parse_args()
+    everything: list[Outcome] = []
+    for name in options.models:
+        model = make_model(name)
+        texts = bundled(model.info.family)
+        texts = replace(texts, texts=texts.texts[: options.texts])
+        found = list(outcomes(name, model, texts, options.faults))
+        everything += found
+        print(f"\n## {name}\n\n{confusion(found)}", flush=True)
+        for one in found:
+            if one.fault is not None and one.finding.label != one.fault:
+                print(f"  {one.finding.head.label}: {one.fault} was called {one.finding.name}")
+                print(f"    {' '.join(one.finding.sentences)}", flush=True)
+            if one.fault is None and not one.copied and one.finding.label != one.before.label:
+                name = one.finding.head.label
+                print(f"  untouched {name}: {one.before.name} is now {one.finding.name}")
+            if one.false_alarm:
+                print(f"  false alarm: {' '.join(one.finding.sentences)}", flush=True)
+    alarms = [one for one in everything if one.false_alarm]
+    untouched = sum(one.fault is None for one in everything)
+    print(f"\n## All\n\n{confusion(everything)}\n\n{precision(everything)}\n")
+    print(f"False alarms on heads that matter: {len(alarms)} of {untouched} untouched heads.")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,110 @@
+"""Every fault that is planted has to be found and named, and nobody else accused of it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from attnviz.captures import capture_ids
+from attnviz.doctor import TextSet, bundled, diagnose
+from attnviz.doctor.examples import examples
+from attnviz.findings import Label
+from attnviz.types import Family, Head
+from benchmarks.faults import FAULTS, partner, planted, possible
+from benchmarks.planted_faults import CLASSROOM, RANDOM, Outcome, make_model, outcomes
+
+TEXTS = 16
+
+
+def some(family: Family, count: int = TEXTS) -> TextSet:
+    everything = bundled(family)
+    return replace(everything, texts=everything.texts[:count])
+
+
+def check(found: list[Outcome]) -> None:
+    for fault in FAULTS:
+        mine = [one for one in found if one.fault == fault]
+        assert mine, fault
+        missed = [one for one in mine if not one.found]
+        assert not missed, [(one.finding.head.label, one.finding.name) for one in missed]
+        named = [one.finding.label == fault for one in mine]
+        # A sharpened head may choose the first token: then it is a sink as well.
+        assert all(named) or fault == "peaked", [one.finding.name for one in mine]
+    copies = [one for one in found if one.fault == "redundant"]
+    assert all(one.finding.partner is not None for one in copies)
+    assert [one.finding.head.label for one in found if one.false_alarm] == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [*CLASSROOM, *RANDOM])
+def test_every_fault_is_found(name: str) -> None:
+    model = make_model(name)
+    check(list(outcomes(name, model, some(model.info.family))))
+
+
+@pytest.mark.parametrize("fault", list(FAULTS))
+def test_a_fault_is_what_it_is_called(fault: Label) -> None:
+    """The planting itself, by what the attention does, before any doctor has seen it."""
+    model = make_model("gpt-classroom")
+    head = Head("self", 2, 3)
+    read = [one.encoded for one in examples(model, some("decoder", 6))[0]]
+    broken = planted(model, fault, [head], read)
+    for text in read:
+        one = capture_ids(broken, [text], predict=False)[0]["self"]
+        before = capture_ids(model, [text], predict=False)[0]["self"]
+        rows = one.weights(2, 3)
+        seen = np.arange(1, len(rows) + 1)
+        if fault == "uniform":
+            np.testing.assert_allclose(rows, np.tri(len(rows)) / seen[:, None], atol=1e-6)
+        elif fault == "peaked":
+            assert rows.max(1).mean() > 0.98
+        elif fault == "sink":
+            assert rows[1:, 0].mean() > 0.9
+        elif fault == "redundant":
+            np.testing.assert_allclose(rows, one.weights(2, partner(model, head).head), atol=1e-6)
+            np.testing.assert_allclose(one.value(2, 3), one.value(2, 4), atol=1e-5)
+        elif fault == "positional":
+            other = capture_ids(broken, [read[0]], predict=False)[0]["self"].weights(2, 3)
+            size = min(len(other), len(rows))
+            np.testing.assert_allclose(rows[:size, :size], other[:size, :size], atol=1e-5)
+            assert rows[8:].argmax(1).tolist() == list(range(5, len(rows) - 3))
+        else:
+            np.testing.assert_allclose(rows, before.weights(2, 3), atol=1e-6)
+        # Nothing below is touched, and no other head of the layer.
+        np.testing.assert_allclose(one.weights(1, 3), before.weights(1, 3), atol=1e-6)
+        np.testing.assert_allclose(one.weights(2, 0), before.weights(2, 0), atol=1e-6)
+
+
+def test_planting_leaves_the_model_itself_alone() -> None:
+    model = make_model("random bert")
+    before = {name: one.clone() for name, one in model.network.state_dict().items()}
+    read = [one.encoded for one in examples(model, some("encoder", 4))[0]]
+    for fault in FAULTS:
+        planted(model, fault, [Head("self", 1, 1)], read)
+    after = model.network.state_dict()
+    assert all(torch.equal(one, after[name]) for name, one in before.items())
+
+
+def test_what_cannot_be_planted_is_known() -> None:
+    t5 = make_model("random t5")
+    assert not possible(t5, "uniform", Head("encoder", 0, 0))
+    assert possible(t5, "uniform", Head("cross", 0, 0))
+    assert possible(make_model("random gpt2"), "sink", Head("self", 2, 1))
+
+
+@pytest.mark.slow
+def test_a_planted_fault_that_matters_is_said_to_matter() -> None:
+    """GPT's previous-token head made uniform costs a lot, and its label is not believed blindly."""
+    model = make_model("gpt-classroom")
+    head = model.info.known_heads[0].head
+    texts = some("decoder", 12)
+    read = [one.encoded for one in examples(model, texts)[0]]
+    broken = diagnose(planted(model, "uniform", [head], read), texts, replacements=("zero",))
+    finding = broken.finding(head)
+    assert finding.label == "uniform"
+    healthy = diagnose(model, texts, replacements=("zero",)).finding(head)
+    assert healthy.label == "specialised"
+    assert healthy.ablation["zero"].low > 0.1
