@@ -75,7 +75,7 @@ class _Weights:
 
     def __call__(self, block: Block) -> None:
         rows = slice(block.start, block.end)
-        part = block.exponentials / block.normalizer.total[..., None]
+        part = block.exponentials / block.own.total[..., None]
         self.weights[:, :, rows, block.key_start : block.key_end] = part
 
 

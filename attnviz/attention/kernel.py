@@ -15,6 +15,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from attnviz.attention.fused import FusedRows, Path, RowTaker, preferred_path
 from attnviz.attention.masks import Visibility
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "SCORE_BYTES",
     "Block",
     "Normalizer",
+    "RowSums",
     "attend",
     "block_rows",
     "masked_scores",
@@ -55,18 +57,55 @@ class Normalizer:
 
 
 @dataclass(frozen=True)
+class RowSums:
+    """What one call knows of each of its rows; blocks fill it in, in order of queries.
+
+    Attributes:
+        highest: what was taken off a row's scores before exp: the largest, or the sink's if larger.
+        largest: the largest score of each row, less `highest`: 0 without a learned sink.
+        mass: the sum of each row's exponentials.
+        total: what they are divided by: `mass`, and a learned sink's exponential.
+        surprise: the sum of exponential x (score - highest).
+    """
+
+    highest: Float[Tensor, "batch head query"]
+    largest: Float[Tensor, "batch head query"]
+    mass: Float[Tensor, "batch head query"]
+    total: Float[Tensor, "batch head query"]
+    surprise: Float[Tensor, "batch head query"]
+
+    @classmethod
+    def empty(cls, batch: int, heads: int, queries: int, device: torch.device) -> RowSums:
+        """Room for this many rows, not filled in yet."""
+        return cls(*torch.zeros(5, batch, heads, queries, device=device).unbind(0))
+
+    def rows(self, start: int, end: int) -> RowSums:
+        """The same memory for queries start..end alone."""
+        parts = (self.highest, self.largest, self.mass, self.total, self.surprise)
+        return RowSums(*(part[:, :, start:end] for part in parts))
+
+    @property
+    def entropy(self) -> Float[Tensor, "batch head query"]:
+        """Of each row, nats: -sum p ln p with p = e / total, ln p = score - highest - ln total."""
+        return ((self.mass * self.total.log() - self.surprise) / self.total).clamp_min(0.0)
+
+    @property
+    def max_weight(self) -> Float[Tensor, "batch head query"]:
+        """The largest weight of each row; 0 where nothing is seen."""
+        return self.largest.exp() * (self.mass > 0) / self.total
+
+
+@dataclass(frozen=True)
 class Block:
     """The finished rows of queries start..end over keys key_start..key_end.
 
-    weight = exponentials / total. The division is left to whoever needs it: most do not need the
-    weights one by one.
+    weight = exponentials / own.total. The division is left to whoever needs it: most do not need
+    the weights one by one.
 
     Attributes:
         exponentials: exp(score - highest), float32; 0 at invisible keys. Its memory is used again
             for the next block.
-        mass: the sum of each row's exponentials; `normalizer.total` without a learned sink.
-        best: the largest exponential of each row: 1 without a learned sink.
-        entropy: of each row, in nats.
+        sums: of all rows of the call; those of later blocks are not there yet.
     """
 
     start: int
@@ -74,10 +113,12 @@ class Block:
     key_start: int
     key_end: int
     exponentials: Float[Tensor, "batch head query key"]
-    mass: Float[Tensor, "batch head query"]
-    best: Float[Tensor, "batch head query"]
-    normalizer: Normalizer
-    entropy: Float[Tensor, "batch head query"]
+    sums: RowSums
+
+    @property
+    def own(self) -> RowSums:
+        """The sums of this block's rows."""
+        return self.sums.rows(self.start, self.end)
 
 
 def block_rows(batch: int, heads: int, keys: int, score_bytes: int = SCORE_BYTES) -> int:
@@ -140,8 +181,11 @@ def attend(
     sinks: Float[Tensor, " head"] | None = None,
     observe: Callable[[Block], None] | None = None,
     score_bytes: int | None = None,
+    path: Path | None = None,
 ) -> Float[Tensor, "batch query head value_dim"]:
     """The attention output, with `observe` shown every block of weights on the way.
+
+    An observer that is a `RowTaker` may be handed all rows at once by the fused path instead.
 
     Args:
         query: after position rotation, as the model's own attention would get it.
@@ -155,23 +199,41 @@ def attend(
             sum to less than one.
         observe: called once per block, in order of queries.
         score_bytes: how many bytes of scores may exist at a time; fit for the device when None.
+        path: "blocks" or "fused"; when None, what `preferring` asks for where it can be had, or
+            what is quicker on this device.
+
+    Raises:
+        ValueError: `path` is "fused" and the fused path cannot take this call.
     """
+    tensors = (query, key, value)
+    differentiable = torch.is_grad_enabled() and any(one.requires_grad for one in tensors)
+    plain = softcap is None and bias is None and sinks is None and not differentiable
+    if (path or preferred_path(query, key)) == "fused":
+        rows = None
+        if plain and isinstance(observe, RowTaker) and observe.takes_rows:
+            rows = FusedRows.of(query, key, value, visibility, scaling)
+        if rows is not None:
+            observe.take(rows)
+            return rows.output.transpose(1, 2)
+        if path == "fused":
+            raise ValueError(
+                "the fused path takes float32 scores that are plain dot products of moderate size, "
+                "and an observer that takes whole rows; this call is another one"
+            )
     batch, heads, queries, _ = query.shape
     groups, keys = key.shape[1], key.shape[2]
     if score_bytes is None:
         score_bytes = GPU_SCORE_BYTES if query.is_cuda else SCORE_BYTES
-    rows = min(block_rows(batch, heads, keys, score_bytes), queries)
+    height = min(block_rows(batch, heads, keys, score_bytes), queries)
     first, stop = visibility.extent
-    differentiable = torch.is_grad_enabled() and any(
-        tensor.requires_grad for tensor in (query, key, value)
-    )
     # Fresh memory for every block would cost more than the sums done in it.
     memory = None if differentiable else query.new_empty(
-        2, batch * heads * rows * keys, dtype=torch.float32
+        2, batch * heads * height * keys, dtype=torch.float32
     )  # fmt: skip
+    sums = RowSums.empty(batch, heads, queries, query.device)
     parts = []
-    for start in range(0, queries, rows):
-        end = min(start + rows, queries)
+    for start in range(0, queries, height):
+        end = min(start + height, queries)
         # Keys that no query of the block sees are never multiplied: half the work when causal.
         key_start, key_end = min(first[start:end]), max(max(stop[start:end]), 1)
         scores = masked_scores(
@@ -182,44 +244,35 @@ def attend(
             bias=None if bias is None else bias[:, :, start:end, key_start:key_end],
             out=None if memory is None else memory[0],
         )
-        for left, right in visibility.ragged(start, end, key_start, key_end):
-            hidden = ~visibility.table(start, end, left, right)[:, None]
+        for left, right, hidden in visibility.hidden(start, end, key_start, key_end):
             scores[..., left - key_start : right - key_start].masked_fill_(hidden, HIDDEN)
         # A row's weights do not depend on what is subtracted, so neither does their gradient.
-        largest = scores.detach().amax(-1)
-        highest = largest
+        highest = scores.detach().amax(-1)
         if sinks is not None:
-            highest = torch.maximum(largest, sinks.detach().float()[None, :, None])
+            largest, highest = highest, highest.maximum(sinks.detach().float()[None, :, None])
+            sums.largest[:, :, start:end] = largest - highest
         relative = scores.sub_(highest[..., None])
         if memory is None:
             exponentials = relative.exp()
         else:
             exponentials = torch.exp(relative, out=_view(memory[1], *relative.shape))
         if visibility.has_blind_rows:  # their highest score is HIDDEN, and exp(0) is not 0
-            hidden = ~visibility.table(start, end, key_start, key_end)[:, None]
-            exponentials = exponentials.masked_fill(hidden, 0.0)
+            blind = ~visibility.table(start, end, key_start, key_end)[:, None]
+            exponentials = exponentials.masked_fill(blind, 0.0)
         mass = exponentials.sum(-1)
-        total = mass
-        if sinks is not None:
-            total = mass + (sinks.float()[None, :, None] - highest).exp()
+        total = mass if sinks is None else mass + (sinks.float()[None, :, None] - highest).exp()
         total = total.clamp_min(torch.finfo(torch.float32).tiny)
         if observe is not None:
-            # -sum p ln p with p = e / total and ln p = relative - ln total
-            surprise = torch.einsum("bhrk,bhrk->bhr", relative.detach(), exponentials.detach())
-            entropy = (mass * total.log() - surprise) / total
-            observe(
-                Block(
-                    start,
-                    end,
-                    key_start,
-                    key_end,
-                    exponentials.detach(),
-                    mass.detach(),
-                    (largest - highest).exp(),
-                    Normalizer(highest, total.detach()),
-                    entropy.detach().clamp_min(0.0),
-                )
-            )
+            seen = exponentials.detach()
+            part = sums.rows(start, end)
+            part.highest.copy_(highest)
+            part.mass.copy_(mass.detach())
+            part.total.copy_(total.detach())
+            # In place where nobody needs the scores any more: not one product of two long rows,
+            # whose sum would be right to 5e-6 only.
+            products = relative.mul_(seen) if memory is not None else relative.detach() * seen
+            part.surprise.copy_(products.sum(-1))
+            observe(Block(start, end, key_start, key_end, seen, sums))
         stacked = exponentials.view(batch, groups, -1, key_end - key_start).to(value.dtype)
         mixed = torch.matmul(stacked, value[:, :, key_start:key_end])
         mixed = mixed.view(batch, heads, end - start, -1).float() / total[..., None]

@@ -112,6 +112,14 @@ class Visibility:
         return self.first.amin(0).tolist(), self.stop.amax(0).tolist()
 
     @cached_property
+    def is_causal(self) -> bool:
+        """Whether query i sees the keys 0 to i and no others, in every text."""
+        if self.dense is not None or self.keys is not None or self.n_keys != self.stop.shape[1]:
+            return False
+        rule = ([0] * self.n_keys, list(range(1, self.n_keys + 1)))
+        return self.extent == rule and self._common == rule
+
+    @cached_property
     def has_blind_rows(self) -> bool:
         """Whether any query sees nothing at all."""
         return bool((self.count == 0).any())
@@ -136,6 +144,28 @@ class Visibility:
             return [(key_start, key_end)]
         stretches = [(key_start, left), (right, key_end)]
         return [(first, last) for first, last in stretches if first < last]
+
+    def hidden(
+        self, start: int, end: int, key_start: int, key_end: int
+    ) -> list[tuple[int, int, Bool[Tensor, "batch 1 query key"]]]:
+        """The stretches of `ragged`, each with what is not seen there.
+
+        Small ones, the corners of causal blocks, are made once: every layer asks for them again.
+        """
+        asked = (start, end, key_start, key_end)
+        found = self._corners.get(asked)
+        if found is None:
+            found = [
+                (left, right, ~self.table(start, end, left, right)[:, None])
+                for left, right in self.ragged(*asked)
+            ]
+            if all(right - left <= 2 * (end - start) for left, right, _ in found):
+                self._corners[asked] = found
+        return found
+
+    @cached_property
+    def _corners(self) -> dict[tuple[int, ...], list[tuple[int, int, Tensor]]]:
+        return {}
 
     def table(
         self,

@@ -19,7 +19,8 @@ from torch import Tensor, nn
 from attnviz.attention.bias import PositionBias
 from attnviz.attention.kernel import Block, Normalizer
 from attnviz.attention.masks import Visibility
-from attnviz.attention.rows import RowObserver, TokenPairs
+from attnviz.attention.pairs import TokenPairs
+from attnviz.attention.rows import RowObserver
 from attnviz.types import Kind
 
 __all__ = ["Call", "Keep", "LayerRecord", "Listener", "Recorder", "current", "listening"]
@@ -139,20 +140,20 @@ class Recorder:
             return
         kind = self.kinds[id(call.module)]
         whole = self.keep == "qkv"
-        rows = observer.rows
+        rows = observer.finish()
         self.layers.setdefault(kind, []).append(
             LayerRecord(
                 module_name=self.names[id(call.module)],
                 query=call.query.detach() if whole else None,
                 key=call.key.detach() if whole else None,
                 value=call.value.detach() if whole else None,
-                normalizer=Normalizer(rows["highest"], rows["total"]) if whole else None,
+                normalizer=rows.normalizer if whole else None,
                 visibility=call.visibility,
                 scaling=call.scaling,
                 softcap=call.softcap,
                 bias=self._compress(call.bias) if whole and call.bias is not None else (),
                 sinks=None if call.sinks is None else call.sinks.detach(),
-                rows=observer,
+                rows=rows,
             )
         )
 

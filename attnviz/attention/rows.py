@@ -6,11 +6,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 from torch import Tensor
 
-from attnviz.attention.kernel import Block
+from attnviz.attention.fused import FusedRows
+from attnviz.attention.kernel import Block, Normalizer, RowSums
 from attnviz.attention.masks import Visibility
+from attnviz.attention.pairs import TokenPairs
 
 __all__ = ["RowObserver", "RowStatistics", "TokenPairs"]
 
@@ -18,7 +20,9 @@ ROW_NAMES = (
     *("entropy", "max_weight", "mass", "first", "itself", "previous", "next"),
     *("duplicate", "induction", "distance"),
 )
-SPARSE_SHARE = 8  # up to one matching pair in eight, picking the pairs beats masking the block
+NEIGHBOURS = {"itself": 0, "previous": -1, "next": 1}  # which key: the query's own place and this
+COPIES = {"duplicate": 0, "induction": 1}  # how far behind each copy of the query's token
+FEW_PAIRS = 64  # copies per token that are looked at one by one
 
 
 @dataclass(frozen=True)
@@ -54,38 +58,20 @@ class RowStatistics:
     key_mass: Float[np.ndarray, "*batch head key"]
 
 
-class TokenPairs:
-    """Which earlier positions hold the same token: found once per text, used by every layer."""
-
-    def __init__(self, ids: Int[Tensor, "batch position"]) -> None:
-        self.ids = ids
-        self._pairs: dict[tuple[int, int], tuple[Tensor, Tensor | None]] = {}
-
-    def flags(self, start: int, end: int) -> Bool[Tensor, "batch query key"]:
-        """Whether key j < i holds the token of query i, for keys 0..end-1."""
-        query = torch.arange(start, end, device=self.ids.device)
-        key = torch.arange(end, device=self.ids.device)
-        same = self.ids[:, start:end, None] == self.ids[:, None, :end]
-        return same & (key < query[:, None])
-
-    def block(
-        self, start: int, end: int
-    ) -> tuple[Bool[Tensor, "batch query"], Int[Tensor, "3 pair"] | None]:
-        """Which queries have a copy before them, and the (text, row, key) of each if they are few.
-
-        Where they are many only the flags would do, and those are made anew each time: all blocks
-        together would be a table of n x n.
-        """
-        if (start, end) not in self._pairs:
-            same = self.flags(start, end)
-            pairs = same.nonzero()
-            few = pairs.shape[0] * SPARSE_SHARE <= same.numel()
-            self._pairs[start, end] = (same.any(-1), pairs.T.contiguous() if few else None)
-        return self._pairs[start, end]
-
-
 class RowObserver:
-    """Collects the statistics of one layer, block by block."""
+    """Collects the statistics of one layer, block by block or all rows at once.
+
+    Of blocks it keeps sums of exponentials, and makes weights of them in `finish`: on small blocks
+    it is the calls that cost, not the numbers.
+
+    Attributes:
+        rows: the statistics by name, with a batch axis, once `finish` has been called.
+        normalizer: of all rows, likewise.
+        key_mass: what each key has received.
+    """
+
+    rows: dict[str, Tensor]
+    normalizer: Normalizer
 
     def __init__(
         self,
@@ -97,70 +83,89 @@ class RowObserver:
         device: torch.device,
         real: Bool[Tensor, "batch query"] | None = None,
     ) -> None:
-        shape = (batch, heads, queries)
         self.visibility = visibility
         self.pairs = pairs
         self.real = None if real is None else real.float()[:, None]
-        self.rows = {
-            name: torch.full(shape, torch.nan, device=device)
-            for name in (*ROW_NAMES, "highest", "total")
-        }
+        names = ROW_NAMES if pairs is not None else ("entropy", "max_weight", "mass", "first")
+        room = torch.zeros(len(names), batch, heads, queries, device=device)
+        self.rows = dict(zip(names, room.unbind(0), strict=True))
         self.key_mass = torch.zeros(batch, heads, visibility.n_keys, device=device)
+        self._sums: RowSums | None = None
+        self._ramp: Tensor | None = None
+
+    @property
+    def takes_rows(self) -> bool:
+        """Whether the weights on copies are few enough to be had one by one."""
+        return self.pairs is None or self.pairs.count <= FEW_PAIRS * self.pairs.ids.numel()
 
     def __call__(self, block: Block) -> None:
         """Take what is needed from a finished block of rows."""
         rows = slice(block.start, block.end)
-        share = 1.0 / block.normalizer.total  # of a row's weight, per exponential
-        self.rows["highest"][:, :, rows] = block.normalizer.highest
-        self.rows["total"][:, :, rows] = block.normalizer.total
-        self.rows["entropy"][:, :, rows] = block.entropy
-        self.rows["max_weight"][:, :, rows] = block.best * share
-        self.rows["mass"][:, :, rows] = block.mass * share
+        self._sums = block.sums
         # Rows of padding exist while a batch runs, and give weight that is nobody's.
-        giving = share if self.real is None else share * self.real[..., rows]
+        giving = block.sums.total[:, :, rows].reciprocal()
+        if self.real is not None:
+            giving = giving * self.real[..., rows]
         received = torch.matmul(giving[:, :, None], block.exponentials)[:, :, 0]
         self.key_mass[:, :, block.key_start : block.key_end] += received
-        query = torch.arange(block.start, block.end, device=share.device)
+        if block.key_start == 0:
+            self.rows["first"][:, :, rows] = block.exponentials[..., 0]
         if self.pairs is None:  # queries and keys are different texts: no "previous", no distance
-            self._store_at(("first",), torch.zeros_like(query), block, share)
             return
-        keys = torch.cat([torch.zeros_like(query), query, query - 1, query + 1])
-        self._store_at(("first", "itself", "previous", "next"), keys, block, share)
-        self.rows["distance"][:, :, rows] = _distance(block, query) * share
-        self._store_copies(block, share)
+        for name, shift in NEIGHBOURS.items():
+            # Row r of the block meets key start + r + shift on this diagonal.
+            offset = block.start + shift - block.key_start
+            met = block.exponentials.diagonal(offset, -2, -1)
+            begin = block.start + max(-offset, 0)
+            self.rows[name][:, :, begin : begin + met.shape[-1]] = met
+        self.rows["distance"][:, :, rows] = self._distance(block)
+        for name, shift in COPIES.items():
+            copies = self.pairs.sums(block, shift)
+            if copies is not None:
+                self.rows[name][:, :, rows] = copies
 
-    def _store_at(self, names: tuple[str, ...], key: Tensor, block: Block, share: Tensor) -> None:
-        """The weights each query gives to some keys, by name; NaN where a key is invisible to it.
+    def take(self, rows: FusedRows) -> None:
+        """Take the same from rows whose weights were never made."""
+        total = (rows.lse - rows.highest).exp()
+        self.normalizer = Normalizer(rows.highest + rows.shift, total)
+        self.rows["entropy"].copy_(rows.entropy)
+        self.rows["mass"].copy_(~rows.blind)
+        self.rows["max_weight"].copy_(self.rows["mass"] / total)
+        self.key_mass.copy_(rows.received(self.real))
+        query = torch.arange(total.shape[-1], device=total.device)
+        self.rows["first"].copy_(rows.weights_at(query, torch.zeros_like(query)))
+        if self.pairs is None:
+            return
+        for name, shift in NEIGHBOURS.items():
+            self.rows[name].copy_(rows.weights_at(query, query + shift))
+        self.rows["distance"].copy_(rows.distance() * self.rows["mass"])
+        for text, (later, copy) in enumerate(self.pairs.listed):
+            one = rows.of_text(text)
+            for name, shift in COPIES.items():
+                picked = one.weights_at(later, copy + shift)[0]
+                self.rows[name][text].index_add_(-1, later, picked)
 
-        One look-up for all names: on small blocks it is the calls that cost, not the numbers.
-
-        Args:
-            names: where the weights are kept.
-            key: for each name in turn, one key per query of the block.
-            block: whose rows.
-            share: weight per exponential, per row.
-        """
-        rows = block.end - block.start
-        row = torch.arange(rows, device=key.device).repeat(len(names))
-        column = (key - block.key_start).clamp(0, block.key_end - block.key_start - 1)
-        visible = self.visibility.sees(row + block.start, key)
-        picked = block.exponentials[:, :, row, column].masked_fill(~visible[:, None], torch.nan)
-        for number, name in enumerate(names):
-            part = picked[:, :, number * rows : (number + 1) * rows]
-            self.rows[name][:, :, block.start : block.end] = part * share
-
-    def _store_copies(self, block: Block, share: Tensor) -> None:
-        """Weight on earlier copies of the query's token, and on what followed those copies."""
-        assert self.pairs is not None  # noqa: S101 - the caller has looked
-        some, few = self.pairs.block(block.start, block.end)
-        rows = slice(block.start, block.end)
-        for name, shift in (("duplicate", 0), ("induction", 1)):
-            if few is not None:
-                found = _sum_at(block, few, shift)
-            else:
-                same = self.pairs.flags(block.start, block.end)
-                found = _sum_where(block, same, shift)
-            self.rows[name][:, :, rows] = (found * share).masked_fill(~some[:, None], torch.nan)
+    def finish(self) -> RowObserver:
+        """Make weights of sums, and mark with NaN what does not exist for a query."""
+        if self._sums is not None:
+            sums = self._sums
+            self.normalizer = Normalizer(sums.highest, sums.total)
+            self.rows["entropy"].copy_(sums.entropy)
+            self.rows["max_weight"].copy_(sums.max_weight)
+            self.rows["mass"].copy_(sums.mass)
+            for name in self.rows.keys() - {"entropy", "max_weight"}:
+                self.rows[name].div_(sums.total)
+        query = torch.arange(self.rows["first"].shape[-1], device=self.key_mass.device)
+        self._hide("first", self.visibility.sees(query, torch.zeros_like(query)))
+        for name, shift in NEIGHBOURS.items():
+            self._hide(
+                name, None if self.pairs is None else self.visibility.sees(query, query + shift)
+            )
+        for name in COPIES:
+            self._hide(name, None if self.pairs is None else self.pairs.some)
+        if self.pairs is None:
+            self._hide("distance", None)
+        return self
 
     def of_text(self, index: int, queries: int, keys: int) -> RowStatistics:
         """The numbers of one text of the batch, without its padding, on the host."""
@@ -170,48 +175,39 @@ class RowObserver:
         key_mass = self.key_mass[index, :, :keys].cpu().numpy().copy()
         return RowStatistics(**rows, key_mass=key_mass)
 
+    def _distance(self, block: Block) -> Float[Tensor, "batch head query"]:
+        """The sum of exponential x |query - key| of each row.
 
-def _distance(block: Block, query: Int[Tensor, " query"]) -> Float[Tensor, "batch head query"]:
-    """The sum of exponential x |query - key| of each row.
+        Before the block, |i - j| = (i - c) + (c - j) with c = start, and behind it
+        (j - c) - (i - c): both are a product with two fixed columns, one matrix product for all
+        heads. Only the block's own corner needs its distances one by one.
+        """
+        exponentials, rows = block.exponentials, block.end - block.start
+        first = block.key_start - block.start + self.visibility.n_keys
+        columns = self._columns(rows)[first : first + block.key_end - block.key_start]
+        sums = (exponentials.view(-1, len(columns)) @ columns).view(*exponentials.shape[:3], 2)
+        row = torch.arange(rows, device=columns.device)
+        outside = sums[..., 0] + sums[..., 1] * row
+        left = max(block.start - block.key_start, 0)
+        right = max(min(block.end, block.key_end) - block.key_start, left)
+        apart = (row[:, None] - row[: right - left] - left - block.key_start + block.start).abs()
+        return outside + (exponentials[..., left:right] * apart).sum(-1)
 
-    Before the block, |i - j| = (i - c) + (c - j) with c = start, and behind it (j - c) - (i - c):
-    both are a product with two fixed columns, one matrix product for all heads. Only the block's
-    own corner needs its distances one by one.
-    """
-    exponentials = block.exponentials
-    key = torch.arange(block.key_start, block.key_end, device=query.device)
-    before, behind = key < block.start, key >= block.end
-    side = before.float() - behind.float()  # +1 before, -1 behind, 0 within
-    columns = torch.stack([side * (block.start - key), side], dim=1)
-    sums = exponentials.reshape(-1, len(key)) @ columns
-    sums = sums.view(*exponentials.shape[:3], 2)
-    outside = sums[..., 0] + sums[..., 1] * (query - block.start)
-    left = max(block.start - block.key_start, 0)
-    right = max(min(block.end, block.key_end) - block.key_start, left)
-    apart = (query[:, None] - key[left:right]).abs().float()
-    return outside + (exponentials[..., left:right] * apart).sum(-1)
+    def _columns(self, rows: int) -> Float[Tensor, "place 2"]:
+        """Both columns for a block of this many rows, by key - start + number of keys.
 
+        Every block but the last has the same number of rows, and behind the last there is nothing.
+        """
+        if self._ramp is None:
+            keys = self.visibility.n_keys
+            away = torch.arange(-keys, keys, device=self.key_mass.device)
+            side = (away < 0).float() - (away >= rows).float()  # +1 before, -1 behind, 0 within
+            self._ramp = torch.stack([side * -away, side], dim=1)
+        return self._ramp
 
-def _sum_at(
-    block: Block, pairs: Int[Tensor, "3 pair"], shift: int
-) -> Float[Tensor, "batch head query"]:
-    """Per row, the sum of the exponentials at listed keys (moved by `shift`)."""
-    exponentials = block.exponentials
-    batch, heads, rows, keys = exponentials.shape
-    text, row, key = pairs
-    column = key + shift - block.key_start
-    inside = (column >= 0) & (column < keys)  # a window leaves the keys before it out of the block
-    picked = exponentials.permute(0, 2, 3, 1)[text, row, column.clamp(0, keys - 1)]
-    total = exponentials.new_zeros(batch, rows, heads)
-    total.index_put_((text, row), picked * inside[:, None], accumulate=True)
-    return total.transpose(1, 2)
-
-
-def _sum_where(
-    block: Block, same: Bool[Tensor, "batch query key"], shift: int
-) -> Float[Tensor, "batch head query"]:
-    """Per row, the sum of the exponentials at flagged keys (moved by `shift`)."""
-    # Flags are for keys 0..end-1; the block's columns are key_start..key_end-1.
-    flags = torch.nn.functional.pad(same, (shift, max(block.key_end - block.end, 0)))
-    flags = flags[..., block.key_start : block.key_end]
-    return (block.exponentials[..., : flags.shape[-1]] * flags[:, None]).sum(-1)
+    def _hide(self, name: str, exists: Bool[Tensor, "batch query"] | None) -> None:
+        """NaN for the queries for which a number does not exist; for all where it is None."""
+        if exists is None:
+            self.rows[name] = torch.full_like(self.rows["first"], torch.nan)
+        else:
+            self.rows[name].masked_fill_(~exists[:, None], torch.nan)

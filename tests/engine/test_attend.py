@@ -51,10 +51,10 @@ def run(made: Vectors, visible: np.ndarray, **options: Any) -> tuple[np.ndarray,
 
     def see(block: Block) -> None:
         place = slice(block.start, block.end)
-        part = block.exponentials / block.normalizer.total[..., None]
+        part = block.exponentials / block.own.total[..., None]
         weights[:, :, place, block.key_start : block.key_end] = part
-        rows[:, :, place] = block.entropy
-        best[:, :, place] = block.best / block.normalizer.total
+        rows[:, :, place] = block.own.entropy
+        best[:, :, place] = block.own.max_weight
 
     output = attend(made.query, made.key, made.value, rule, observe=see, **options)
     return output.float().numpy(), weights.numpy(), rows.numpy(), best.numpy()

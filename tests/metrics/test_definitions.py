@@ -85,10 +85,10 @@ def test_every_registered_metric_is_checked() -> None:
 
 def test_texts_exercise_both_ways_of_finding_copies(zoo: Callable[[str], Pair]) -> None:
     """Few matching pairs are picked one by one, many are masked: both must have been tried."""
-    from attnviz.attention.rows import TokenPairs
+    from attnviz.attention.pairs import TokenPairs
 
     few = {
-        text: TokenPairs(torch.tensor([ids_of(zoo("gpt2").model, text)])).block(0, LENGTH)[1]
+        text: TokenPairs(torch.tensor([ids_of(zoo("gpt2").model, text)])).block(0, LENGTH)
         for text in TEXTS
     }
     assert few["repeated"] is not None

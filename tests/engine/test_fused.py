@@ -1,0 +1,270 @@
+"""The fused path and the blocks give the same numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import assume, given, settings
+from hypothesis import strategies as some
+
+from attnviz.attention.fused import SAFE_SCORE, FusedRows, Path, preferring
+from attnviz.attention.kernel import Block, attend
+from attnviz.attention.masks import Visibility
+from attnviz.attention.pairs import TokenPairs
+from attnviz.attention.rows import ROW_NAMES, RowObserver
+from attnviz.captures import capture_ids
+from tests.engine.handmade import Vectors, causal, vectors
+from tests.zoo import Pair, random_texts
+
+NATS = 1e-5
+
+
+def rules(n: int, batch: int = 2) -> dict[str, np.ndarray]:
+    """Flags of every rule models use, [text, query, key]; the second text is padded where said."""
+    place = np.arange(n)
+    back = place[:, None] - place[None, :]
+    full = np.ones((n, n), bool)
+
+    def both(visible: np.ndarray, left: int = 0, right: int = 0) -> np.ndarray:
+        maps = np.stack([visible] * batch)
+        maps[-1, :, :left] = False
+        maps[-1, :, n - right :] = False
+        return maps
+
+    return {
+        "full": both(full),
+        "causal": both(causal(n)),
+        "causal, padded right": both(causal(n), right=n // 3),
+        "causal, padded left": both(causal(n), left=n // 3),
+        "full, padded": both(full, right=n // 3),
+        "window behind": both(causal(n) & (back < 5)),
+        "window both ways": both(full & (abs(back) <= 3)),
+        "chunks": both(causal(n) & (place[:, None] // 7 == place[None, :] // 7)),
+        "no rule at all": np.random.default_rng(n).random((batch, n, n)) < 0.4,
+    }
+
+
+def observed(
+    made: Vectors, rule: Visibility, path: Path, ids: Any = None, real: Any = None, **options: Any
+) -> tuple[torch.Tensor, RowObserver]:
+    """The output of a path and the statistics taken on it."""
+    batch, heads, queries, _ = made.query.shape
+    pairs = None if ids is None else TokenPairs(ids)
+    observer = RowObserver(batch, heads, queries, rule, pairs, torch.device("cpu"), real)
+    output = attend(made.query, made.key, made.value, rule, observe=observer, path=path, **options)
+    return output, observer.finish()
+
+
+def assert_equal(one: RowObserver, other: RowObserver, rule: Visibility) -> None:
+    assert set(ROW_NAMES) == one.rows.keys() == other.rows.keys()
+    for name in ROW_NAMES:
+        # A distance of hundreds of tokens is a sum of hundreds: relative to its size.
+        torch.testing.assert_close(
+            other.rows[name],
+            one.rows[name],
+            atol=NATS,
+            rtol=NATS if name == "distance" else 0,
+            equal_nan=True,
+            msg=lambda text, name=name: f"{name}: {text}",
+        )
+    seen = rule.seen_by().clamp_min(1)[:, None]
+    torch.testing.assert_close(other.key_mass / seen, one.key_mass / seen, atol=NATS, rtol=0)
+    mine, theirs = one.normalizer, other.normalizer
+    sighted = (rule.count > 0)[:, None]
+    lse = [(each.highest + each.total.log()) * sighted for each in (mine, theirs)]
+    torch.testing.assert_close(*lse, atol=NATS, rtol=1e-6)
+
+
+@pytest.mark.parametrize("groups", [4, 2, 1])
+@pytest.mark.parametrize("mask", rules(1))
+def test_both_paths_agree(mask: str, groups: int) -> None:
+    n = 150  # more than one stretch of keys
+    made = vectors(groups=groups, queries=n, keys=n, seed=groups)
+    visible = torch.as_tensor(rules(n)[mask])
+    rule = Visibility.from_table(visible)
+    ids = torch.randint(0, 40, (2, n), generator=torch.Generator().manual_seed(groups))
+    real = visible.any(1)
+    outputs, observers = zip(
+        *(observed(made, rule, path, ids, real, scaling=0.4) for path in ("blocks", "fused")),
+        strict=True,
+    )
+    torch.testing.assert_close(outputs[1], outputs[0], atol=NATS, rtol=0)
+    assert_equal(*observers, rule)
+
+
+@settings(max_examples=60)
+@given(
+    n=some.integers(1, 70),
+    dim=some.sampled_from([1, 3, 8, 16]),
+    groups=some.sampled_from([1, 2, 4]),
+    mask=some.sampled_from(sorted(rules(1))),
+    words=some.integers(1, 30),
+    size=some.floats(0.0, 2.0),
+    offset=some.floats(-3.0, 3.0),
+    seed=some.integers(0, 99),
+)
+def test_both_paths_agree_on_anything(
+    n: int, dim: int, groups: int, mask: str, words: int, size: float, offset: float, seed: int
+) -> None:
+    made = vectors(groups=groups, queries=n, keys=n, dim=dim, seed=seed)
+    made = Vectors(made.query * size, made.key + offset, made.value)  # keys far from zero
+    rule = Visibility.from_table(torch.as_tensor(rules(n)[mask]))
+    ids = torch.randint(0, words, (2, n), generator=torch.Generator().manual_seed(seed))
+    options = {"scaling": dim**-0.5}
+    assume(FusedRows.of(made.query, made.key, made.value, rule, dim**-0.5) is not None)
+    _, blocks = observed(made, rule, "blocks", ids, **options)
+    _, fused = observed(made, rule, "fused", ids, **options)
+    assert_equal(blocks, fused, rule)
+
+
+def test_cross_attention() -> None:
+    made = vectors(queries=9, keys=200)
+    rule = Visibility.full(2, 9, 200)
+    (one, blocks), (other, fused) = (
+        observed(made, rule, path, scaling=0.4) for path in ("blocks", "fused")
+    )
+    torch.testing.assert_close(other, one, atol=NATS, rtol=0)
+    assert_equal(blocks, fused, rule)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_scores_as_large_as_are_let_in(seed: int) -> None:
+    """The bound on scores is what keeps the entropy within its 1e-5 nats."""
+    n, dim = 300, 64
+    made, rule = vectors(queries=n, keys=n, dim=dim, seed=seed), Visibility.causal(2, n, n, 0)
+    ids = torch.arange(n).expand(2, -1)
+
+    def rows(scaling: float) -> FusedRows | None:
+        return FusedRows.of(made.query, made.key, made.value, rule, scaling)
+
+    low, high = 0.0, 10.0
+    for _ in range(20):
+        middle = (low + high) / 2
+        low, high = (low, middle) if rows(middle) is None else (middle, high)
+    safe = rows(low)
+    assert safe is not None
+    assert safe.lse.abs().max() > SAFE_SCORE / 3  # the search has ended at large ones
+    _, blocks = observed(made, rule, "blocks", ids, scaling=low)
+    _, fused = observed(made, rule, "fused", ids, scaling=low)
+    assert_equal(blocks, fused, rule)
+    with pytest.raises(ValueError, match="moderate size"):
+        observed(made, rule, "fused", ids, scaling=1.01 * high)
+
+
+@pytest.mark.parametrize(
+    "what", ["softcap", "bias", "sinks", "bfloat16", "gradient", "blocks seen"]
+)
+def test_other_calls_are_refused(what: str) -> None:
+    made, rule = vectors(), Visibility.full(2, 11, 11)
+    options: dict[str, Any] = {"scaling": 0.4, "path": "fused"}
+    options["observe"] = RowObserver(2, 4, 11, rule, None, torch.device("cpu"))
+    attend(made.query, made.key, made.value, rule, **options)  # the plain one is taken
+    parts = [made.query, made.key, made.value]
+    if what == "softcap":
+        options["softcap"] = 30.0
+    elif what == "bias":
+        options["bias"] = torch.zeros(1, 1, 11, 11)
+    elif what == "sinks":
+        options["sinks"] = torch.zeros(4)
+    elif what == "bfloat16":
+        parts = [part.bfloat16() for part in parts]
+    elif what == "gradient":
+        parts[0] = parts[0].requires_grad_()
+    else:
+        options["observe"] = lambda block: None
+    with pytest.raises(ValueError, match="fused path takes"):
+        attend(*parts, rule, **options)
+    attend(*parts, rule, **(options | {"path": None}))
+
+
+def test_many_copies_are_left_to_the_blocks() -> None:
+    """Where all tokens are alike every key is a copy: picking them one by one takes too long."""
+    few, many = TokenPairs(torch.arange(300)[None]), TokenPairs(torch.zeros(1, 300, dtype=int))
+    rule = Visibility.causal(1, 300, 300, 0)
+    observers = [RowObserver(1, 4, 300, rule, pairs, torch.device("cpu")) for pairs in (few, many)]
+    assert [observer.takes_rows for observer in observers] == [True, False]
+
+
+@pytest.mark.parametrize("ids", [[[3, 1, 3, 3, 1, 2]], [[5, 5, 5], [1, 2, 1]], [[7]]])
+def test_listed_pairs_are_the_flagged_ones(ids: list[list[int]]) -> None:
+    pairs = TokenPairs(torch.tensor(ids))
+    flags = pairs.flags(0, len(ids[0]))
+    listed = torch.zeros_like(flags)
+    for text, (later, copy) in enumerate(pairs.listed):
+        listed[text, later, copy] = True
+    assert torch.equal(listed, flags)
+    assert pairs.count == flags.sum()
+    assert torch.equal(pairs.some, flags.any(-1))
+
+
+@pytest.mark.parametrize("name", ["gpt2", "bert", "granite", "mistral", "bart", "modernbert"])
+@pytest.mark.parametrize("lengths", [(1,), (40,), (40, 13)])
+def test_captures_agree(
+    zoo: Callable[[str], Pair], name: str, lengths: tuple, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = zoo(name).model
+    texts = random_texts(model, lengths)
+    blocks = capture_ids(model, texts)
+    taken = []
+    take = RowObserver.take
+    monkeypatch.setattr(
+        RowObserver, "take", lambda self, rows: (taken.append(rows), take(self, rows))
+    )
+    with preferring("fused"):
+        fused = capture_ids(model, texts)
+    assert taken
+    for one, other in zip(blocks, fused, strict=True):
+        for kind, stack in one.stacks.items():
+            for layer, head in np.ndindex(stack.shape[:2]):
+                np.testing.assert_allclose(
+                    other[kind].weights(layer, head), stack.weights(layer, head), atol=NATS
+                )
+            for name in ROW_NAMES:
+                np.testing.assert_allclose(
+                    other[kind].statistic(name),
+                    stack.statistic(name),
+                    atol=NATS,
+                    rtol=NATS,
+                    err_msg=name,
+                )
+
+
+def test_layers_it_cannot_take_go_by_blocks(zoo: Callable[[str], Pair]) -> None:
+    """T5 has a bias, Gemma 2 a softcap, gpt-oss sinks: asked for the fused path, they still run."""
+    for name in ("t5", "gemma2", "gpt_oss"):
+        texts = random_texts(zoo(name).model, (12,))
+        blocks = capture_ids(zoo(name).model, texts)[0]
+        with preferring("fused"):
+            other = capture_ids(zoo(name).model, texts)[0]
+        for kind in ("self", "encoder", "decoder"):
+            if kind in blocks.stacks:
+                np.testing.assert_array_equal(
+                    other[kind].statistic("entropy"), blocks[kind].statistic("entropy")
+                )
+
+
+def test_no_weights_are_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The fused path shows no blocks: its memory grows with the text, not with its square."""
+
+    def fail(*unused: object, **options: object) -> None:
+        raise AssertionError("a block of scores was made")
+
+    monkeypatch.setattr("attnviz.attention.kernel.masked_scores", fail)
+    rule = Visibility.causal(2, 40, 40, 0)
+    observed(
+        vectors(queries=40, keys=40), rule, "fused", torch.arange(40).expand(2, -1), scaling=0.4
+    )
+    with pytest.raises(AssertionError, match="a block"):
+        observed(vectors(queries=40, keys=40), rule, "blocks", scaling=0.4)
+
+
+def test_blocks_are_the_choice_on_a_processor() -> None:
+    seen: list[Block] = []
+    made, rule = vectors(queries=40, keys=40), Visibility.causal(2, 40, 40, 0)
+    attend(made.query, made.key, made.value, rule, scaling=0.4, observe=seen.append)
+    assert seen
+    assert isinstance(FusedRows.of(made.query, made.key, made.value, rule, 0.1), FusedRows)
