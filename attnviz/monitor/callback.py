@@ -20,7 +20,17 @@ from attnviz.attention.interface import NAME
 from attnviz.errors import InputError
 from attnviz.models import Model, instrument
 from attnviz.monitor.borrowing import borrowed, check_whole, unwrapped
-from attnviz.monitor.course import ONSET, PATTERNS, PREFIX, Alarm, Row, alarms, curves, onset
+from attnviz.monitor.course import (
+    ONSET,
+    PATTERNS,
+    PREFIX,
+    Alarm,
+    Row,
+    alarms,
+    collapsed_layers,
+    curves,
+    onset,
+)
 from attnviz.monitor.pace import Pace
 from attnviz.monitor.probe import Probe, Scores, Texts, make_probe, measure
 from attnviz.types import Head
@@ -159,6 +169,7 @@ class AttentionMonitor(TrainerCallback):  # type: ignore[misc]
         every_head = heads <= CURVES_PER_HEAD if self._per_head is None else self._per_head
         row = curves(scores, every_head)
         earlier = list(self._rows)
+        row[f"{PREFIX}collapsed_layers"] = float(collapsed_layers([*earlier, (step, row)]))
         self._rows.append((step, row))
         self._heads.append((step, scores))
         for alarm in self.warnings:

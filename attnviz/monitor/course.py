@@ -27,6 +27,7 @@ __all__ = [
     "Alarm",
     "Row",
     "alarms",
+    "collapsed_layers",
     "curves",
     "onset",
 ]
@@ -124,22 +125,38 @@ LAYER = re.compile(rf"{PREFIX}normalized_entropy/(?:(\w+)\.)?L(\d+)")
 
 def alarms(rows: Sequence[Row]) -> list[Alarm]:
     """Every collapse in the curves of normalised entropy, each layer's first until it recovers."""
-    names = {name: found for _, row in rows for name in row if (found := LAYER.fullmatch(name))}
+    return sorted(
+        (alarm for layer in _layers(rows) for alarm in _fallen(rows, layer)[0]),
+        key=lambda one: one.step,
+    )
+
+
+def collapsed_layers(rows: Sequence[Row]) -> int:
+    """How many layers are down at the last step."""
+    return sum(_fallen(rows, layer)[1] for layer in _layers(rows))
+
+
+def _layers(rows: Sequence[Row]) -> list[re.Match[str]]:
+    """The curves of layers, in the order in which they first appear."""
+    names = dict.fromkeys(name for _, row in rows for name in row)
+    return [found for name in names if (found := LAYER.fullmatch(name))]
+
+
+def _fallen(rows: Sequence[Row], layer: re.Match[str]) -> tuple[list[Alarm], bool]:
+    """When a layer collapsed, and whether it is down at the end."""
+    kind = next(one for one in KIND_LABELS if one == (layer[1] or "self"))
     seen: list[Alarm] = []
-    for name, found in names.items():
-        kind = next(one for one in KIND_LABELS if one == (found[1] or "self"))
-        layer = int(found[2])
-        before, down = -math.inf, False
-        for step, row in rows:
-            value = row.get(name, math.nan)
-            if not down and _is_down(value, before):
-                down = True
-                seen.append(Alarm(step, kind, layer, value, before))
-            elif down and value > RECOVERED:
-                down = False
-            if not down:
-                before = max(before, value)
-    return sorted(seen, key=lambda one: one.step)
+    before, down = -math.inf, False
+    for step, row in rows:
+        value = row.get(layer[0], math.nan)
+        if not down and _is_down(value, before):
+            down = True
+            seen.append(Alarm(step, kind, int(layer[2]), value, before))
+        elif down and value > RECOVERED:
+            down = False
+        if not down:
+            before = max(before, value)
+    return seen, down
 
 
 def _is_down(value: float, before: float) -> bool:

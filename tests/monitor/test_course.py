@@ -8,7 +8,16 @@ import numpy as np
 import pytest
 
 from attnviz.errors import InputError
-from attnviz.monitor.course import COLLAPSED, FALLEN, RECOVERED, Row, alarms, curves, onset
+from attnviz.monitor.course import (
+    COLLAPSED,
+    FALLEN,
+    RECOVERED,
+    Row,
+    alarms,
+    collapsed_layers,
+    curves,
+    onset,
+)
 from attnviz.monitor.pace import FIRST_INTERVAL, SHARE, Pace
 
 NAN = math.nan
@@ -36,6 +45,14 @@ def entropy(*values: float, layer: str = "L0") -> list[Row]:
 )
 def test_alarms(values: tuple[float, ...], steps: list[int]) -> None:
     assert [one.step for one in alarms(entropy(*values))] == steps
+
+
+def test_layers_that_are_down_are_counted() -> None:
+    rows = entropy(0.9, 0.01, 0.02, 0.5, 0.01)
+    both = [(step, row | {"attention/normalized_entropy/L1": 0.6}) for step, row in rows]
+    assert [collapsed_layers(both[: end + 1]) for end in range(5)] == [0, 1, 1, 0, 1]
+    assert collapsed_layers([*rows, *entropy(0.9, layer="L1"), (99, {})]) == 2  # L1: no number
+    assert collapsed_layers([]) == 0
 
 
 def test_thresholds_leave_room_to_recover() -> None:

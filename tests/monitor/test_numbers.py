@@ -142,6 +142,7 @@ def test_one_may_choose_metrics_and_heads() -> None:
         f"attention/{name}/{layer}" for name in ("normalized_entropy", "self") for layer in layers
     ]
     wanted += ["attention/self/max", *(f"attention/mean_distance/{layer}" for layer in layers)]
+    wanted += ["attention/collapsed_layers"]
     assert list(row) == wanted  # the entropy is always there: a collapse is seen in it
 
 

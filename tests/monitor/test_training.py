@@ -71,6 +71,8 @@ def test_each_collapse_is_told_once_and_again_after_recovery(
     assert [(one.step, one.layer) for one in monitor.warnings] == [(6, 1), (16, 1)]
     assert sum("has collapsed" in one for one in caplog.messages) == 2
     assert "self-attention of layer 1" in str(monitor.warnings[0])
+    down = monitor.history["attention/collapsed_layers"]
+    assert list(down[down > 0].index) == [6, 8, 10, 16, 18, 20]
 
 
 def test_weights_that_are_no_numbers_any_more_are_told(tmp_path: Path) -> None:

@@ -179,6 +179,22 @@ def test_wrappers_are_looked_through() -> None:
     assert AttentionMonitor().probe(Parallel(compiled), 0) == plain
 
 
+def test_nothing_is_compiled_for_the_probe() -> None:
+    graphs = []
+
+    def compiler(graph: Any, inputs: Any) -> Any:
+        graphs.append(graph)
+        return graph.forward
+
+    model, ids = small_gpt(), repeats(1)[0]["input_ids"][None]
+    plain = AttentionMonitor().probe(model, 0)
+    model.transformer.compile(backend=compiler)
+    for _ in range(3):
+        model(ids)
+        assert len(graphs) == 1  # the one for training: neither another, nor the same again
+        assert AttentionMonitor().probe(model, 0) == plain
+
+
 def test_another_model_is_noticed() -> None:
     monitor = AttentionMonitor()
     first = monitor.probe(small_gpt(seed=0), 0)
