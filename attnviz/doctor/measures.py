@@ -272,13 +272,13 @@ def _notes(model: Model, windows: Sequence[Encoded], projections: Projections) -
         )
     elif len(windows) < FEW_WINDOWS:
         notes.append(
-            f"only {len(windows)} texts are long enough to be compared with each other, so that the "
-            "dependence of heads on the text comes out too small"
+            f"only {len(windows)} texts are long enough to be compared with each other: how much "
+            "heads depend on the text comes out too small"
         )
     if likeness(windows) > MOSTLY_ALIKE:
         notes.append(
-            f"the texts begin alike ({likeness(windows):.0%} of their first tokens are the same), so "
-            "that heads seem to depend on the text less than they do"
+            f"the texts begin alike ({likeness(windows):.0%} of their first tokens are the same): "
+            "heads seem to depend on the text less than they do"
         )
     missing = sum(one is None for layers in projections.values() for one in layers)
     if missing:

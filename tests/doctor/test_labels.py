@@ -1,0 +1,392 @@
+"""Every rule and every verdict, on numbers made for it."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from attnviz.doctor.intervals import Intervals
+from attnviz.doctor.labels import Experiments, findings
+from attnviz.doctor.measures import Measures, Pairs, names
+from attnviz.doctor.sentences import Names, effect
+from attnviz.doctor.thresholds import THRESHOLDS, Thresholds
+from attnviz.errors import InputError
+from attnviz.findings import LABELS, Finding, Interval, Replacement
+from attnviz.types import Head
+
+HEADS = 3
+HEAD = Head("self", 0, 1)  # the one that is given a condition; its neighbours are healthy
+LIMITS = Thresholds()
+
+HEALTHY = {
+    "entropy_low": 0.3,
+    "normalized_entropy": 0.5,
+    "max_weight": 0.4,
+    "sink": 0.2,
+    "sink_first": 0.1,
+    "rest": 0.1,
+    "separators": math.nan,
+    "previous_token": 0.1,
+    "next_token": math.nan,
+    "self": 0.1,
+    "content_dependence": 0.6,
+    "output_share": 0.1,
+    "sink_value_share": 0.1,
+    "rows_elsewhere": 0.95,
+    "repeat_induction": 0.02,
+    "repeat_duplicate": 0.02,
+    "repeat_previous": 0.02,
+}
+
+
+def table(values: np.ndarray, width: float = 0.01, texts: int = 60) -> Intervals:
+    known = np.full(values.shape, texts)
+    if texts < 2:
+        nothing = np.full(values.shape, math.nan)
+        return Intervals(values, nothing, nothing, nothing, known)
+    return Intervals(values, values - width, values + width, np.full(values.shape, 0.1), known)
+
+
+def measures(
+    distance: float = 0.4, cosine: float = 0.1, texts: int = 60, **values: float
+) -> Measures:
+    """Healthy heads, one of which has these values; its nearest neighbour is head 2."""
+    tables = {}
+    for name in names():
+        row = np.full((1, HEADS), HEALTHY.get(name, math.nan))
+        row[0, HEAD.head] = values.get(name, row[0, HEAD.head])
+        tables[name] = table(row, texts=texts)
+    apart = np.full((1, HEADS, HEADS), 0.4)
+    apart[0, 1, 2] = apart[0, 2, 1] = distance
+    parallel = np.full((1, HEADS, HEADS), 0.1)
+    parallel[0, 1, 2] = parallel[0, 2, 1] = cosine
+    return Measures({"self": tables}, {"self": Pairs(table(apart), table(parallel))})
+
+
+def costing(width: float = 0.005, texts: int = 60, **costs: float) -> Experiments:
+    """What removing the head costs, by replacement; its neighbours cost 0.05."""
+    alone: dict[Replacement, Mapping] = {}
+    for name, cost in costs.items():
+        row = np.full((1, HEADS), 0.05)
+        row[0, HEAD.head] = cost
+        alone[name] = {"self": table(row, width, texts)}  # type: ignore[index]
+    return Experiments(alone)
+
+
+def found(
+    measured: Measures,
+    experiments: Experiments | None = None,
+    limits: Thresholds = LIMITS,
+    called: Names | None = None,
+) -> Finding:
+    every = findings(measured, limits, experiments, {"self": called or Names()})
+    assert [one.head for one in every] == [Head("self", 0, head) for head in range(HEADS)]
+    return every[HEAD.head]
+
+
+CASES = {
+    "dead": {"output_share": 0.0002},
+    "uniform": {"entropy_low": 0.97, "normalized_entropy": 0.99, "content_dependence": 0.01},
+    "peaked: own token": {"normalized_entropy": 0.02, "content_dependence": 0.1, "self": 0.98},
+    "peaked: same key": {"normalized_entropy": 0.02, "content_dependence": 0.1, "sink": 0.9},
+    "peaked": {"normalized_entropy": 0.005, "content_dependence": 1.5},
+    "sink: not tested": {"rest": 0.7, "sink_first": 0.7},
+    "specialised: previous token": {"previous_token": 0.6},
+    "specialised: next token": {"next_token": 0.6},
+    "specialised: duplicate": {"repeat_duplicate": 0.6},
+    "specialised: induction": {"repeat_induction": 0.6},
+    "specialised: alignment": {"alignment": 0.6},
+    "positional": {"content_dependence": 0.01},
+    "healthy": {},
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_head_is_called_what_it_is(name: str) -> None:
+    finding = found(measures(**CASES[name]))
+    assert finding.name == name
+    assert finding.verdict == "untested" and not finding.ablation
+    assert all(sentence.endswith(".") for sentence in finding.sentences)
+    assert len(finding.evidence) > 0
+    for one in finding.evidence:
+        if finding.label != "sink":  # of a sink, two numbers are shown whichever way they point
+            assert (one.value.mean > one.threshold) == one.above
+    others = findings(measures(**CASES[name]), LIMITS)
+    assert {others[0].label, others[2].label} == {"healthy"}
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("dead", {"output_share": 0.0011}),
+        ("uniform", {"entropy_low": 0.94, "content_dependence": 0.06}),
+        ("uniform", {"entropy_low": 0.97, "content_dependence": 0.2}),
+        ("peaked", {"normalized_entropy": 0.06, "content_dependence": 0.1}),
+        ("peaked", {"normalized_entropy": 0.02, "content_dependence": 0.5}),
+        ("sink", {"rest": 0.29, "sink_first": 0.29}),
+        ("specialised", {"previous_token": 0.49, "repeat_induction": 0.39}),
+        ("positional", {"content_dependence": 0.06}),
+    ],
+)
+def test_a_rule_ends_at_its_limit(name: str, values: dict[str, float]) -> None:
+    finding = found(measures(**values))
+    assert finding.label == "healthy"
+    assert all(name not in also for also in finding.also)
+
+
+def test_redundant_asks_for_equal_keys_and_equal_outputs() -> None:
+    finding = found(measures(distance=0.02, cosine=0.95))
+    assert finding.name == "redundant: with L0·H2" and finding.partner == Head("self", 0, 2)
+    assert [one.measure for one in finding.evidence] == ["head_distance", "output_cosine"]
+    assert found(measures(distance=0.02, cosine=0.5)).label == "healthy"
+    assert found(measures(distance=0.06, cosine=0.95)).label == "healthy"
+    both = findings(measures(distance=0.02, cosine=0.95), LIMITS)
+    assert [one.label for one in both] == ["healthy", "redundant", "redundant"]
+
+
+def test_the_first_fitting_label_counts_and_the_others_are_kept() -> None:
+    everything = measures(
+        0.02,
+        0.95,
+        output_share=0.0,
+        entropy_low=0.97,
+        content_dependence=0.01,
+        rest=0.5,
+        sink_first=0.5,
+    )
+    finding = found(everything)
+    assert finding.label == "dead"
+    assert finding.also == ("uniform", "redundant: with L0·H2", "sink: not tested", "positional")
+    assert any(one.startswith("It also fits “uniform”, ") for one in finding.sentences)
+    order = [finding.label, *(one.partition(":")[0] for one in finding.also)]
+    assert order == sorted(order, key=LABELS.index)
+
+
+def test_a_sink_gives_way_to_a_function_and_says_so() -> None:
+    induction = measures(repeat_induction=0.9, rest=0.7, sink_first=0.7)
+    finding = found(induction, costing(zero=0.05))
+    assert finding.name == "specialised: induction"
+    assert finding.also == ("sink: working", "specialised: first token")
+    # But looking at the first token is no function.
+    assert found(measures(rest=0.7, sink_first=0.7)).also == ("specialised: first token",)
+
+
+def test_a_peaked_head_has_no_function_and_no_sink() -> None:
+    sharp = {"normalized_entropy": 0.01, "content_dependence": 0.02}
+    previous = found(measures(**sharp, previous_token=0.99))
+    assert previous.name == "specialised: previous token" and previous.also == ("positional",)
+    resting = found(measures(**sharp, rest=0.99, sink_first=0.99))
+    assert resting.label == "sink" and "peaked" not in " ".join(resting.also)
+
+
+def test_what_was_not_measured_is_not_held_against_a_head() -> None:
+    alone = measures(entropy_low=0.97, content_dependence=math.nan)
+    assert found(alone).label == "uniform"
+    assert found(measures(content_dependence=math.nan)).sentences == (
+        "It fits none of the other descriptions.",
+    )
+    assert found(measures(output_share=math.nan)).label == "healthy"
+
+
+# sinks
+
+
+@pytest.mark.parametrize(
+    ("cost", "values", "detail", "verdict"),
+    [
+        (0.05, {}, "working", "confirmed"),
+        (0.008, {}, "working", "confirmed"),  # a little
+        (0.0, {"rows_elsewhere": 0.05}, "broken", "confirmed"),
+        (0.0, {"rows_elsewhere": 0.5}, "resting", "confirmed"),
+        (0.0, {"rows_elsewhere": 0.5, "sink_value_share": 0.6}, "undecided", "confirmed"),
+        (-0.05, {"rows_elsewhere": 0.05}, "broken", "confirmed"),
+    ],
+)
+def test_sinks(cost: float, values: dict[str, float], detail: str, verdict: str) -> None:
+    finding = found(measures(rest=0.6, sink_first=0.6, **values), costing(zero=cost))
+    assert (finding.label, finding.detail, finding.verdict) == ("sink", detail, verdict)
+    assert finding.degenerate == (detail == "broken")
+
+
+def test_a_sink_nobody_can_decide() -> None:
+    finding = found(measures(rest=0.6, sink_first=0.6), costing(zero=0.01, width=0.02))
+    assert (finding.detail, finding.verdict) == ("undecided", "open")
+
+
+@pytest.mark.parametrize(
+    ("first", "separators", "said"),
+    [
+        (0.6, math.nan, "into [CLS]."),
+        (0.05, 0.6, "into [SEP]."),
+        (0.3, 0.4, "into [CLS] and [SEP]."),
+    ],
+)
+def test_where_a_sink_is(first: float, separators: float, said: str) -> None:
+    called = Names("[CLS]", "[SEP]")
+    values = {"rest": 0.65, "sink_first": first, "separators": separators}
+    finding = found(measures(**values), called=called)
+    assert said in finding.sentences[0]
+
+
+def test_what_rests_on_separators_is_known_for_it() -> None:
+    called = Names("[CLS]", "[SEP]")
+    finding = found(measures(rest=0.7, sink_first=0.05, separators=0.65), called=called)
+    assert finding.also == ("specialised: [SEP]",)
+
+
+# verdicts
+
+
+def test_effects() -> None:
+    def change(low: float, high: float) -> Interval:
+        return Interval((low + high) / 2, low, high, 0.1, 60)
+
+    assert effect(change(0.02, 0.05), 0.01) == "costs"
+    assert effect(change(0.005, 0.05), 0.01) == "little"
+    assert effect(change(-0.005, 0.005), 0.01) == "nothing"
+    assert effect(change(0.002, 0.008), 0.01) == "nothing"
+    assert effect(change(-0.05, -0.02), 0.01) == "helps"
+    assert effect(change(-0.02, 0.02), 0.01) == "open"
+    assert effect(Interval(0.5, math.nan, math.nan, math.nan, 1), 0.01) == "open"
+    assert effect(None, 0.01) is None
+    assert effect(change(math.nan, math.nan), 0.01) is None
+
+
+DEGENERATE = ("dead", "uniform", "peaked: own token", "redundant")
+
+
+@pytest.mark.parametrize("name", DEGENERATE)
+def test_ablation_confirms_contradicts_or_leaves_open(name: str) -> None:
+    measured = (
+        measures(distance=0.02, cosine=0.95) if name == "redundant" else measures(**CASES[name])
+    )
+    assert found(measured, costing(zero=0.0)).verdict == "confirmed"
+    assert found(measured, costing(zero=-0.1)).verdict == "confirmed"
+    assert found(measured, costing(zero=0.01, width=0.02)).verdict == "open"
+    assert found(measured, costing(zero=0.02, width=0.015)).verdict == "open"
+    assert found(measured, costing(mean=0.0)).verdict == "confirmed"
+    needed = found(measured, costing(zero=0.12, mean=0.1, width=0.04))
+    assert needed.verdict == "contradicted" and needed.degenerate
+    label = name.partition(":")[0]
+    assert needed.sentences[0] == (
+        f"It looks {label}, but removing it costs 0.12 nats per token (0.080 to 0.16): the model "
+        "needs it."
+    )
+    assert not any(one.startswith("Removing it costs") for one in needed.sentences)
+
+
+def test_verdicts_on_labels_that_claim_a_use() -> None:
+    special = measures(previous_token=0.9)
+    assert found(special, costing(zero=0.2)).verdict == "confirmed"
+    assert found(special, costing(zero=0.0)).verdict == "open"
+    assert found(measures(), costing(zero=0.2)).verdict == "untested"
+    assert found(measures(content_dependence=0.0), costing(zero=0.0)).verdict == "untested"
+
+
+def test_a_uniform_head_may_be_confirmed_by_a_plain_average() -> None:
+    uniform = measures(**CASES["uniform"])
+    unclear = {"zero": table(np.full((1, HEADS), 0.01), 0.02)}
+    same = {"uniform": table(np.full((1, HEADS), 0.0), 0.001)}
+    tried = Experiments({name: {"self": one} for name, one in (unclear | same).items()})  # type: ignore[misc]
+    finding = found(uniform, tried)
+    assert finding.verdict == "confirmed"
+    assert any(
+        "plain average of everything it can see does as well" in x for x in finding.sentences
+    )
+    costly = found(uniform, costing(zero=0.2, uniform=0.0))
+    assert costly.verdict == "contradicted"
+
+
+def test_a_constant_that_is_needed_is_told_apart() -> None:
+    finding = found(measures(**CASES["uniform"]), costing(zero=0.2, mean=0.0))
+    assert any("is a constant" in sentence for sentence in finding.sentences)
+
+
+def test_one_text_gives_no_interval_and_says_so() -> None:
+    finding = found(measures(**CASES["uniform"], texts=1), costing(zero=0.2, texts=1))
+    assert finding.verdict == "open"
+    assert any("one text allows no interval" in sentence for sentence in finding.sentences)
+
+
+@pytest.mark.parametrize(
+    ("both", "said"),
+    [
+        (0.3, "Removing both costs 0.30 nats per token (0.29 to 0.31): one of the two is needed."),
+        (0.0, "Removing both costs next to nothing either: 0 nats per token (-0.005 to 0.005)."),
+    ],
+)
+def test_pairs_that_were_removed_together(both: float, said: str) -> None:
+    width = 0.01 if both else 0.005
+    tried = replace(
+        costing(zero=0.0),
+        together={
+            (Head("self", 0, 2), HEAD): Interval(both, both - width, both + width, 0.1, 60),
+        },
+    )
+    assert said in found(measures(distance=0.02, cosine=0.95), tried).sentences
+
+
+def test_a_close_call_is_named() -> None:
+    finding = found(measures(previous_token=0.505))
+    assert any(
+        sentence.startswith("A close call: previous token") for sentence in finding.sentences
+    )
+    clear = found(measures(previous_token=0.8))
+    assert not any(sentence.startswith("A close call") for sentence in clear.sentences)
+
+
+def test_other_thresholds_give_other_labels() -> None:
+    measured = measures(previous_token=0.4)
+    assert found(measured).label == "healthy"
+    assert found(measured, limits=Thresholds(previous_token=0.3)).label == "specialised"
+    costs = costing(zero=0.05)
+    assert found(measures(**CASES["dead"]), costs).verdict == "contradicted"
+    lenient = found(measures(**CASES["dead"]), costs, Thresholds(tolerance=0.1))
+    assert lenient.verdict == "confirmed"
+
+
+# thresholds
+
+
+def test_thresholds_go_through_json_and_back() -> None:
+    changed = Thresholds(sink_mass=0.4, tolerance=0.02)
+    assert Thresholds.from_json(changed.to_json()) == changed
+    assert json.loads(changed.to_json()).keys() == THRESHOLDS.keys()
+    assert Thresholds.from_dict({"sink_mass": 0.4}).tolerance == LIMITS.tolerance
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"sink_mass": 1.5}, "should be a number from 0 to 1, not 1.5"),
+        ({"sink_mass": math.nan}, "not nan"),
+        ({"sink_mass": "0.3"}, "not '0.3'"),
+        ({"sink_mass": True}, "not True"),
+        ({"tolerance": -0.1}, "from 0 to 10"),
+        ({"nonsense": 0.1}, "there is no threshold 'nonsense'"),
+    ],
+)
+def test_thresholds_refuse_nonsense(given: dict[str, object], said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        Thresholds.from_dict(given)
+
+
+@pytest.mark.parametrize("written", ["{", "[]", "3"])
+def test_thresholds_refuse_what_is_no_object(written: str) -> None:
+    with pytest.raises(InputError, match="thresholds"):
+        Thresholds.from_json(written)
+
+
+def test_every_threshold_is_explained() -> None:
+    for limit in THRESHOLDS.values():
+        assert limit.meaning.endswith(".") and limit.source and limit.label
+        assert limit.lowest <= limit.default <= limit.highest
+        assert limit.of is None or limit.of in LABELS
+        assert Thresholds(**{limit.name: limit.lowest}) and Thresholds(
+            **{limit.name: limit.highest}
+        )
