@@ -14,8 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from attnviz.attention import AttentionStack, Keep, Layer, Recorder, listening
-from attnviz.attention.recorder import Call
-from attnviz.attention.rows import RowObserver
+from attnviz.attention.recording import SEEN, InputRecorder
 from attnviz.errors import CaptureError, InputError
 from attnviz.models import (
     Encoded,
@@ -47,8 +46,6 @@ __all__ = [
     "encode",
     "model_inputs",
 ]
-
-SEEN: tuple[Kind, ...] = ("self", "encoder", "image")  # what a picture or a sound goes through
 
 
 @dataclass(frozen=True)
@@ -267,9 +264,7 @@ def capture_ids(
     predict = predict and model.predicts
     inputs = model_inputs(model, encoded)
     both = info.family == "encoder-decoder"
-    recorder = _Recorder(
-        model.sites.kinds, model.sites.names, _ids(model, inputs), keep, _real_queries(inputs)
-    )
+    recorder = InputRecorder.of(model.sites, inputs, keep)
     body = network if predict or both else network.base_model
     with torch.inference_mode(), listening(recorder), wrong_sizes_explained(model, encoded[0]):
         output = body(**inputs, use_cache=False) if info.family != "encoder" else body(**inputs)
@@ -288,45 +283,6 @@ def capture_ids(
         )
         for number, one in enumerate(encoded)
     ]
-
-
-def _ids(model: Model, inputs: Mapping[str, Tensor]) -> dict[Kind, Tensor]:
-    """The ids of each kind whose queries and keys are one text."""
-    ids: dict[Kind, Tensor] = {}
-    if "input_ids" in inputs:
-        two_towers = len(model.sites.reads) > 1
-        kinds: tuple[Kind, ...] = ("text",) if two_towers else ("self", "encoder")
-        ids = dict.fromkeys(kinds, inputs["input_ids"])
-    if "decoder_input_ids" in inputs:
-        ids["decoder"] = inputs["decoder_input_ids"]
-    return ids
-
-
-class _Recorder(Recorder):
-    """A recorder that also knows positions which are no words, once it has seen how many."""
-
-    def begin(self, call: Call) -> RowObserver | None:
-        """Number the positions of a picture or sound: none is a copy of another."""
-        kind = self.kinds.get(id(call.module))
-        if kind in SEEN and kind not in self.ids:
-            batch, _, positions, _ = call.query.shape
-            numbers = torch.arange(positions, device=call.query.device).expand(batch, -1)
-            self.ids = {**self.ids, kind: numbers}
-        return super().begin(call)
-
-
-def _real_queries(inputs: Mapping[str, Tensor]) -> dict[Kind, Tensor]:
-    """Which queries of a batch are no padding; nothing for a side without padding."""
-    sides: dict[str, tuple[Kind, ...]] = {
-        "attention_mask": ("self", "encoder", "text"),
-        "decoder_attention_mask": ("decoder", "cross"),
-    }
-    return {
-        kind: inputs[name].bool()
-        for name, kinds in sides.items()
-        if name in inputs and not bool(inputs[name].all())
-        for kind in kinds
-    }
 
 
 def _one(
