@@ -79,7 +79,7 @@ def findings(
     found = []
     for kind, table in measures.tables.items():
         called = (names or {}).get(kind, Names())
-        layers, heads = table["entropy_low"].mean.shape
+        layers, heads = table["lowest_entropy"].mean.shape
         for layer in range(layers):
             for number in range(heads):
                 head = Head(kind, layer, number)
@@ -166,7 +166,7 @@ def fits(
     rule("dead", below("output_share", limits.dead_output))
     rule(
         "uniform",
-        above("entropy_low", limits.uniform_entropy),
+        above("lowest_entropy", limits.uniform_entropy),
         below("content_dependence", limits.uniform_dependence, unknown=True),
     )
     if values["normalized_entropy"].mean < limits.collapsed_entropy:

@@ -23,7 +23,7 @@ __all__ = ["OWN", "PAIRS", "Measures", "Pairs", "describe", "measure", "names"]
 
 _OWN = (
     Metric(
-        "entropy_low",
+        "lowest_entropy",
         "Lowest normalized entropy",
         "",
         "The normalized entropy that nine rows in ten exceed: near 1, all of them are uniform.",

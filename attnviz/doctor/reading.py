@@ -23,7 +23,7 @@ __all__ = [
     "Projections",
     "Tables",
     "batch_tokens",
-    "entropy_low",
+    "lowest_entropy",
     "read_texts",
     "residual_norms",
     "resting_places",
@@ -66,7 +66,7 @@ def read_texts(
         for row, (index, capture) in enumerate(zip(chosen, captures, strict=True)):
             for kind, stack in capture.stacks.items():
                 found = {name: metrics.per_head(name, stack) for name in metrics.names()}
-                found["entropy_low"] = entropy_low(stack)
+                found["lowest_entropy"] = lowest_entropy(stack)
                 found |= sink_measures(stack, projections[kind])
                 found["separators"] = separators(stack)
                 found["output_share"] = outputs.share(kind, row, stack, stream.get(kind))
@@ -87,7 +87,7 @@ def batch_tokens(model: Model) -> int:
     return max(KEPT_NUMBERS // (3 * width * layers), FEWEST_TOKENS)
 
 
-def entropy_low(stack: AttentionStack) -> Float[np.ndarray, "layer head"]:
+def lowest_entropy(stack: AttentionStack) -> Float[np.ndarray, "layer head"]:
     """The 10% quantile over rows of the normalized entropy: nine rows in ten have more, 0 to 1.
 
     Near 1 it says that nearly all rows are uniform. Unlike the share of rows beyond a fixed limit,

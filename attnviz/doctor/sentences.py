@@ -91,7 +91,7 @@ def _seen(
     elif label == "uniform":
         yield (
             "It spreads its weight almost evenly over everything it can see: in nine rows of ten "
-            f"above {share('entropy_low')} of the largest possible entropy."
+            f"above {share('lowest_entropy')} of the largest possible entropy."
         )
     elif label == "peaked":
         where = {

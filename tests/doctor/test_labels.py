@@ -24,7 +24,7 @@ HEAD = Head("self", 0, 1)  # the one that is given a condition; its neighbours a
 LIMITS = Thresholds()
 
 HEALTHY = {
-    "entropy_low": 0.3,
+    "lowest_entropy": 0.3,
     "normalized_entropy": 0.5,
     "max_weight": 0.4,
     "sink": 0.2,
@@ -91,7 +91,7 @@ def found(
 
 CASES = {
     "dead": {"output_share": 0.0002},
-    "uniform": {"entropy_low": 0.97, "normalized_entropy": 0.99, "content_dependence": 0.01},
+    "uniform": {"lowest_entropy": 0.97, "normalized_entropy": 0.99, "content_dependence": 0.01},
     "peaked: own token": {"normalized_entropy": 0.02, "content_dependence": 0.1, "self": 0.98},
     "peaked: same key": {"normalized_entropy": 0.02, "content_dependence": 0.1, "sink": 0.9},
     "peaked": {"normalized_entropy": 0.005, "content_dependence": 1.5},
@@ -124,8 +124,8 @@ def test_a_head_is_called_what_it_is(name: str) -> None:
     ("name", "values"),
     [
         ("dead", {"output_share": 0.0011}),
-        ("uniform", {"entropy_low": 0.94, "content_dependence": 0.06}),
-        ("uniform", {"entropy_low": 0.97, "content_dependence": 0.2}),
+        ("uniform", {"lowest_entropy": 0.94, "content_dependence": 0.06}),
+        ("uniform", {"lowest_entropy": 0.97, "content_dependence": 0.2}),
         ("peaked", {"normalized_entropy": 0.06, "content_dependence": 0.1}),
         ("peaked", {"normalized_entropy": 0.02, "content_dependence": 0.5}),
         ("sink", {"rest": 0.29, "sink_first": 0.29}),
@@ -154,7 +154,7 @@ def test_the_first_fitting_label_counts_and_the_others_are_kept() -> None:
         0.02,
         0.95,
         output_share=0.0,
-        entropy_low=0.97,
+        lowest_entropy=0.97,
         content_dependence=0.01,
         rest=0.5,
         sink_first=0.5,
@@ -185,7 +185,7 @@ def test_a_peaked_head_has_no_function_and_no_sink() -> None:
 
 
 def test_what_was_not_measured_is_not_held_against_a_head() -> None:
-    alone = measures(entropy_low=0.97, content_dependence=math.nan)
+    alone = measures(lowest_entropy=0.97, content_dependence=math.nan)
     assert found(alone).label == "uniform"
     assert found(measures(content_dependence=math.nan)).sentences == (
         "It fits none of the other descriptions.",

@@ -153,7 +153,7 @@ def slow_measures(
         shares.append(float(np.linalg.norm(added) / np.linalg.norm(stream[row])))
     behind = [key for key in places if key > 0]
     return {
-        "entropy_low": float(np.quantile(entropies, 0.1)),
+        "lowest_entropy": float(np.quantile(entropies, 0.1)),
         "rest": sum(rests) / len(rests),
         "rows_elsewhere": sum(elsewhere) / len(elsewhere),
         "sink_value_share": sum(moved[key] for key in places) / sum(moved),
