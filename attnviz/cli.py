@@ -91,6 +91,19 @@ def _parser() -> argparse.ArgumentParser:
         help="exit with status 1 when a head is called one of these, such as uniform,sink:broken",
     )
     diagnose.add_argument(
+        "--threshold",
+        metavar="NAME=NUMBER",
+        action="append",
+        default=[],
+        help="move a limit of the rules, such as uniform_entropy=0.9; may be given several times",
+    )
+    diagnose.add_argument(
+        "--long",
+        choices=("windows", "refuse"),
+        default="windows",
+        help="what becomes of texts that are too long for the model",
+    )
+    diagnose.add_argument(
         "--no-ablation", action="store_true", help="do not remove heads: faster, proves nothing"
     )
     diagnose.add_argument("--device", default="auto", help="where to compute: auto, cpu, cuda ...")
@@ -175,23 +188,31 @@ def _capture(options: argparse.Namespace) -> int:
 
 
 def _diagnose(options: argparse.Namespace) -> int:
-    from attnviz.doctor.plain import named, summary
-    from attnviz.doctor.texts import as_text_set, read_texts
-
     # What can be refused is refused before the long part, not behind it.
-    names = named(options.fail_on)
     files = {kind: Path(name) for kind in WRITTEN if (name := getattr(options, kind)) is not None}
     _check_places(list(files.values()))
-    given = None if options.texts is None else read_texts(options.texts)
-    if not sys.stderr.isatty():  # no bars of the library's own in a log
+    if not sys.stderr.isatty():  # no bars of the library's own in a log; it asks when imported
         os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    from attnviz.doctor.plain import named, summary
+    from attnviz.doctor.texts import as_text_set, read_texts
+    from attnviz.doctor.thresholds import Thresholds
+
+    names = named(options.fail_on)
+    thresholds = Thresholds.from_dict(dict(map(_threshold, options.threshold)))
+    given = None if options.texts is None else read_texts(options.texts)
     import attnviz
 
     model = attnviz.load(options.model, device=options.device)
     texts = as_text_set(given, model.info.family)
     with _progress() as progress:
         found = attnviz.diagnose(
-            model, texts, progress=progress, ablate=not options.no_ablation, seed=options.seed
+            model,
+            texts,
+            ablate=not options.no_ablation,
+            thresholds=thresholds,
+            long=options.long,
+            seed=options.seed,
+            progress=progress,
         )
     lost = [path for kind, path in files.items() if not _write(found, kind, path)]
     measured = f"{_number(found.findings, 'head')} on {_number(texts.texts, 'text')}"
@@ -202,6 +223,15 @@ def _diagnose(options: argparse.Namespace) -> int:
         listed = ", ".join(f"{one.head.label} ({one.name})" for one in failing)
         _say(f"--fail-on {options.fail_on} found {listed}")
     return 2 if lost else 1 if failing else 0
+
+
+def _threshold(written: str) -> tuple[str, object]:
+    """A threshold's name and number; what is no number is left for the rules to refuse."""
+    name, _, value = (part.strip() for part in written.partition("="))
+    try:
+        return name, float(value)
+    except ValueError:
+        return name, value
 
 
 def _number(things: Sequence[object], name: str) -> str:
@@ -230,9 +260,10 @@ def _write(found: Any, kind: str, path: Path) -> bool:
     """Write one file of a diagnosis; a full disk must not take the others with it."""
     try:
         getattr(found, WRITTEN[kind])(path)
-    except OSError as error:
-        _say(f"'{path}' could not be written: {error.strerror or error}")
+    except (OSError, AttnvizError) as error:
+        _say(f"'{path}' could not be written: {getattr(error, 'strerror', None) or error}")
         return False
+    _say(f"wrote '{path}'")
     return True
 
 
@@ -282,7 +313,7 @@ class _Lines:
         self.shown: tuple[str, int] | None = None
 
     def __call__(self, now: Progress) -> None:
-        reached = (now.stage, int(now.share * 10 + 1e-9))
+        reached = (now.stage, int(now.share * 10))
         if reached != self.shown:
             self.shown = reached
             _say(f"{now.share:4.0%}  {_stage(now)}")
@@ -291,7 +322,7 @@ class _Lines:
 def _stage(now: Progress) -> str:
     """What is being done, and for how long yet."""
     left = now.seconds_left
-    if left is None or now.share >= 1.0:
+    if left is None or now.share > 0.99:
         return now.stage
     if left < 90:
         return f"{now.stage}, about {max(round(left), 1)} s left"

@@ -15,6 +15,8 @@ import pytest
 import attnviz
 from attnviz import cli
 from attnviz.doctor.texts import TextSet, bundled
+from attnviz.doctor.thresholds import Thresholds
+from attnviz.errors import AttnvizError
 from attnviz.findings import Finding, Progress
 from attnviz.types import Head
 
@@ -89,7 +91,7 @@ class Doctor:
 
     asked: dict[str, Any] | None = None
     stops: BaseException | None = None
-    breaks: bool = False
+    breaks: Exception | None = None
     findings: tuple[Finding, ...] = FINDINGS
     notes: tuple[str, ...] = ("a note",)
 
@@ -104,8 +106,8 @@ class Doctor:
         return self
 
     def to_html(self, path: Path) -> None:
-        if self.breaks:
-            raise OSError(28, "No space left on device")
+        if self.breaks is not None:
+            raise self.breaks
         path.write_text("html", "utf-8")
 
     def to_json(self, path: Path) -> None:
@@ -135,6 +137,8 @@ def test_diagnose_says_what_it_found(doctor: Doctor, capsys: pytest.CaptureFixtu
         "model": "gpt-classroom",
         "texts": bundled("decoder"),
         "ablate": True,
+        "thresholds": Thresholds(),
+        "long": "windows",
         "seed": 0,
     }
     said = capsys.readouterr().out
@@ -148,9 +152,12 @@ def test_diagnose_passes_its_options_on(doctor: Doctor, tmp_path: Path) -> None:
     texts = tmp_path / "mine.txt"
     texts.write_text("one\ntwo\n", "utf-8")
     options = ["--no-ablation", "--seed", "7", "--device", "cpu", "--texts", str(texts)]
+    options += ["--long", "refuse", "--threshold", "uniform_entropy=0.9"]
+    options += ["--threshold", "sink_mass = 0.5"]
     assert cli.main(["diagnose", "gpt-classroom", *options]) == 0
     assert doctor.asked is not None
-    assert (doctor.asked["ablate"], doctor.asked["seed"]) == (False, 7)
+    asked = [doctor.asked[name] for name in ("ablate", "seed", "long", "thresholds")]
+    assert asked == [False, 7, "refuse", Thresholds(uniform_entropy=0.9, sink_mass=0.5)]
     assert [text.source for text in doctor.asked["texts"].texts] == ["one", "two"]
 
 
@@ -162,15 +169,18 @@ def test_diagnose_writes_its_files(doctor: Doctor, tmp_path: Path) -> None:
     assert [path.read_text("utf-8") for path in files.values()] == ["html", "json", "csv"]
 
 
-def test_a_full_disk_takes_one_file_and_not_the_findings(
-    doctor: Doctor, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    "error", [OSError(28, "the disk is full"), AttnvizError("the disk is full")]
+)
+def test_a_file_that_fails_does_not_take_the_findings_with_it(
+    doctor: Doctor, tmp_path: Path, capsys: pytest.CaptureFixture[str], error: Exception
 ) -> None:
-    doctor.breaks = True
+    doctor.breaks = error
     csv = tmp_path / "found.csv"
     options = ["--out", str(tmp_path / "found.html"), "--csv", str(csv)]
     assert cli.main(["diagnose", "gpt-classroom", *options]) == 2
     said = capsys.readouterr()
-    assert "found.html' could not be written: No space left on device" in said.err
+    assert "found.html' could not be written: the disk is full" in said.err
     assert "L0·H1  uniform" in said.out
     assert csv.exists()
 
@@ -205,7 +215,11 @@ def test_fail_on_names_the_heads(doctor: Doctor, capsys: pytest.CaptureFixture[s
     ("options", "says"),
     [
         (["gpt-classroom", "--fail-on", "unifrom"], "no head is called 'unifrom'; the labels are"),
-        (["gpt-classroom", "--fail-on", "sink:bad"], "a sink is resting, working or broken"),
+        (["gpt-classroom", "--fail-on", "sink:bad"], "the kinds are resting, working, "),
+        (["gpt-classroom", "--threshold", "unifrom=0.9"], "there is no threshold 'unifrom'"),
+        (["gpt-classroom", "--threshold", "sink_mass=most"], "from 0 to 1, not 'most'"),
+        (["gpt-classroom", "--threshold", "sink_mass"], "from 0 to 1, not ''"),
+        (["gpt-classroom", "--threshold", "sink_mass=nan"], "from 0 to 1, not nan"),
         (["gpt-classroom", "--out", "no-folder/report.html"], "there is no folder 'no-folder'"),
         (["gpt-classroom", "--csv", "."], "'.' is a folder; give the name of a file"),
         (["gpt-classroom", "--json", "x" * 5000], "no file can be called that"),

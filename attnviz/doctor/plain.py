@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from attnviz.errors import InputError
 from attnviz.findings import LABELS, Finding, Label
 
-__all__ = ["SINKS", "Named", "named", "summary"]
+__all__ = ["KINDS", "Named", "named", "summary"]
 
-SINKS = ("resting", "working", "broken")
-"""What a sink can be."""
-
-COUNTED: tuple[Label, ...] = ("sink", "specialised")
-"""Labels whose details are counted, too: those of others differ from head to head."""
+KINDS: Mapping[Label, tuple[str, ...]] = {
+    "peaked": ("own token", "same key"),
+    "sink": ("resting", "working", "broken", "undecided", "not tested"),
+    "specialised": (),
+}
+"""Labels that have kinds, and which; of specialists there are too many to list. The detail of
+another label differs from head to head."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,7 @@ class Named:
 
     def fits(self, finding: Finding) -> bool:
         """Whether a head is called that: its label counts, not the others that it fits as well."""
-        return finding.label == self.label and self.detail in ("", finding.detail)
+        return finding.label == self.label and self.detail in ("", finding.detail.lower())
 
 
 def named(names: str) -> tuple[Named, ...]:
@@ -49,15 +51,16 @@ def _named(name: str) -> Named:
     label = next((one for one in LABELS if one == word), None)
     if label is None:
         raise InputError(f"no head is called '{word}'; the labels are {_listed(LABELS)}")
-    if label == "sink" and detail not in ("", *SINKS):
-        raise InputError(f"no sink is called '{detail}'; a sink is {_listed(SINKS, 'or')}")
-    if detail and label not in COUNTED:
+    kinds = KINDS.get(label)
+    if detail and kinds is None:
         raise InputError(f"'{label}' has no kinds that could be named: write {label} alone")
+    if detail and kinds and detail not in kinds:
+        raise InputError(f"no {label} head is called '{detail}'; the kinds are {_listed(kinds)}")
     return Named(label, detail)
 
 
-def _listed(words: Sequence[str], last: str = "and") -> str:
-    return f"{', '.join(words[:-1])} {last} {words[-1]}"
+def _listed(words: Sequence[str]) -> str:
+    return f"{', '.join(words[:-1])} and {words[-1]}"
 
 
 def summary(findings: Sequence[Finding], notes: Sequence[str]) -> str:
@@ -78,7 +81,7 @@ def _counts(findings: Sequence[Finding]) -> Iterator[str]:
         details = Counter(one.detail for one in findings if one.label == label)
         number = details.total()
         kinds = ", ".join(f"{detail} {count}" for detail, count in details.most_common() if detail)
-        shown = f"   {kinds}" if kinds and label in COUNTED else ""
+        shown = f"   {kinds}" if kinds and label in KINDS else ""
         yield f"  {label:{wide}}  {number:4}{shown}"
 
 

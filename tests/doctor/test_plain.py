@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import math
+from itertools import product
+from typing import get_args
+
 import pytest
 
-from attnviz.doctor.plain import named, summary
+from attnviz.doctor import labels
+from attnviz.doctor.plain import KINDS, named, summary
+from attnviz.doctor.sentences import Effect
+from attnviz.doctor.thresholds import Thresholds
 from attnviz.errors import InputError
-from attnviz.findings import LABELS, Finding, Label
+from attnviz.findings import LABELS, Finding, Interval, Label
 from attnviz.types import Head
 
 
@@ -22,6 +29,7 @@ FINDINGS = (
     finding(4, "sink", "resting"),
     finding(5, "redundant", "with L1·H0", partner=Head("self", 1, 0), sentences=("A copy.",)),
     finding(6, "healthy"),
+    finding(7, "specialised", "[CLS]"),
 )
 
 
@@ -78,6 +86,8 @@ def test_a_sound_model_is_said_to_be_one() -> None:
         (" sink : resting , healthy ", [2, 4, 6]),
         ("redundant", [5]),
         ("specialised: previous token", []),
+        ("specialised:[CLS]", [7]),
+        ("peaked:own token", []),
     ],
 )
 def test_names_fit_heads(names: str, fitting: list[int]) -> None:
@@ -90,7 +100,7 @@ def test_names_fit_heads(names: str, fitting: list[int]) -> None:
     [
         ("unifrom", "no head is called 'unifrom'; the labels are dead, uniform, peaked, "),
         ("dead,broken", "no head is called 'broken'"),
-        ("sink:brokne", "no sink is called 'brokne'; a sink is resting, working or broken"),
+        ("sink:brokne", "no sink head is called 'brokne'; the kinds are resting, working, "),
         ("dead:quite", "'dead' has no kinds that could be named: write dead alone"),
         (":broken", "no head is called ''"),
     ],
@@ -99,3 +109,16 @@ def test_wrong_names_are_refused(names: str, says: str) -> None:
     with pytest.raises(InputError) as caught:
         named(names)
     assert says in str(caught.value)
+
+
+def test_every_kind_that_the_rules_give_can_be_named() -> None:
+    numbers = [Interval(value, math.nan, math.nan, math.nan, 1) for value in (0.0, 1.0)]
+    sinks, peaks = set(), set()
+    for one, other in product(numbers, numbers):
+        values = dict.fromkeys(("rows_elsewhere", "self"), one)
+        values |= dict.fromkeys(("sink_value_share", "sink"), other)
+        for what in (None, *get_args(Effect)):
+            sinks.add(labels._sink_detail(values, Thresholds(), what))
+        peaks.add(labels._favourite(values))
+    assert sinks == set(KINDS["sink"])
+    assert peaks - {""} == set(KINDS["peaked"])
