@@ -71,7 +71,7 @@ class Thresholds:
         0.001,
         "Dead below",
         "A head whose output is shorter than this share of the vectors it is added to is dead.",
-        f"{CHOSEN}: a tenth of a percent; the quietest heads of the classroom models add four "
+        f"{CHOSEN}: a tenth of a percent; the quietest heads of the classroom models add five "
         "percent, those of an untrained BERT 0.2",
         "dead",
         (0.0, 0.05),
@@ -136,7 +136,7 @@ class Thresholds:
         0.9,
         "Redundant only above",
         "Two heads that look at the same keys are redundant when the vectors they add have a "
-        "cosine above this, or when removing both tells so.",
+        "cosine above this.",
         f"{CHOSEN}: copies have 1; the most parallel two heads of the classroom models 0.53",
         "redundant",
         (0.3, 1.0),
@@ -186,8 +186,8 @@ class Thresholds:
     duplicate: float = _limit(
         0.4,
         "Duplicate above",
-        "The weight on earlier copies of the token, among repeated random tokens or in a sentence "
-        "paired with itself, from which on a head is a duplicate-token head.",
+        "The weight on copies of the token, among repeated random tokens or between two sentences "
+        "with the same words, from which on a head is a duplicate-token head.",
         f"{CHOSEN}; the pattern is from Wang et al. 2022",
         "specialised",
         (0.2, 0.95),

@@ -6,13 +6,14 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from attnviz.doctor.intervals import Intervals
 from attnviz.doctor.labels import Experiments, findings
-from attnviz.doctor.measures import Measures, Pairs, names
+from attnviz.doctor.measures import OWN, Measures, Pairs, names
 from attnviz.doctor.sentences import Names, effect
 from attnviz.doctor.thresholds import THRESHOLDS, Thresholds
 from attnviz.errors import InputError
@@ -390,3 +391,14 @@ def test_every_threshold_is_explained() -> None:
         assert Thresholds(**{limit.name: limit.lowest}) and Thresholds(
             **{limit.name: limit.highest}
         )
+
+
+def test_the_document_lists_every_threshold_and_measure() -> None:
+    written = (Path(__file__).parents[2] / "docs" / "diagnose.md").read_text("utf-8")
+    for limit in THRESHOLDS.values():
+        row = f"| `{limit.name}` | {limit.default:g}{' ' * bool(limit.unit)}{limit.unit} |"
+        assert f"{row} {limit.meaning} | {limit.source} |" in written, limit.name
+    for name in OWN:
+        assert f"`{name}`" in written, name
+    for label in LABELS:
+        assert f"| {label} |" in written, label
