@@ -1,0 +1,282 @@
+"""The whole diagnosis on small models: what it holds, writes, refuses and leaves unchanged."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import attnviz
+from attnviz import Diagnosis
+from attnviz.doctor import Thresholds, diagnose
+from attnviz.doctor.labels import findings
+from attnviz.doctor.measures import names
+from attnviz.errors import CaptureError, EmptyText, InputError, TextTooLong
+from attnviz.findings import LABELS, Interval, Progress
+from attnviz.models import Model
+from attnviz.types import Head
+from tests.zoo import Pair
+
+TEXTS = [
+    "The cat sat on the mat, and the dog lay beside it.",
+    "A small boat left the harbour before the sun came up.",
+    "He lost his keys, so he waited at the door for an hour.",
+    "Nobody in the village remembered who had built the bridge.",
+    "She bought three apples, two pears and a loaf of bread.",
+    "When the rain stopped, the children ran out into the garden.",
+]
+
+
+@pytest.fixture(scope="module")
+def found(zoo: Callable[[str], Pair]) -> Diagnosis:
+    torch.set_num_threads(1)
+    return diagnose(zoo("gpt2").model, TEXTS, replacements=("zero", "mean", "uniform"))
+
+
+def test_every_head_has_a_finding_with_evidence_and_words(found: Diagnosis) -> None:
+    heads = [Head("self", layer, head) for layer in range(3) for head in range(4)]
+    assert [one.head for one in found.findings] == heads
+    for one in found.findings:
+        assert one.label in LABELS and one.sentences and one.evidence
+        assert list(one.ablation) == ["zero", "mean", "uniform"]
+        assert found.finding(one.head) is one
+        for change in one.ablation.values():
+            assert change.low <= change.mean <= change.high and change.texts == len(TEXTS)
+    with pytest.raises(CaptureError, match="L9·H0"):
+        found.finding(Head("self", 9, 0))
+
+
+def test_what_it_says_of_itself(found: Diagnosis) -> None:
+    assert (found.texts.count, found.texts.windows) == (len(TEXTS), len(TEXTS))
+    assert found.texts.tokens > 60 and len(found.texts.digest) == 64
+    assert found.loss.low < found.loss.mean < found.loss.high
+    assert -1.0 <= found.agreement["self"] <= 1.0
+    assert set(found.versions) == {"attnviz", "torch", "transformers", "python"}
+    assert found.seconds > 0 and found.seed == 0 and found.thresholds == Thresholds()
+    # Six texts are enough to compare, and few enough to be told so.
+    assert any(note.startswith("only ") and "too small" in note for note in found.notes)
+
+
+def test_the_table_holds_every_number(found: Diagnosis) -> None:
+    table = found.table
+    assert len(table) == 12
+    for name in (*names(), "ablation_zero", "ablation_mean", "ablation_uniform", "importance"):
+        assert {name, f"{name}_low", f"{name}_high"} <= set(table.columns), name
+    row = table[(table.layer == 1) & (table["head"] == 2)].iloc[0]
+    one = found.finding(Head("self", 1, 2))
+    assert row.label == one.label and row.ablation_zero == one.ablation["zero"].mean
+    entropy = found.measures.tables["self"]["entropy"].at(1, 2)
+    assert (row.entropy, row.entropy_low, row.entropy_high) == (
+        entropy.mean,
+        entropy.low,
+        entropy.high,
+    )
+    assert len(set(table.columns)) == len(table.columns)
+
+
+def test_relabelling_is_what_fresh_labels_would_be(found: Diagnosis) -> None:
+    limits = Thresholds(uniform_entropy=0.8, positional_dependence=5.0, tolerance=0.001)
+    other = found.relabelled(limits)
+    again = findings(found.measures, limits, found.experiments, found.names)
+    assert other.findings == again and other.thresholds == limits
+    assert [one.name for one in other.findings] != [one.name for one in found.findings]
+    back = other.relabelled(Thresholds())
+    assert back.findings == found.findings
+    assert back.table.equals(found.table)
+
+
+def test_json_is_strict_and_whole(found: Diagnosis, tmp_path: Path) -> None:
+    found.to_json(tmp_path / "found.json")
+
+    def refuse(name: str) -> float:
+        raise AssertionError(f"{name} is no JSON")
+
+    read = json.loads((tmp_path / "found.json").read_text("utf-8"), parse_constant=refuse)
+    assert read["model"]["revision"] == found.model.revision
+    assert read["texts"] == {
+        "name": "texts of your own",
+        "digest": found.texts.digest,
+        "count": 6,
+        "windows": 6,
+        "tokens": found.texts.tokens,
+    }
+    assert Thresholds.from_dict(read["thresholds"]) == found.thresholds
+    assert read["seed"] == 0 and read["versions"]["torch"] == torch.__version__
+    assert len(read["heads"]) == 12
+    for head, one in zip(read["heads"], found.findings, strict=True):
+        assert head["label"] == one.label and head["sentences"] == list(one.sentences)
+        assert head["numbers"]["next_token"]["mean"] is None
+        assert Interval(**head["numbers"]["ablation_zero"]) == one.ablation["zero"]
+    assert not any(text in (tmp_path / "found.json").read_text("utf-8") for text in TEXTS)
+
+
+def test_csv_has_a_line_per_head(found: Diagnosis, tmp_path: Path) -> None:
+    found.to_csv(tmp_path / "found.csv")
+    with (tmp_path / "found.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["label"] for row in rows] == [one.label for one in found.findings]
+
+
+def test_equal_seeds_give_equal_numbers(gpt: Model, found: Diagnosis) -> None:
+    again = diagnose(gpt, TEXTS, replacements=("zero", "mean", "uniform"))
+    assert again.findings == found.findings
+
+
+def test_progress_rises_and_ends(gpt: Model) -> None:
+    told: list[Progress] = []
+    diagnose(gpt, TEXTS[:3], progress=told.append)
+    shares = [one.share for one in told]
+    assert shares == sorted(shares) and shares[-1] == 1.0
+    assert len({one.stage for one in told}) == 6
+    assert len(told) > 10
+
+
+class Cancelled(Exception):
+    """Somebody had enough."""
+
+
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.3, 0.7, 0.95])
+def test_a_cancelled_diagnosis_leaves_the_model_as_it_was(gpt: Model, share: float) -> None:
+    before = attnviz.capture(gpt, TEXTS[0])
+
+    def stop(now: Progress) -> None:
+        if now.share >= share:
+            raise Cancelled
+
+    with pytest.raises(Cancelled):
+        diagnose(gpt, TEXTS, progress=stop)
+    after = attnviz.capture(gpt, TEXTS[0])
+    assert np.array_equal(before["self"].weights(2, 1), after["self"].weights(2, 1))
+    assert np.array_equal(before.losses, after.losses, equal_nan=True)
+    hooks = [
+        hook
+        for module in gpt.network.modules()
+        for hook in (*module._forward_hooks.values(), *module._forward_pre_hooks.values())
+    ]
+    # The library's own, by which it collects hidden states for whoever asks in this context.
+    assert {hook.__module__ for hook in hooks} <= {"transformers.utils.output_capturing"}
+    assert all(one.grad is None for one in gpt.network.parameters())
+
+
+def test_without_ablation_labels_stay_untested(gpt: Model, found: Diagnosis) -> None:
+    seen = diagnose(gpt, TEXTS, ablate=False)
+    assert any("no head was removed" in note for note in seen.notes)
+    assert {one.verdict for one in seen.findings} == {"untested"}
+    assert not seen.importance and not seen.agreement and math.isnan(seen.loss.mean)
+    assert "ablation_zero" not in seen.table
+    assert len(seen.findings) == len(found.findings)
+    for one in seen.findings:
+        assert one.label != "sink" or one.detail == "not tested"
+
+
+def test_a_model_without_a_trained_head_says_so(gpt: Model) -> None:
+    seen = diagnose(replace(gpt, predicts=False), TEXTS)
+    assert any("no trained language head" in note for note in seen.notes)
+    assert {one.verdict for one in seen.findings} == {"untested"}
+
+
+def test_one_text_gives_no_interval_and_says_so(gpt: Model) -> None:
+    seen = diagnose(gpt, TEXTS[:1])
+    assert any("one text" in note for note in seen.notes)
+    assert any("too few or too short" in note for note in seen.notes)
+    for one in seen.findings:
+        assert math.isnan(one.ablation["zero"].low) and not math.isnan(one.ablation["zero"].mean)
+        assert one.verdict in ("open", "untested")
+    assert json.dumps(seen.plain(), allow_nan=False)
+
+
+def test_long_texts_are_read_in_windows_or_refused(gpt: Model) -> None:
+    long = " ".join(TEXTS * 12)
+    seen = diagnose(gpt, [*TEXTS[:2], long], ablate=False)
+    assert seen.texts.count == 3 and seen.texts.windows > 3
+    assert any("read in windows" in note for note in seen.notes)
+    with pytest.raises(TextTooLong):
+        diagnose(gpt, [long], long="refuse")
+
+
+def test_what_is_refused(gpt: Model) -> None:
+    with pytest.raises(EmptyText):
+        diagnose(gpt, [])
+    with pytest.raises(EmptyText):
+        diagnose(gpt, ["", "  "])
+    with pytest.raises(InputError, match="replaced by zero, mean, uniform, not 'noise'"):
+        diagnose(gpt, TEXTS, replacements=("noise",))  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="names no file"):
+        diagnose(gpt, "nowhere/to/be/found.txt")
+
+
+def test_models_that_read_no_text_are_refused(zoo: Callable[[str], Pair]) -> None:
+    with pytest.raises(InputError, match="pixel_values"):
+        diagnose(zoo("vit").model)
+
+
+@pytest.mark.parametrize("name", ["bert", "t5", "albert", "llama", "gemma2", "gpt_oss", "jamba"])
+def test_other_architectures(name: str, zoo: Callable[[str], Pair]) -> None:
+    model = zoo(name).model
+    seen = diagnose(model, TEXTS[:4])
+    assert len(seen.findings) == sum(layers * heads for layers, heads in model.info.heads.values())
+    assert set(seen.agreement) == set(model.info.heads)
+    for kind in model.info.heads:
+        tables = seen.measures.tables[kind]
+        for measured in ("lowest_entropy", "rest", "output_share", "content_dependence"):
+            assert not np.isnan(tables[measured].mean).any(), (kind, measured)
+        assert set(tables) == set(names())
+    if name == "bert":
+        assert not np.isnan(seen.measures.tables["self"]["pair_duplicate"].mean).any()
+        assert seen.names["self"].first == model.tokenizer.cls_token
+        assert seen.names["self"].separator == model.tokenizer.sep_token
+    if model.info.family == "decoder":
+        assert not np.isnan(seen.measures.tables["self"]["repeat_induction"].mean).any()
+
+
+@pytest.fixture
+def classroom(request: pytest.FixtureRequest) -> Iterator[Diagnosis]:
+    yield diagnose(attnviz.load(request.param), ablate=False)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("classroom", "known"),
+    [
+        (
+            "gpt-classroom",
+            {
+                ("self", 0, 7): "specialised: previous token",
+                ("self", 1, 0): "specialised: induction",
+                ("self", 1, 3): "specialised: induction",
+                ("self", 1, 5): "specialised: induction",
+            },
+        ),
+        (
+            "bert-classroom",
+            {
+                ("self", 0, 1): "specialised: duplicate",
+                ("self", 1, 4): "specialised: previous token",
+                ("self", 1, 7): "specialised: next token",
+                ("self", 0, 7): "specialised: next token",
+                ("self", 0, 0): "sink: not tested",
+            },
+        ),
+        (
+            "t5-classroom",
+            {
+                ("cross", 2, 4): "specialised: alignment",
+                ("cross", 2, 5): "specialised: alignment",
+                ("cross", 2, 2): "specialised: alignment",
+            },
+        ),
+    ],
+    indirect=["classroom"],
+)
+def test_known_heads_are_called_what_they_are(
+    classroom: Diagnosis, known: dict[tuple, str]
+) -> None:
+    called = {head: classroom.finding(Head(*head)).name for head in known}
+    assert called == known
