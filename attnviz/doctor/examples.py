@@ -102,7 +102,15 @@ def examples(
     random = np.random.default_rng(seed)
     split = 0
     for number, text in enumerate(texts.texts):
-        pieces = _pieces(model, prompt, text, long)
+        try:
+            pieces = _pieces(model, prompt, text, long)
+        except TextTooLong as error:
+            raise TextTooLong(
+                f"text {number + 1} has {error.tokens} tokens, and {model.info.name} has room for "
+                f"{error.limit}; shorten it, leave it out, or let long texts be read in windows",
+                tokens=error.tokens,
+                limit=error.limit,
+            ) from error
         split += len(pieces) > 1
         for encoded in pieces:
             ready = _with_target(model, encoded)
