@@ -10,23 +10,21 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import PreTrainedModel
 
 from attnviz import models
-from attnviz.attention import AttentionStack, EqualInputs, listening
+from attnviz.attention import Comparison, EqualInputs, listening
 from attnviz.attention.interface import NAME
 from attnviz.captures import Capture, Encoded, capture_ids, encode, model_inputs
-from attnviz.errors import ModelNotSupported
+from attnviz.errors import CaptureError, ModelNotSupported
 from attnviz.models import Model
-from attnviz.types import Family, Head, Kind, Proof
+from attnviz.types import Head, Proof
 
 __all__ = ["BOUNDS", "load", "verify"]
 
@@ -35,16 +33,6 @@ BOUNDS: Mapping[str, tuple[float, float]] = {"float32": (5e-5, 1e-4), "float64":
 
 SHORT_BOUNDS = (1e-2, 5e-2)  # bfloat16 and float16 carry two to three digits
 PROBE = "The cat sat on the mat, and the cat slept on the mat."
-OUTPUTS: Mapping[Kind, tuple[str, ...]] = {
-    "self": ("attentions",),
-    "encoder": ("encoder_attentions",),
-    "decoder": ("decoder_attentions",),
-    "cross": ("cross_attentions",),
-    "image": ("vision_model_output", "attentions"),
-    "text": ("text_model_output", "attentions"),
-}
-"""Where the library's output holds the weights of each kind."""
-
 LOGITS = ("logits", "logits_per_image")
 
 
@@ -91,32 +79,38 @@ def _noise(model: Model) -> dict[str, Tensor]:
     }
 
 
-def verify(capture: Capture) -> Proof:
+def verify(capture: Capture, *, model: Model | None = None) -> Proof:
     """Compare a capture with the library's own eager run of the same input.
 
-    Costs two more forward passes, and for the moment all weights of all heads.
+    Costs two more forward passes, and the weights of all heads of one layer at a time.
+
+    Args:
+        capture: with queries, keys and values.
+        model: the model as it is in memory now, when the one that the capture was taken from has
+            been released; that one itself when None.
 
     Raises:
-        CaptureError: only statistics were kept, or the model is no longer in memory.
+        CaptureError: only statistics were kept, the model is no longer in memory, or `model` is
+            another one.
     """
-    model = capture.loaded_model()
+    if model is None:
+        model = capture.loaded_model()
+    elif model.info != capture.model:
+        raise CaptureError(
+            f"this capture was taken from {capture.model.name} ({capture.model.dtype}), and is to "
+            f"be compared with {model.info.name} ({model.info.dtype})"
+        )
     short = model.info.dtype not in BOUNDS
-    eager, projections = _run(model, capture, "eager")
+    compared = Comparison(capture.stacks, model.info.family)
+    eager = _run(model, capture, "eager", compared)
+    compared.check_complete()
+    rebuilt = compared
     if short:  # see below: the layers must have had the inputs that were captured
-        _, projections = _run(model, capture, NAME)
-    weights, worst, leak, row_sum = 0.0, Head(capture.kinds[0], 0, 0), 0.0, 0.0
-    reconstructions: list[float | None] = []
-    for kind, stack in capture.stacks.items():
-        for layer in range(stack.shape[0]):
-            theirs = _library_weights(eager, stack, layer)
-            ours = np.stack([stack.weights(layer, head) for head in range(stack.shape[1])])
-            apart = np.abs(ours - theirs).max(axis=(1, 2))
-            if apart.max() > weights:
-                weights, worst = float(apart.max()), Head(kind, layer, int(apart.argmax()))
-            leak = max(leak, _leak(stack, layer, ours, theirs, model.info.family))
-            row_sum = max(row_sum, _row_sum_error(stack, layer, ours))
-            reconstructions.append(projections.error(stack, layer, ours))
-    found = [error for error in reconstructions if error is not None]
+        rebuilt = Comparison(capture.stacks, model.info.family, with_weights=False)
+        _run(model, capture, NAME, rebuilt)
+    weights, worst = compared.worst()
+    errors = rebuilt.reconstructions()
+    found = [error for error in errors if error is not None]
     weights_bound, logits_bound = BOUNDS.get(model.info.dtype, SHORT_BOUNDS)
     with torch.inference_mode():
         logits = _logits_error(model.network(**model_inputs(model, [capture.inputs])), eager)
@@ -130,30 +124,14 @@ def verify(capture: Capture) -> Proof:
             weights=weights,
             worst=worst,
             logits=logits,
-            leak=leak,
-            row_sum=row_sum,
-            reconstruction=max(found) if len(found) == len(reconstructions) else math.nan,
+            leak=compared.leak(),
+            row_sum=compared.row_sum(),
+            reconstruction=max(found) if len(found) == len(errors) else math.nan,
             weights_bound=weights_bound,
             logits_bound=logits_bound,
             broken=(),
         )
     )
-
-
-def _library_weights(
-    eager: Any, stack: AttentionStack, layer: int
-) -> Float[np.ndarray, "head query key"]:
-    """The weights of a layer in the output of the library's eager run."""
-    found = eager
-    for name in OUTPUTS[stack.kind]:
-        found = getattr(found, name, None)
-    if found is None or len(found) != stack.shape[0]:
-        raise ModelNotSupported(
-            f"the library gives {0 if found is None else len(found)} layers of {stack.kind} "
-            f"attention where attnviz has seen {stack.shape[0]}; they cannot be compared"
-        )
-    weights: Tensor = found[layer][0]
-    return weights.float().cpu().numpy()
 
 
 def _equal_inputs(
@@ -179,7 +157,7 @@ def _library_drift(model: Model, capture: Capture, eager: Any) -> float:
     sink is beyond the fused kernels.
     """
     try:
-        fused, _ = _run(model, capture, "sdpa")
+        fused = _run(model, capture, "sdpa")
     except ValueError:
         return math.inf
     return _logits_error(fused, eager)
@@ -210,37 +188,6 @@ def _judged(proof: Proof) -> Proof:
     return replace(proof, broken=broken)
 
 
-def _leak(
-    stack: AttentionStack,
-    layer: int,
-    ours: Float[np.ndarray, "head query key"],
-    theirs: Float[np.ndarray, "head query key"],
-    family: Family,
-) -> float:
-    """The largest weight on a key that should be invisible, by our account and by the library's."""
-    visible = stack.layers[layer].visibility.table()[0].numpy()
-    leak = float(theirs[:, ~visible].max(initial=0.0))
-    if stack.kind == "decoder" or (stack.kind == "self" and family == "decoder"):
-        later = np.triu_indices(stack.shape[2], 1)
-        leak = max(leak, float(ours[:, later[0], later[1]].max(initial=0.0)))
-    return leak
-
-
-def _row_sum_error(stack: AttentionStack, layer: int, ours: np.ndarray) -> float:
-    """How far rows are from a sum of one, what a learned sink took counted in."""
-    record = stack.layers[layer]
-    assert record.normalizer is not None  # noqa: S101 - weights have been read from it
-    visible = record.visibility.count[0].numpy() > 0
-    worst = 0.0
-    for head, rows in enumerate(ours):
-        sums = rows.sum(-1, dtype=np.float64)
-        if record.sinks is not None:
-            taken = (record.sinks[head].float().cpu() - record.normalizer.highest[head].cpu()).exp()
-            sums += (taken / record.normalizer.total[head].cpu()).numpy()
-        worst = max(worst, float(np.abs(sums - 1.0)[visible].max(initial=0.0)))
-    return worst
-
-
 def _logits_error(run: Any, eager: Any) -> float:
     """Largest difference of a logit from the library's eager run, relative to the largest."""
     name = next((name for name in LOGITS if getattr(eager, name, None) is not None), None)
@@ -250,66 +197,17 @@ def _logits_error(run: Any, eager: Any) -> float:
     return float((ours - theirs).abs().max() / theirs.abs().max())
 
 
-@dataclass(frozen=True)
-class _Projections:
-    """What went into and came out of the linear layers around each attention of the twin."""
-
-    calls: Mapping[str, list[tuple[Tensor, Tensor, nn.Module]]]
-
-    def error(self, stack: AttentionStack, layer: int, ours: np.ndarray) -> float | None:
-        """How far the layer's output is from what the shown weights and values give.
-
-        The output projection is the linear layer that took in just what our weights and values
-        make: no name has to be known. None when no linear layer fits.
-        """
-        record = stack.layers[layer]
-        mixed = np.concatenate(
-            [rows @ stack.value(layer, head) for head, rows in enumerate(ours)], axis=-1
-        )
-        block = record.module_name.rpartition(".")[0]
-        best: float | None = None
-        for name, calls in self.calls.items():
-            if not name.startswith(block):
-                continue
-            for went_in, came_out, module in calls:
-                if went_in.shape[-2:] != mixed.shape:
-                    continue
-                with torch.inference_mode():
-                    rebuilt = module(torch.from_numpy(mixed).to(went_in)[None])
-                scale = came_out.float().abs().max().clamp_min(1e-6)
-                error = float((rebuilt.float() - came_out.float()).abs().max() / scale)
-                best = error if best is None else min(best, error)
-        return best
-
-
-def _run(model: Model, capture: Capture, attention: str) -> tuple[Any, _Projections]:
+def _run(model: Model, capture: Capture, attention: str, compared: Comparison | None = None) -> Any:
     """A run of a capture's input by another attention, on a twin that shares the weights."""
     twin = _twin(model.network, attention)
-    calls: dict[str, list[tuple[Tensor, Tensor, nn.Module]]] = {}
-
-    def watch(name: str) -> Any:
-        def hook(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
-            if inputs and isinstance(inputs[0], Tensor) and isinstance(output, Tensor):
-                calls.setdefault(name, []).append((inputs[0], output, module))
-
-        return hook
-
-    blocks = {
-        layer.module_name.rpartition(".")[0]
-        for stack in capture.stacks.values()
-        for layer in stack.layers
-    }
-    for name, module in twin.named_modules():
-        is_linear = isinstance(getattr(module, "weight", None), nn.Parameter) and (
-            module.weight.dim() == 2 and not isinstance(module, nn.Embedding)
-        )
-        if is_linear and any(name.startswith(block) for block in blocks):
-            module.register_forward_hook(watch(name))
+    if compared is not None:
+        compared.watch(twin)
     with torch.inference_mode():
         inputs = model_inputs(model, [capture.inputs])
-        output = twin(**inputs, output_attentions=attention == "eager")
-    # The hooks must not see the projections that are tried out later.
-    return output, _Projections({name: list(found) for name, found in calls.items()})
+        output = twin(**inputs, output_attentions=compared is not None and attention == "eager")
+    if compared is not None:
+        compared.finish()
+    return output
 
 
 def _twin(network: PreTrainedModel, attention: str) -> PreTrainedModel:

@@ -1,5 +1,6 @@
 """The instrumented attention: registered with the library, streamed, recorded."""
 
+from attnviz.attention.comparison import Comparison
 from attnviz.attention.eager import EqualInputs
 from attnviz.attention.interventions import Intervention, Places, intervening
 from attnviz.attention.recorder import Keep, Recorder, listening
@@ -10,6 +11,7 @@ from attnviz.attention.stack import AttentionStack, Layer
 __all__ = [
     "FEATURES",
     "AttentionStack",
+    "Comparison",
     "EqualInputs",
     "Intervention",
     "Keep",

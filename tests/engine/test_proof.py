@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
+import gc
+import weakref
 from collections.abc import Callable
 
 import numpy as np
@@ -15,7 +18,7 @@ from attnviz.attention import AttentionStack
 from attnviz.attention.kernel import Normalizer
 from attnviz.captures import Capture, Encoded, capture_ids
 from attnviz.errors import CaptureError, ModelNotSupported
-from tests.zoo import EVERYTHING, Pair, random_ids, random_texts
+from tests.zoo import EVERYTHING, Pair, eager_attentions, inputs_of, random_ids, random_texts
 
 Zoo = Callable[[str], Pair]
 
@@ -126,3 +129,83 @@ def test_loading_refuses_a_model_that_cannot_be_proved(
     )
     with pytest.raises(ModelNotSupported, match="cannot prove its numbers"):
         attnviz.load(str(folder))
+
+
+@pytest.mark.parametrize("name", ["gpt2", "bert", "albert", "t5", "gpt_oss", "whisper", "clip"])
+def test_the_proof_is_that_of_all_weights_at_once(zoo: Zoo, name: str) -> None:
+    pair = zoo(name)
+    texts = random_texts(pair.model, (14,))
+    capture = capture_ids(pair.model, texts)[0]
+    proof = attnviz.verify(capture)
+    theirs = eager_attentions(pair.eager, **inputs_of(pair.model, texts))
+    apart = {
+        (kind, layer, head): np.abs(stack.weights(layer, head) - weights).max()
+        for kind, stack in capture.stacks.items()
+        for layer, found in enumerate(theirs[kind])
+        for head, weights in enumerate(found[0].numpy())
+    }
+    assert proof.weights == max(apart.values())
+    worst = (proof.worst.kind, proof.worst.layer, proof.worst.head)
+    assert apart[worst] == proof.weights or proof.weights == 0
+    sums = [
+        np.abs(stack.weights(layer, head).sum(-1, dtype=np.float64) - 1).max()
+        for stack in capture.stacks.values()
+        for layer, head in np.ndindex(stack.shape[:2])
+    ]
+    assert proof.row_sum == max(sums) or name == "gpt_oss"  # whose sinks take the rest
+
+
+def test_the_library_s_weights_of_one_layer_exist_at_a_time(
+    gpt: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from transformers.models.gpt2 import modeling_gpt2
+
+    theirs = modeling_gpt2.eager_attention_forward
+    alive: list[weakref.ref[torch.Tensor]] = []
+    together = []
+
+    def watched(*args: object, **options: object) -> tuple[torch.Tensor, torch.Tensor]:
+        together.append(sum(one() is not None for one in alive))
+        output, weights = theirs(*args, **options)
+        alive.append(weakref.ref(weights))
+        return output, weights
+
+    monkeypatch.setattr(modeling_gpt2, "eager_attention_forward", watched)
+    capture = captured(gpt)
+    attnviz.verify(capture)
+    assert together == [0, 0, 0]  # of the layers before, when each of three is computed
+    together.clear(), alive.clear()
+    twin = copy.deepcopy(gpt.network)
+    twin.set_attn_implementation("eager")
+    with torch.inference_mode():
+        kept = twin(torch.tensor([capture.inputs.ids]), output_attentions=True)
+    assert together == [0, 1, 2]  # which the library's own way would not pass
+    assert kept.attentions is not None
+
+
+def test_an_older_capture_is_proved_by_the_model_that_is_there(zoo: Zoo) -> None:
+    first = attnviz.load(str(zoo("gpt2").folder))
+    capture = captured(first)
+    del first
+    gc.collect()
+    with pytest.raises(CaptureError, match="no longer in memory"):
+        attnviz.verify(capture)
+    assert attnviz.verify(capture, model=zoo("gpt2").model).holds
+    with pytest.raises(CaptureError, match="is to be compared with"):
+        attnviz.verify(capture, model=zoo("bert").model)
+
+
+def test_layers_without_weights_are_not_passed_over(
+    gpt: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    capture = captured(gpt)
+    block = type(gpt.network.transformer.h[1].attn)
+    forward = block.forward
+
+    def silent(self: torch.nn.Module, *args: object, **options: object) -> object:
+        output, weights = forward(self, *args, **options)
+        return output, None if self.layer_idx == 1 else weights
+
+    monkeypatch.setattr(block, "forward", silent)
+    with pytest.raises(ModelNotSupported, match="gives 2 layers of self attention where"):
+        attnviz.verify(capture)
