@@ -16,6 +16,7 @@ RESAMPLES = 2000
 """Sets of texts drawn: enough for the ends of an interval to move by about 0.03 of its width."""
 
 ENDS = (0.025, 0.975)
+DRAWN = 1 << 22  # numbers of draws at a time: 32 MB
 CELLS = 4096  # heads whose resampled means exist at a time: 65 MB
 
 
@@ -50,9 +51,17 @@ class Intervals:
 
 def draws(texts: int, seed: int = 0, resamples: int = RESAMPLES) -> Float[np.ndarray, "draw text"]:
     """How often each text is in each resampled set: as many as there are, with replacement."""
+    return np.concatenate(list(_parts(texts, seed, resamples)))
+
+
+def _parts(texts: int, seed: int, resamples: int) -> Iterator[Float[np.ndarray, "draw text"]]:
+    """The draws in parts: of very many texts they are never all in memory."""
     random = np.random.default_rng(seed)
     chances = np.full(texts, 1.0 / texts)
-    return random.multinomial(texts, chances, size=resamples).astype(np.float64)
+    size = max(DRAWN // texts, 1)
+    for start in range(0, resamples, size):
+        count = min(size, resamples - start)
+        yield random.multinomial(texts, chances, size=count).astype(np.float64)
 
 
 def intervals(
@@ -106,8 +115,9 @@ def ratios(
             found["mean"][part] = own.sum(-1) / size.sum()
             if len(texts) < 2:
                 continue
-            drawn = draws(len(texts), seed, resamples)
-            means = own @ drawn.T / (drawn @ size)
+            means = np.concatenate(
+                [own @ few.T / (few @ size) for few in _parts(len(texts), seed, resamples)], -1
+            )
             found["low"][part], found["high"][part] = np.quantile(means, ENDS, axis=-1)
             found["spread"][part] = (own / size).std(-1, ddof=1)
     return Intervals(

@@ -100,9 +100,10 @@ def _finding(
     what = effect(_decisive(ablation), thresholds.tolerance)
     fitting = list(fits(head, values, measures, thresholds, what, names))
     function = any(fit.detail in FUNCTIONS for fit in fitting)
-    # A sink gives way to a function. Peaked is no label for a head that has one, or has a sink.
-    if function or any(fit.label == "sink" for fit in fitting):
+    # Peaked is no label for a head that has a function, or whose one key is its resting place.
+    if function or values["rest"].mean > MOST:
         fitting = [fit for fit in fitting if fit.label != "peaked"]
+    # And a sink gives way to a function.
     chosen = min(
         fitting,
         key=lambda fit: (fit.label == "sink" and function, LABELS.index(fit.label)),
@@ -126,6 +127,8 @@ def _decisive(ablation: Mapping[Replacement, Interval]) -> Interval | None:
     """The effect that verdicts rest on: of removing the head altogether, if that was tried."""
     return ablation.get("zero", ablation.get("mean"))
 
+
+MOST = 0.5
 
 FUNCTIONS = ("previous token", "next token", "duplicate", "induction", "alignment")
 """Patterns that do something. Weight on the first token or a separator is no function by itself."""
@@ -220,9 +223,9 @@ def _evidence(name: str, value: Interval, limit: float, above: bool) -> Evidence
 
 def _favourite(values: Mapping[str, Interval]) -> str:
     """What a peaked head looks at."""
-    if values["self"].mean > 0.5:
+    if values["self"].mean > MOST:
         return "own token"
-    return "same key" if values["sink"].mean > 0.5 else ""
+    return "same key" if values["sink"].mean > MOST else ""
 
 
 def _sink_detail(values: Mapping[str, Interval], limits: Thresholds, what: Effect | None) -> str:

@@ -100,5 +100,6 @@ def test_more_cells_than_are_done_at_a_time(monkeypatch: pytest.MonkeyPatch) -> 
     values = np.random.default_rng(4).normal(size=(11, 9))
     whole = intervals(values)
     monkeypatch.setattr("attnviz.doctor.intervals.CELLS", 3)
+    monkeypatch.setattr("attnviz.doctor.intervals.DRAWN", 9 * 7)
     parts = intervals(values)
     assert np.allclose(whole.high, parts.high)

@@ -183,6 +183,8 @@ def test_a_peaked_head_has_no_function_and_no_sink() -> None:
     assert previous.name == "specialised: previous token" and previous.also == ("positional",)
     resting = found(measures(**sharp, rest=0.99, sink_first=0.99))
     assert resting.label == "sink" and "peaked" not in " ".join(resting.also)
+    elsewhere = found(measures(**sharp, rest=0.4, sink_first=0.4, sink=0.6))
+    assert elsewhere.name == "peaked: same key" and elsewhere.also[0] == "sink: not tested"
 
 
 def test_what_was_not_measured_is_not_held_against_a_head() -> None:
