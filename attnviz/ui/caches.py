@@ -11,7 +11,7 @@ import streamlit as st
 
 from attnviz import probes
 from attnviz.captures import Capture, capture, encode
-from attnviz.errors import ModelNotSupported, TextTooLong
+from attnviz.errors import CaptureError, ModelNotSupported, TextTooLong
 from attnviz.models import Model, shipped
 from attnviz.proof import load, verify
 from attnviz.types import Proof
@@ -132,16 +132,29 @@ def proved(request: Request) -> tuple[Proof, int | None]:
     """How far the capture of a request is from the library's own eager attention.
 
     And on how many tokens that was found out, when the text is longer than `PROVED_TOKENS`: then
-    the first of them were run by themselves.
+    the first of them were run by themselves. Otherwise it is the capture on the page that is
+    compared, and nothing is run but the library.
 
     Raises:
         AttnvizError: as `captured`.
     """
-    # Run anew: the cached capture may be older than the model that is in memory now.
     model = load_model(request.model)
-    capture = _run(model, request, min(PROVED_TOKENS, MAX_TOKENS))
+    shown = captured(request)
+    tokens = max(max(shown[kind].shape[2:]) for kind in shown)
+    first = PROVED_TOKENS if tokens > PROVED_TOKENS else None
+    if first is not None or not _alive(shown):
+        shown = _run(model, request, first or MAX_TOKENS)
     with _passes():
-        return verify(capture), PROVED_TOKENS if capture.cut else None
+        return verify(shown), first
+
+
+def _alive(capture: Capture) -> bool:
+    """Whether the model a capture was taken from is still in memory: it may be the older one."""
+    try:
+        capture.loaded_model()
+    except CaptureError:
+        return False
+    return True
 
 
 def _run(model: Model, request: Request, limit: int) -> Capture:

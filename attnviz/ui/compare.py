@@ -20,9 +20,10 @@ from attnviz.ui.explore import notices
 from attnviz.ui.heads import choose_kind, head_menus
 from attnviz.ui.messages import plain
 from attnviz.ui.pictures import show_picture
+from attnviz.ui.rows import show_rows
 from attnviz.ui.theme import current_theme
 from attnviz.ui.weights import show_map
-from attnviz.views import draw_difference, draw_rows
+from attnviz.views import draw_difference
 
 __all__ = ["compare"]
 
@@ -55,19 +56,15 @@ def compare(request: Request) -> None:
     with left:
         _difference_map(stack_a, head_a, stack_b, head_b)
     with right:
-        figure = draw_rows(
+        show_rows(
             divergence,
             stack_a.query_tokens,
             label="Jensen-Shannon divergence",
             unit="nats",
             limits=(0.0, float(np.log(2))),
-            theme=current_theme(),
-        )
-        show_picture(
-            figure,
             key="divergence",
             filename="attnviz-divergence",
-            alt="Jensen-Shannon divergence, one bar per token",
+            alt="Jensen-Shannon divergence",
         )
 
 

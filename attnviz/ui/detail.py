@@ -17,11 +17,12 @@ from attnviz.ui import state
 from attnviz.ui.caches import Request
 from attnviz.ui.messages import plain
 from attnviz.ui.pictures import show_picture, show_table, table_download
+from attnviz.ui.rows import show_rows
 from attnviz.ui.theme import current_theme
 from attnviz.ui.token_strip import part
 from attnviz.ui.tokens import around
 from attnviz.ui.weights import show_map
-from attnviz.views import draw_products, draw_rows, draw_vectors
+from attnviz.views import draw_products, draw_vectors
 
 __all__ = ["head_title", "show_head"]
 
@@ -88,6 +89,7 @@ def _vectors(stack: AttentionStack, head: Head) -> None:
             vectors[chosen](head.layer, head.head)[shown],
             part(tokens, shown),
             label=chosen,
+            first=shown.start,
             theme=current_theme(),
         )
         show_picture(
@@ -110,6 +112,7 @@ def _vectors(stack: AttentionStack, head: Head) -> None:
         part(stack.key_tokens, shown),
         scaling=stack.layers[head.layer].scaling,
         query_label=label,
+        first=shown.start,
         theme=current_theme(),
     )
     show_picture(
@@ -135,21 +138,16 @@ def _rows(stack: AttentionStack, head: Head, metric: str) -> None:
     what = metrics.describe(metric)
     values = metrics.per_row(metric, stack)[head.layer, head.head]
     low, high = what.limits
-    figure = draw_rows(
+    st.caption(f"{what.label} of every row of this head. {what.meaning}")
+    show_rows(
         values,
         stack.query_tokens,
         label=what.label,
         unit=what.unit,
         limits=(low, high) if low is not None and high is not None else None,
-        selected=state.token(len(stack.query_tokens)),
-        theme=current_theme(),
-    )
-    st.caption(f"{what.label} of every row of this head. {what.meaning}")
-    show_picture(
-        figure,
         key="rows",
         filename=f"attnviz-{metric}-L{head.layer}H{head.head}",
-        alt=f"{what.label} of {head.label}, one bar per token",
+        alt=f"{what.label} of {head.label}",
     )
     table_download(
         pd.DataFrame({"token": stack.query_tokens.labels, metric: values}),

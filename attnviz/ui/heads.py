@@ -13,13 +13,13 @@ from jaxtyping import Float
 from attnviz import metrics
 from attnviz.attention import AttentionStack
 from attnviz.captures import Capture
-from attnviz.types import KIND_LABELS, Family, Head, Kind
+from attnviz.types import KIND_LABELS, Family, Head, Kind, ModelInfo
 from attnviz.ui import state
 from attnviz.ui.picture_buttons import picture_buttons
 from attnviz.ui.theme import current_theme
 from attnviz.views import draw_head_map, plot_config
 
-__all__ = ["choose_kind", "choose_metric", "head_map", "head_menus"]
+__all__ = ["choose_kind", "choose_metric", "head_map", "head_menus", "own_layers"]
 
 FIRST_METRICS: Mapping[Family, str] = {
     "decoder": "induction",
@@ -64,6 +64,15 @@ def choose_metric(stack: AttentionStack, family: Family) -> str:
     return chosen
 
 
+def own_layers(info: ModelInfo, kind: Kind) -> tuple[int, ...]:
+    """The model's own number of each layer that has attention, where it has others; else nothing.
+
+    Layers are counted by their attention here: the L1 of a Jamba may be its layer 12.
+    """
+    own = info.layers.get(kind, ())
+    return () if own == tuple(range(len(own))) else own
+
+
 def head_menus(capture: Capture, kind: Kind, first: Head | None = None, prefix: str = "") -> Head:
     """Menus for layer and head: for keyboards and links; a map sets the same two numbers.
 
@@ -75,6 +84,7 @@ def head_menus(capture: Capture, kind: Kind, first: Head | None = None, prefix: 
     """
     layers, heads, _, _ = capture[kind].shape
     first = first or state.default_head(capture, kind)
+    own = own_layers(capture.model, kind)
     chosen = []
     for column, name, count, default in zip(
         st.columns(2),
@@ -86,9 +96,22 @@ def head_menus(capture: Capture, kind: Kind, first: Head | None = None, prefix: 
         key = prefix + name
         options = list(range(count))
         state.from_link(key, options, default)
-        chosen.append(column.selectbox(name.title(), options, key=key, persist_state="session"))
+        named = own if name == state.LAYER else ()
+        chosen.append(
+            column.selectbox(
+                name.title(),
+                options,
+                format_func=partial(_numbered, named),
+                key=key,
+                persist_state="session",
+            )
+        )
         state.to_link(key)
     return Head(kind, chosen[0], chosen[1])
+
+
+def _numbered(own: tuple[int, ...], number: int) -> str:
+    return f"{number} (the model's layer {own[number]})" if own else str(number)
 
 
 def head_map(

@@ -9,6 +9,7 @@ from attnviz.types import ModelInfo
 from attnviz.ui import state
 from attnviz.ui.caches import Request, load_model
 from attnviz.ui.examples import EXAMPLES, Example
+from attnviz.ui.heads import own_layers
 from attnviz.ui.messages import explained, plain
 
 __all__ = ["choose_model", "choose_text", "sidebar"]
@@ -54,8 +55,19 @@ def _facts(info: ModelInfo) -> str:
     )
     room = f"up to {info.max_tokens:,} tokens" if info.max_tokens else "any length"
     return (
-        f"{plain(info.title)} · {shapes} heads · {info.parameters / 1e6:.1f} M parameters · "
-        f"{room} · {info.device}, {info.dtype} · revision {plain(info.revision[:12])}"
+        f"{plain(info.title)} · {shapes} heads{_own_layers(info)} · "
+        f"{info.parameters / 1e6:.1f} M parameters · {room} · {info.device}, {info.dtype} · "
+        f"revision {plain(info.revision[:12])}"
+    )
+
+
+def _own_layers(info: ModelInfo) -> str:
+    """Where the attention of a hybrid is; nothing for a model that has it in every layer."""
+    found = [own_layers(info, kind) for kind in info.heads]
+    return "".join(
+        f", in the model's layer{'s' if len(own) > 1 else ''} {', '.join(map(str, own))}"
+        for own in found
+        if own
     )
 
 
@@ -65,11 +77,14 @@ def choose_text(model: Model) -> Request:
     keys = state.text_keys(family)
     examples = EXAMPLES[family]
     state.start_with(keys, examples[0])
+    # Lit while the texts are an example's, and no longer when somebody has changed them.
+    pill = f"example:{family}"
+    st.session_state[pill] = next((one for one in examples if state.filled(keys, one)), None)
     st.pills(
         "Examples",
         examples,
         format_func=lambda example: example.title,
-        key=f"example:{family}",
+        key=pill,
         on_change=_take_example,
         args=(family,),
     )
@@ -117,7 +132,7 @@ def _text_help(model: Model) -> str:
 
 
 def _take_example(family: str) -> None:
-    """Fill in the chosen example, then let go of the choice: the text is the person's now."""
+    """Fill in the chosen example; the text is the person's now."""
     example: Example | None = st.session_state[f"example:{family}"]
     if example is not None:
         state.fill(state.text_keys(family), example)

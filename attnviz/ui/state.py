@@ -28,6 +28,7 @@ __all__ = [
     "choose_token",
     "default_head",
     "fill",
+    "filled",
     "forget_view",
     "from_link",
     "pin",
@@ -85,6 +86,12 @@ def fill(keys: TextKeys, example: Example) -> None:
     st.session_state[keys.text] = example.text
     st.session_state[keys.pair] = example.pair
     st.session_state[keys.target] = example.target
+
+
+def filled(keys: TextKeys, example: Example) -> bool:
+    """Whether the text fields hold this example, untouched."""
+    held = tuple(st.session_state.get(key, "") for key in keys)
+    return held == (example.text, example.pair, example.target)
 
 
 def choose_head(head: Head) -> None:

@@ -8,6 +8,8 @@ from attnviz.views.induction import draw_loss, draw_scores_by_head, draw_stripe
 from attnviz.views.label_colors import label_colors
 from attnviz.views.label_map import draw_label_map
 from attnviz.views.labels import escape_label
+from attnviz.views.report import draw_report
+from attnviz.views.row_bins import draw_row_bins
 from attnviz.views.rows import draw_rows
 from attnviz.views.theme import Theme, apply, palette
 from attnviz.views.vectors import draw_products, draw_vectors
@@ -25,6 +27,8 @@ __all__ = [
     "draw_loss",
     "draw_products",
     "draw_received",
+    "draw_report",
+    "draw_row_bins",
     "draw_rows",
     "draw_scores_by_head",
     "draw_stripe",

@@ -69,11 +69,16 @@ class Axis:
         }
 
 
-def token_axis(tokens: Tokens, *, width: int = 14) -> Axis:
-    """Return the axis of a list of tokens; labels wider than `width` letters are shortened."""
+def token_axis(tokens: Tokens, *, width: int = 14, first: int = 0) -> Axis:
+    """Return the axis of a list of tokens; labels wider than `width` letters are shortened.
+
+    `first` is the position of the first one, where they are a part of a text.
+    """
     shown = [shorten(label, width) for label in tokens.labels]
     return Axis(
-        names=tuple(f"{escape_label(label)} ({at})" for at, label in enumerate(tokens.labels)),
+        names=tuple(
+            f"{escape_label(label)} ({at})" for at, label in enumerate(tokens.labels, first)
+        ),
         labels=tuple(escape_label(label) for label in shown),
         width=max((display_width(label) for label in shown), default=0),
     )

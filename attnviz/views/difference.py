@@ -9,7 +9,8 @@ from jaxtyping import Float
 from attnviz.errors import InputError
 from attnviz.types import Tokens
 from attnviz.views.axes import token_axis
-from attnviz.views.grid import Ink, check_shape, draw_grid
+from attnviz.views.grid import check_shape, draw_grid
+from attnviz.views.ink import Ink
 from attnviz.views.labels import escape_label
 from attnviz.views.theme import Theme, palette
 

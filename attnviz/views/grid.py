@@ -7,18 +7,17 @@ no colour of a scale can be mistaken for.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
-
 import numpy as np
 import plotly.graph_objects as go
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 
 from attnviz.errors import CaptureError
 from attnviz.views.axes import Axis
+from attnviz.views.holes import hatching, speaking_holes
+from attnviz.views.ink import Ink, color_bar
 from attnviz.views.theme import Theme, apply, colorscale, heading, palette
 
-__all__ = ["CELLS", "Ink", "cell_size", "check_shape", "draw_grid", "note", "outline"]
+__all__ = ["CELLS", "cell_size", "check_shape", "draw_grid", "note", "outline"]
 
 CELLS = {"xaxis": "x2", "yaxis": "y2"}
 """The axes of everything that is drawn in cells."""
@@ -26,25 +25,6 @@ CELLS = {"xaxis": "x2", "yaxis": "y2"}
 _LETTER = 0.62  # a letter's width over its height, for the fonts in use
 _NARROWEST = 210.0  # what the colour bar and the words beside it need
 _BAR = 48  # the strip below the map: a line of text and the colour bar
-
-
-@dataclass(frozen=True)
-class Ink:
-    """How numbers become colours, and how the colour bar tells it.
-
-    Attributes:
-        colors: evenly spaced stops.
-        low: the number of the first stop.
-        high: the number of the last stop.
-        label: written above the colour bar, escaped.
-        ticks: marks of the colour bar as (value, text); None leaves them to Plotly.
-    """
-
-    colors: tuple[str, ...]
-    low: float
-    high: float
-    label: str
-    ticks: tuple[tuple[float, str], ...] | None = None
 
 
 def check_shape(name: str, array: np.ndarray, expected: tuple[int, ...], axes: str) -> None:
@@ -94,9 +74,9 @@ def draw_grid(
 
     figure = go.Figure(_corner_point(rows, columns))
     if holes.any():
-        figure.add_trace(_hatching(holes, theme, everywhere=gap == 0))
+        figure.add_trace(hatching(holes, theme, everywhere=gap == 0))
         # Below the map, so that it answers the pointer only where the map is open.
-        figure.add_trace(_holes(values.shape, f"%{{y}} → %{{x}}<br>{empty}", shared))
+        figure.add_trace(speaking_holes(values.shape, f"%{{y}} → %{{x}}<br>{empty}", shared))
     figure.add_trace(
         go.Heatmap(
             z=np.where(holes, np.nan, values).astype(np.float32),
@@ -105,7 +85,7 @@ def draw_grid(
             colorscale=colorscale(ink.colors),
             zmin=ink.low,
             zmax=ink.high,
-            colorbar=_colorbar(ink, theme),
+            colorbar=color_bar(ink, theme),
             hovertemplate=f"{hover}<extra></extra>",
             hoverongaps=False,
             name="map",
@@ -224,35 +204,6 @@ def _caption(figure: go.Figure, text: str, theme: Theme, *, right: bool = False)
     )
 
 
-def _colorbar(ink: Ink, theme: Theme) -> dict[str, Any]:
-    """Return a thin bar below the map, at its left edge, whatever the map's width."""
-    colors = palette(theme)
-    bar: dict[str, Any] = {
-        "orientation": "h",
-        "x": 0,
-        "xanchor": "left",
-        "xpad": 0,
-        "yref": "container",
-        "y": 0,
-        "yanchor": "bottom",
-        "ypad": 4,
-        "lenmode": "pixels",
-        "len": 130,
-        "thickness": 8,
-        "tickangle": 0,
-        "outlinewidth": 0,
-        "ticks": "",
-        "tickfont": {"size": 10, "color": colors.muted},
-    }
-    if ink.ticks is None:
-        return {**bar, "nticks": 5}
-    return {
-        **bar,
-        "tickvals": [value for value, _ in ink.ticks],
-        "ticktext": [text for _, text in ink.ticks],
-    }
-
-
 def _corner_point(rows: Axis, columns: Axis) -> go.Scatter:
     """Return one unseen point on the labelled axes: Plotly labels no axis that holds nothing."""
     return go.Scatter(
@@ -263,53 +214,4 @@ def _corner_point(rows: Axis, columns: Axis) -> go.Scatter:
         hoverinfo="skip",
         showlegend=False,
         name="corner",
-    )
-
-
-def _hatching(
-    holes: Bool[np.ndarray, "row column"], theme: Theme, *, everywhere: bool
-) -> go.Scatter:
-    """Return strokes behind the map, in pixels at every zoom.
-
-    They fill the whole plot, where cells without gaps cover all but the holes, or the holes alone.
-    """
-    boxes = [(0, 0, *holes.shape)] if everywhere else [(y, x, 1, 1) for y, x in np.argwhere(holes)]
-    x: list[float | None] = []
-    y: list[float | None] = []
-    for row, column, height, width in boxes:
-        left, top = column - 0.5, row - 0.5
-        x += [left, left + width, left + width, left, None]
-        y += [top, top, top + height, top + height, None]
-    return go.Scatter(
-        x=x,
-        y=y,
-        fill="toself",
-        mode="lines",
-        line={"width": 0},
-        fillpattern={
-            "shape": "/",
-            "fgcolor": palette(theme).hatch,
-            "bgcolor": "rgba(0,0,0,0)",
-            "size": 6,
-            "solidity": 0.18,
-        },
-        hoverinfo="skip",
-        showlegend=False,
-        zorder=-1,
-        xaxis="x9",
-        yaxis="y9",
-        name="hatching",
-    )
-
-
-def _holes(shape: tuple[int, ...], hover: str, shared: dict[str, Any]) -> go.Heatmap:
-    """Return an invisible map that only answers the pointer."""
-    clear = "rgba(0,0,0,0)"
-    return go.Heatmap(
-        z=np.zeros(shape, dtype=np.int8),
-        colorscale=[[0, clear], [1, clear]],
-        showscale=False,
-        hovertemplate=f"{hover}<extra></extra>",
-        name="empty",
-        **shared,
     )

@@ -11,7 +11,8 @@ from jaxtyping import Float
 from attnviz.errors import CaptureError, InputError
 from attnviz.types import Head, Kind, Metric
 from attnviz.views.axes import number_axis
-from attnviz.views.grid import CELLS, Ink, draw_grid, outline
+from attnviz.views.grid import CELLS, draw_grid, outline
+from attnviz.views.ink import Ink
 from attnviz.views.labels import escape_label
 from attnviz.views.theme import Theme, palette
 

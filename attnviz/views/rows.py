@@ -26,6 +26,7 @@ def draw_rows(
     selected: int | None = None,
     title: str | None = None,
     height: int = 260,
+    first: int = 0,
 ) -> go.Figure:
     """Draw one bar per token, in the order of the text; a token without a number has none.
 
@@ -39,13 +40,14 @@ def draw_rows(
         selected: the bar to set off.
         title: written above.
         height: of the figure, in pixels.
+        first: the position of the first token, where they are a part of a text.
 
     Raises:
         CaptureError: there is not one value per token.
     """
     check_shape("values", values, (len(tokens),), "(token,)")
     colors = palette(theme)
-    axis = token_axis(tokens)
+    axis = token_axis(tokens, first=first)
     named = f"{escape_label(label)}{f' ({escape_label(unit)})' if unit else ''}"
     missing = ~np.isfinite(values)
     fills = [colors.categorical[0]] * len(tokens)

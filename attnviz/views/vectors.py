@@ -9,7 +9,8 @@ from jaxtyping import Float
 from attnviz.errors import CaptureError
 from attnviz.types import Tokens
 from attnviz.views.axes import number_axis, token_axis
-from attnviz.views.grid import Ink, draw_grid
+from attnviz.views.grid import draw_grid
+from attnviz.views.ink import Ink
 from attnviz.views.labels import escape_label
 from attnviz.views.theme import Theme, palette
 
@@ -24,6 +25,7 @@ def draw_vectors(
     theme: Theme = "light",
     limit: float | None = None,
     title: str | None = None,
+    first: int = 0,
 ) -> go.Figure:
     """Draw the queries, keys or values of one head: a row per token, a column per dimension.
 
@@ -36,6 +38,7 @@ def draw_vectors(
         theme: the page's theme.
         limit: the number at both ends of the colours; the largest one when None.
         title: written above the map.
+        first: the position of the first token, where they are a part of a text.
 
     Raises:
         CaptureError: there is not one vector per token.
@@ -45,7 +48,7 @@ def draw_vectors(
             f"{label} has shape {matrix.shape}; expected (position, dimension) with "
             f"{len(tokens)} positions."
         )
-    return _map(matrix, tokens, escape_label(label), "%{z:.4f}", theme, limit, title)
+    return _map(matrix, tokens, escape_label(label), "%{z:.4f}", theme, limit, title, first)
 
 
 def draw_products(
@@ -58,6 +61,7 @@ def draw_products(
     theme: Theme = "light",
     limit: float | None = None,
     title: str | None = None,
+    first: int = 0,
 ) -> go.Figure:
     """Draw `scaling * q * k`, dimension by dimension, for one query and every key.
 
@@ -73,6 +77,7 @@ def draw_products(
         theme: the page's theme.
         limit: the product at both ends of the colours; the largest one when None.
         title: written above the map.
+        first: the position of the first token, where they are a part of a text.
 
     Raises:
         CaptureError: the vectors' dimensions differ, or there is not one key per token.
@@ -93,6 +98,7 @@ def draw_products(
         theme,
         limit,
         title,
+        first,
         numbers=sums[..., None],
     )
     return figure.update_traces(
@@ -113,6 +119,7 @@ def _map(
     theme: Theme,
     limit: float | None,
     title: str | None,
+    first: int,
     numbers: np.ndarray | None = None,
 ) -> go.Figure:
     finite = np.abs(matrix[np.isfinite(matrix)])
@@ -120,7 +127,7 @@ def _map(
     end = limit if limit is not None and limit > 0 else (largest if largest > 0 else 1.0)
     figure = draw_grid(
         matrix,
-        token_axis(tokens),
+        token_axis(tokens, first=first),
         number_axis(matrix.shape[1]),
         ink=Ink(
             palette(theme).diverging,

@@ -11,7 +11,8 @@ from jaxtyping import Bool, Float, Int
 from attnviz.errors import InputError
 from attnviz.types import Tokens
 from attnviz.views.axes import Axis, token_axis
-from attnviz.views.grid import CELLS, Ink, check_shape, draw_grid, note, outline
+from attnviz.views.grid import CELLS, check_shape, draw_grid, note, outline
+from attnviz.views.ink import Ink
 from attnviz.views.labels import escape_label, shorten
 from attnviz.views.theme import Theme, palette
 

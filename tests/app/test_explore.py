@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import gc
+
 import numpy as np
 import pytest
 
 import attnviz
 from attnviz import metrics
 from attnviz.models import CLASSROOM
+from attnviz.ui import caches
+from attnviz.ui.examples import EXAMPLES
 from tests.app.conftest import OpenApp, maps, said
 
 NAMES = [model.name for model in CLASSROOM]
@@ -140,3 +144,56 @@ def test_a_given_target_is_read_instead_of_written(open_app: OpenApp) -> None:
     app.text_input(key="target:encoder-decoder").set_value("La maison est rouge.").run()
     assert "The model was given" in said(app)
     assert "rouge" in said(app)
+
+
+def test_an_example_is_lit_only_while_its_text_is_there(open_app: OpenApp) -> None:
+    app = open_app(model="gpt-classroom")
+    assert app.session_state["example:decoder"].title == "A repeated phrase"
+    app.text_area[0].set_value("something else").run()
+    assert app.session_state["example:decoder"] is None
+    app.session_state["example:decoder"] = EXAMPLES["decoder"][2]
+    app.text_area[0].set_value(EXAMPLES["decoder"][2].text).run()
+    assert app.session_state["example:decoder"].title == "Counting"
+
+
+def test_a_hybrid_says_which_layers_have_its_attention(
+    open_app: OpenApp, zoo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pair = zoo("jamba")
+    monkeypatch.setenv("ATTNVIZ_MODEL_FOLDERS", str(pair.folder.parent))
+    own = pair.model.info.layers["self"]
+    assert own != tuple(range(len(own)))
+    app = open_app(model=str(pair.folder), text="the cat sat on the mat")
+    assert not app.exception
+    assert f"in the model's layer {own[0]}" in said(app).replace("layers", "layer")
+    assert f"0 (the model's layer {own[0]})" in app.selectbox(key="layer").options
+    plain = open_app(model="gpt-classroom")
+    assert "in the model's layer" not in said(plain)
+    assert plain.selectbox(key="layer").options == ["0", "1", "2", "3"]
+
+
+def test_the_proof_is_about_the_capture_on_the_page(
+    open_app: OpenApp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs = []
+    run = caches._run
+    monkeypatch.setattr(caches, "_run", lambda *given: runs.append(1) or run(*given))
+    request = caches.Request("gpt-classroom", "the proof reads this text once")
+    proof, first = caches.proved(request)
+    assert proof.holds
+    assert first is None
+    assert len(runs) == 1
+    caches._load_shipped.clear()  # the capture outlives its model: another is loaded for the proof
+    gc.collect()
+    caches.proved.clear()
+    assert caches.proved(request)[0].holds
+    assert len(runs) == 2
+
+
+def test_a_long_text_is_proved_by_its_first_tokens(
+    open_app: OpenApp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(caches, "PROVED_TOKENS", 16)
+    proof, first = caches.proved(caches.Request("gpt-classroom", "one two three " * 20))
+    assert first == 16
+    assert proof.holds

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
@@ -83,6 +84,20 @@ def test_a_token_of_a_longer_text_is_forgotten_by_a_shorter_one(open_long: OpenA
     app.text_area[0].set_value("the cat sat on the mat").run()
     assert not app.exception
     assert not app.error
+
+
+def test_rows_are_an_overview_and_the_part_around_the_token(open_long: OpenApp) -> None:
+    app = open_long()
+    app.session_state["part"] = "Row by row"
+    app.number_input(key="token_position").set_value(400).run()
+    assert not app.exception
+    drawn = [one.proto.spec for one in app.get("plotly_chart")]
+    assert len(drawn) == 3  # the heads, the whole text in bins, and a bar per token of a part
+    bars = next(json.loads(one) for one in drawn if '"type":"bar"' in one)
+    places = [int(name.rsplit("(", 1)[1][:-1]) for name in bars["data"][0]["x"]]
+    assert places[0] <= 400 <= places[-1]
+    assert len(places) <= 128
+    assert f"Below tokens {places[0]} to {places[-1]}" in said(app)
 
 
 @pytest.mark.parametrize("part", ["Queries and keys", "Row by row", "Numbers"])

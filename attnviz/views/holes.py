@@ -1,0 +1,62 @@
+"""Cells of a map that hold no number: hatched, and they say so when they are pointed at."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import plotly.graph_objects as go
+from jaxtyping import Bool
+
+from attnviz.views.theme import Theme, palette
+
+__all__ = ["hatching", "speaking_holes"]
+
+
+def hatching(
+    holes: Bool[np.ndarray, "row column"], theme: Theme, *, everywhere: bool
+) -> go.Scatter:
+    """Return strokes behind the map, in pixels at every zoom.
+
+    They fill the whole plot, where cells without gaps cover all but the holes, or the holes alone.
+    """
+    boxes = [(0, 0, *holes.shape)] if everywhere else [(y, x, 1, 1) for y, x in np.argwhere(holes)]
+    x: list[float | None] = []
+    y: list[float | None] = []
+    for row, column, height, width in boxes:
+        left, top = column - 0.5, row - 0.5
+        x += [left, left + width, left + width, left, None]
+        y += [top, top, top + height, top + height, None]
+    return go.Scatter(
+        x=x,
+        y=y,
+        fill="toself",
+        mode="lines",
+        line={"width": 0},
+        fillpattern={
+            "shape": "/",
+            "fgcolor": palette(theme).hatch,
+            "bgcolor": "rgba(0,0,0,0)",
+            "size": 6,
+            "solidity": 0.18,
+        },
+        hoverinfo="skip",
+        showlegend=False,
+        zorder=-1,
+        xaxis="x9",
+        yaxis="y9",
+        name="hatching",
+    )
+
+
+def speaking_holes(shape: tuple[int, ...], hover: str, shared: dict[str, Any]) -> go.Heatmap:
+    """Return an invisible map that only answers the pointer."""
+    clear = "rgba(0,0,0,0)"
+    return go.Heatmap(
+        z=np.zeros(shape, dtype=np.int8),
+        colorscale=[[0, clear], [1, clear]],
+        showscale=False,
+        hovertemplate=f"{hover}<extra></extra>",
+        name="empty",
+        **shared,
+    )
