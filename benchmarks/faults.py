@@ -11,12 +11,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from attnviz import metrics
 from attnviz.captures import Encoded, capture_ids, model_inputs
 from attnviz.findings import Label
 from attnviz.models import Model, instrument
 from attnviz.types import Head
 
-SHARP = 0.999  # mean largest weight from which on one key wins
+SHARP = 0.002  # normalized entropy below which one key wins every row
 SINK_SCORE = 12.0  # nats by which the first token leads
 TIMES = 1.5
 BACK = 3  # tokens before its own place that a positional head looks at most
@@ -99,10 +100,11 @@ def peaked(model: Model, head: Head, texts: Sequence[Encoded]) -> None:
     found = slices(model, head)
     for _ in range(40):
         captured = capture_ids(model, texts, keep="statistics", predict=False)
-        largest = [
-            one[head.kind].statistic("max_weight")[head.layer, head.head] for one in captured
+        entropy = [
+            metrics.per_head("normalized_entropy", one[head.kind])[head.layer, head.head]
+            for one in captured
         ]
-        if np.concatenate(largest).mean() > SHARP:
+        if np.mean(entropy) < SHARP:
             return
         for weights in (found.query, found.key):
             weights.mul_(TIMES)
