@@ -3,6 +3,7 @@
 import streamlit as st
 
 from attnviz.ui import inputs, look, state
+from attnviz.ui.diagnose import OWN_TEXTS, model_only
 
 look.page_setup()
 page = st.navigation(
@@ -11,9 +12,10 @@ page = st.navigation(
         st.Page("pages/compare/pair.py", title="Compare", icon=":material/compare:"),
         st.Page("pages/explore/lines.py", title="Lines", icon=":material/share:"),
         st.Page("pages/explore/induction.py", title="Induction", icon=":material/repeat:"),
+        st.Page("pages/diagnose/diagnosis.py", title="Diagnose", icon=":material/stethoscope:"),
         st.Page("pages/learn/numbers.py", title="Learn", icon=":material/school:"),
     ],
     position="top",
 )
-state.remember(inputs.sidebar())
+state.remember(model_only() if page.url_path in OWN_TEXTS else inputs.sidebar())
 page.run()

@@ -24,11 +24,12 @@ from attnviz.doctor.importance import importance
 from attnviz.doctor.intervals import Intervals, intervals, ratios
 from attnviz.doctor.labels import Experiments, findings
 from attnviz.doctor.measures import Measures, describe, measure, names
+from attnviz.doctor.pictures import pictures
 from attnviz.doctor.sentences import Names
 from attnviz.doctor.texts import Text, TextSet, as_text_set
 from attnviz.doctor.thresholds import Thresholds
 from attnviz.doctor.twins import Patient
-from attnviz.errors import AttnvizError, CaptureError, InputError
+from attnviz.errors import CaptureError, InputError
 from attnviz.findings import REPLACEMENTS, Finding, Interval, Progress, Replacement
 from attnviz.models import Model, check_reads
 from attnviz.types import Head, Kind, ModelInfo
@@ -229,22 +230,38 @@ class Diagnosis:
         written = json.dumps(self.plain(), indent=2, allow_nan=False, ensure_ascii=False)
         Path(path).write_text(written + "\n", encoding="utf-8")
 
+    def csv(self) -> str:
+        """The table, and in every row what is needed to make it again.
+
+        Model and revision, digest of the texts, version, seed and thresholds (as JSON), so that
+        rows of several diagnoses can be put below each other.
+        """
+        origin: dict[str, Any] = {
+            "model": self.model.name,
+            "revision": self.model.revision,
+            "texts_sha256": self.texts.digest,
+            "attnviz": self.versions.get("attnviz", ""),
+            "torch": self.versions.get("torch", ""),
+            "transformers": self.versions.get("transformers", ""),
+            "seed": self.seed,
+            "thresholds": json.dumps(self.thresholds.as_dict()),
+        }
+        written: str = self.table.assign(**origin).to_csv(index=False, float_format="%.6g")
+        return written
+
     def to_csv(self, path: str | Path) -> None:
-        """Write the table."""
-        self.table.to_csv(path, index=False, float_format="%.6g")
+        """Write the table, with what is needed to make it again in every row."""
+        Path(path).write_text(self.csv(), encoding="utf-8")
+
+    def html(self) -> str:
+        """The report: one page that needs no network, without the texts."""
+        from attnviz.views.report import draw_report  # not needed by those who only measure
+
+        return draw_report({**self.plain(), **pictures(self)})
 
     def to_html(self, path: str | Path) -> None:
-        """Write a report: one HTML file that needs no network.
-
-        Raises:
-            AttnvizError: this version of attnviz cannot draw one.
-        """
-        from attnviz import views  # drawing is not needed by those who only measure
-
-        draw: Callable[[Diagnosis], str] | None = getattr(views, "draw_report", None)
-        if draw is None:
-            raise AttnvizError("this version of attnviz draws no report; write JSON or CSV")
-        Path(path).write_text(draw(self), encoding="utf-8")
+        """Write the report: one HTML file that needs no network, without the texts."""
+        Path(path).write_text(self.html(), encoding="utf-8")
 
 
 def diagnose(

@@ -28,7 +28,7 @@ PATIENCE = 90.0
 TURN = 0.5  # seconds between two looks at the queue
 
 
-class Cancelled(Exception):  # noqa: N818 - nothing went wrong
+class Cancelled(Exception):
     """Nobody waits for this any more."""
 
 
@@ -140,9 +140,13 @@ class Jobs(Generic[Value]):
     def start(self, key: Hashable, work: Work[Value], who: str) -> Job[Value]:
         """Ask for a piece of work: begins it, or joins those who wait for the same.
 
-        What has failed or was cancelled begins anew.
+        What has failed or was cancelled begins anew. Nobody waits for two things at once: whatever
+        else this person has asked for, they leave.
         """
         with self._lock:
+            for other, one in self._jobs.items():
+                if other != key:
+                    one.leave(who)
             job = self._jobs.get(key)
             if job is not None and job.status in ("waiting", "running", "done"):
                 job.look(who)

@@ -14,9 +14,15 @@ from attnviz.findings import LABELS, Finding, Interval, Replacement
 from attnviz.types import Head
 from attnviz.views.label_colors import label_colors
 from attnviz.views.labels import escape_label
-from attnviz.views.theme import Palette, Theme, apply, heading, palette
+from attnviz.views.theme import Palette, Theme, apply, colorscale, heading, palette
 
-__all__ = ["MOST_BARS", "draw_ablation", "draw_entropy_by_layer", "draw_received"]
+__all__ = [
+    "MOST_BARS",
+    "draw_ablation",
+    "draw_entropy_by_layer",
+    "draw_received",
+    "draw_received_by_head",
+]
 
 MOST_BARS = 200
 """More heads than this are not drawn side by side: a bar would be thinner than a line."""
@@ -173,6 +179,61 @@ def draw_received(
             "nticks": 12,
         },
         yaxis={**_axis("mean weight", colors), "rangemode": "tozero", "fixedrange": True},
+    )
+
+
+def draw_received_by_head(
+    received: Float[np.ndarray, "layer head place"],
+    *,
+    first: str = "first",
+    theme: Theme = "light",
+) -> go.Figure:
+    """Draw the mean weight that each place of a text gets, a row per head, layer by layer.
+
+    Args:
+        received: of every head, from those queries that can see the place.
+        first: what the first place is called.
+        theme: the page's theme.
+
+    Raises:
+        CaptureError: there is no head or no place.
+    """
+    if received.ndim != 3 or not received.size:
+        raise CaptureError(f"expected [layer, head, place], not {received.shape}")
+    layers, heads, places = received.shape
+    colors = palette(theme)
+    names = [f"L{layer}·H{head}" for layer in range(layers) for head in range(heads)]
+    columns = [escape_label(first), *(str(place) for place in range(1, places))]
+    row = max(4, min(15, 1400 // len(names)))
+    figure = go.Figure(
+        go.Heatmap(
+            z=received.reshape(-1, places).astype(np.float32),
+            x=columns,
+            y=names,
+            zmin=0,
+            zmax=max(float(np.nanmax(received)), 0.01) if np.isfinite(received).any() else 1.0,
+            colorscale=colorscale(colors.sequential),
+            colorbar={"thickness": 10, "outlinewidth": 0, "tickfont": {"color": colors.muted}},
+            hovertemplate="<b>%{y}</b> place %{x}<br>mean weight %{z:.3f}<extra></extra>",
+            hoverongaps=False,
+            name="received",
+        )
+    )
+    apply(figure, theme)
+    for layer in range(1, layers):
+        figure.add_hline(y=layer * heads - 0.5, line={"color": colors.page, "width": 2})
+    step = 1 if row >= 11 else heads
+    return figure.update_layout(
+        height=row * len(names) + 70,
+        margin={"l": 64, "r": 12, "t": 12, "b": 46, "pad": 0},
+        xaxis={**_axis("place in the text", colors), "type": "category", "showgrid": False},
+        yaxis={
+            "type": "category",
+            "autorange": "reversed",
+            "tickvals": names[::step],
+            "tickfont": {"size": 10, "color": colors.muted},
+            "showgrid": False,
+        },
     )
 
 

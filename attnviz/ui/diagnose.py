@@ -1,0 +1,207 @@
+"""The Diagnose page: choose texts, wait with a bar and a way out, and look at what was found."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import streamlit as st
+from streamlit.runtime import Runtime
+from streamlit.runtime.scriptrunner import get_script_run_ctx
+
+from attnviz.doctor import Diagnosis, TextSet, diagnose
+from attnviz.errors import AttnvizError
+from attnviz.findings import Progress, Replacement
+from attnviz.ui import inputs
+from attnviz.ui.caches import Request, load_model
+from attnviz.ui.diagnose_results import results
+from attnviz.ui.diagnose_texts import choose_texts
+from attnviz.ui.jobs import Job, Jobs, Work
+from attnviz.ui.messages import explained, plain
+
+__all__ = ["OWN_TEXTS", "Ask", "diagnose_page", "jobs", "model_only", "wait_for"]
+
+Value = TypeVar("Value")
+
+WAYS: dict[Replacement, str] = {
+    "zero": "nothing",
+    "mean": "its average output",
+    "uniform": "a plain average of what it sees",
+}
+
+
+OWN_TEXTS = ("diagnosis", "two_models")
+"""The addresses of pages that read sets of texts, and not the one of the side bar."""
+
+
+@dataclass(frozen=True)
+class Ask:
+    """What a person wants to have diagnosed: everything the result depends on."""
+
+    model: str
+    texts: TextSet
+    replacements: tuple[Replacement, ...]
+    seed: int
+
+    def key(self) -> Hashable:
+        """The same for all who would get the same: per revision of the model and set of texts."""
+        revision = load_model(self.model).info.revision
+        texts = (self.texts.name, self.texts.digest, self.texts.notes)
+        return ("diagnosis", self.model, revision, texts, self.replacements, self.seed)
+
+    def work(self) -> Work[Diagnosis]:
+        """What is to be done, to be run in the background."""
+        model = load_model(self.model)
+
+        def run(progress: Callable[[Progress], None]) -> Diagnosis:
+            return diagnose(
+                model,
+                self.texts,
+                ablate=bool(self.replacements),
+                replacements=self.replacements,
+                seed=self.seed,
+                progress=progress,
+            )
+
+        return run
+
+
+@st.cache_resource(show_spinner=False)
+def jobs() -> Jobs[Any]:
+    """Diagnoses of all visitors: as many at a time as there are processors, less one."""
+    return Jobs(max(1, (os.cpu_count() or 2) - 1), connected=_connected)
+
+
+def _connected(session: str) -> bool:
+    return Runtime.exists() and Runtime.instance().is_active_session(session)
+
+
+def visitor() -> str:
+    """The name of this session."""
+    context = get_script_run_ctx()
+    return "" if context is None else context.session_id
+
+
+def model_only() -> Request:
+    """The side bar of these pages: the model, and no text."""
+    with st.sidebar, explained():
+        model = inputs.choose_model()
+    return Request(model.info.name, "")
+
+
+def diagnose_page(model_name: str) -> None:
+    """The whole page."""
+    model = load_model(model_name)
+    with st.container(border=True):
+        st.markdown(
+            "Which heads are degenerate? Every head is measured on a set of texts and given a "
+            "label, with the numbers that it rests on; then each is removed in turn to see "
+            "whether the model needs it."
+        )
+        texts = choose_texts(model.info.family)
+        replacements, seed = _options()
+        ask = None if texts is None else Ask(model_name, texts, replacements, seed)
+        found = None if ask is None else wait_for(ask.key(), ask.work, "Diagnose")
+    if found is not None:
+        results(found)
+
+
+def _options() -> tuple[tuple[Replacement, ...], int]:
+    with st.expander("Options"):
+        replacements = st.pills(
+            "Replace every head's output, one at a time, by",
+            list(WAYS),
+            default=["zero", "mean"],
+            selection_mode="multi",
+            format_func=WAYS.__getitem__,
+            key="diagnose_ways",
+            persist_state="session",
+            help="This is what confirms or contradicts a label, and takes most of the time. "
+            "Choose none, and labels rest on what heads look at alone.",
+        )
+        seed = st.number_input(
+            "Seed",
+            0,
+            1_000_000,
+            0,
+            key="diagnose_seed",
+            persist_state="session",
+            help="Of the masks and of the draws behind the intervals: equal seeds give equal "
+            "numbers.",
+        )
+    return tuple(way for way in WAYS if way in replacements), int(seed)
+
+
+def wait_for(key: Hashable, work: Callable[[], Work[Value]], verb: str) -> Value | None:
+    """What a job has given; or else a button that starts it, or a bar while it runs.
+
+    Args:
+        key: what it depends on.
+        work: makes what is to be run.
+        verb: the button's.
+    """
+    shelf: Jobs[Value] = jobs()
+    job = shelf.find(key)
+    if job is not None and job.status == "done":
+        return job.value
+    if job is not None and not job.over and job.awaited_by(visitor()):
+        _progress(key)
+        return None
+    if job is not None and job.error is not None:
+        _failure(key, job.error)
+    label, help_text = verb, "Runs in the background: you may look at other pages meanwhile."
+    if job is not None and not job.over:
+        label, help_text = f"{verb} (it is being done already)", "Somebody else asked for the same."
+    if st.button(label, type="primary", icon=":material/play_arrow:", help=help_text):
+        shelf.start(key, work(), visitor())
+        st.rerun()
+    return None
+
+
+def _failure(key: Hashable, error: Exception) -> None:
+    """Why there is no result; what attnviz did not foresee stays an error."""
+    if isinstance(error, AttnvizError):
+        st.error(plain(str(error)), icon=":material/error:")
+        return
+    jobs().forget(key)
+    raise error
+
+
+@st.fragment(run_every=1.0)
+def _progress(key: Hashable) -> None:
+    """The bar, the time left, and the way out; when it is over the page is drawn again."""
+    job = jobs().find(key)
+    if job is None or job.over or not job.awaited_by(visitor()):
+        st.rerun()
+    job.look(visitor())
+    left, right = st.columns([5, 1], vertical_alignment="bottom")
+    with left:
+        st.progress(0.0 if job.progress is None else job.progress.share, text=_stage(job))
+    right.button(
+        "Cancel",
+        icon=":material/stop_circle:",
+        on_click=job.leave,
+        args=(visitor(),),
+        width="stretch",
+        help="Stops the work, unless somebody else waits for the same.",
+    )
+
+
+def _stage(job: Job[Any]) -> str:
+    """What is being done, and for how long yet."""
+    if job.status == "waiting":
+        ahead = jobs().ahead(job)
+        number = "1 diagnosis is" if ahead == 1 else f"{ahead} diagnoses are"
+        return f"Waiting for its turn: {number} ahead" if ahead else "Waiting for its turn"
+    now = job.progress
+    if now is None:
+        return "Starting"
+    stage = plain(now.stage[:1].upper() + now.stage[1:])
+    seconds = now.seconds_left
+    if seconds is None:
+        return stage
+    if seconds < 90:
+        return f"{stage}, about {max(round(seconds), 1)} s left"
+    return f"{stage}, about {round(seconds / 60)} min left"
