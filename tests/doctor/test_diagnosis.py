@@ -15,7 +15,7 @@ import torch
 
 import attnviz
 from attnviz import Diagnosis
-from attnviz.doctor import Thresholds, diagnose
+from attnviz.doctor import Text, Thresholds, diagnose
 from attnviz.doctor.labels import findings
 from attnviz.doctor.measures import names
 from attnviz.errors import CaptureError, EmptyText, InputError, TextTooLong
@@ -234,6 +234,28 @@ def test_other_architectures(name: str, zoo: Callable[[str], Pair]) -> None:
         assert seen.names["self"].separator == model.tokenizer.sep_token
     if model.info.family == "decoder":
         assert not np.isnan(seen.measures.tables["self"]["repeat_induction"].mean).any()
+
+
+@pytest.mark.parametrize("name", ["gpt2", "bert", "t5"])
+@pytest.mark.parametrize("texts", [["a"], ["a", "the"], ["a", TEXTS[0]]])
+def test_tiny_texts(name: str, texts: list[str], zoo: Callable[[str], Pair]) -> None:
+    seen = diagnose(zoo(name).model, texts)
+    assert all(one.sentences for one in seen.findings)
+    assert json.dumps(seen.plain(), allow_nan=False)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("name", ["gpt2", "bert", "t5"])
+def test_a_gpu_finds_the_same(name: str, zoo: Callable[[str], Pair]) -> None:
+    pair = zoo(name)
+    there = attnviz.load(str(pair.folder), device="cuda", dtype="float32")
+    targets = pair.model.info.family == "encoder-decoder"
+    texts = [Text(one, one if targets else None) for one in TEXTS]
+    here, found = (diagnose(model, texts).table for model in (pair.model, there))
+    assert list(here.label) == list(found.label)
+    for column in here.select_dtypes("number"):
+        assert np.allclose(here[column], found[column], atol=2e-3, equal_nan=True), column
 
 
 @pytest.fixture
