@@ -18,7 +18,7 @@ from attnviz.ui.messages import plain
 from attnviz.ui.pictures import show_picture, show_table
 from attnviz.ui.theme import current_theme
 from attnviz.views import draw_ablation, draw_entropy_by_layer, draw_received, label_colors
-from attnviz.views.evidence import MOST_BARS
+from attnviz.views.ablation import MOST_BARS
 from attnviz.views.label_colors import ink_on
 
 __all__ = ["VERDICTS", "head_pictures", "head_words"]

@@ -11,7 +11,7 @@ import pandas as pd
 import streamlit as st
 
 from attnviz.doctor import Diagnosis
-from attnviz.findings import LABELS, Finding, Verdict
+from attnviz.findings import LABELS, Finding, Interval, Verdict
 from attnviz.types import KIND_LABELS, Head, Kind
 from attnviz.ui import state
 from attnviz.ui.diagnose_files import downloads
@@ -50,7 +50,7 @@ def results(measured: Diagnosis) -> None:
         consequences(measured, diagnosis)
         choose_limits()
     with st.container(border=True):
-        st.markdown("**Take it home**")
+        st.markdown("**Report and files**")
         downloads(diagnosis)
         _origin(diagnosis)
 
@@ -58,7 +58,7 @@ def results(measured: Diagnosis) -> None:
 def summary(diagnosis: Diagnosis) -> None:
     """How many heads look degenerate, how many of them matter, and what a reader has to know."""
     said = [plain(sentence) for sentence in diagnosis_sentences(diagnosis.findings)]
-    st.markdown(f"##### {said[0]}")
+    st.subheader(said[0], anchor=False)
     if said[1:]:
         st.markdown(" ".join(said[1:]))
     for note in diagnosis.notes:
@@ -219,8 +219,9 @@ def _rows(diagnosis: Diagnosis, shown: list[Finding]) -> None:
                 format="%.3f",
                 help="The change of the loss when the head is removed, nats per token.",
             ),
-            "low": number(format="%.3f", help="Lower end of the cost's 95% interval."),
-            "high": number(format="%.3f", help="Upper end of the cost's 95% interval."),
+            "interval": st.column_config.TextColumn(
+                "95% interval", help="Of the cost, over the texts; none with one text."
+            ),
             "importance": number(
                 format="%.3f",
                 help="How much the loss leans on the head, by its gradient (Michel et al. 2019).",
@@ -254,14 +255,17 @@ def _row(diagnosis: Diagnosis, one: Finding) -> dict[str, Any]:
         "label": one.name,
         "verdict": one.verdict,
         "cost": np.nan if cost is None else cost.mean,
-        "low": np.nan if cost is None else cost.low,
-        "high": np.nan if cost is None else cost.high,
+        "interval": "" if cost is None or np.isnan(cost.low) else _ends(cost),
         "importance": np.nan if leaning is None else leaning.at(*cell).mean,
         "entropy": values["normalized_entropy"].at(*cell).mean,
         "first": values["sink_first"].at(*cell).mean,
         "depends": values["content_dependence"].at(*cell).mean,
         "says": one.sentences[0] if one.sentences else "",
     }
+
+
+def _ends(value: Interval) -> str:
+    return f"{value.low:.3f} to {value.high:.3f}"
 
 
 def take_head(key: str, heads: tuple[Head, ...]) -> None:

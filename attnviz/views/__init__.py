@@ -1,8 +1,9 @@
 """Figures: numbers in, `plotly` figures (or HTML) out; nothing is shown or written."""
 
+from attnviz.views.ablation import draw_ablation
 from attnviz.views.config import CONFIG, plot_config
 from attnviz.views.difference import draw_difference
-from attnviz.views.evidence import draw_ablation, draw_entropy_by_layer, draw_received
+from attnviz.views.evidence import draw_entropy_by_layer, draw_received
 from attnviz.views.head_map import draw_head_map
 from attnviz.views.induction import draw_loss, draw_scores_by_head, draw_stripe
 from attnviz.views.label_colors import label_colors

@@ -22,7 +22,7 @@ from attnviz.views.theme import Theme, apply, heading, palette
 __all__ = ["draw_label_map"]
 
 NARROWEST = 300  # pixels that the legend needs
-ENTRY = 138  # pixels of an entry of the legend
+ENTRY = 126  # pixels of an entry of the legend
 HOVER_LETTERS = 56
 CLEAR = "rgba(0,0,0,0)"
 
@@ -116,11 +116,11 @@ def draw_label_map(
             "y": 0,
             "yanchor": "top",
             "yref": "paper",
-            "entrywidth": ENTRY - 34,
+            "entrywidth": ENTRY - 42,
             "entrywidthmode": "pixels",
             "itemclick": False,
             "itemdoubleclick": False,
-            "font": {"size": 12},
+            "font": {"size": 11},
         },
     )
     for one in findings:
