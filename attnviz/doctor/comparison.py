@@ -14,7 +14,8 @@ from jaxtyping import Float
 
 from attnviz import metrics
 from attnviz.captures import Capture, capture_ids
-from attnviz.doctor.diagnosis import Diagnosis, diagnose
+from attnviz.doctor.diagnosis import Diagnosis
+from attnviz.doctor.examination import diagnose
 from attnviz.doctor.examples import Example, LongTexts, batches, examples
 from attnviz.doctor.intervals import Intervals, intervals
 from attnviz.doctor.texts import Text, TextSet, as_text_set

@@ -1,0 +1,234 @@
+"""How a diagnosis is made: the texts are read, heads measured and removed, and named at the end."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import math
+import platform
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from attnviz import __version__
+from attnviz.doctor.ablation import ablate as ablate_heads
+from attnviz.doctor.ablation import ablate_groups
+from attnviz.doctor.diagnosis import Diagnosis, TextsRead
+from attnviz.doctor.examples import Example, LongTexts, examples
+from attnviz.doctor.importance import importance
+from attnviz.doctor.intervals import Intervals, intervals, ratios
+from attnviz.doctor.labels import Experiments, findings
+from attnviz.doctor.measures import Measures, measure
+from attnviz.doctor.sentences import Names
+from attnviz.doctor.texts import Text, TextSet, as_text_set
+from attnviz.doctor.thresholds import Thresholds
+from attnviz.doctor.twins import Patient
+from attnviz.errors import InputError
+from attnviz.findings import REPLACEMENTS, Interval, Progress, Replacement
+from attnviz.models import Model, check_reads
+from attnviz.types import Head, Kind
+
+__all__ = ["diagnose"]
+
+MOST_PAIRS = 64
+PAIR_DISTANCE = 0.15
+PAIR_COSINE = 0.6
+"""Pairs of heads within these are removed together as well: more than the rule for redundant heads
+asks for, so that the rule can be moved."""
+
+STAGES: Mapping[str, float] = {
+    "reading the texts": 0.03,
+    "measuring every head": 0.17,
+    "removing one head after the other": 0.65,
+    "removing pairs of heads": 0.05,
+    "asking for gradients": 0.10,
+}
+"""What is done, and about which share of the time it takes."""
+
+
+def diagnose(
+    model: Model,
+    texts: str | Path | Sequence[str | Text] | TextSet | None = None,
+    *,
+    ablate: bool = True,
+    replacements: Sequence[Replacement] = ("zero", "mean"),
+    thresholds: Thresholds | None = None,
+    long: LongTexts = "windows",
+    seed: int = 0,
+    progress: Callable[[Progress], None] | None = None,
+) -> Diagnosis:
+    """Say of every head of a model what it is, with evidence, and try it by removing the head.
+
+    Args:
+        model: from `attnviz.load`.
+        texts: None for the 60 that come with attnviz; a list; or a file, a text on each line, or a
+            folder of .txt files.
+        ablate: replace every head and measure what that costs; by far the longest part.
+        replacements: what takes the place of a head's output: "zero", "mean" (its own average),
+            "uniform" (the plain average of what it can see).
+        thresholds: where the rules draw their lines; `Diagnosis.relabelled` moves them later.
+        long: "windows" reads texts that are too long in pieces, "refuse" raises.
+        seed: of masks, random tokens and the bootstrap.
+        progress: told the stage, the share that is done and the time, often. It may raise to
+            cancel: the model is left as it was.
+
+    Raises:
+        EmptyText: there is no text.
+        TextTooLong: a text longer than the model reads, and `long` is "refuse".
+        InputError: a model that reads no text alone, a text it cannot read, an unknown
+            replacement.
+    """
+    began = time.monotonic()
+    check_reads(model, ("input_ids",))
+    for replacement in replacements:
+        if replacement not in REPLACEMENTS:
+            raise InputError(
+                f"a head's output is replaced by {', '.join(REPLACEMENTS)}, not {replacement!r}"
+            )
+    ablate = ablate and bool(replacements)
+    limits = thresholds or Thresholds()
+    clock = _Clock(progress, began, ablate)
+    clock.begin("reading the texts")
+    chosen = as_text_set(texts, model.info.family)
+    read, notes = examples(model, chosen, long=long, seed=seed)
+    patient = Patient.of(model)
+    tick = clock.begin("measuring every head")
+    measured = measure(model, read, chosen, patient.projections(), seed=seed, progress=tick)
+    notes = (*chosen.notes, *notes, *measured.notes)
+    asked = any(example.questions for example in read)
+    tried, loss = Experiments(), Interval(math.nan, math.nan, math.nan, math.nan, 0)
+    leaning: dict[Kind, Intervals] = {}
+    if not ablate:
+        notes = (*notes, "no head was removed: labels rest on what heads look at alone")
+    elif asked:
+        tried, leaning, loss = _experiments(model, read, measured, replacements, seed, clock)
+    called = _names(model, read)
+    found = findings(measured, limits, tried, called)
+    clock.end()
+    return Diagnosis(
+        model=model.info,
+        texts=TextsRead(
+            chosen.name,
+            chosen.digest,
+            len(chosen.texts),
+            len(read),
+            sum(example.tokens for example in read),
+        ),
+        findings=found,
+        notes=notes,
+        thresholds=limits,
+        measures=measured,
+        experiments=tried,
+        importance=leaning,
+        loss=loss,
+        versions=_versions(),
+        seed=seed,
+        seconds=time.monotonic() - began,
+        names=called,
+    )
+
+
+def _experiments(
+    model: Model,
+    read: Sequence[Example],
+    measured: Measures,
+    replacements: Sequence[Replacement],
+    seed: int,
+    clock: _Clock,
+) -> tuple[Experiments, dict[Kind, Intervals], Interval]:
+    """What replacing heads does, alone and in pairs, and how the loss leans on them."""
+    tick = clock.begin("removing one head after the other")
+    ablation = ablate_heads(model, read, replacements=replacements, progress=tick)
+    tokens = ablation.tokens.astype(np.float64)
+    alone = {
+        name: {kind: ratios(change, tokens, seed=seed) for kind, change in kinds.items()}
+        for name, kinds in ablation.change.items()
+    }
+    tick = clock.begin("removing pairs of heads")
+    pairs = _similar(measured)
+    together = {}
+    if pairs:
+        way: Replacement = "zero" if "zero" in alone else next(iter(alone))
+        changes = ablate_groups(model, read, pairs, way, progress=tick)
+        together = {
+            (pair[0], pair[1]): ratios(change, tokens, seed=seed).at()
+            for pair, change in changes.items()
+        }
+    tick = clock.begin("asking for gradients")
+    slopes = importance(model, read, progress=tick)
+    leaning = {kind: intervals(slope, seed=seed) for kind, slope in slopes.items()}
+    return Experiments(alone, together), leaning, ratios(ablation.baseline, tokens, seed=seed).at()
+
+
+def _similar(measured: Measures) -> list[tuple[Head, Head]]:
+    """Pairs of heads of a layer that might stand in for each other, most similar first."""
+    found = []
+    for kind, pairs in measured.pairs.items():
+        apart, parallel = pairs.head_distance.mean, pairs.output_cosine.mean
+        for layer, one, other in np.ndindex(apart.shape):
+            near = apart[layer, one, other] < PAIR_DISTANCE
+            if one < other and near and parallel[layer, one, other] > PAIR_COSINE:
+                pair = (Head(kind, layer, one), Head(kind, layer, other))
+                found.append((float(apart[layer, one, other]), pair))
+    return [pair for _, pair in sorted(found)[:MOST_PAIRS]]
+
+
+def _names(model: Model, read: Sequence[Example]) -> dict[Kind, Names]:
+    """What the first token and the separators are called on the side that each kind looks at."""
+    special = {int(one) for one in model.tokenizer.all_special_ids}
+    first_ids = {example.encoded.ids[0] for example in read}
+    found = {}
+    for kind in model.info.heads:
+        names = Names()
+        if kind in ("self", "encoder", "cross") and model.info.family != "decoder":
+            ending = read[0].encoded.ids[-1]
+            ids = list(first_ids) if len(first_ids) == 1 and first_ids <= special else []
+            first = model.tokenizer.convert_ids_to_tokens(ids)[0] if ids else names.first
+            separator = names.separator
+            if ending in special:
+                separator = model.tokenizer.convert_ids_to_tokens([ending])[0]
+            names = Names(first, separator)
+        found[kind] = names
+    return found
+
+
+def _versions() -> dict[str, str]:
+    return {
+        "attnviz": __version__,
+        "torch": importlib.metadata.version("torch"),
+        "transformers": importlib.metadata.version("transformers"),
+        "python": platform.python_version(),
+    }
+
+
+class _Clock:
+    """Turns the share of a stage into the share of the whole."""
+
+    def __init__(
+        self, progress: Callable[[Progress], None] | None, began: float, ablate: bool
+    ) -> None:
+        self.progress = progress
+        self.began = began
+        stages = list(STAGES.items())[: None if ablate else 2]
+        whole = sum(share for _, share in stages)
+        self.shares = {stage: share / whole for stage, share in stages}
+        self.done = 0.0
+        self.stage = ""
+
+    def begin(self, stage: str) -> Callable[[float], None]:
+        """A stage begins; returns what to tell its share to."""
+        self.done += self.shares.get(self.stage, 0.0)
+        self.stage = stage
+        self._tell(0.0)
+        return self._tell
+
+    def end(self) -> None:
+        """All is done."""
+        if self.progress is not None:
+            self.progress(Progress("done", 1.0, time.monotonic() - self.began))
+
+    def _tell(self, share: float) -> None:
+        if self.progress is not None:
+            whole = min(self.done + self.shares[self.stage] * share, 1.0)
+            self.progress(Progress(self.stage, whole, time.monotonic() - self.began))
