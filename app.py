@@ -13,6 +13,7 @@ page = st.navigation(
         st.Page("pages/explore/lines.py", title="Lines", icon=":material/share:"),
         st.Page("pages/explore/induction.py", title="Induction", icon=":material/repeat:"),
         st.Page("pages/diagnose/diagnosis.py", title="Diagnose", icon=":material/stethoscope:"),
+        st.Page("pages/diagnose/two_models.py", title="Two models", icon=":material/difference:"),
         st.Page("pages/learn/numbers.py", title="Learn", icon=":material/school:"),
     ],
     position="top",

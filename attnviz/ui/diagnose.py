@@ -21,7 +21,15 @@ from attnviz.ui.diagnose_texts import choose_texts
 from attnviz.ui.jobs import Job, Jobs, Work
 from attnviz.ui.messages import explained, plain
 
-__all__ = ["OWN_TEXTS", "Ask", "diagnose_page", "jobs", "model_only", "wait_for"]
+__all__ = [
+    "OWN_TEXTS",
+    "Ask",
+    "choose_seed",
+    "diagnose_page",
+    "jobs",
+    "model_only",
+    "wait_for",
+]
 
 Value = TypeVar("Value")
 
@@ -108,6 +116,22 @@ def diagnose_page(model_name: str) -> None:
         results(found)
 
 
+def choose_seed(key: str) -> int:
+    """The seed of everything that is drawn at random."""
+    return int(
+        st.number_input(
+            "Seed",
+            0,
+            1_000_000,
+            0,
+            key=key,
+            persist_state="session",
+            help="Of the masks and of the draws behind the intervals: equal seeds give equal "
+            "numbers.",
+        )
+    )
+
+
 def _options() -> tuple[tuple[Replacement, ...], int]:
     with st.expander("Options"):
         replacements = st.pills(
@@ -121,17 +145,8 @@ def _options() -> tuple[tuple[Replacement, ...], int]:
             help="This is what confirms or contradicts a label, and takes most of the time. "
             "Choose none, and labels rest on what heads look at alone.",
         )
-        seed = st.number_input(
-            "Seed",
-            0,
-            1_000_000,
-            0,
-            key="diagnose_seed",
-            persist_state="session",
-            help="Of the masks and of the draws behind the intervals: equal seeds give equal "
-            "numbers.",
-        )
-    return tuple(way for way in WAYS if way in replacements), int(seed)
+        seed = choose_seed("diagnose_seed")
+    return tuple(way for way in WAYS if way in replacements), seed
 
 
 def wait_for(key: Hashable, work: Callable[[], Work[Value]], verb: str) -> Value | None:
@@ -153,7 +168,9 @@ def wait_for(key: Hashable, work: Callable[[], Work[Value]], verb: str) -> Value
         _failure(key, job.error)
     label, help_text = verb, "Runs in the background: you may look at other pages meanwhile."
     if job is not None and not job.over:
-        label, help_text = f"{verb} (it is being done already)", "Somebody else asked for the same."
+        share = 0.0 if job.progress is None else job.progress.share
+        label = f"{verb}: being done already, {share:.0%}"
+        help_text = "Somebody asked for the same on the same texts; wait for it together."
     if st.button(label, type="primary", icon=":material/play_arrow:", help=help_text):
         shelf.start(key, work(), visitor())
         st.rerun()

@@ -24,7 +24,14 @@ from attnviz.views import draw_label_map, label_colors, plot_config
 from attnviz.views.diagnosis_words import diagnosis_sentences, head_count
 from attnviz.views.label_colors import ink_on
 
-__all__ = ["label_map", "results", "take_head"]
+__all__ = [
+    "choose_head",
+    "choose_kind",
+    "first_head",
+    "label_map",
+    "results",
+    "take_click",
+]
 
 MAP = "label_map"
 
@@ -37,7 +44,7 @@ def results(measured: Diagnosis) -> None:
     summary(diagnosis)
     left, right = st.columns([5, 7], gap="large")
     with left:
-        kind = choose_kind(diagnosis.model.heads, _first(diagnosis).kind)
+        kind = choose_kind(diagnosis.model.heads, first_head(diagnosis).kind)
         head = choose_head(diagnosis, kind)
         finding = diagnosis.finding(head)
         label_map([one for one in diagnosis.findings if one.head.kind == kind], head, key=MAP)
@@ -86,7 +93,7 @@ def choose_kind(heads: Mapping[Kind, tuple[int, int]], first: Kind) -> Kind:
 
 def choose_head(diagnosis: Diagnosis, kind: Kind) -> Head:
     """Menus for layer and head: for keyboards and links; the map and the table set the same."""
-    first = _first(diagnosis, kind)
+    first = first_head(diagnosis, kind)
     chosen = []
     for column, name, count, default in zip(
         st.columns(2),
@@ -102,7 +109,7 @@ def choose_head(diagnosis: Diagnosis, kind: Kind) -> Head:
     return Head(kind, chosen[0], chosen[1])
 
 
-def _first(diagnosis: Diagnosis, kind: Kind | None = None) -> Head:
+def first_head(diagnosis: Diagnosis, kind: Kind | None = None) -> Head:
     """The head to begin with: the most surprising one."""
     own = [one for one in diagnosis.findings if kind is None or one.head.kind == kind]
     return min(own, key=_worth).head
@@ -119,20 +126,21 @@ def _worth(finding: Finding) -> tuple[bool, bool, int]:
 
 def label_map(findings: list[Finding], selected: Head, *, key: str) -> None:
     """The map of labels; a click shows that head."""
-    filename = "attnviz-labels"
+    filename = f"attnviz-{key.replace('_', '-')}"
     st.plotly_chart(
         draw_label_map(findings, selected=selected, theme=current_theme()),
         key=key,
         theme=None,
         config=plot_config(filename),
-        on_select=partial(_take_click, key, selected.kind),
+        on_select=partial(take_click, key, selected.kind),
         selection_mode="points",
         alt=f"What each head is called; {selected.label} is chosen. The table below says the same",
     )
     picture_buttons(key, filename, theme=current_theme())
 
 
-def _take_click(key: str, kind: Kind) -> None:
+def take_click(key: str, kind: Kind) -> None:
+    """Show the head whose cell was clicked in the map of this key."""
     event: Any = st.session_state.get(key)
     points = event["selection"]["points"] if event else []
     if points:

@@ -1,0 +1,249 @@
+"""The Two models page: the same diagnosis of a model and of what was made from it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+
+from attnviz.doctor import TextSet
+from attnviz.doctor.comparison import Comparison, compare
+from attnviz.findings import Finding, Progress
+from attnviz.models import CLASSROOM
+from attnviz.types import Head, Metric
+from attnviz.ui import state
+from attnviz.ui.caches import load_model
+from attnviz.ui.diagnose import choose_seed, wait_for
+from attnviz.ui.diagnose_limits import limits
+from attnviz.ui.diagnose_results import choose_head, choose_kind, first_head, label_map, take_click
+from attnviz.ui.diagnose_texts import choose_texts
+from attnviz.ui.jobs import Work
+from attnviz.ui.messages import explained, plain
+from attnviz.ui.pictures import table_download
+from attnviz.ui.theme import current_theme
+from attnviz.views import draw_head_map, plot_config
+from attnviz.views.diagnosis_words import head_count
+
+__all__ = ["two_models_page"]
+
+SECOND = "second"
+
+DIVERGENCE = Metric(
+    "divergence",
+    "Divergence",
+    "nats",
+    "How far a head's rows in the two models are apart on the same texts.",
+    (0.0, None),
+    "is {value} nats away from what it was",
+)
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two models to compare: everything the result depends on."""
+
+    first: str
+    second: str
+    texts: TextSet
+    ablate: bool
+    seed: int
+
+    def key(self) -> Hashable:
+        """The same for all who would get the same."""
+        revisions = [load_model(name).info.revision for name in (self.first, self.second)]
+        texts = (self.texts.name, self.texts.digest, self.texts.notes)
+        return ("two", self.first, self.second, *revisions, texts, self.ablate, self.seed)
+
+    def work(self) -> Work[Comparison]:
+        """What is to be done, to be run in the background."""
+        first, second = load_model(self.first), load_model(self.second)
+
+        def run(progress: Callable[[Progress], None]) -> Comparison:
+            return compare(
+                first, second, self.texts, ablate=self.ablate, seed=self.seed, progress=progress
+            )
+
+        return run
+
+
+def two_models_page(first: str) -> None:
+    """The whole page."""
+    model = load_model(first)
+    with st.container(border=True):
+        st.markdown(
+            "What has fine-tuning done to each head? Both models are diagnosed on the same texts; "
+            "then the heads are compared one by one: the model of the side bar, before, with the "
+            "one below, after."
+        )
+        second = _second(first)
+        texts = choose_texts(model.info.family)
+        with st.expander("Options"):
+            ablate = st.toggle(
+                "Remove each head",
+                value=True,
+                key="two_ablate",
+                persist_state="session",
+                help="Confirms or contradicts the labels of both models; takes most of the time.",
+            )
+            seed = choose_seed("two_seed")
+        pair = None if texts is None else Pair(first, second, texts, ablate, seed)
+        found = None if pair is None else wait_for(pair.key(), pair.work, "Compare")
+    if found is not None:
+        _results(found)
+
+
+def _second(first: str) -> str:
+    """The menu of the second model; its name is in the link."""
+    names = [model.name for model in CLASSROOM]
+    asked = st.session_state.get(SECOND) or st.query_params.get(SECOND)
+    names += [one for one in dict.fromkeys((first, asked)) if one and one not in names]
+    state.from_link(SECOND, names, first)
+    chosen = st.selectbox(
+        "Second model",
+        names,
+        key=SECOND,
+        accept_new_options=True,
+        persist_state="session",
+        help="What was fine-tuned from the model of the side bar: a name on the Hugging Face hub "
+        "(org/model) or a folder of this server. It must have the same layers, heads and "
+        "tokenizer.",
+    )
+    load_model(chosen)
+    state.to_link(SECOND)
+    if chosen == first:
+        st.caption(
+            "Both are the same model now: nothing will differ. Choose one that was made from it."
+        )
+    return chosen
+
+
+@st.fragment
+@explained()
+def _results(measured: Comparison) -> None:
+    """Everything below the choice of texts; a click runs only this part again."""
+    comparison = measured.relabelled(limits())
+    _summary(comparison)
+    before, after = comparison.first, comparison.second
+    kind = choose_kind(before.model.heads, first_head(before).kind)
+    head = choose_head(before, kind)
+    names = (f"Before: {before.model.name}", f"After: {after.model.name}")
+    for column, name, diagnosis, key in zip(
+        st.columns(2, gap="large"), names, (before, after), ("map_before", "map_after"), strict=True
+    ):
+        with column:
+            st.markdown(f"**{plain(name)}**")
+            label_map([one for one in diagnosis.findings if one.head.kind == kind], head, key=key)
+            _said(diagnosis.finding(head))
+    left, right = st.columns([5, 7], gap="large")
+    with left:
+        st.markdown("**How far each head has moved**")
+        st.caption(
+            "Jensen-Shannon divergence of its rows in the two models, nats: 0 looks at the same "
+            "keys, 0.69 at no common key. A click shows that head."
+        )
+        _divergence_map(comparison, head)
+    with right:
+        _table(comparison)
+
+
+def _summary(comparison: Comparison) -> None:
+    changes = comparison.changes
+    total = len(comparison.first.findings)
+    if changes:
+        lost = sum(one.after.degenerate and not one.before.degenerate for one in changes)
+        back = sum(one.before.degenerate and not one.after.degenerate for one in changes)
+        what = "is" if len(changes) == 1 else "are"
+        st.subheader(
+            f"{len(changes)} of {head_count(total)} {what} called something else", anchor=False
+        )
+        st.markdown(
+            f"{head_count(lost)} became degenerate, {head_count(back)} recovered. "
+            + " ".join(plain(one.sentence) for one in changes[:4])
+            + (f" And {len(changes) - 4} more." if len(changes) > 4 else "")
+        )
+    else:
+        st.subheader(f"All {head_count(total)} are called the same", anchor=False)
+    for note in comparison.notes:
+        st.caption(f":material/info: {plain(note[:1].upper() + note[1:])}.")
+
+
+def _said(finding: Finding) -> None:
+    """What one model's doctor says of the chosen head."""
+    st.markdown(
+        f"**{plain(finding.head.label)}: {plain(finding.name)}.** "
+        + " ".join(plain(sentence) for sentence in finding.sentences)
+    )
+
+
+def _divergence_map(comparison: Comparison, head: Head) -> None:
+    key = "divergence_map"
+    values = comparison.divergence[head.kind].mean
+    st.plotly_chart(
+        draw_head_map(
+            values, metric=DIVERGENCE, selected=head, kind=head.kind, theme=current_theme()
+        ),
+        key=key,
+        theme=None,
+        config=plot_config("attnviz-divergence"),
+        on_select=lambda: take_click(key, head.kind),
+        selection_mode="points",
+        alt=f"Divergence of every head between the two models; {head.label} is chosen",
+    )
+
+
+def _table(comparison: Comparison) -> None:
+    """Every head with what became of it; those whose label changed, or all."""
+    st.markdown("**What became of each head**")
+    changed = st.toggle(
+        "Only changed labels",
+        value=bool(comparison.changes),
+        key="two_changed",
+        persist_state="session",
+        help="Off: all heads, the one that moved furthest first.",
+    )
+    rows = [
+        _row(comparison, before, after)
+        for before, after in zip(comparison.first.findings, comparison.second.findings, strict=True)
+        if not changed or before.name != after.name
+    ]
+    if rows:
+        number = st.column_config.NumberColumn
+        st.dataframe(
+            pd.DataFrame(rows).sort_values("divergence", ascending=False),
+            hide_index=True,
+            key="two_table",
+            column_config={
+                "divergence": number(format="%.3f", help="How far its rows have moved, nats."),
+                "entropy shift": number(
+                    format="%+.3f",
+                    help="Its entropy after, less that before, nats: above 0 it spreads more.",
+                ),
+                "cost before": number(
+                    format="%.3f", help="Loss change when it is removed from the first, nats."
+                ),
+                "cost after": number(
+                    format="%.3f", help="Loss change when it is removed from the second, nats."
+                ),
+            },
+        )
+    else:
+        st.caption("No label has changed.")
+    table_download(comparison.table, key="two:csv", filename="attnviz-two-models")
+
+
+def _row(comparison: Comparison, before: Finding, after: Finding) -> dict[str, object]:
+    head = before.head
+    cell = (head.layer, head.head)
+    costs = [one.ablation["zero"].mean if one.ablation else np.nan for one in (before, after)]
+    return {
+        "head": head.label,
+        "before": before.name,
+        "after": after.name,
+        "divergence": comparison.divergence[head.kind].at(*cell).mean,
+        "entropy shift": comparison.entropy_shift[head.kind].at(*cell).mean,
+        "cost before": costs[0],
+        "cost after": costs[1],
+    }
