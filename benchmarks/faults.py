@@ -19,6 +19,7 @@ from attnviz.types import Head
 
 SHARP = 0.002  # normalized entropy below which one key wins every row
 SINK_SCORE = 12.0  # nats by which the first token leads
+TIED = 0.1
 TIMES = 1.5
 BACK = 3  # tokens before its own place that a positional head looks at most
 
@@ -96,16 +97,23 @@ def uniform(model: Model, head: Head, texts: Sequence[Encoded]) -> None:
 
 
 def peaked(model: Model, head: Head, texts: Sequence[Encoded]) -> None:
-    """Queries and keys are scaled until a single key wins every row."""
+    """Queries and keys are scaled until a single key wins every row.
+
+    Or, where keys are equal (a word that comes twice, seen from where positions do not count),
+    until the equal ones alone share the weight.
+    """
     found = slices(model, head)
+    before = np.inf
     for _ in range(40):
         captured = capture_ids(model, texts, keep="statistics", predict=False)
         entropy = [
             metrics.per_head("normalized_entropy", one[head.kind])[head.layer, head.head]
             for one in captured
         ]
-        if np.mean(entropy) < SHARP:
+        now = float(np.nanmean(entropy))
+        if now < SHARP or (now < TIED and now > 0.98 * before):
             return
+        before = now
         for weights in (found.query, found.key):
             weights.mul_(TIMES)
         if found.biases is not None:
