@@ -14,8 +14,8 @@ from attnviz.doctor.pictures import entropies
 from attnviz.findings import LABEL_MEANINGS, Finding, Interval, Verdict
 from attnviz.types import KIND_LABELS
 from attnviz.ui import state
-from attnviz.ui.messages import plain
 from attnviz.ui.pictures import show_picture, show_table
+from attnviz.ui.sentences import sentence
 from attnviz.ui.theme import current_theme
 from attnviz.views import draw_ablation, draw_entropy_by_layer, draw_received, label_colors
 from attnviz.views.ablation import MOST_BARS
@@ -38,8 +38,8 @@ def head_words(diagnosis: Diagnosis, finding: Finding) -> None:
     head = finding.head
     st.subheader(f"{head.label} · {KIND_LABELS[head.kind]}", anchor=False)
     _badge(finding)
-    for number, sentence in enumerate(finding.sentences):
-        st.markdown(f"**{plain(sentence)}**" if number == 0 else plain(sentence))
+    for number, said in enumerate(finding.sentences):
+        st.markdown(f"**{sentence(said)}**" if number == 0 else sentence(said))
     st.page_link(
         EXPLORE,
         label="Look at this head in Explore",

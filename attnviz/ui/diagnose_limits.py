@@ -9,6 +9,7 @@ import streamlit as st
 from attnviz.doctor import THRESHOLDS, Diagnosis, Limit, Thresholds
 from attnviz.findings import LABEL_MEANINGS
 from attnviz.ui.messages import plain
+from attnviz.ui.sentences import sentence
 
 __all__ = ["choose_limits", "consequences", "limits"]
 
@@ -62,7 +63,7 @@ def consequences(before: Diagnosis, after: Diagnosis) -> None:
     st.info(
         f"{heads} called something else now: "
         + "; ".join(
-            f"{plain(new.head.label)} was {plain(old.name)}, is {plain(new.name)}"
+            f"{new.head.label} was {plain(old.name)}, is {plain(new.name)}"
             for old, new in changed[:8]
         )
         + (f"; and {len(changed) - 8} more." if len(changed) > 8 else "."),
@@ -93,7 +94,7 @@ def _slider(limit: Limit) -> None:
         persist_state="session",
         help=_meaning(limit),
     )
-    st.caption(f"{plain(limit.meaning)} *{plain(limit.source)}.*")
+    st.caption(f"{sentence(limit.meaning)} *{sentence(limit.source)}.*")
 
 
 def _meaning(limit: Limit) -> str:

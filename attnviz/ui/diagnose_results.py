@@ -19,6 +19,7 @@ from attnviz.ui.diagnose_head import head_pictures, head_words
 from attnviz.ui.diagnose_limits import choose_limits, consequences, limits
 from attnviz.ui.messages import explained, plain
 from attnviz.ui.picture_buttons import picture_buttons
+from attnviz.ui.sentences import sentence
 from attnviz.ui.theme import current_theme
 from attnviz.views import draw_label_map, label_colors, plot_config
 from attnviz.views.diagnosis_words import diagnosis_sentences, head_count
@@ -64,12 +65,12 @@ def results(measured: Diagnosis) -> None:
 
 def summary(diagnosis: Diagnosis) -> None:
     """How many heads look degenerate, how many of them matter, and what a reader has to know."""
-    said = [plain(sentence) for sentence in diagnosis_sentences(diagnosis.findings)]
+    said = [sentence(one) for one in diagnosis_sentences(diagnosis.findings)]
     st.subheader(said[0], anchor=False)
     if said[1:]:
         st.markdown(" ".join(said[1:]))
     for note in diagnosis.notes:
-        st.caption(f":material/info: {plain(note[:1].upper() + note[1:])}.")
+        st.caption(f":material/info: {sentence(note[:1].upper() + note[1:])}.")
 
 
 def choose_kind(heads: Mapping[Kind, tuple[int, int]], first: Kind) -> Kind:

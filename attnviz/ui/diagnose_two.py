@@ -23,6 +23,7 @@ from attnviz.ui.diagnose_texts import choose_texts
 from attnviz.ui.jobs import Work
 from attnviz.ui.messages import explained, plain
 from attnviz.ui.pictures import table_download
+from attnviz.ui.sentences import sentence
 from attnviz.ui.theme import current_theme
 from attnviz.views import draw_head_map, plot_config
 from attnviz.views.diagnosis_words import head_count
@@ -161,20 +162,20 @@ def _summary(comparison: Comparison) -> None:
         )
         st.markdown(
             f"{head_count(lost)} became degenerate, {head_count(back)} recovered. "
-            + " ".join(plain(one.sentence) for one in changes[:4])
+            + " ".join(sentence(one.sentence) for one in changes[:4])
             + (f" And {len(changes) - 4} more." if len(changes) > 4 else "")
         )
     else:
         st.subheader(f"All {head_count(total)} are called the same", anchor=False)
     for note in comparison.notes:
-        st.caption(f":material/info: {plain(note[:1].upper() + note[1:])}.")
+        st.caption(f":material/info: {sentence(note[:1].upper() + note[1:])}.")
 
 
 def _said(finding: Finding) -> None:
     """What one model's doctor says of the chosen head."""
     st.markdown(
-        f"**{plain(finding.head.label)}: {plain(finding.name)}.** "
-        + " ".join(plain(sentence) for sentence in finding.sentences)
+        f"**{finding.head.label}: {plain(finding.name)}.** "
+        + " ".join(sentence(one) for one in finding.sentences)
     )
 
 

@@ -167,7 +167,7 @@ def _pictures(
             "received",
             "Where the weight goes, by place",
             "The mean weight that each place of a text gets, from those tokens that can see it, a "
-            "row per head. A sink is a dark column; over the beginnings of the texts.",
+            "row per head. A sink is a column that stands out; over the beginnings of the texts.",
             {
                 theme: draw_received_by_head(
                     received, first=plain["names"].get(kind, "first"), theme=theme
