@@ -49,7 +49,7 @@ def _compared(proof: Proof, first: int | None) -> str:
     if first is not None:
         head = (
             f"The first {first:,} tokens of this text were run through the library's own eager "
-            "attention, side by side; for all of it that would hold every weight of every head in "
-            "memory. The numbers on this page come from the whole text by the same way."
+            "attention, side by side; for all of it that would hold all weights of a layer "
+            "in memory. The numbers on this page come from the whole text by the same way."
         )
     return head + "\n\n" + "\n".join(lines)

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import streamlit as st
+from jaxtyping import Float
 
-from attnviz import probes
+from attnviz import metrics, probes
 from attnviz.captures import Capture, capture, encode
-from attnviz.errors import CaptureError, ModelNotSupported, TextTooLong
+from attnviz.errors import ModelNotSupported, TextTooLong
 from attnviz.models import Model, shipped
 from attnviz.proof import load, verify
-from attnviz.types import Proof
+from attnviz.summary import summarize
+from attnviz.types import Kind, Proof
 from attnviz.ui.examples import EXAMPLES
 from attnviz.ui.shelf import Shelf
 
@@ -24,9 +29,11 @@ __all__ = [
     "Request",
     "allowed_folders",
     "captured",
+    "head_numbers",
     "load_model",
     "proved",
     "repeated",
+    "summary",
 ]
 
 MAX_TOKENS = int(os.environ.get("ATTNVIZ_MAX_TOKENS", "4096"))
@@ -36,7 +43,7 @@ CACHE_MB = int(os.environ.get("ATTNVIZ_CACHE_MB", "1024"))
 """Memory for captures of all visitors together."""
 
 PROVED_TOKENS = 512
-"""The library's eager attention holds all weights of all heads: it is run on no more than this."""
+"""The library's eager attention holds all weights of a layer: it is run on no more than this."""
 
 REPEATED_TOKENS = 256
 """Longest text that is repeated: its two copies are drawn cell by cell."""
@@ -127,6 +134,20 @@ def captured(request: Request) -> Capture:
     )
 
 
+@st.cache_resource(max_entries=64, show_spinner=False)
+def head_numbers(request: Request, kind: Kind) -> Mapping[str, Float[np.ndarray, "layer head"]]:
+    """Every metric of every head that exists for this text: a click on a head asks for it again."""
+    stack = captured(request)[kind]
+    found = {name: metrics.per_head(name, stack) for name in metrics.names()}
+    return {name: table for name, table in found.items() if not np.isnan(table).all()}
+
+
+@st.cache_resource(max_entries=16, show_spinner=False)
+def summary(request: Request) -> pd.DataFrame:
+    """Every metric of every head of every kind, as a table to be read."""
+    return summarize(captured(request))
+
+
 @st.cache_resource(max_entries=256, show_spinner=False)
 def proved(request: Request) -> tuple[Proof, int | None]:
     """How far the capture of a request is from the library's own eager attention.
@@ -142,19 +163,11 @@ def proved(request: Request) -> tuple[Proof, int | None]:
     shown = captured(request)
     tokens = max(max(shown[kind].shape[2:]) for kind in shown)
     first = PROVED_TOKENS if tokens > PROVED_TOKENS else None
-    if first is not None or not _alive(shown):
-        shown = _run(model, request, first or MAX_TOKENS)
+    if first is not None:
+        shown = _run(model, request, first)
     with _passes():
-        return verify(shown), first
-
-
-def _alive(capture: Capture) -> bool:
-    """Whether the model a capture was taken from is still in memory: it may be the older one."""
-    try:
-        capture.loaded_model()
-    except CaptureError:
-        return False
-    return True
+        # The capture on the page may be older than the model that is in memory now.
+        return verify(shown, model=model), first
 
 
 def _run(model: Model, request: Request, limit: int) -> Capture:

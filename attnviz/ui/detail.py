@@ -11,10 +11,9 @@ import streamlit as st
 from attnviz import metrics, words
 from attnviz.attention import AttentionStack
 from attnviz.captures import Capture
-from attnviz.summary import summarize
 from attnviz.types import KIND_LABELS, Head, Tokens
 from attnviz.ui import state
-from attnviz.ui.caches import Request
+from attnviz.ui.caches import Request, summary
 from attnviz.ui.messages import plain
 from attnviz.ui.pictures import show_picture, show_table, table_download
 from attnviz.ui.rows import show_rows
@@ -54,7 +53,7 @@ def show_head(capture: Capture, request: Request, head: Head, metric: str) -> No
         "Weights": lambda: show_map(request, head),
         "Queries and keys": lambda: _vectors(stack, head),
         "Row by row": lambda: _rows(stack, head, metric),
-        "Numbers": lambda: _numbers(capture, head),
+        "Numbers": lambda: _numbers(capture[head.kind], request, head),
     }
     side = st.segmented_control(
         "Show",
@@ -156,8 +155,7 @@ def _rows(stack: AttentionStack, head: Head, metric: str) -> None:
     )
 
 
-def _numbers(capture: Capture, head: Head) -> None:
-    stack = capture[head.kind]
+def _numbers(stack: AttentionStack, request: Request, head: Head) -> None:
     table = pd.DataFrame(
         [
             {
@@ -171,4 +169,4 @@ def _numbers(capture: Capture, head: Head) -> None:
     )
     show_table(table, key="numbers", filename=f"attnviz-numbers-L{head.layer}H{head.head}")
     with st.expander("All heads as a table"):
-        show_table(summarize(capture), key="summary", filename="attnviz-all-heads")
+        show_table(summary(request), key="summary", filename="attnviz-all-heads")

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import streamlit as st
 
-from attnviz import metrics
 from attnviz.captures import Capture
 from attnviz.ui import detail
-from attnviz.ui.caches import Request, captured
+from attnviz.ui.caches import Request, captured, head_numbers
 from attnviz.ui.heads import choose_kind, choose_metric, head_map, head_menus
 from attnviz.ui.messages import explained, plain
 from attnviz.ui.tokens import show_tokens
@@ -38,11 +37,12 @@ def explore(request: Request) -> None:
     left, right = st.columns([5, 7], gap="medium")
     with left:
         kind = choose_kind(capture)
-        metric = choose_metric(capture[kind], capture.model.family)
+        numbers = head_numbers(request, kind)
+        metric = choose_metric(list(numbers), capture.model.family)
         place = st.container()
         head = head_menus(capture, kind)
     with right:
         detail.show_head(capture, request, head, metric)
     with place:  # after what a click on it asks for: nobody waits for its new frame
-        head_map(metrics.per_head(metric, capture[kind]), metric, head, key="head_map")
+        head_map(numbers[metric], metric, head, key="head_map")
     show_tokens(capture, head)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -11,7 +11,6 @@ import streamlit as st
 from jaxtyping import Float
 
 from attnviz import metrics
-from attnviz.attention import AttentionStack
 from attnviz.captures import Capture
 from attnviz.types import KIND_LABELS, Family, Head, Kind, ModelInfo
 from attnviz.ui import state
@@ -47,9 +46,8 @@ def choose_kind(capture: Capture, key: str = state.KIND) -> Kind:
     return chosen or kinds[0]
 
 
-def choose_metric(stack: AttentionStack, family: Family) -> str:
-    """What the map is coloured by: the metrics that exist for this text and kind."""
-    names = [name for name in metrics.names() if not np.isnan(metrics.per_head(name, stack)).all()]
+def choose_metric(names: Sequence[str], family: Family) -> str:
+    """What the map is coloured by, of the metrics that exist for this text and kind."""
     first = FIRST_METRICS[family]
     state.from_link(state.METRIC, names, first if first in names else names[0])
     chosen: str = st.selectbox(

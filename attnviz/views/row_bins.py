@@ -53,11 +53,13 @@ def draw_row_bins(
     known = np.isfinite(values)
     count = np.add.reduceat(known.astype(np.int64), starts)
     empty = count == 0
-    means = np.add.reduceat(np.where(known, values, 0.0), starts) / np.maximum(count, 1)
-    lowest = np.minimum.reduceat(np.where(known, values, np.inf), starts)
-    highest = np.maximum.reduceat(np.where(known, values, -np.inf), starts)
     means, lowest, highest = (
-        np.where(empty, np.nan, one).astype(np.float32) for one in (means, lowest, highest)
+        np.where(empty, np.nan, one).astype(np.float32)
+        for one in (
+            np.add.reduceat(np.where(known, values, 0.0), starts) / np.maximum(count, 1),
+            np.minimum.reduceat(np.where(known, values, np.inf), starts),
+            np.maximum.reduceat(np.where(known, values, -np.inf), starts),
+        )
     )
     middle = (starts + last) / 2
     named = f"{escape_label(label)}{f' ({escape_label(unit)})' if unit else ''}"
