@@ -242,9 +242,10 @@ def possible(model: Model, fault: Label, head: Head) -> bool:
     """Whether a fault can be planted in such a head through its weights.
 
     T5's self-attention adds positions to its scores: taking its queries away makes it positional
-    and not uniform, and a constant key does not win against them. Cross-attention knows none.
+    and not uniform, a constant key does not win against them, and since they belong to a head of
+    all layers at once, copied weights make no copy of the head. Cross-attention knows none.
     """
-    if fault in ("uniform", "sink"):
+    if fault in ("uniform", "sink", "redundant"):
         return model.info.model_type != "t5" or head.kind == "cross"
     return True
 
