@@ -43,6 +43,11 @@ def results(measured: Diagnosis) -> None:
     """Everything below the choice of texts; a click runs only this part again."""
     diagnosis = measured.relabelled(limits())
     summary(diagnosis)
+    if diagnosis.thresholds != measured.thresholds:
+        st.caption(
+            ":material/tune: Some thresholds have been moved; see Thresholds below for what that "
+            "has changed."
+        )
     left, right = st.columns([5, 7], gap="large")
     with left:
         kind = choose_kind(diagnosis.model.heads, first_head(diagnosis).kind)

@@ -118,5 +118,6 @@ def _checked(found: TextSet, family: Family) -> TextSet:
         )
     if not found.name.startswith("bundled"):
         number = "1 text" if len(found.texts) == 1 else f"{len(found.texts):,} texts"
-        st.caption(". ".join([number, *(plain(note) for note in found.notes)]) + ".")
+        notes = (plain(note[:1].upper() + note[1:]) for note in found.notes)
+        st.caption(". ".join([number, *notes]) + ".")
     return found

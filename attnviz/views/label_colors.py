@@ -80,6 +80,9 @@ _DETAILS: Mapping[str, str] = {
 """Details of labels in the six letters that a cell has room for."""
 
 
+EVEN = 0.19  # the luminance on which dark and white letters are read equally well
+
+
 def label_colors(theme: Theme) -> Mapping[Label, str]:
     """Return the colour of every label, in their order.
 
@@ -93,7 +96,7 @@ def label_colors(theme: Theme) -> Mapping[Label, str]:
 
 def ink_on(color: str) -> str:
     """Return black or white, whichever is easier to read on a colour (#rrggbb)."""
-    return "#10151c" if _luminance(color) > 0.25 else "#ffffff"
+    return "#080b10" if _luminance(color) > EVEN else "#ffffff"
 
 
 def short_mark(finding: Finding, letters: int) -> tuple[str, ...]:

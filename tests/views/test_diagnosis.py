@@ -1,0 +1,252 @@
+"""The doctor's figures: what they show of findings, by their structure."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+
+from attnviz.errors import CaptureError, InputError
+from attnviz.findings import DEGENERATE, LABELS, Finding
+from attnviz.types import Head
+from attnviz.views import (
+    draw_ablation,
+    draw_entropy_by_layer,
+    draw_label_map,
+    draw_received,
+    label_colors,
+)
+from attnviz.views.ablation import MOST_BARS
+from attnviz.views.diagnosis_words import diagnosis_sentences
+from attnviz.views.evidence import draw_received_by_head
+from attnviz.views.label_colors import ink_on, short_mark
+from attnviz.views.theme import palette
+from tests.views.diagnosis_samples import HOSTILE, LABELLED, make_findings, make_samples
+from tests.views.samples import names, trace
+
+SIGHT = {
+    "normal": np.eye(3),
+    # Machado et al. 2009, of full strength, for linear light
+    "protanopia": np.array(
+        [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216],
+         [-0.003882, -0.048116, 1.051998]]
+    ),
+    "deuteranopia": np.array(
+        [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413],
+         [-0.011820, 0.042940, 0.968881]]
+    ),
+    "tritanopia": np.array(
+        [[1.255528, -0.076749, -0.178779], [-0.078411, 0.930809, 0.147602],
+         [0.004733, 0.691367, 0.303900]]
+    ),
+}  # fmt: skip
+
+
+def light(color: str) -> np.ndarray:
+    parts = np.array([int(color[at : at + 2], 16) / 255 for at in (1, 3, 5)])
+    return np.where(parts <= 0.04045, parts / 12.92, ((parts + 0.055) / 1.055) ** 2.4)
+
+
+def oklab(linear: np.ndarray) -> np.ndarray:
+    cones = np.array([[0.4122214708, 0.5363325363, 0.0514459929],
+                      [0.2119034982, 0.6806995451, 0.1073969566],
+                      [0.0883024619, 0.2817188376, 0.6299787005]])  # fmt: skip
+    mix = np.array([[0.2104542553, 0.7936177850, -0.0040720468],
+                    [1.9779984951, -2.4285922050, 0.4505937099],
+                    [0.0259040371, 0.7827717662, -0.8086757660]])  # fmt: skip
+    return mix @ np.cbrt(cones @ np.clip(linear, 0, 1))
+
+
+@pytest.mark.parametrize("sight", SIGHT)
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_labels_look_different_to_everybody(theme: str, sight: str) -> None:
+    seen = {name: oklab(SIGHT[sight] @ light(color)) for name, color in label_colors(theme).items()}
+    for one, other in itertools.combinations(seen, 2):
+        assert np.linalg.norm(seen[one] - seen[other]) > 0.15, (one, other)
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_marks_can_be_read_on_their_colours(theme: str) -> None:
+    luminance = np.array([0.2126, 0.7152, 0.0722])
+    for label, color in label_colors(theme).items():
+        ground, ink = (luminance @ light(one) for one in (color, ink_on(color)))
+        contrast = (max(ground, ink) + 0.05) / (min(ground, ink) + 0.05)
+        assert contrast > 4.5, (label, contrast)
+
+
+def test_the_map_shows_every_head_in_its_label() -> None:
+    found = make_findings(2, 4)
+    figure = draw_label_map(found)
+    cells = trace(figure, "map")
+    assert [LABELS[int(number)] for number in np.ravel(cells.z)] == [one.label for one in found]
+    low, high = figure.layout.yaxis.range
+    assert low > high  # layer 0 at the top
+    targets = trace(figure, "heads")
+    assert [tuple(at) for at in targets.customdata] == [(i, j) for i in range(2) for j in range(4)]
+    assert "<b>L0·H1</b> peaked: own token" in targets.hovertemplate[1]
+
+
+def test_colours_of_the_map_are_those_of_the_labels() -> None:
+    figure = draw_label_map(make_findings(2, 4), theme="dark")
+    stops = trace(figure, "map").colorscale
+    for number, label in enumerate(LABELS):
+        middle = (number + 0.5) / len(LABELS)
+        color = next(color for at, color in reversed(stops) if at <= middle)
+        assert color == label_colors("dark")[label]
+
+
+def test_a_contradicted_label_is_framed_and_marked() -> None:
+    found = make_findings(2, 4)
+    figure = draw_label_map(found)
+    dotted = [shape for shape in figure.layout.shapes if shape.line.dash == "dot"]
+    assert [(shape.x0 + 0.46, shape.y0 + 0.46) for shape in dotted] == [(1, 0)]
+    assert any("contradicted" in name for name in names(figure))
+    assert short_mark(found[1], 6) == ("peaked!", "self")
+    assert short_mark(found[1], 1) == ("P!",)
+    calm = draw_label_map(list(make_findings(1, 1)))
+    assert not calm.layout.shapes and not any("contradicted" in name for name in names(calm))
+
+
+def test_marks_say_what_colours_say() -> None:
+    found = {one.label: one for one in make_findings(2, 4)}
+    marks = {label: short_mark(one, 1) for label, one in found.items()}
+    assert len(set(marks.values())) == len(LABELS)
+    assert marks["healthy"] == ("",)
+    assert short_mark(found["redundant"], 6) == ("copy", "H2")
+    assert short_mark(found["sink"], 6) == ("sink", "rests")
+    assert short_mark(found["specialised"], 6) == ("induct",)
+
+
+def test_the_legend_counts_the_heads() -> None:
+    figure = draw_label_map(make_findings(4, 4))
+    assert {"dead 2", "uniform 2", "sink 2", "contradicted! 2"} <= set(names(figure))
+
+
+def test_names_from_a_tokenizer_are_shown_and_not_interpreted() -> None:
+    (one,) = make_findings(1, 1)
+    evil = Finding(one.head, "specialised", HOSTILE, sentences=(HOSTILE,))
+    written = draw_label_map([evil]).to_json()
+    assert "<img" not in written and "\\u003cimg" not in written
+
+
+def test_a_map_is_of_one_kind() -> None:
+    with pytest.raises(CaptureError, match="one kind"):
+        draw_label_map([*make_findings(), *make_findings(kind="cross")])
+    with pytest.raises(CaptureError, match="not of 0"):
+        draw_label_map([])
+
+
+def test_a_very_large_map_is_drawn() -> None:
+    figure = draw_label_map(make_findings(64, 65))
+    assert "heads" not in names(figure)  # too many to be clicked
+    assert figure.layout.height < 1200
+
+
+def test_entropy_has_a_ridge_per_layer_and_a_point_per_head() -> None:
+    samples, found = make_samples(3, 4), make_findings(3, 4)
+    figure = draw_entropy_by_layer(samples, found, selected=Head("self", 1, 2))
+    assert [name for name in names(figure) if name.startswith("L")] == ["L0", "L1", "L2"]
+    points = trace(figure, "heads")
+    means = {round(value, 6) for value in samples.mean(-1).ravel()}
+    assert {round(value, 6) for value in points.x} == means
+    ring = trace(figure, "selected")
+    assert ring.x[0] == pytest.approx(samples[1, 2].mean())
+    assert int(ring.y[0]) == 1
+    other = draw_entropy_by_layer(samples, found, selected=Head("cross", 1, 2))
+    assert "selected" not in names(other)
+
+
+def test_a_ridge_is_highest_where_the_values_are() -> None:
+    samples = np.full((1, 2, 30), 0.25)
+    figure = draw_entropy_by_layer(samples, make_findings(1, 2))
+    ridge = trace(figure, "L0")
+    assert ridge.x[int(np.argmin(ridge.y))] == pytest.approx(0.25, abs=0.01)
+    samples[:] = np.nan
+    empty = trace(draw_entropy_by_layer(samples, make_findings(1, 2)), "L0")
+    assert np.isfinite(empty.y).all()
+
+
+def test_entropy_refuses_other_heads() -> None:
+    with pytest.raises(CaptureError, match="4 heads"):
+        draw_entropy_by_layer(make_samples(2, 2), make_findings(2, 4))
+
+
+def test_costs_are_sorted_with_their_intervals() -> None:
+    found = make_findings(2, 4)
+    figure = draw_ablation(found[::-1], selected=Head("self", 0, 2), tolerance=0.01)
+    (bars,) = [one for one in figure.data if one.type == "bar"]
+    assert list(bars.x) == [one.head.label for one in found]
+    costs = np.array([one.ablation["zero"].mean for one in found])
+    assert np.sinh(np.asarray(bars.y)) * 0.01 == pytest.approx(costs)
+    highs = np.sinh(np.asarray(bars.y) + np.asarray(bars.error_y.array)) * 0.01
+    assert highs == pytest.approx(costs + 0.02)
+    widths = list(bars.marker.line.width)
+    assert widths[2] > widths[0]
+    assert "its average in its place" in names(figure)
+    assert any(note.text == "L0·H2" for note in figure.layout.annotations)
+    ticks = dict(zip(figure.layout.yaxis.ticktext, figure.layout.yaxis.tickvals, strict=True))
+    assert ticks["0"] == 0 and ticks["0.1"] == pytest.approx(np.arcsinh(10))
+
+
+def test_one_text_has_no_interval_and_says_so() -> None:
+    figure = draw_ablation(make_findings(texts=1))
+    (bars,) = [one for one in figure.data if one.type == "bar"]
+    assert np.isnan(np.asarray(bars.error_y.array)).all()
+    assert "no interval" in bars.customdata[0]
+
+
+def test_nothing_removed_is_nothing_to_draw() -> None:
+    with pytest.raises(InputError, match="no head was removed"):
+        draw_ablation(make_findings(ablated=False))
+    with pytest.raises(InputError, match="one layer"):
+        draw_ablation(make_findings(2, MOST_BARS))
+
+
+def test_weight_by_place() -> None:
+    received = np.array([0.7, 0.1, 0.1])
+    others = np.array([[0.7, 0.1, 0.1], [0.1, 0.3, np.nan]])
+    figure = draw_received(received, others, label="L0·H1", first=HOSTILE)
+    assert list(figure.data[0].y) == pytest.approx(received)
+    assert list(figure.data[1].y) == pytest.approx([0.4, 0.2, 0.1])
+    assert "<img" not in figure.layout.xaxis.ticktext[0]
+    with pytest.raises(CaptureError, match="same places"):
+        draw_received(received, others[:, :2], label="L0·H1")
+    with pytest.raises(CaptureError, match="place"):
+        draw_received_by_head(np.zeros((2, 0, 3)))
+    assert draw_received_by_head(np.zeros((40, 16, 8))).layout.height < 3000
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_figures_wear_the_theme(theme: str) -> None:
+    found = make_findings()
+    figures = [
+        draw_label_map(found, theme=theme),
+        draw_entropy_by_layer(make_samples(), found, theme=theme),
+        draw_ablation(found, theme=theme),
+        draw_received_by_head(np.zeros((2, 4, 5)), theme=theme),
+    ]
+    for figure in figures:
+        assert figure.layout.font.color == palette(theme).text
+
+
+def test_the_summary_counts_what_matters() -> None:
+    said = " ".join(diagnosis_sentences(make_findings(2, 4)))
+    assert said.startswith("4 of 8 heads look degenerate: ")
+    assert "1 peaked" in said and "1 dead" in said
+    assert "1 of them matters all the same: removing L0·H1 makes the model worse." in said
+    assert "2 are confirmed by removing them" in said
+    assert "1 head follows a known pattern: 1 induction." in said
+
+
+def test_the_summary_of_one_of_none_and_of_nothing_tried() -> None:
+    found = make_findings(2, 4)
+    (peaked,) = [one for one in found if one.label == "peaked"]
+    assert "It matters all the same" in " ".join(diagnosis_sentences([found[0], peaked]))
+    assert diagnosis_sentences([found[0]]) == ("None of the 1 head looks degenerate.",)
+    untried = " ".join(diagnosis_sentences(make_findings(ablated=False)))
+    assert "Nothing was removed" in untried and "matter" not in untried
+
+
+def test_samples_have_every_label() -> None:
+    assert {label for label, _, _ in LABELLED} == set(LABELS) > set(DEGENERATE)
