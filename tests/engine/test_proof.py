@@ -11,6 +11,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
+from transformers import GPT2Config, GPT2LMHeadModel
 
 import attnviz
 from attnviz import Model
@@ -209,3 +210,29 @@ def test_layers_without_weights_are_not_passed_over(
     monkeypatch.setattr(block, "forward", silent)
     with pytest.raises(ModelNotSupported, match="gives 2 layers of self attention where"):
         attnviz.verify(capture)
+
+
+def test_drift_of_a_deep_and_sharp_model_is_no_error() -> None:
+    """Rounding grows through sharp layers; each layer by itself is right all the same."""
+    torch.manual_seed(0)
+    network = GPT2LMHeadModel(
+        GPT2Config(vocab_size=200, n_embd=64, n_head=4, n_layer=10, n_positions=64)
+    )
+    with torch.no_grad():
+        for name, weights in network.named_parameters():
+            if weights.dim() == 2:
+                weights.normal_(0, (5.0 if "c_attn" in name else 1.0) / weights.shape[0] ** 0.5)
+    model = attnviz.instrument(network)
+    text = Encoded(tuple(torch.randint(0, 200, (60,)).tolist()))
+    one = capture_ids(model, [text])[0]
+    eager = copy.deepcopy(network)
+    eager.set_attn_implementation("eager")
+    theirs = eager(torch.tensor([text.ids]), output_attentions=True).attentions
+    apart = max(
+        np.abs(one["self"].weights(layer, head) - theirs[layer][0, head].detach().numpy()).max()
+        for layer in range(10)
+        for head in range(4)
+    )
+    found = attnviz.verify(one)
+    assert apart > found.weights_bound > found.weights
+    assert found.holds, found.broken
