@@ -9,6 +9,7 @@ Random weights in the sizes of GPT-2 small and BERT base. Each way reads the sam
     eager       output_attentions=True, and the entropy of every row
     lens        TransformerLens' run_with_cache (only if it is installed)
     statistics  attnviz, keep="statistics": every row's numbers
+    fused       the same by the fused path (only with --fused; otherwise where it is the quicker)
     qkv         attnviz, keep="qkv", and one head's whole map
 
 Time is the median; memory is the highest over what the loaded model takes.
@@ -38,6 +39,7 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
+from attnviz.attention.fused import preferring
 from attnviz.captures import Encoded, capture_ids
 from attnviz.models import Model, instrument
 
@@ -80,32 +82,37 @@ def eager(network: PreTrainedModel, ids: torch.Tensor) -> object:
 
 
 def lens(network: PreTrainedModel, ids: torch.Tensor) -> Way | None:
-    """TransformerLens, where it is installed and knows the model."""
+    """TransformerLens with a model of the same size, where it is installed.
+
+    Its `HookedTransformer` is in versions before 4.
+    """
     try:
-        from transformer_lens import HookedTransformer, HookedTransformerConfig
+        from transformer_lens import HookedEncoder, HookedTransformer, HookedTransformerConfig
     except ImportError:
         return None
-    if network.config.model_type != "gpt2":
-        return None
     size = network.config
-    hooked = HookedTransformer(
-        HookedTransformerConfig(
-            n_layers=size.n_layer,
-            d_model=size.n_embd,
-            n_heads=size.n_head,
-            d_head=size.n_embd // size.n_head,
-            n_ctx=size.n_positions,
-            d_vocab=size.vocab_size,
-            act_fn="gelu_new",
-            device=str(ids.device),
-        )
+    causal = size.model_type == "gpt2"
+    config = HookedTransformerConfig(
+        n_layers=size.num_hidden_layers,
+        d_model=size.hidden_size,
+        n_heads=size.num_attention_heads,
+        d_head=size.hidden_size // size.num_attention_heads,
+        d_mlp=4 * size.hidden_size,
+        n_ctx=size.max_position_embeddings,
+        d_vocab=size.vocab_size,
+        act_fn="gelu_new" if causal else "gelu",
+        attention_dir="causal" if causal else "bidirectional",
+        device=str(ids.device),
     )
+    hooked = (HookedTransformer if causal else HookedEncoder)(config)
+    options = {"return_type": None} if causal else {}
 
     def run() -> object:
         with torch.inference_mode():
-            _, cache = hooked.run_with_cache(ids, return_type=None)
+            _, cache = hooked.run_with_cache(ids, **options)
             return [
-                torch.special.entr(cache["pattern", layer]).sum(-1) for layer in range(size.n_layer)
+                torch.special.entr(cache["pattern", layer]).sum(-1)
+                for layer in range(size.num_hidden_layers)
             ]
 
     return run
@@ -116,6 +123,12 @@ def attnviz_statistics(model: Model, ids: torch.Tensor) -> object:
     return capture_ids(
         model, [Encoded(tuple(ids[0].tolist()))], texts=[""], keep="statistics", predict=False
     )
+
+
+def by_fused(model: Model, ids: torch.Tensor) -> object:
+    """Every row's numbers, without blocks."""
+    with preferring("fused"):
+        return attnviz_statistics(model, ids)
 
 
 def attnviz_map(model: Model, ids: torch.Tensor) -> np.ndarray:
@@ -184,7 +197,7 @@ def measure(way: Way, repeats: int, device: str) -> tuple[float, float]:
     return statistics.median(times), highest
 
 
-def ways(name: str, tokens: int, device: str) -> dict[str, Way]:
+def ways(name: str, tokens: int, device: str, with_fused: bool) -> dict[str, Way]:
     """Each way of running a model over the same ids; each with a model of its own set-up."""
     torch.manual_seed(0)
     network = make_network(name, tokens, device)
@@ -200,6 +213,8 @@ def ways(name: str, tokens: int, device: str) -> dict[str, Way]:
         found["lens"] = by_lens
     model = instrument(make_network(name, tokens, device), make_tokenizer(tokens))
     found["statistics"] = lambda: attnviz_statistics(model, ids)
+    if with_fused:
+        found["fused"] = lambda: by_fused(model, ids)
     found["qkv"] = lambda: attnviz_map(model, ids)
     return found
 
@@ -212,6 +227,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--fused", action="store_true", help="the fused path too")
     options: Any = parser.parse_args()
     torch.set_num_threads(options.threads)
     where = torch.cuda.get_device_name() if options.device.startswith("cuda") else (
@@ -223,7 +239,7 @@ def main() -> None:
     for tokens in options.tokens:
         results = {
             name: measure(way, options.repeats, options.device)
-            for name, way in ways(options.model, tokens, options.device).items()
+            for name, way in ways(options.model, tokens, options.device, options.fused).items()
         }
         for name, (seconds, memory) in results.items():
             print(

@@ -226,6 +226,8 @@ def attend(
         score_bytes = GPU_SCORE_BYTES if query.is_cuda else SCORE_BYTES
     height = min(block_rows(batch, heads, keys, score_bytes), queries)
     first, stop = visibility.extent
+    # Every block reads them: rows that lie apart, as a model leaves them, are slow to multiply.
+    key, value = key.contiguous(), value.contiguous()
     # Fresh memory for every block would cost more than the sums done in it.
     memory = None if differentiable else query.new_empty(
         2, batch * heads * height * keys, dtype=torch.float32

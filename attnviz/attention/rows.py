@@ -179,19 +179,27 @@ class RowObserver:
         """The sum of exponential x |query - key| of each row.
 
         Before the block, |i - j| = (i - c) + (c - j) with c = start, and behind it
-        (j - c) - (i - c): both are a product with two fixed columns, one matrix product for all
-        heads. Only the block's own corner needs its distances one by one.
+        (j - c) - (i - c): the first is a number per row, the second a product with a fixed column.
+        Only the block's own corner needs its distances one by one.
         """
         exponentials, rows = block.exponentials, block.end - block.start
+        keys = block.key_end - block.key_start
         first = block.key_start - block.start + self.visibility.n_keys
-        columns = self._columns(rows)[first : first + block.key_end - block.key_start]
-        sums = (exponentials.view(-1, len(columns)) @ columns).view(*exponentials.shape[:3], 2)
-        row = torch.arange(rows, device=columns.device)
-        outside = sums[..., 0] + sums[..., 1] * row
-        left = max(block.start - block.key_start, 0)
+        columns = self._columns(rows)[first : first + keys]
+        left = min(max(block.start - block.key_start, 0), keys)
         right = max(min(block.end, block.key_end) - block.key_start, left)
+        corner = exponentials[..., left:right]
+        row = torch.arange(rows, device=columns.device)
         apart = (row[:, None] - row[: right - left] - left - block.key_start + block.start).abs()
-        return outside + (exponentials[..., left:right] * apart).sum(-1)
+        near = (corner * apart).sum(-1)
+        table = exponentials.view(-1, keys)
+        if right == keys:  # nothing behind: what is not in the corner lies before it
+            far = (table @ columns[:, :1]).view(near.shape)
+            before = block.own.mass - corner.sum(-1)
+        else:
+            both = (table @ columns).view(*near.shape, 2)
+            far, before = both.unbind(-1)
+        return near + far + before * row
 
     def _columns(self, rows: int) -> Float[Tensor, "place 2"]:
         """Both columns for a block of this many rows, by key - start + number of keys.

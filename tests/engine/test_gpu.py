@@ -9,6 +9,11 @@ import pytest
 import torch
 
 import attnviz
+from attnviz.attention.fused import QUICKER_KEYS
+from attnviz.attention.kernel import attend
+from attnviz.attention.masks import Visibility
+from attnviz.attention.pairs import TokenPairs
+from attnviz.attention.rows import ROW_NAMES, RowObserver
 from tests.zoo import Pair
 
 pytestmark = [
@@ -44,3 +49,73 @@ def test_gpu_agrees_with_cpu(
             assert np.abs(weights - expected[kind].weights(layer, head)).max() < allowed
     if dtype == "float32":
         assert attnviz.verify(ours).holds
+
+
+@pytest.mark.parametrize("groups", [12, 4])
+@pytest.mark.parametrize("mask", ["causal", "full", "window", "padded"])
+def test_both_paths_agree_on_a_gpu(mask: str, groups: int) -> None:
+    n, batch = 2048, 2
+    visibility = {
+        "causal": Visibility.causal(batch, n, n, 0, "cuda"),
+        "full": Visibility.full(batch, n, n, "cuda"),
+    }
+    if mask not in visibility:
+        place = torch.arange(n, device="cuda")
+        back = place[:, None] - place
+        flags = ((back >= 0) & (back < 100)).expand(batch, -1, -1).clone()
+        if mask == "padded":
+            flags = (back >= 0).expand(batch, -1, -1).clone()
+            flags[1, :, n // 2 + 3 :] = False
+        visibility[mask] = Visibility.from_table(flags)
+    rule = visibility[mask]
+    generator = torch.Generator("cuda").manual_seed(0)
+
+    def drawn(heads: int) -> torch.Tensor:
+        return torch.randn(batch, heads, n, 64, device="cuda", generator=generator)
+
+    query, key, value = drawn(12), drawn(groups), drawn(groups)
+    pairs = TokenPairs(torch.arange(n, device="cuda").expand(batch, -1) % 500)
+    found = {}
+    for path in ("blocks", "fused"):
+        observer = RowObserver(batch, 12, n, rule, pairs, query.device)
+        output = attend(query, key, value, rule, scaling=0.125, observe=observer, path=path)
+        found[path] = (output, observer.finish())
+    (one, blocks), (other, fused) = found["blocks"], found["fused"]
+    torch.testing.assert_close(other, one, atol=1e-5, rtol=0)
+    for name in ROW_NAMES:
+        torch.testing.assert_close(
+            fused.rows[name],
+            blocks.rows[name],
+            atol=1e-5,
+            rtol=1e-5 if name == "distance" else 0,
+            equal_nan=True,
+        )
+
+
+def test_long_texts_take_the_fused_path(monkeypatch: pytest.MonkeyPatch) -> None:
+    taken = []
+    monkeypatch.setattr(RowObserver, "take", lambda self, rows: taken.append(rows))
+    for n in (QUICKER_KEYS - 1, QUICKER_KEYS):
+        rule = Visibility.causal(1, n, n, 0, "cuda")
+        made = [torch.randn(1, 4, n, 32, device="cuda") for _ in range(3)]
+        observer = RowObserver(1, 4, n, rule, None, made[0].device)
+        attend(made[0], made[1], made[2], rule, scaling=0.1, observe=observer)
+        assert len(taken) == (n == QUICKER_KEYS)
+
+
+@pytest.mark.slow
+def test_a_text_of_128_000_tokens() -> None:
+    """One layer's statistics, and no more memory than a data-centre card has; see benchmarks.md."""
+    n, heads, groups, dim = 128_000, 32, 8, 128
+    rule = Visibility.causal(1, n, n, 0, "cuda")
+    torch.cuda.reset_peak_memory_stats()
+    shape = {"device": "cuda", "dtype": torch.bfloat16}
+    query = torch.randn(1, heads, n, dim, **shape)
+    key, value = (torch.randn(1, groups, n, dim, **shape) for _ in range(2))
+    observer = RowObserver(1, heads, n, rule, None, query.device)
+    with torch.inference_mode():
+        attend(query, key, value, rule, scaling=dim**-0.5, observe=observer)
+    rows = observer.finish().rows
+    assert torch.isfinite(rows["entropy"]).all()
+    assert (rows["entropy"] <= torch.arange(1, n + 1, device="cuda").log() + 1e-3).all()
+    assert torch.cuda.max_memory_allocated() < 16 << 30

@@ -1,0 +1,116 @@
+"""What a long text costs: a Llama-like model with random weights, one capture, what a page asks.
+
+    python -m benchmarks.long_text                    # 16,000 tokens
+    python -m benchmarks.long_text --tokens 4000 --threads 1
+
+12 layers of 12 heads that share 4 key heads of 64 dimensions; 8,192 words. Words follow Zipf's law,
+as in a real text: the commonest are copied thousands of times. Memory is the highest of the whole
+process, and of the process without the model's weights.
+"""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from transformers import AutoModelForCausalLM, LlamaConfig
+
+from attnviz.attention import AttentionStack
+from attnviz.captures import Encoded, capture_ids
+from attnviz.models import Model, instrument
+from attnviz.summary import summarize
+from benchmarks.attention import make_tokenizer
+
+WORDS = 8192
+TILE = 64
+
+
+def make_model(tokens: int, device: str) -> Model:
+    """The model, with room for the text."""
+    config = LlamaConfig(
+        vocab_size=WORDS,
+        hidden_size=768,
+        intermediate_size=2048,
+        num_hidden_layers=12,
+        num_attention_heads=12,
+        num_key_value_heads=4,
+        head_dim=64,
+        max_position_embeddings=tokens,
+    )
+    torch.manual_seed(0)
+    network = AutoModelForCausalLM.from_config(config).eval().to(device)
+    return instrument(network, make_tokenizer(tokens))
+
+
+def make_text(tokens: int) -> Encoded:
+    """Words drawn by Zipf's law."""
+    chance = 1.0 / np.arange(1, WORDS - 1)
+    drawn = np.random.default_rng(0).choice(WORDS - 2, tokens, p=chance / chance.sum()) + 2
+    return Encoded(tuple(int(word) for word in drawn))
+
+
+def memory(name: str) -> float:
+    """A line of the process's status, in MB."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith(name):
+            return int(line.split()[1]) / 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+@contextmanager
+def shown(what: str, loaded: float) -> Iterator[None]:
+    """A line of the table: seconds, the highest memory, and what is still held after it."""
+    Path("/proc/self/clear_refs").write_text("5")
+    start = time.perf_counter()
+    yield
+    took = time.perf_counter() - start
+    print(
+        f"| {what} | {took:.2f} | {memory('VmHWM'):,.0f} | {memory('VmHWM') - loaded:,.0f} "
+        f"| {memory('VmRSS') - loaded:,.0f} |",
+        flush=True,
+    )
+
+
+def looks(stack: AttentionStack, tokens: int) -> dict[str, Callable[[], Any]]:
+    """What a page asks of a head."""
+    middle = slice(tokens // 2, tokens // 2 + TILE)
+    return {
+        "overview of a head, 256 x 256 (`pooled`)": lambda: stack.pooled(5, 3),
+        f"a tile of {TILE} x {TILE}": lambda: stack.weights(5, 3, middle, middle),
+        "one row over all keys": lambda: stack.weights(5, 3, slice(tokens - 1, tokens)),
+        "one column over all queries": lambda: stack.weights(5, 3, keys=slice(0, 1)),
+    }
+
+
+def main() -> None:
+    """Measure and print a table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--tokens", type=int, default=16_000)
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    options: Any = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    model, text = make_model(options.tokens, options.device), make_text(options.tokens)
+    loaded = memory("VmRSS")
+    print(f"{options.tokens:,} tokens, {options.threads} threads, torch {torch.__version__}\n")
+    print("| step | seconds | highest MB | over the loaded model | held after it |")
+    print("|---|---|---|---|---|")
+    with shown('capture, `keep="qkv"`, with predictions', loaded):
+        capture = capture_ids(model, [text], texts=[""], keep="qkv", predict=True)[0].on_host()
+    stack = capture["self"]
+    for what, look in looks(stack, options.tokens).items():
+        with shown(what, loaded):
+            look()
+    with shown("every metric of every head (`summarize`)", loaded):
+        summarize(capture)
+
+
+if __name__ == "__main__":
+    main()
