@@ -16,7 +16,7 @@ from attnviz.errors import AttnvizError
 from attnviz.findings import Progress, Replacement
 from attnviz.ui import inputs
 from attnviz.ui.caches import Request, load_model
-from attnviz.ui.diagnose_results import results
+from attnviz.ui.diagnose_results import FRESH, results
 from attnviz.ui.diagnose_texts import choose_texts
 from attnviz.ui.jobs import Job, Jobs, Work
 from attnviz.ui.messages import explained, plain
@@ -173,6 +173,7 @@ def wait_for(key: Hashable, work: Callable[[], Work[Value]], verb: str) -> Value
         help_text = "Somebody asked for the same on the same texts; wait for it together."
     if st.button(label, type="primary", icon=":material/play_arrow:", help=help_text):
         shelf.start(key, work(), visitor())
+        st.session_state[FRESH] = True
         st.rerun()
     return None
 

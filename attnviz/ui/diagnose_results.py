@@ -26,6 +26,7 @@ from attnviz.views.diagnosis_words import diagnosis_sentences, head_count
 from attnviz.views.label_colors import ink_on
 
 __all__ = [
+    "FRESH",
     "choose_head",
     "choose_kind",
     "first_head",
@@ -36,12 +37,17 @@ __all__ = [
 
 MAP = "label_map"
 
+FRESH = "diagnosis_fresh"
+"""Set by whoever has just asked for a diagnosis: it begins with its most surprising head."""
+
 
 @st.fragment
 @explained()
 def results(measured: Diagnosis) -> None:
     """Everything below the choice of texts; a click runs only this part again."""
     diagnosis = measured.relabelled(limits())
+    if st.session_state.pop(FRESH, False):
+        state.choose_head(first_head(diagnosis))
     summary(diagnosis)
     if diagnosis.thresholds != measured.thresholds:
         st.caption(

@@ -18,7 +18,14 @@ from attnviz.ui import state
 from attnviz.ui.caches import load_model
 from attnviz.ui.diagnose import choose_seed, wait_for
 from attnviz.ui.diagnose_limits import limits
-from attnviz.ui.diagnose_results import choose_head, choose_kind, first_head, label_map, take_click
+from attnviz.ui.diagnose_results import (
+    FRESH,
+    choose_head,
+    choose_kind,
+    first_head,
+    label_map,
+    take_click,
+)
 from attnviz.ui.diagnose_texts import choose_texts
 from attnviz.ui.jobs import Work
 from attnviz.ui.messages import explained, plain
@@ -126,6 +133,8 @@ def _second(first: str) -> str:
 def _results(measured: Comparison) -> None:
     """Everything below the choice of texts; a click runs only this part again."""
     comparison = measured.relabelled(limits())
+    if st.session_state.pop(FRESH, False):
+        state.choose_head(_furthest(comparison))
     _summary(comparison)
     before, after = comparison.first, comparison.second
     kind = choose_kind(before.model.heads, first_head(before).kind)
@@ -148,6 +157,19 @@ def _results(measured: Comparison) -> None:
         _divergence_map(comparison, head)
     with right:
         _table(comparison)
+
+
+def _furthest(comparison: Comparison) -> Head:
+    """The head to begin with: one whose label has changed, or else the one that moved most."""
+    pool = [one.head for one in comparison.changes] or [
+        one.head for one in comparison.first.findings
+    ]
+
+    def moved(head: Head) -> float:
+        value = comparison.divergence[head.kind].mean[head.layer, head.head]
+        return float(np.nan_to_num(value))
+
+    return max(pool, key=moved)
 
 
 def _summary(comparison: Comparison) -> None:

@@ -1,0 +1,284 @@
+"""The Diagnose page: texts, waiting, results, thresholds and files, as a visitor meets them."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs
+
+import pytest
+import streamlit as st
+from streamlit.testing.v1 import AppTest
+
+from attnviz.doctor import THRESHOLDS
+from attnviz.errors import InputError
+from attnviz.findings import Progress
+from attnviz.ui import diagnose as page
+from tests.app.conftest import ROOT, OpenApp, said
+from tests.app.diagnosis_samples import quick
+
+DIAGNOSE = "pages/diagnose/diagnosis.py"
+SOURCE = "diagnose_source"
+TYPED = "diagnose_typed:decoder"
+
+
+@pytest.fixture
+def quickly(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Made-up measurements in place of the long ones."""
+    monkeypatch.setattr(page, "diagnose", quick)
+
+
+def again(target: str) -> AppTest:
+    """Another visitor of the same server."""
+    app = AppTest.from_file(str(ROOT / "app.py"), default_timeout=60).run()
+    return app.switch_page(target).run()
+
+
+def press(app: AppTest, label: str) -> AppTest:
+    return next(button for button in app.button if button.label.startswith(label)).click().run()
+
+
+def buttons(app: AppTest) -> list[str]:
+    return [button.label for button in app.button]
+
+
+def protos(app: AppTest, kind: str) -> str:
+    """What the browser is told of all elements of a kind."""
+    return "\n".join(str(one.proto) for one in app.get(kind))
+
+
+def wait(app: AppTest, seconds: float = 60) -> AppTest:
+    """Until the job is over and the page shows what came of it."""
+    deadline = time.monotonic() + seconds
+    while "Cancel" in buttons(app):
+        assert time.monotonic() < deadline, said(app)
+        time.sleep(0.05)
+        app.run()
+    return app
+
+
+def diagnosed(open_app: OpenApp, **link: object) -> AppTest:
+    app = open_app(DIAGNOSE, **link)
+    press(app, "Diagnose")
+    return wait(app)
+
+
+def type_texts(app: AppTest, texts: str, key: str = TYPED) -> AppTest:
+    app.session_state[SOURCE] = "Typed here"
+    app.run()
+    return app.text_area(key=key).set_value(texts).run()
+
+
+def test_nothing_runs_before_it_is_asked_for(open_app: OpenApp, quickly: None) -> None:
+    app = open_app(DIAGNOSE)
+    assert not app.exception
+    assert "Diagnose" in buttons(app) and "Cancel" not in buttons(app)
+    assert "60 texts that come with attnviz" in said(app)
+    assert not app.text_area  # the side bar's text is of no use here
+
+
+@pytest.mark.parametrize("model", ["gpt-classroom", "bert-classroom", "t5-classroom"])
+def test_results_say_what_was_found(open_app: OpenApp, quickly: None, model: str) -> None:
+    app = diagnosed(open_app, model=model)
+    assert not app.exception
+    kinds = 3 if model == "t5-classroom" else 1
+    words = said(app)
+    assert f"{2 * kinds} of {72 if kinds == 3 else 32} heads look degenerate" in words
+    assert "makes the model worse" in words
+    assert "contradicted by removing the head" in protos(app, "html")
+    assert len(app.get("plotly_chart")) == 4
+    assert len(app.dataframe) == 3
+    assert {button.label for button in app.get("download_button")} >= {"CSV", "JSON"}
+
+
+def test_it_begins_with_the_most_surprising_head(open_app: OpenApp, quickly: None) -> None:
+    app = diagnosed(open_app)
+    assert (app.selectbox(key="layer").value, app.selectbox(key="head").value) == (0, 2)
+    assert "It looks peaked, but removing it costs" in said(app).replace("\\", "")
+    assert list(app.query_params["head"]) == ["2"]
+
+
+def test_one_click_leads_to_the_same_head_in_explore(open_app: OpenApp, quickly: None) -> None:
+    app = diagnosed(open_app)
+    app.selectbox(key="layer").select(3)
+    app.selectbox(key="head").select(6).run()
+    (link,) = app.get("page_link")
+    query = parse_qs(link.proto.query_string)
+    assert query == {
+        "model": ["gpt-classroom"], "kind": ["self"], "layer": ["3"], "head": ["6"]
+    }  # fmt: skip
+
+
+def test_what_one_visitor_has_found_the_next_one_sees(open_app: OpenApp, quickly: None) -> None:
+    diagnosed(open_app)
+    other = again(DIAGNOSE)
+    assert "heads look degenerate" in said(other)
+
+
+def test_filters_and_search_narrow_the_table(open_app: OpenApp, quickly: None) -> None:
+    app = diagnosed(open_app)
+    whole = next(one.value for one in app.dataframe if "verdict" in one.value)
+    assert len(whole) == 32
+    app.session_state["diagnosis_labels"] = ["uniform", "peaked"]
+    app.run()
+    shown = next(one.value for one in app.dataframe if "verdict" in one.value)
+    assert list(shown["label"].str.split(":").str[0]) == ["uniform", "peaked"]
+    app.text_input(key="diagnosis_search").set_value("L0 h2").run()
+    shown = next(one.value for one in app.dataframe if "verdict" in one.value)
+    assert list(shown["head"]) == ["L0·H2"]
+    app.text_input(key="diagnosis_search").set_value("no head says this").run()
+    assert not app.exception
+    assert "0 heads of 32" in said(app)
+
+
+def test_moving_a_threshold_shows_what_follows_and_can_be_undone(
+    open_app: OpenApp, quickly: None
+) -> None:
+    app = diagnosed(open_app)
+    assert {slider.key for slider in app.slider} == {f"limit:{name}" for name in THRESHOLDS}
+    assert "No label has changed" in said(app)
+    app.slider(key="limit:uniform_entropy").set_value(0.995).run()
+    assert "1 of 32 heads looks degenerate" in said(app)
+    assert "1 head is called something else now" in said(app)
+    assert "was uniform" in said(app)
+    press(app, "Reset all")
+    assert "2 of 32 heads look degenerate" in said(app)
+    assert app.slider(key="limit:uniform_entropy").value == THRESHOLDS["uniform_entropy"].default
+
+
+def test_every_threshold_has_its_meaning_and_source(open_app: OpenApp, quickly: None) -> None:
+    words = said(diagnosed(open_app)).replace("\\", "")
+    for limit in THRESHOLDS.values():
+        assert limit.meaning[:40] in words
+        assert limit.source[:12] in words
+
+
+def test_texts_of_ones_own_stay_out_of_link_and_files(open_app: OpenApp, quickly: None) -> None:
+    secret = "zebra-secret-4711"
+    app = open_app(DIAGNOSE)
+    type_texts(app, f"{secret} one\n{secret} two\n\n{secret} one")
+    assert "2 texts" in said(app) and "1 repeated line was left out" in said(app)
+    wait(press(app, "Diagnose"))
+    assert "heads look degenerate" in said(app)
+    assert secret not in str(app.query_params)
+    (found,) = [job.value for job in page.jobs()._jobs.values()]
+    for written in (found.html(), found.csv(), str(found.plain())):
+        assert secret not in written
+    app.switch_page("pages/learn/numbers.py").run()
+    app.switch_page(DIAGNOSE).run()
+    assert secret in app.text_area(key=TYPED).value
+
+
+@pytest.mark.parametrize(
+    ("texts", "answer"),
+    [
+        ("   \n ", "at least one text"),
+        ("a\tb\tc", "has 2 tabs"),
+        ("a text\tits target", "a model with one stack"),
+        ("\n".join(f"text {number}" for number in range(1001)), "up to 1,000 are read here"),
+    ],
+)
+def test_texts_that_cannot_be_read_are_refused_and_not_lost(
+    open_app: OpenApp, quickly: None, texts: str, answer: str
+) -> None:
+    app = type_texts(open_app(DIAGNOSE), texts)
+    assert not app.exception
+    assert answer in said(app).replace("\\", "")
+    assert "Diagnose" not in buttons(app)
+    assert app.text_area(key=TYPED).value == texts
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "answer"),
+    [
+        ("mine.txt", b"one text\nanother text\n", "2 texts"),
+        ("empty.txt", b"", "it is empty"),
+        ("latin.txt", "caf\xe9".encode("latin-1"), "is not UTF-8"),
+        ("picture.txt", b"\x89PNG\0\0", "is not text"),
+        ("one.txt", b"only one", "no interval can be given"),
+    ],
+)
+def test_files(open_app: OpenApp, quickly: None, name: str, content: bytes, answer: str) -> None:
+    app = open_app(DIAGNOSE)
+    app.session_state[SOURCE] = "A file"
+    app.run()
+    app.file_uploader[0].set_value((name, content, "text/plain")).run()
+    assert not app.exception
+    assert answer in said(app).replace("\\", "")
+    assert ("Diagnose" in buttons(app)) == (answer in ("2 texts", "no interval can be given"))
+
+
+def test_cancel_stops_the_work(open_app: OpenApp, monkeypatch: pytest.MonkeyPatch) -> None:
+    stopped = threading.Event()
+
+    def endless(*_: Any, progress: Callable[[Progress], None], **options: Any) -> None:
+        try:
+            for step in range(10_000):
+                progress(Progress("removing one head after the other", 0.25, 30.0 + step))
+                time.sleep(0.01)
+        finally:
+            stopped.set()
+
+    monkeypatch.setattr(page, "diagnose", endless)
+    app = press(open_app(DIAGNOSE), "Diagnose")
+    time.sleep(0.2)
+    app.run()
+    assert "Removing one head after the other" in protos(app, "progress")
+    assert "min left" in protos(app, "progress") or "s left" in protos(app, "progress")
+    press(app, "Cancel")
+    assert stopped.wait(20)
+    app.run()
+    assert "Diagnose" in buttons(app) and "Cancel" not in buttons(app)
+    assert not app.exception
+
+
+def test_refusals_become_messages_and_faults_do_not(
+    open_app: OpenApp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: Any, **options: Any) -> None:
+        raise InputError("this model reads pictures")
+
+    monkeypatch.setattr(page, "diagnose", refuse)
+    app = wait(press(open_app(DIAGNOSE), "Diagnose"))
+    assert "this model reads pictures" in said(app) and not app.exception
+    assert "Diagnose" in buttons(app)
+
+    def fail(*_: Any, **options: Any) -> None:
+        raise ZeroDivisionError("a fault")
+
+    monkeypatch.setattr(page, "diagnose", fail)
+    wait(press(app, "Diagnose"))
+    assert app.exception
+    assert not app.run().exception  # said once, and the way is free again
+
+
+def test_without_ablation(open_app: OpenApp, quickly: None) -> None:
+    app = open_app(DIAGNOSE)
+    app.session_state["diagnose_ways"] = []
+    app.run()
+    wait(press(app, "Diagnose"))
+    assert not app.exception
+    words = said(app)
+    assert "Nothing was removed" in words and "there is no cost to show" in words
+
+
+def test_a_real_diagnosis_of_a_model_without_a_trained_head_from_a_folder(
+    open_app: OpenApp, monkeypatch: pytest.MonkeyPatch, gpt_folder: Path
+) -> None:
+    monkeypatch.setenv("ATTNVIZ_MODEL_FOLDERS", str(gpt_folder.parent))
+    st.cache_resource.clear()
+    app = open_app(DIAGNOSE, model=str(gpt_folder))
+    type_texts(
+        app,
+        "The cat sat on the mat and the dog lay beside it.\n"
+        "A small boat left the harbour before the sun came up.\n"
+        "Nobody in the village remembered who had built the bridge.",
+    )
+    wait(press(app, "Diagnose"), 240)
+    assert not app.exception, app.exception
+    assert not app.error, app.error[0].value
+    assert "12 heads" in said(app)
+    assert len(app.get("plotly_chart")) == 4
