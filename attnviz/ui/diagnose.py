@@ -166,12 +166,17 @@ def wait_for(key: Hashable, work: Callable[[], Work[Value]], verb: str) -> Value
         return None
     if job is not None and job.error is not None:
         _failure(key, job.error)
-    label, help_text = verb, "Runs in the background: you may look at other pages meanwhile."
     if job is not None and not job.over:
         share = 0.0 if job.progress is None else job.progress.share
-        label = f"{verb}: being done already, {share:.0%}"
-        help_text = "Somebody asked for the same on the same texts; wait for it together."
-    if st.button(label, type="primary", icon=":material/play_arrow:", help=help_text):
+        st.caption(f"The same is being done already, {share:.0%} of it: wait for it together.")
+    # The same button whatever else is said: a click on one that has changed would be lost.
+    if st.button(
+        verb,
+        type="primary",
+        icon=":material/play_arrow:",
+        key=f"start:{verb}",
+        help="Runs in the background: you may look at other pages meanwhile.",
+    ):
         shelf.start(key, work(), visitor())
         st.session_state[FRESH] = True
         st.rerun()

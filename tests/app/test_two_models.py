@@ -1,0 +1,82 @@
+"""The Two models page: a model beside what was made from it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from attnviz.doctor import TextSet, Thresholds
+from attnviz.doctor.comparison import Comparison
+from attnviz.doctor.intervals import intervals
+from attnviz.findings import Progress
+from attnviz.models import Model
+from attnviz.ui import diagnose_two as page
+from tests.app.conftest import OpenApp, said
+from tests.app.diagnosis_samples import make_diagnosis
+from tests.app.test_diagnose import buttons, press, wait
+
+TWO = "pages/diagnose/two_models.py"
+
+
+def quick(
+    first: Model,
+    second: Model,
+    texts: TextSet,
+    *,
+    ablate: bool,
+    seed: int,
+    progress: Callable[[Progress], None],
+) -> Comparison:
+    """In place of `attnviz.doctor.compare`: in the second model no head is uniform any more."""
+    before, after = make_diagnosis(first, texts), make_diagnosis(second, texts)
+    after = replace(after.relabelled(Thresholds(uniform_entropy=0.995)), thresholds=Thresholds())
+    random = np.random.default_rng(0)
+    moved = {
+        kind: intervals(random.uniform(0, 0.3, (*size, 9)))
+        for kind, size in first.info.heads.items()
+    }
+    return Comparison(before, after, moved, moved, ("a note",))
+
+
+def test_both_maps_and_what_has_changed(open_app: OpenApp, monkeypatch: Any) -> None:
+    monkeypatch.setattr(page, "compare", quick)
+    monkeypatch.setattr(Comparison, "relabelled", lambda self, thresholds: self)
+    app = open_app(TWO, second="gpt-classroom")
+    assert "Both are the same model now" in said(app)
+    wait(press(app, "Compare"))
+    assert not app.exception
+    words = said(app).replace("\\", "")
+    assert "1 of 32 heads is called something else" in words
+    assert "L0·H1 was uniform and is positional: it has recovered." in words
+    assert "A note" in words
+    assert len(app.get("plotly_chart")) == 3
+    assert (app.selectbox(key="layer").value, app.selectbox(key="head").value) == (0, 1)
+    assert len(app.dataframe[0].value) == 1
+    app.toggle(key="two_changed").set_value(False).run()
+    assert len(app.dataframe[0].value) == 32
+    assert list(app.dataframe[0].value["divergence"]) == sorted(
+        app.dataframe[0].value["divergence"], reverse=True
+    )
+
+
+def test_models_that_cannot_be_compared_are_refused(
+    open_app: OpenApp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = open_app(TWO)
+    app.selectbox(key="second").set_value("bert-classroom").run()
+    wait(press(app, "Compare"))
+    assert not app.exception
+    assert "these models differ in shape" in said(app).replace("\\", "")
+    assert "Compare" in buttons(app)
+
+
+def test_a_second_model_that_is_not_there(open_app: OpenApp) -> None:
+    app = open_app()
+    app.session_state["second"] = "/etc/passwd"
+    app.switch_page(TWO).run()
+    assert not app.exception
+    assert app.error

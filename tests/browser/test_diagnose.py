@@ -1,0 +1,82 @@
+"""The doctor in a browser: ask, cancel, ask again, click a head, open the report offline."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from playwright.sync_api import BrowserContext, Page, expect
+
+from tests.browser.conftest import Watch
+from tests.browser.test_main_path import Server, cell, wait_until_idle
+
+SECRET = "zebra-secret-4711"
+TEXTS = f"""The old king sat down. The old king sat down again, {SECRET}.
+A small boat left the harbour before the sun came up over the hills.
+Nobody in the village remembered who had built the old stone bridge.
+She bought three apples, two pears and a loaf of bread at the market."""
+
+
+def test_from_a_text_to_a_report(
+    page: Page, visitor: BrowserContext, server: Server, tmp_path: Path
+) -> None:
+    page.goto(f"{server[0]}/diagnosis?model=gpt-classroom")
+    page.get_by_text("Typed here").click()
+    area = page.get_by_role("textbox", name="A text on each line")
+    area.fill(TEXTS)
+    area.press("Control+Enter")
+    expect(page.get_by_text("4 texts")).to_be_visible()
+    wait_until_idle(page)
+    start = page.locator(".stMain").get_by_role("button", name="Diagnose")
+
+    start.click()
+    page.get_by_role("button", name="Cancel").click()
+    expect(start).to_be_visible()
+    expect(area).to_have_value(TEXTS)
+
+    wait_until_idle(page)
+    start.click()
+    expect(page.get_by_text("Report and files")).to_be_visible(timeout=240_000)
+    expect(
+        page.get_by_role("heading", name=re.compile("of 32 heads|of the 32 heads"))
+    ).to_be_visible()
+    wait_until_idle(page)
+    assert page.locator(".stException").count() == 0
+
+    page.mouse.click(*cell(page, 0, column=5, row=2, columns=8, rows=4))
+    expect(page.get_by_role("heading", name=re.compile("L2·H5"))).to_be_visible()
+    wait_until_idle(page)
+    assert "layer=2" in page.url and "head=5" in page.url
+
+    with page.expect_download() as waiting:
+        page.get_by_role("button", name="Report (HTML)").click()
+    path = tmp_path / waiting.value.suggested_filename
+    waiting.value.save_as(path)
+    assert SECRET not in path.read_text("utf-8")
+    report = visitor.new_page()
+    watch = Watch(report)
+    visitor.set_offline(True)
+    report.goto(path.as_uri())
+    expect(report.locator("body[data-ready=yes]")).to_be_attached()
+    assert report.locator("#heads tbody tr").count() == 32
+    visitor.set_offline(False)
+    watch.strangers.remove(path.as_uri())
+    watch.check()
+    report.close()
+
+    page.get_by_role("link", name="Look at this head in Explore").first.click()
+    expect(page.get_by_role("heading", name=re.compile("L2·H5 · self"))).to_be_visible()
+    wait_until_idle(page)
+    assert "model=gpt-classroom" in page.url
+    page.get_by_role("link", name="Diagnose", exact=True).first.click()
+    expect(area).to_have_value(TEXTS)
+    expect(page.get_by_text("Report and files")).to_be_visible()  # kept, not measured again
+    assert SECRET not in page.url
+    assert SECRET not in server[1].read_text(errors="replace")
+
+
+def test_two_models_open_cold(page: Page, server: Server) -> None:
+    page.goto(f"{server[0]}/two_models?model=gpt-classroom&second=gpt-classroom")
+    expect(page.get_by_text("Both are the same model now")).to_be_visible()
+    wait_until_idle(page)
+    assert page.locator(".stException").count() == 0
