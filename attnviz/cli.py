@@ -160,6 +160,7 @@ def _warm_up() -> None:
     Not beside them: two threads that import the same modules from different ends can see one of
     them half made, and a class opens its first page all at once.
     """
+    import attnviz.doctor
     import attnviz.proof
     import attnviz.summary
     import attnviz.views  # noqa: F401

@@ -74,7 +74,7 @@ def test_an_averaged_training_ends_with_the_average(plan, monkeypatch):
     monkeypatch.setattr(Average, "follow", lambda self: (follow(self), kept.append(self))[0])
     loop.train(model, recipe, plan)
     assert torch.equal(model.weight, kept[-1].values[0])
-    last = torch.load(plan.checkpoint)["model"]["weight"]
+    last = torch.load(plan.checkpoint, weights_only=True)["model"]["weight"]
     assert not torch.equal(model.weight, last)
 
 

@@ -25,7 +25,7 @@ def work(rank, address, folder):
 
 def test_two_processes(tmp_path):
     spawn(work, (Address.free(2), tmp_path), nprocs=2)
-    first, second = (torch.load(tmp_path / f"{rank}.pt") for rank in (0, 1))
+    first, second = (torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in (0, 1))
     for mine, yours in zip(first[0], second[0], strict=True):
         assert sorted(mine + yours) == [0, 1, 2, 3, 4]
     for _, values, clock, _ in (first, second):
