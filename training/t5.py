@@ -41,8 +41,10 @@ BATCH_TOKENS = 2500
 STEP_BATCHES = 8
 DROPOUT = 0.1
 SMOOTHING = 0.1
-PLAIN = 0.85  # share of the time with few prefixes and with pieces cut in shorter ones
+HARD = 0.58  # share of the time with dropout and with pieces cut in shorter ones
+PLAIN = 0.92  # share of the time with few prefixes
 PREFIXED = 0.1
+BEAMS = 4  # how many translations the exported model weighs against each other
 SPLIT = 0.03
 SAMPLES = (
     "I love you.",
@@ -76,6 +78,8 @@ class T5Recipe:
         if self.fused is None:
             device = next(model.parameters()).device
             self.fused = FusedT5(model, DROPOUT, precision(device), compiled=can_compile())
+        if moment.fraction >= HARD:
+            self.fused.dropout = None
         chosen = self.draw(moment)
         losses, count = torch.zeros(1), torch.zeros(1)
         for number in team.take(moment.step, len(chosen)):
@@ -108,11 +112,10 @@ class T5Recipe:
         At first most sources come without the prefix, which is half of a short sentence's pieces,
         and some pieces are cut in shorter ones; in the end all are as the model will be used.
         """
-        early = fraction < PLAIN
-        share = SPLIT if early else 0.0
+        share = SPLIT if fraction < HARD else 0.0
         sources = self.splits.sample(self.sources, share, self.random)
         targets = self.splits.sample(self.targets, share, self.random)
-        prefixed = self.random.random(len(sources)) < (PREFIXED if early else 1.0)
+        prefixed = self.random.random(len(sources)) < (PREFIXED if fraction < PLAIN else 1.0)
         sources = [
             self.prefix + source if with_prefix else source
             for source, with_prefix in zip(sources, prefixed.tolist(), strict=True)
@@ -227,6 +230,7 @@ def work(rank: int, plan: Plan, address: Address | None) -> None:
     figures = train(model, T5Recipe(corpus, tokenizer, plan.seed), plan, team)
     if team.leads:
         print(figures)
+        model.generation_config.num_beams = BEAMS
         export(model, tokenizer, plan.out, torch.bfloat16)
     team.leave()
 

@@ -11,7 +11,10 @@ PREFIX = "translate English to French: "
 def translate(
     model: nn.Module, tokenizer: PreTrainedTokenizerFast, sentences: list[str], rows: int = 64
 ) -> list[str]:
-    """Greedy translations, in the order of the sentences; batched by length to save padding."""
+    """Translations in the order of the sentences, made as the model's own settings say.
+
+    Sentences of about the same length go together, to save padding.
+    """
     device = next(model.parameters()).device
     order = sorted(range(len(sentences)), key=lambda index: len(sentences[index]))
     answers = [""] * len(sentences)
@@ -21,7 +24,7 @@ def translate(
             [PREFIX + sentences[index] for index in chosen], return_tensors="pt", padding=True
         ).to(device)
         with torch.no_grad():
-            ids = model.generate(**inputs, max_new_tokens=40, num_beams=1, do_sample=False)  # type: ignore[operator]
+            ids = model.generate(**inputs, max_new_tokens=40)  # type: ignore[operator]
         texts = tokenizer.batch_decode(ids, skip_special_tokens=True)
         for index, text in zip(chosen, texts, strict=True):
             answers[index] = text

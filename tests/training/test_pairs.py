@@ -137,3 +137,12 @@ def test_two_processes_gradients_add_up_to_one_processs(recipe, monkeypatch):
     assert (losses / count).item() == pytest.approx(loss, rel=1e-5)
     for gradient, expected in zip(gradients, whole, strict=True):
         assert torch.allclose(gradient / count, expected, rtol=1e-3, atol=1e-6)
+
+
+def test_dropout_ends_with_the_hard_part(recipe):
+    torch.manual_seed(0)
+    model = t5.new_model()
+    recipe.gradients(model, Moment(0, 0.0), Team())
+    assert recipe.fused.dropout is not None
+    recipe.gradients(model, Moment(1, t5.HARD), Team())
+    assert recipe.fused.dropout is None
