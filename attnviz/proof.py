@@ -7,7 +7,6 @@ refuses a model whose numbers it cannot prove.
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -16,14 +15,13 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import PreTrainedModel
 
 from attnviz import models
 from attnviz.attention import Comparison, EqualInputs, listening
 from attnviz.attention.interface import NAME
 from attnviz.captures import Capture, Encoded, capture_ids, encode, model_inputs
 from attnviz.errors import CaptureError, ModelNotSupported
-from attnviz.models import Model
+from attnviz.models import Model, twin
 from attnviz.types import Head, Proof
 
 __all__ = ["BOUNDS", "load", "verify"]
@@ -221,23 +219,13 @@ def _logits_error(run: Any, eager: Any) -> float:
 
 def _run(model: Model, capture: Capture, attention: str, compared: Comparison | None = None) -> Any:
     """A run of a capture's input by another attention, on a twin that shares the weights."""
-    twin = _twin(model.network, attention)
+    other = twin(model.network)  # others may be running the model, on the attention it has
+    other.set_attn_implementation(attention)
     if compared is not None:
-        compared.watch(twin)
+        compared.watch(other)
     with torch.inference_mode():
         inputs = model_inputs(model, [capture.inputs])
-        output = twin(**inputs, output_attentions=compared is not None and attention == "eager")
+        output = other(**inputs, output_attentions=compared is not None and attention == "eager")
     if compared is not None:
         compared.finish()
     return output
-
-
-def _twin(network: PreTrainedModel, attention: str) -> PreTrainedModel:
-    """The same model with its own configuration and hooks, on the same weights in memory.
-
-    The shared model must not be switched to another attention while others are running it.
-    """
-    tensors = [*network.parameters(), *network.buffers()]
-    twin: PreTrainedModel = copy.deepcopy(network, {id(tensor): tensor for tensor in tensors})
-    twin.set_attn_implementation(attention)
-    return twin

@@ -1,6 +1,6 @@
 """The instrumented attention: registered with the library, streamed, recorded."""
 
-from attnviz.attention.comparison import Comparison
+from attnviz.attention.comparison import Comparison, is_linear
 from attnviz.attention.eager import EqualInputs
 from attnviz.attention.interventions import Intervention, Places, intervening
 from attnviz.attention.recorder import Keep, Recorder, listening
@@ -22,5 +22,6 @@ __all__ = [
     "Sites",
     "find_sites",
     "intervening",
+    "is_linear",
     "listening",
 ]

@@ -19,7 +19,17 @@ from attnviz.attention.stack import AttentionStack
 from attnviz.errors import ModelNotSupported
 from attnviz.types import Family, Head, Kind
 
-__all__ = ["Comparison"]
+__all__ = ["Comparison", "is_linear"]
+
+
+def is_linear(module: nn.Module) -> bool:
+    """Whether it maps vectors by a matrix: `Linear`, GPT-2's `Conv1D` and the like."""
+    weight = getattr(module, "weight", None)
+    return (
+        isinstance(weight, nn.Parameter)
+        and weight.dim() == 2
+        and not isinstance(module, nn.Embedding)
+    )
 
 
 @dataclass
@@ -75,11 +85,8 @@ class Comparison:
             if name in self._due:
                 # Before the library's own hooks, which would keep what they see.
                 module.register_forward_hook(self._attention_hook(name), prepend=True)
-            is_linear = isinstance(getattr(module, "weight", None), nn.Parameter) and (
-                module.weight.dim() == 2 and not isinstance(module, nn.Embedding)
-            )
             blocks = [block for block in self._shapes if f".{name}".startswith(f".{block}.")]
-            if is_linear and blocks:
+            if blocks and is_linear(module):
                 module.register_forward_hook(self._linear_hook(blocks))
 
     def finish(self) -> None:

@@ -22,6 +22,7 @@ from attnviz.doctor.texts import Text, TextSet, as_text_set
 from attnviz.doctor.thresholds import Thresholds
 from attnviz.errors import InputError
 from attnviz.findings import Finding, Progress
+from attnviz.metrics.registry import mean_over_rows
 from attnviz.models import Model
 from attnviz.types import Head, Kind
 
@@ -222,13 +223,12 @@ def _check_same_ids(
 def _divergence(one: Capture, other: Capture, kind: Kind) -> Float[np.ndarray, "layer head"]:
     """Between the same heads' rows in two captures of one text, mean over rows; nats."""
     layers, heads, _, _ = one[kind].shape
-    found = np.full((layers, heads), np.nan)
+    found = np.zeros((layers, heads))
     for layer, head in np.ndindex(found.shape):
         rows = metrics.jensen_shannon(
             one[kind].weights(layer, head), other[kind].weights(layer, head)
         )
-        if not np.isnan(rows).all():
-            found[layer, head] = np.nanmean(rows)
+        found[layer, head] = mean_over_rows(rows)
     return found
 
 

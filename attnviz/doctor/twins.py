@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from attnviz.attention import Intervention, Places, intervening
+from attnviz.attention import Intervention, Places, intervening, is_linear
 from attnviz.attention.recorder import Call
 from attnviz.models import Model, twin
 from attnviz.types import Kind
@@ -107,7 +107,7 @@ class _Finder(Intervention):
         handles = [
             module.register_forward_pre_hook(self._look)
             for module in self.patient.network.modules()
-            if _is_linear(module)
+            if is_linear(module)
         ]
         try:
             yield
@@ -130,13 +130,3 @@ class _Finder(Intervention):
         basis = torch.eye(heads * dim, device=went_in.device, dtype=went_in.dtype)
         matrix = module(basis) - module(torch.zeros_like(basis[:1]))
         self.found[place] = matrix.float().view(heads, dim, -1)
-
-
-def _is_linear(module: nn.Module) -> bool:
-    """Whether it maps vectors by a matrix: `Linear`, GPT-2's `Conv1D` and the like."""
-    weight = getattr(module, "weight", None)
-    return (
-        isinstance(weight, nn.Parameter)
-        and weight.dim() == 2
-        and not isinstance(module, nn.Embedding)
-    )

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 
 import numpy as np
 import pytest
@@ -64,8 +64,10 @@ def outputs_of(network: PreTrainedModel) -> dict[Kind, list[nn.Module]]:
 
 
 @contextmanager
-def head_replaced(module: nn.Module, layer_use: int, heads: slice, by: Tensor) -> Iterator[None]:
-    """Part of what goes into a layer is replaced, at its `layer_use`-th use only."""
+def head_changed(
+    module: nn.Module, layer_use: int, heads: slice, change: Callable[[Tensor], Tensor]
+) -> Iterator[None]:
+    """Part of what goes into a layer is changed, at its `layer_use`-th use only."""
     used = [0]
 
     def hook(module: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
@@ -73,7 +75,7 @@ def head_replaced(module: nn.Module, layer_use: int, heads: slice, by: Tensor) -
         if used[0] - 1 != layer_use:
             return inputs
         changed = inputs[0].clone()
-        changed[..., heads] = by
+        changed[..., heads] = change(changed[..., heads])
         return (changed, *inputs[1:])
 
     handle = module.register_forward_pre_hook(hook)
@@ -81,6 +83,18 @@ def head_replaced(module: nn.Module, layer_use: int, heads: slice, by: Tensor) -
         yield
     finally:
         handle.remove()
+
+
+def head_replaced(
+    module: nn.Module, layer_use: int, heads: slice, by: Tensor
+) -> AbstractContextManager[None]:
+    """Part of what goes into a layer is replaced."""
+    return head_changed(module, layer_use, heads, lambda part: by.expand_as(part))
+
+
+def scaled(module: nn.Module, use: int, part: slice, factor: float) -> AbstractContextManager[None]:
+    """Part of what goes into a layer is multiplied."""
+    return head_changed(module, use, part, lambda values: values * factor)
 
 
 def loss(eager: PreTrainedModel, question: Question) -> float:
@@ -246,25 +260,6 @@ def test_importance_is_the_slope_of_the_loss(pair: Pair) -> None:
             slope = abs(slopes[1] - slopes[0]) / (2 * STEP) / example.tokens
             got = found[kind][layer, 1, text]
             assert got == pytest.approx(slope, rel=0.05, abs=2e-3), (kind, text)
-
-
-@contextmanager
-def scaled(module: nn.Module, use: int, part: slice, factor: float) -> Iterator[None]:
-    used = [0]
-
-    def hook(module: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        used[0] += 1
-        if used[0] - 1 != use:
-            return inputs
-        changed = inputs[0].clone()
-        changed[..., part] *= factor
-        return (changed, *inputs[1:])
-
-    handle = module.register_forward_pre_hook(hook)
-    try:
-        yield
-    finally:
-        handle.remove()
 
 
 @pytest.mark.parametrize("name", sorted(ARCHITECTURES))
