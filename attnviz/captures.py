@@ -2,39 +2,30 @@
 
 from __future__ import annotations
 
-import math
-import weakref
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import get_args
 
-import numpy as np
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
-from attnviz.attention import AttentionStack, Keep, Layer, Recorder, listening
-from attnviz.attention.recording import SEEN, InputRecorder
-from attnviz.errors import CaptureError, InputError
+from attnviz.attention import Keep, listening
+from attnviz.attention.recording import InputRecorder
+from attnviz.errors import InputError
 from attnviz.models import (
     Encoded,
     Model,
     check_encoded,
     check_reads,
     closed,
-    describe_features,
     encode,
     encode_inputs,
-    feature_tokens,
-    labels,
     model_inputs,
-    read_logits,
     target_ids,
-    tokens,
     with_target,
     wrong_sizes_explained,
 )
-from attnviz.types import Kind, ModelInfo, Prediction, Tokens
+from attnviz.recorded import Capture, capture_of
 
 __all__ = [
     "Capture",
@@ -48,72 +39,6 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True)
-class Capture:
-    """What attention did while a model read one text, picture or sound.
-
-    `capture["self"]` is the stack of a one-stack model; an encoder-decoder has "encoder",
-    "decoder" and "cross", a model of two towers (CLIP) "image" and "text".
-
-    Attributes:
-        model: the model it was taken from.
-        stacks: attention by kind.
-        text: what was read, as it was given; a few words about it where it was no text.
-        target_text: what the decoder wrote or was given; None for a one-stack model.
-        generated: whether the model wrote the target itself.
-        cut: how many tokens were left out because the model has no room for them.
-        predictions: per position (decoder positions for an encoder-decoder) the likeliest tokens:
-            the next token for a decoder, the token itself for an encoder; empty when not kept.
-        inputs: the ids that were run, from which the same run can be made again.
-        losses: -ln of the probability of the token that came, at the position that predicts it,
-            nats; NaN where nothing came after, and for encoders.
-    """
-
-    model: ModelInfo
-    stacks: Mapping[Kind, AttentionStack]
-    text: str
-    target_text: str | None
-    generated: bool
-    cut: int
-    predictions: tuple[Prediction, ...]
-    losses: Float[np.ndarray, " position"]
-    inputs: Encoded
-    _model: weakref.ref[Model]
-
-    def loaded_model(self) -> Model:
-        """The model itself, while it is still in memory; a capture alone does not keep it there.
-
-        Raises:
-            CaptureError: the model has been released.
-        """
-        model = self._model()
-        if model is None:
-            raise CaptureError(
-                f"{self.model.name} is no longer in memory; keep the loaded model while you need it"
-            )
-        return model
-
-    def on_host(self) -> Capture:
-        """The same capture in the host's memory. Until asked, vectors stay where the model runs."""
-        return replace(self, stacks={kind: stack.on_host() for kind, stack in self.stacks.items()})
-
-    def __getitem__(self, kind: Kind) -> AttentionStack:
-        if kind not in self.stacks:
-            raise CaptureError(
-                f"this capture of {self.model.name} has no '{kind}' attention; it has "
-                + ", ".join(f"'{name}'" for name in self.stacks)
-            )
-        return self.stacks[kind]
-
-    def __iter__(self) -> Iterator[Kind]:
-        return iter(self.stacks)
-
-    @property
-    def kinds(self) -> tuple[Kind, ...]:
-        """The kinds of attention this capture has, in the order the model runs them."""
-        return tuple(self.stacks)
-
-
 def capture(
     model: Model,
     text: str,
@@ -125,6 +50,7 @@ def capture(
     cut: bool = False,
     limit: int | None = None,
     predict: bool = True,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Capture:
     """Run a model over a text and keep its attention.
 
@@ -143,6 +69,8 @@ def capture(
         limit: a number of tokens to stop at before the model's own limit.
         predict: keep predictions and losses, where the model's language head was trained;
             without them it is not needed.
+        progress: told after each layer how many are done, and of how many. What it raises ends the
+            capture, and is passed on.
 
     Raises:
         EmptyText: nothing but white space.
@@ -157,7 +85,13 @@ def capture(
         encoded = with_target(model, encoded)
     shown = text if pair is None else f"{text}\n{pair}"
     return capture_ids(
-        model, [encoded], texts=[shown], generated=generated, keep=keep, predict=predict
+        model,
+        [encoded],
+        texts=[shown],
+        generated=generated,
+        keep=keep,
+        predict=predict,
+        progress=progress,
     )[0]
 
 
@@ -240,6 +174,7 @@ def capture_ids(
     generated: bool = False,
     keep: Keep = "qkv",
     predict: bool = True,
+    progress: Callable[[int, int], None] | None = None,
 ) -> list[Capture]:
     """Captures of texts that are ids already, in one forward pass; shorter ones are padded.
 
@@ -250,6 +185,7 @@ def capture_ids(
         generated: whether the targets were written by the model.
         keep: as for `capture`.
         predict: as for `capture`.
+        progress: as for `capture`.
 
     Raises:
         InputError: an id outside the vocabulary, no ids at all, or an unknown `keep`.
@@ -264,7 +200,9 @@ def capture_ids(
     predict = predict and model.predicts
     inputs = model_inputs(model, encoded)
     both = info.family == "encoder-decoder"
-    recorder = InputRecorder.of(model.sites, inputs, keep)
+    layers = sum(count for count, _ in info.heads.values())
+    told = None if progress is None else lambda done: progress(done, layers)
+    recorder = InputRecorder.of(model.sites, inputs, keep, told)
     body = network if predict or both else network.base_model
     with torch.inference_mode(), listening(recorder), wrong_sizes_explained(model, encoded[0]):
         output = body(**inputs, use_cache=False) if info.family != "encoder" else body(**inputs)
@@ -272,90 +210,14 @@ def capture_ids(
     if logits is not None and logits.dim() < 3:
         logits = None  # one answer for the whole picture: no position predicts a word
     return [
-        _one(
+        capture_of(
             model,
             one,
             number,
             recorder,
-            None if logits is None else logits[number],
-            None if texts is None else texts[number],
-            generated,
+            logits=None if logits is None else logits[number],
+            text=None if texts is None else texts[number],
+            generated=generated,
         )
         for number, one in enumerate(encoded)
     ]
-
-
-def _one(
-    model: Model,
-    encoded: Encoded,
-    number: int,
-    recorder: Recorder,
-    logits: Tensor | None,
-    text: str | None,
-    generated: bool,
-) -> Capture:
-    """One text's capture out of a recorded batch."""
-    sides = _sides(model, encoded, recorder)
-    stacks = {
-        kind: AttentionStack(
-            kind,
-            *sides[kind],
-            tuple(
-                Layer.of(record, number, len(sides[kind][0]), len(sides[kind][1]))
-                for record in recorder.layers[kind]
-            ),
-        )
-        for kind in model.sites.heads
-    }
-    written = encoded.ids if encoded.target is None else encoded.target
-    losses = np.full(len(written), math.nan, np.float32)
-    predictions: tuple[Prediction, ...] = ()
-    if logits is not None:
-        shifted = model.info.family != "encoder"
-        came = written if encoded.closing is None else (*written, encoded.closing)
-        predictions, losses = read_logits(model, logits[: len(written)], came, shifted)
-    return Capture(
-        model=model.info,
-        stacks=stacks,
-        text=text if text is not None else _described(model, encoded),
-        target_text=None if encoded.target is None else _decoded(model, encoded.target),
-        generated=generated,
-        cut=encoded.cut,
-        predictions=predictions,
-        losses=losses,
-        inputs=encoded,
-        _model=weakref.ref(model),
-    )
-
-
-def _sides(model: Model, encoded: Encoded, recorder: Recorder) -> dict[Kind, tuple[Tokens, Tokens]]:
-    """The tokens of the queries and of the keys, per kind."""
-    sides: dict[Kind, tuple[Tokens, Tokens]] = {}
-    source = words = tokens(model.vocabulary, encoded.ids, encoded.segments)
-    for name, values in encoded.features.items():
-        for kind in SEEN:
-            if kind in recorder.layers:
-                positions = recorder.ids[kind].shape[-1]
-                source = feature_tokens(model.network.config, name, values, positions)
-    for kind in SEEN:
-        sides[kind] = (source, source)
-    sides["text"] = (words, words)
-    if encoded.target is not None:
-        target = tokens(model.vocabulary, encoded.target)
-        sides["decoder"] = (target, target)
-        sides["cross"] = (target, source)
-    return sides
-
-
-def _decoded(model: Model, ids: Sequence[int]) -> str:
-    if model.vocabulary is None:
-        return " ".join(labels(None, ids))
-    return str(model.tokenizer.decode(list(ids), skip_special_tokens=True))
-
-
-def _described(model: Model, encoded: Encoded) -> str:
-    """What was read, where nobody has said it."""
-    parts = [describe_features(name, values) for name, values in encoded.features.items()]
-    if encoded.ids:
-        parts.append(_decoded(model, encoded.ids))
-    return ", ".join(parts)

@@ -138,11 +138,11 @@ class Finding:
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a diagnosis has come.
+    """How far something long has come.
 
     Attributes:
         stage: what is being done, for people.
-        share: of the whole diagnosis, 0 to 1.
+        share: of the whole, 0 to 1.
         seconds: since it began.
     """
 
@@ -156,3 +156,13 @@ class Progress:
         if self.share < 0.02:
             return None
         return self.seconds * (1.0 - self.share) / self.share
+
+    @property
+    def said(self) -> str:
+        """What is being done, and for how long yet: "measuring, about 9 s left"."""
+        left = self.seconds_left
+        if left is None or self.share > 0.99:
+            return self.stage
+        if left < 90:
+            return f"{self.stage}, about {max(round(left), 1)} s left"
+        return f"{self.stage}, about {round(left / 60)} min left"

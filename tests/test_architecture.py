@@ -19,14 +19,15 @@ PACKAGE = ROOT / "attnviz"
 PAGE_LINES = 100
 
 NOUNS = {"types", "errors", "findings"}
-ENGINE = NOUNS | {"attention", "models", "captures", "metrics", "summary"}
+ENGINE = NOUNS | {"attention", "models", "recorded", "captures", "metrics", "summary"}
 MAY_IMPORT: dict[str, set[str]] = {
     "types": {"types", "errors"},
     "errors": set(),
     "findings": {"types", "errors", "findings"},
     "attention": NOUNS | {"attention"},
     "models": NOUNS | {"attention", "models"},
-    "captures": NOUNS | {"attention", "models"},
+    "recorded": NOUNS | {"attention", "models"},
+    "captures": NOUNS | {"attention", "models", "recorded"},
     "metrics": NOUNS | {"attention", "metrics"},
     "summary": NOUNS | {"captures", "metrics"},
     "probes": ENGINE | {"probes"},
@@ -47,12 +48,13 @@ THIRD_PARTY: dict[str, set[str]] = {
     "streamlit": {"ui", "cli"},  # cli serves the app
     "plotly": {"views", "ui"},
     "bertviz": {"views", "ui"},
-    "transformers": {"attention", "models", "captures", "proof", "monitor", "doctor"},
+    "transformers": {"attention", "models", "proof", "monitor", "doctor"},
     "huggingface_hub": {"models"},
     "torch": {
         "attention",
         "models",
         "captures",
+        "recorded",
         "metrics",
         "doctor",
         "probes",

@@ -68,7 +68,7 @@ def test_the_app_keeps_its_settings_wherever_it_is_started(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("streamlit.web.bootstrap.load_config_options", served.update)
     monkeypatch.setattr("streamlit.web.bootstrap.run", lambda script, *_: served.update(at=script))
-    monkeypatch.setattr(cli, "_warm_up", lambda: None)
+    monkeypatch.setattr("attnviz.cli.serve._warm_up", lambda: None)
     assert cli.main(["app", "--port", "8600", "--address", "0.0.0.0", "--headless"]) == 0
     assert Path(str(served["at"])).name == "app.py"
     assert served["browser.gatherUsageStats"] is False
@@ -301,6 +301,6 @@ def test_a_poor_terminal_gets_what_it_can_show(
 
 
 def test_seconds_and_minutes_left() -> None:
-    said = [cli._stage(Progress("x", 0.5, seconds)) for seconds in (0.1, 89, 200)]
+    said = [Progress("x", 0.5, seconds).said for seconds in (0.1, 89, 200)]
     assert said == ["x, about 1 s left", "x, about 89 s left", "x, about 3 min left"]
-    assert cli._stage(Progress("x", 0.01, 5)) == cli._stage(Progress("x", 1.0, 5)) == "x"
+    assert Progress("x", 0.01, 5).said == Progress("x", 1.0, 5).said == "x"

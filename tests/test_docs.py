@@ -72,14 +72,14 @@ def test_the_commands_exist() -> None:
     asked = commands(README, "-m attnviz ")
     assert len(asked) >= 3
     for arguments in asked:
-        cli._parser().parse_args(arguments)
+        cli.parser().parse_args(arguments)
     for name, *_ in commands(README, "-m training."):
         assert importlib.util.find_spec(f"training.{name}") is not None
 
 
 def test_a_wrong_command_is_noticed() -> None:
     with pytest.raises(SystemExit), contextlib.redirect_stderr(None):
-        cli._parser().parse_args(["app", "--no-such-option"])
+        cli.parser().parse_args(["app", "--no-such-option"])
 
 
 @every_document

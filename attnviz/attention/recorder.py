@@ -105,6 +105,8 @@ class Recorder:
         ids: token ids per kind whose queries and keys are the same text; pads included.
         keep: "qkv", or "statistics" to keep nothing but the rows' numbers.
         real: which queries are no padding, per kind; left out where all are real.
+        progress: told after each layer how many are done, all kinds together. What it raises ends
+            the pass.
     """
 
     kinds: Mapping[int, Kind]
@@ -112,6 +114,7 @@ class Recorder:
     ids: Mapping[Kind, Int[Tensor, "batch position"]]
     keep: Keep = "qkv"
     real: Mapping[Kind, Bool[Tensor, "batch query"]] = field(default_factory=dict)
+    progress: Callable[[int], None] | None = None
     layers: dict[Kind, list[LayerRecord]] = field(default_factory=dict)
     _pairs: dict[Kind, TokenPairs] = field(default_factory=dict)
     _bias: dict[int, tuple[Tensor, tuple[PositionBias, ...]]] = field(default_factory=dict)
@@ -156,6 +159,8 @@ class Recorder:
                 rows=rows,
             )
         )
+        if self.progress is not None:
+            self.progress(sum(map(len, self.layers.values())))
 
     def _compress(self, bias: Tensor) -> tuple[PositionBias, ...]:
         """The bias per text; T5 hands the same tensor to every layer, so it is done once."""

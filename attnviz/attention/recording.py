@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -30,9 +30,16 @@ class InputRecorder(Recorder):
     """A recorder that also knows positions which are no words, once it has seen how many."""
 
     @classmethod
-    def of(cls, sites: Sites, inputs: Mapping[str, Tensor], keep: Keep) -> InputRecorder:
+    def of(
+        cls,
+        sites: Sites,
+        inputs: Mapping[str, Tensor],
+        keep: Keep,
+        progress: Callable[[int], None] | None = None,
+    ) -> InputRecorder:
         """For a pass over these arguments of the model."""
-        return cls(sites.kinds, sites.names, _ids(sites, inputs), keep, _real_queries(inputs))
+        real = _real_queries(inputs)
+        return cls(sites.kinds, sites.names, _ids(sites, inputs), keep, real, progress)
 
     def begin(self, call: Call) -> RowObserver | None:
         """Number the positions of a picture or sound: none is a copy of another."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from attnviz.proof import load, verify
 from attnviz.summary import summarize
 from attnviz.types import Kind, Proof
 from attnviz.ui.examples import EXAMPLES
+from attnviz.ui.reading import reading_bar
 from attnviz.ui.shelf import Shelf
 
 __all__ = [
@@ -129,7 +130,7 @@ def captured(request: Request) -> Capture:
     """
     return _captures().get(
         request,
-        lambda: _run(load_model(request.model), request, MAX_TOKENS),
+        lambda: _run(load_model(request.model), request, MAX_TOKENS, reading_bar()),
         lambda: st.spinner("Reading the text …"),
     )
 
@@ -170,7 +171,12 @@ def proved(request: Request) -> tuple[Proof, int | None]:
         return verify(shown, model=model), first
 
 
-def _run(model: Model, request: Request, limit: int) -> Capture:
+def _run(
+    model: Model,
+    request: Request,
+    limit: int,
+    progress: Callable[[int, int], None] | None = None,
+) -> Capture:
     text = model.prompt + request.text if request.text.strip() else ""
     with _passes():
         return capture(
@@ -182,6 +188,7 @@ def _run(model: Model, request: Request, limit: int) -> Capture:
             cut=True,
             limit=limit,
             predict=_has_room_for_logits(model, text, limit),
+            progress=progress,
         ).on_host()
 
 

@@ -221,10 +221,4 @@ def _stage(job: Job[Any]) -> str:
     now = job.progress
     if now is None:
         return "Starting"
-    stage = plain(now.stage[:1].upper() + now.stage[1:])
-    seconds = now.seconds_left
-    if seconds is None:
-        return stage
-    if seconds < 90:
-        return f"{stage}, about {max(round(seconds), 1)} s left"
-    return f"{stage}, about {round(seconds / 60)} min left"
+    return plain(now.said[:1].upper() + now.said[1:])

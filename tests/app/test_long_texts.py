@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from streamlit.testing.v1 import AppTest
 from transformers import GPT2Config, GPT2LMHeadModel
 
 from attnviz.ui import caches
@@ -150,3 +151,36 @@ def test_a_long_text_is_not_repeated(open_long: OpenApp) -> None:
     app.run()
     assert not app.exception
     assert "shorten it" in app.error[0].value
+
+
+def test_a_long_read_shows_how_far_it_is() -> None:
+    def script() -> None:
+        import itertools
+
+        from attnviz.ui.reading import reading_bar
+
+        seconds = itertools.count(0, 30)  # the clock's answer: 0, then 30 s more at every layer
+        told = reading_bar(clock=lambda: next(seconds))
+        told(1, 4)
+
+    app = AppTest.from_function(script).run()
+    (bar,) = app.get("progress")
+    assert (bar.value, bar.proto.text) == (25, "Layer 1 of 4, about 2 min left")
+
+
+def test_a_short_read_shows_no_bar_and_a_long_one_takes_it_away() -> None:
+    def script() -> None:
+        import itertools
+
+        from attnviz.ui.reading import reading_bar
+
+        quick = reading_bar(clock=lambda: 0.0)
+        quick(1, 4)
+        seconds = itertools.count(0, 30)
+        slow = reading_bar(clock=lambda: next(seconds))
+        for done in range(1, 5):
+            slow(done, 4)
+
+    app = AppTest.from_function(script).run()
+    assert not app.exception
+    assert not app.get("progress")

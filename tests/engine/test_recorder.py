@@ -89,3 +89,28 @@ def test_nothing_a_reader_does_changes_a_capture(gpt: Model) -> None:
             numbers[:] = 7
     np.testing.assert_array_equal(stack.weights(1, 1), before)
     assert (stack.query(1, 1) != 7.0).any()
+
+
+@pytest.mark.parametrize("name", ["gpt", "t5"])
+def test_progress_is_told_once_a_layer(name: str, request: pytest.FixtureRequest) -> None:
+    model: Model = request.getfixturevalue(name)
+    target = "a cat" if model.info.family == "encoder-decoder" else None
+    told: list[tuple[int, int]] = []
+    capture(model, "The cat", target=target, progress=lambda *now: told.append(now))
+    layers = sum(count for count, _ in model.info.heads.values())
+    assert told == [(done, layers) for done in range(1, layers + 1)]
+
+
+def test_whoever_is_told_may_end_the_pass(gpt: Model) -> None:
+    class Left(Exception):
+        pass
+
+    def leave(done: int, layers: int) -> None:
+        raise Left
+
+    whole = capture(gpt, "The cat")
+    with pytest.raises(Left):
+        capture(gpt, "The cat", progress=leave)
+    assert current() is None
+    after = capture(gpt, "The cat")
+    np.testing.assert_array_equal(after["self"].weights(0, 0), whole["self"].weights(0, 0))

@@ -1,0 +1,34 @@
+"""`attnviz capture`: every head's numbers on a text."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import sys
+
+from attnviz.cli.screen import say
+
+__all__ = ["run_capture"]
+
+
+def run_capture(options: argparse.Namespace) -> int:
+    """Print the table."""
+    import attnviz
+
+    text = sys.stdin.read() if options.text == "-" else options.text
+    model = attnviz.load(options.model)
+    found = attnviz.capture(
+        model,
+        text,
+        pair=options.pair,
+        target=options.target,
+        cut=options.cut,
+        keep="statistics",
+        predict=False,
+    )
+    if found.cut:
+        say(f"{found.cut} tokens were cut off")
+    with contextlib.suppress(BrokenPipeError):  # `| head` has read enough
+        attnviz.summarize(found).to_csv(sys.stdout, index=False, float_format="%.6g")
+        sys.stdout.flush()
+    return 0

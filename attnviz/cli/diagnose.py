@@ -1,0 +1,99 @@
+"""`attnviz diagnose`: which heads are degenerate, as text and as files."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from attnviz.cli.screen import say, show, shown_progress
+from attnviz.errors import AttnvizError, InputError
+
+__all__ = ["run_diagnose"]
+
+WRITTEN = {"out": "to_html", "json": "to_json", "csv": "to_csv"}
+"""What writes the file that an option asks for."""
+
+
+def run_diagnose(options: argparse.Namespace) -> int:
+    """Diagnose, print a summary, write what is asked for."""
+    # What can be refused is refused before the long part, not behind it.
+    files = {kind: Path(name) for kind in WRITTEN if (name := getattr(options, kind)) is not None}
+    _check_places(list(files.values()))
+    if not sys.stderr.isatty():  # no bars of the library's own in a log; it asks when imported
+        os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    from attnviz.doctor.plain import named, summary
+    from attnviz.doctor.texts import as_text_set, read_texts
+    from attnviz.doctor.thresholds import Thresholds
+
+    names = named(options.fail_on)
+    thresholds = Thresholds.from_dict(dict(map(_threshold, options.threshold)))
+    given = None if options.texts is None else read_texts(options.texts)
+    import attnviz
+
+    model = attnviz.load(options.model, device=options.device)
+    texts = as_text_set(given, model.info.family)
+    with shown_progress() as progress:
+        found = attnviz.diagnose(
+            model,
+            texts,
+            ablate=not options.no_ablation,
+            thresholds=thresholds,
+            long=options.long,
+            seed=options.seed,
+            progress=progress,
+        )
+    lost = [path for kind, path in files.items() if not _write(found, kind, path)]
+    measured = f"{_number(found.findings, 'head')} on {_number(texts.texts, 'text')}"
+    show(f"{model.info.name}: {measured}, {texts.name}\n")
+    show(summary(found.findings, found.notes))
+    failing = [one for one in found.findings if any(name.fits(one) for name in names)]
+    if failing:
+        listed = ", ".join(f"{one.head.label} ({one.name})" for one in failing)
+        say(f"--fail-on {options.fail_on} found {listed}")
+    return 2 if lost else 1 if failing else 0
+
+
+def _threshold(written: str) -> tuple[str, object]:
+    """A threshold's name and number; what is no number is left for the rules to refuse."""
+    name, _, value = (part.strip() for part in written.partition("="))
+    try:
+        return name, float(value)
+    except ValueError:
+        return name, value
+
+
+def _number(things: Sequence[object], name: str) -> str:
+    return f"{len(things)} {name}" if len(things) == 1 else f"{len(things)} {name}s"
+
+
+def _check_places(paths: Sequence[Path]) -> None:
+    """Refuse files that could not be written when the work is done."""
+    for number, path in enumerate(paths):
+        try:
+            folder, there = path.absolute().parent, path.exists()
+            missing, taken = not folder.is_dir(), path.is_dir()
+        except (OSError, ValueError) as error:  # too long for a name, or no name at all
+            raise InputError(f"no file can be called that: {error}") from error
+        if missing:
+            raise InputError(f"there is no folder '{path.parent}' for '{path.name}'; make it first")
+        if taken:
+            raise InputError(f"'{path}' is a folder; give the name of a file")
+        if not os.access(path if there else folder, os.W_OK):
+            raise InputError(f"'{path}' may not be written by you; choose another place")
+        if path.resolve() in [one.resolve() for one in paths[:number]]:
+            raise InputError(f"'{path}' is asked for twice; give each file its own name")
+
+
+def _write(found: Any, kind: str, path: Path) -> bool:
+    """Write one file of a diagnosis; a full disk must not take the others with it."""
+    try:
+        getattr(found, WRITTEN[kind])(path)
+    except (OSError, AttnvizError) as error:
+        say(f"'{path}' could not be written: {getattr(error, 'strerror', None) or error}")
+        return False
+    say(f"wrote '{path}'")
+    return True

@@ -1,0 +1,69 @@
+"""What the commands say on a terminal, and in a log."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Callable, Iterator
+
+from attnviz.findings import Progress
+
+__all__ = ["say", "show", "shown_progress"]
+
+
+def say(sentence: str) -> None:
+    """A line for people, beside the output."""
+    print(f"attnviz: {sentence}", file=sys.stderr)  # noqa: T201
+
+
+def show(text: str) -> None:
+    """Print, whatever the terminal can show, until nobody reads any more."""
+    encoding = sys.stdout.encoding or "utf-8"
+    with contextlib.suppress(BrokenPipeError):
+        print(text.encode(encoding, "replace").decode(encoding), flush=True)  # noqa: T201
+
+
+@contextlib.contextmanager
+def shown_progress() -> Iterator[Callable[[Progress], None]]:
+    """What reports on a long run: a bar on a terminal, a line every tenth part elsewhere."""
+    if not sys.stderr.isatty():
+        yield _Lines()
+        return
+    from tqdm import tqdm
+
+    with tqdm(
+        total=1.0,
+        leave=False,
+        ncols=_columns(),
+        nrows=20,  # or nothing is drawn where the terminal says that it has no rows
+        miniters=0,
+        bar_format="{percentage:3.0f}% |{bar:24}| {desc}",
+    ) as bar:
+
+        def progress(now: Progress) -> None:
+            bar.set_description_str(now.said, refresh=False)
+            bar.update(min(now.share, 1.0) - bar.n)
+
+        yield progress
+
+
+def _columns() -> int:
+    """How wide a bar may be; a terminal that calls itself 0 wide, as some do, gets one of 80."""
+    try:
+        return min(os.get_terminal_size(sys.stderr.fileno()).columns or 80, 100)
+    except (OSError, ValueError):
+        return 80
+
+
+class _Lines:
+    """Progress for a log: a line when a stage begins, and at every tenth part of the whole."""
+
+    def __init__(self) -> None:
+        self.shown: tuple[str, int] | None = None
+
+    def __call__(self, now: Progress) -> None:
+        reached = (now.stage, int(now.share * 10))
+        if reached != self.shown:
+            self.shown = reached
+            say(f"{now.share:4.0%}  {now.said}")

@@ -1,0 +1,65 @@
+"""`attnviz app`: the app, served from a checkout."""
+
+from __future__ import annotations
+
+import argparse
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+
+from attnviz.errors import AttnvizError
+
+__all__ = ["run_app"]
+
+ROOT = Path(__file__).parents[2]
+
+
+def run_app(options: argparse.Namespace) -> int:
+    """Serve until it is stopped."""
+    script = ROOT / "app.py"
+    if not script.is_file():
+        raise AttnvizError(
+            "the app's pages are not part of the installed package; run this from a checkout of "
+            "attnviz, or `make app` there"
+        )
+    from streamlit.runtime.pages_manager import PagesManager
+    from streamlit.web import bootstrap
+
+    # A `pages` folder beside the script makes Streamlit answer a server's very first visitor with
+    # its old page discovery, which tells them that the page of their link does not exist.
+    PagesManager.uses_pages_directory = False
+    _warm_up()
+    settings: dict[str, object] = {
+        # Streamlit reads the project's settings only when started in the project's folder, and
+        # would otherwise watch files and send usage figures.
+        **_flat(tomllib.loads((ROOT / ".streamlit" / "config.toml").read_text("utf-8"))),
+        "server.port": options.port,
+        "server.address": options.address,
+        **({"server.headless": True} if options.headless else {}),
+    }
+    bootstrap.load_config_options(settings)
+    bootstrap.run(str(script), False, [], settings)
+    return 0
+
+
+def _flat(settings: Mapping[str, object], prefix: str = "") -> dict[str, object]:
+    """Nested tables of settings as Streamlit's dotted names."""
+    found: dict[str, object] = {}
+    for name, value in settings.items():
+        if isinstance(value, Mapping):
+            found |= _flat(value, f"{prefix}{name}.")
+        else:
+            found[prefix + name] = value
+    return found
+
+
+def _warm_up() -> None:
+    """Read torch and the library before the first visitor comes.
+
+    Not beside them: two threads that import the same modules from different ends can see one of
+    them half made, and a class opens its first page all at once.
+    """
+    import attnviz.doctor
+    import attnviz.proof
+    import attnviz.summary
+    import attnviz.views  # noqa: F401
