@@ -17,69 +17,31 @@ the map of heads. Every figure is what the browser itself sees:
 from __future__ import annotations
 
 import argparse
-import os
 import random
-import socket
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from playwright.sync_api import Browser, Page, sync_playwright
 
-ROOT = Path(__file__).parents[1]
-CHROMIUM = os.environ.get("ATTNVIZ_CHROMIUM", "/usr/bin/chromium")
-FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+from benchmarks.browser import (
+    CHROMIUM,
+    FLAGS,
+    ROOT,
+    Received,
+    click_head,
+    open_page,
+    served,
+    wait_for,
+    wait_until_idle,
+    wait_until_painted,
+)
+
 LAYERS = HEADS = 12
 WIDTH = 768
-PATIENCE = 60_000  # milliseconds; a busy machine is slow, and that is what is to be seen
-
-# What is painted now, as the map itself says when it has drawn.
-PAINTED = """() => {
-    for (const one of document.querySelectorAll('.st-key-weights *')) {
-        const zoom = one.shadowRoot?.querySelector('.zoom');
-        if (zoom) return zoom.dataset.painted ?? null;
-    }
-    return null;
-}"""
-WATCH = f"""() => {{
-    const painted = {PAINTED};
-    const before = painted();
-    window.watched = new Promise((resolve) => {{
-        document.addEventListener('pointerdown', () => {{
-            const start = performance.now();
-            const look = () => {{
-                const now = painted();
-                if (now !== null && now !== before) {{
-                    requestAnimationFrame(() => resolve(performance.now() - start));
-                }} else requestAnimationFrame(look);
-            }};
-            look();
-        }}, {{ once: true, capture: true }});
-    }});
-}}"""
-
-AWAIT = f"""() => Promise.race([
-    window.watched, new Promise((_, refuse) => setTimeout(refuse, {PATIENCE}))
-])"""
-
-
-@dataclass
-class Received:
-    """Sizes of the messages the browser got, since they were last cleared."""
-
-    frames: list[int] = field(default_factory=list)
-
-    def frame(self, event: dict[str, dict[str, object]]) -> None:
-        text = str(event["response"]["payloadData"])
-        binary = event["response"]["opcode"] == 2
-        self.frames.append(len(text) * 3 // 4 if binary else len(text))
 
 
 def save_model(folder: Path, tokens: int) -> None:
@@ -107,57 +69,6 @@ def save_model(folder: Path, tokens: int) -> None:
     network.save_pretrained(folder)
 
 
-@contextmanager
-def served(folders: Path) -> Iterator[str]:
-    """The app on a free port; its address, as soon as the process runs."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "attnviz", "app", "--headless"]
-    server = subprocess.Popen(
-        [*command, "--port", str(port), "--address", "127.0.0.1"],
-        cwd=ROOT,
-        env={**os.environ, "ATTNVIZ_MODEL_FOLDERS": str(folders), "HF_HUB_OFFLINE": "1"},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        server.terminate()
-        server.wait(30)
-
-
-def wait_for(address: str) -> None:
-    """Until the server answers."""
-    for _ in range(1500):
-        try:
-            urllib.request.urlopen(f"{address}/_stcore/health", timeout=5).close()
-            return
-        except OSError:
-            time.sleep(0.1)
-    raise SystemExit("the app did not start")
-
-
-def wait_until_painted(page: Page) -> int:
-    """Until a head's map is there; how often the page had to be loaded again after an error."""
-    for again in range(5):
-        page.wait_for_function(
-            f"() => ({PAINTED})() !== null || document.querySelector('.stException')"
-        )
-        if page.locator(".stException").count() == 0:
-            return again
-        page.reload()
-    raise SystemExit("the app shows an error")
-
-
-def wait_until_idle(page: Page) -> None:
-    """Until the server has had nothing to do for a moment."""
-    for _ in range(2):
-        page.wait_for_selector(".stApp[data-test-script-state=notRunning]", state="attached")
-        page.wait_for_timeout(400)
-
-
 def clicks(page: Page, received: Received, tokens: int, count: int) -> list[tuple[float, int, int]]:
     """Click heads; per click the milliseconds, the largest message, and all bytes."""
     area = page.get_by_label("Text", exact=True)
@@ -169,18 +80,7 @@ def clicks(page: Page, received: Received, tokens: int, count: int) -> list[tupl
     found = []
     for number in range(count + 2):
         layer, head = (number * 5 + 1) % LAYERS, (number * 7 + 3) % HEADS
-        plot = page.locator(".st-key-head_map .js-plotly-plot .nsewdrag").last
-        box = plot.bounding_box()
-        assert box is not None
-        page.evaluate(WATCH)
-        received.frames.clear()
-        page.mouse.click(
-            box["x"] + box["width"] * (head + 0.5) / HEADS,
-            box["y"] + box["height"] * (layer + 0.5) / LAYERS,
-        )
-        took = float(page.evaluate(AWAIT))
-        wait_until_idle(page)
-        found.append((took, max(received.frames), sum(received.frames)))
+        found.append(click_head(page, received, layer, head, (LAYERS, HEADS)))
     return found[2:]  # the first ones warm the caches of server and browser
 
 
@@ -202,11 +102,10 @@ def time_import() -> float:
 def time_first_screen(browser: Browser, folders: Path) -> tuple[float, int]:
     """Seconds from the start of the app to the first painted map, and reloads that took."""
     start = time.perf_counter()
-    with served(folders) as address:
-        wait_for(address)
-        page = browser.new_page(viewport={"width": 1280, "height": 1000})
-        page.set_default_timeout(PATIENCE)
-        page.goto(address)
+    with served(folders) as server:
+        wait_for(server)
+        page = open_page(browser, Received())
+        page.goto(server.address)
         reloads = wait_until_painted(page)
         took = time.perf_counter() - start
         page.close()
@@ -229,15 +128,11 @@ def main() -> None:
         print(f"first screen: {took:.1f} s{note}", flush=True)
         save_model(folder, max(options.tokens))
         print(f"\n{'tokens':>7} {'painted, median':>16} {'slowest':>9} {'largest':>9} {'all':>9}")
-        with served(Path(temporary)) as address:
-            wait_for(address)
-            page = browser.new_page(viewport={"width": 1280, "height": 1000})
-            page.set_default_timeout(PATIENCE)
+        with served(Path(temporary)) as server:
+            wait_for(server)
             received = Received()
-            session = page.context.new_cdp_session(page)
-            session.send("Network.enable")
-            session.on("Network.webSocketFrameReceived", received.frame)
-            page.goto(f"{address}/?model={folder}")
+            page = open_page(browser, received)
+            page.goto(f"{server.address}/?model={folder}")
             wait_until_painted(page)
             for tokens in options.tokens:
                 found = clicks(page, received, tokens, options.clicks)

@@ -32,9 +32,9 @@ WORDS = 8192
 TILE = 64
 
 
-def make_model(tokens: int, device: str) -> Model:
-    """The model, with room for the text."""
-    config = LlamaConfig(
+def config(tokens: int) -> LlamaConfig:
+    """The model's sizes, with room for the text."""
+    return LlamaConfig(
         vocab_size=WORDS,
         hidden_size=768,
         intermediate_size=2048,
@@ -43,22 +43,28 @@ def make_model(tokens: int, device: str) -> Model:
         num_key_value_heads=4,
         head_dim=64,
         max_position_embeddings=tokens,
+        bos_token_id=1,
+        eos_token_id=1,
     )
+
+
+def make_model(tokens: int, device: str) -> Model:
+    """The model itself."""
     torch.manual_seed(0)
-    network = AutoModelForCausalLM.from_config(config).eval().to(device)
+    network = AutoModelForCausalLM.from_config(config(tokens)).eval().to(device)
     return instrument(network, make_tokenizer(tokens))
 
 
-def make_text(tokens: int) -> Encoded:
-    """Words drawn by Zipf's law."""
+def draw_words(tokens: int) -> list[int]:
+    """Words drawn by Zipf's law, as numbers from 2 on."""
     chance = 1.0 / np.arange(1, WORDS - 1)
     drawn = np.random.default_rng(0).choice(WORDS - 2, tokens, p=chance / chance.sum()) + 2
-    return Encoded(tuple(int(word) for word in drawn))
+    return [int(word) for word in drawn]
 
 
-def memory(name: str) -> float:
-    """A line of the process's status, in MB."""
-    for line in Path("/proc/self/status").read_text().splitlines():
+def memory(name: str, process: int | str = "self") -> float:
+    """A line of a process's status, in MB."""
+    for line in Path(f"/proc/{process}/status").read_text().splitlines():
         if line.startswith(name):
             return int(line.split()[1]) / 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
@@ -97,7 +103,10 @@ def main() -> None:
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     options: Any = parser.parse_args()
     torch.set_num_threads(options.threads)
-    model, text = make_model(options.tokens, options.device), make_text(options.tokens)
+    model, text = (
+        make_model(options.tokens, options.device),
+        Encoded(tuple(draw_words(options.tokens))),
+    )
     loaded = memory("VmRSS")
     print(f"{options.tokens:,} tokens, {options.threads} threads, torch {torch.__version__}\n")
     print("| step | seconds | highest MB | over the loaded model | held after it |")
