@@ -15,8 +15,8 @@ from jaxtyping import Float
 from attnviz import metrics
 from attnviz.captures import Capture, capture_ids
 from attnviz.doctor.diagnosis import Diagnosis
-from attnviz.doctor.examination import diagnose
-from attnviz.doctor.examples import Example, LongTexts, batches, examples
+from attnviz.doctor.examination import Reading, examine
+from attnviz.doctor.examples import LongTexts, batches
 from attnviz.doctor.intervals import Intervals, intervals
 from attnviz.doctor.texts import Text, TextSet, as_text_set
 from attnviz.doctor.thresholds import Thresholds
@@ -148,18 +148,18 @@ def compare(
             f"has {_shape(first)}, {second.info.name} has {_shape(second)}"
         )
     chosen = as_text_set(texts, first.info.family)
-    read, notes = examples(first, chosen, long=long, seed=seed)
-    _check_same_ids(first, second, chosen, read, long, seed)
+    readings = [Reading.of(model, chosen, long=long, seed=seed) for model in (first, second)]
+    _check_same_ids(first, second, readings)
+    read = readings[0].examples
     told = _Shares(progress)
     diagnoses = []
-    for number, model in enumerate((first, second)):
+    for number, (model, reading) in enumerate(zip((first, second), readings, strict=True)):
         diagnoses.append(
-            diagnose(
+            examine(
                 model,
-                chosen,
+                reading,
                 ablate=ablate,
                 thresholds=thresholds,
-                long=long,
                 seed=seed,
                 progress=told.part(number * DIAGNOSES, DIAGNOSES, f"{model.info.name}: "),
             )
@@ -190,7 +190,7 @@ def compare(
         diagnoses[1],
         {kind: intervals(values, seed=seed) for kind, values in divergence.items()},
         {kind: intervals(values, seed=seed) for kind, values in shift.items()},
-        (*chosen.notes, *notes),
+        readings[0].notes,
     )
 
 
@@ -202,17 +202,10 @@ def _shape(model: Model) -> str:
     return ", ".join(sizes)
 
 
-def _check_same_ids(
-    first: Model,
-    second: Model,
-    texts: TextSet,
-    read: Sequence[Example],
-    long: LongTexts,
-    seed: int,
-) -> None:
+def _check_same_ids(first: Model, second: Model, readings: Sequence[Reading]) -> None:
     """Refuse two models that read a text as different tokens: their maps have no cell in common."""
-    theirs, _ = examples(second, texts, long=long, seed=seed)
-    if [one.encoded.ids for one in theirs] != [one.encoded.ids for one in read]:
+    ids, theirs = ([one.encoded.ids for one in reading.examples] for reading in readings)
+    if ids != theirs:
         raise InputError(
             f"{first.info.name} and {second.info.name} split these texts into different tokens, so "
             "their maps cannot be laid on each other; compare a model with one fine-tuned from it, "

@@ -5,8 +5,8 @@ from __future__ import annotations
 import importlib.metadata
 import math
 import platform
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +21,7 @@ from attnviz.doctor.intervals import Intervals, intervals, ratios
 from attnviz.doctor.labels import Experiments, findings
 from attnviz.doctor.measures import Measures, measure
 from attnviz.doctor.sentences import Names
+from attnviz.doctor.stages import GRADIENTS, MEASURING, PAIRS, READING, REMOVING, Clock
 from attnviz.doctor.texts import Text, TextSet, as_text_set
 from attnviz.doctor.thresholds import Thresholds
 from attnviz.doctor.twins import Patient
@@ -29,22 +30,13 @@ from attnviz.findings import REPLACEMENTS, Interval, Progress, Replacement
 from attnviz.models import Model, check_reads
 from attnviz.types import Head, Kind
 
-__all__ = ["diagnose"]
+__all__ = ["Reading", "diagnose", "examine"]
 
 MOST_PAIRS = 64
 PAIR_DISTANCE = 0.15
 PAIR_COSINE = 0.6
 """Pairs of heads within these are removed together as well: more than the rule for redundant heads
 asks for, so that the rule can be moved."""
-
-STAGES: Mapping[str, float] = {
-    "reading the texts": 0.03,
-    "measuring every head": 0.17,
-    "removing one head after the other": 0.65,
-    "removing pairs of heads": 0.05,
-    "asking for gradients": 0.10,
-}
-"""What is done, and about which share of the time it takes."""
 
 
 def diagnose(
@@ -79,23 +71,84 @@ def diagnose(
         InputError: a model that reads no text alone, a text it cannot read, an unknown
             replacement.
     """
-    began = time.monotonic()
+    _check(model, replacements)
+    clock = Clock(progress, experiments=ablate and bool(replacements))
+    clock.begin(READING)
+    reading = Reading.of(model, texts, long=long, seed=seed)
+    return _examined(model, reading, ablate, replacements, thresholds, seed, clock)
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A set of texts as one model reads them.
+
+    Attributes:
+        texts: the set.
+        examples: what the model reads and is asked.
+        notes: what was done to the texts.
+    """
+
+    texts: TextSet
+    examples: tuple[Example, ...]
+    notes: tuple[str, ...]
+
+    @classmethod
+    def of(
+        cls,
+        model: Model,
+        texts: str | Path | Sequence[str | Text] | TextSet | None,
+        *,
+        long: LongTexts,
+        seed: int,
+    ) -> Reading:
+        """Arguments and errors as for `diagnose`."""
+        check_reads(model, ("input_ids",))
+        chosen = as_text_set(texts, model.info.family)
+        found, notes = examples(model, chosen, long=long, seed=seed)
+        return cls(chosen, found, (*chosen.notes, *notes))
+
+
+def examine(
+    model: Model,
+    reading: Reading,
+    *,
+    ablate: bool = True,
+    replacements: Sequence[Replacement] = ("zero", "mean"),
+    thresholds: Thresholds | None = None,
+    seed: int = 0,
+    progress: Callable[[Progress], None] | None = None,
+) -> Diagnosis:
+    """`diagnose` on texts that have been read already."""
+    _check(model, replacements)
+    clock = Clock(progress, experiments=ablate and bool(replacements), read=True)
+    return _examined(model, reading, ablate, replacements, thresholds, seed, clock)
+
+
+def _check(model: Model, replacements: Sequence[Replacement]) -> None:
     check_reads(model, ("input_ids",))
     for replacement in replacements:
         if replacement not in REPLACEMENTS:
             raise InputError(
                 f"a head's output is replaced by {', '.join(REPLACEMENTS)}, not {replacement!r}"
             )
+
+
+def _examined(
+    model: Model,
+    reading: Reading,
+    ablate: bool,
+    replacements: Sequence[Replacement],
+    thresholds: Thresholds | None,
+    seed: int,
+    clock: Clock,
+) -> Diagnosis:
     ablate = ablate and bool(replacements)
     limits = thresholds or Thresholds()
-    clock = _Clock(progress, began, ablate)
-    clock.begin("reading the texts")
-    chosen = as_text_set(texts, model.info.family)
-    read, notes = examples(model, chosen, long=long, seed=seed)
-    patient = Patient.of(model)
-    tick = clock.begin("measuring every head")
-    measured = measure(model, read, chosen, patient.projections(), seed=seed, progress=tick)
-    notes = (*chosen.notes, *notes, *measured.notes)
+    read = reading.examples
+    tick = clock.begin(MEASURING)
+    projections = Patient.of(model).projections()
+    measured = measure(model, read, reading.texts, projections, seed=seed, progress=tick)
+    notes = (*reading.notes, *measured.notes)
     asked = any(example.questions for example in read)
     tried, loss = Experiments(), Interval(math.nan, math.nan, math.nan, math.nan, 0)
     leaning: dict[Kind, Intervals] = {}
@@ -109,9 +162,9 @@ def diagnose(
     return Diagnosis(
         model=model.info,
         texts=TextsRead(
-            chosen.name,
-            chosen.digest,
-            len(chosen.texts),
+            reading.texts.name,
+            reading.texts.digest,
+            len(reading.texts.texts),
             len(read),
             sum(example.tokens for example in read),
         ),
@@ -124,7 +177,7 @@ def diagnose(
         loss=loss,
         versions=_versions(),
         seed=seed,
-        seconds=time.monotonic() - began,
+        seconds=clock.seconds,
         names=called,
     )
 
@@ -135,17 +188,17 @@ def _experiments(
     measured: Measures,
     replacements: Sequence[Replacement],
     seed: int,
-    clock: _Clock,
+    clock: Clock,
 ) -> tuple[Experiments, dict[Kind, Intervals], Interval]:
     """What replacing heads does, alone and in pairs, and how the loss leans on them."""
-    tick = clock.begin("removing one head after the other")
+    tick = clock.begin(REMOVING)
     ablation = ablate_heads(model, read, replacements=replacements, progress=tick)
     tokens = ablation.tokens.astype(np.float64)
     alone = {
         name: {kind: ratios(change, tokens, seed=seed) for kind, change in kinds.items()}
         for name, kinds in ablation.change.items()
     }
-    tick = clock.begin("removing pairs of heads")
+    tick = clock.begin(PAIRS)
     pairs = _similar(measured)
     together = {}
     if pairs:
@@ -155,7 +208,7 @@ def _experiments(
             (pair[0], pair[1]): ratios(change, tokens, seed=seed).at()
             for pair, change in changes.items()
         }
-    tick = clock.begin("asking for gradients")
+    tick = clock.begin(GRADIENTS)
     slopes = importance(model, read, progress=tick)
     leaning = {kind: intervals(slope, seed=seed) for kind, slope in slopes.items()}
     return Experiments(alone, together), leaning, ratios(ablation.baseline, tokens, seed=seed).at()
@@ -200,35 +253,3 @@ def _versions() -> dict[str, str]:
         "transformers": importlib.metadata.version("transformers"),
         "python": platform.python_version(),
     }
-
-
-class _Clock:
-    """Turns the share of a stage into the share of the whole."""
-
-    def __init__(
-        self, progress: Callable[[Progress], None] | None, began: float, ablate: bool
-    ) -> None:
-        self.progress = progress
-        self.began = began
-        stages = list(STAGES.items())[: None if ablate else 2]
-        whole = sum(share for _, share in stages)
-        self.shares = {stage: share / whole for stage, share in stages}
-        self.done = 0.0
-        self.stage = ""
-
-    def begin(self, stage: str) -> Callable[[float], None]:
-        """A stage begins; returns what to tell its share to."""
-        self.done += self.shares.get(self.stage, 0.0)
-        self.stage = stage
-        self._tell(0.0)
-        return self._tell
-
-    def end(self) -> None:
-        """All is done."""
-        if self.progress is not None:
-            self.progress(Progress("done", 1.0, time.monotonic() - self.began))
-
-    def _tell(self, share: float) -> None:
-        if self.progress is not None:
-            whole = min(self.done + self.shares[self.stage] * share, 1.0)
-            self.progress(Progress(self.stage, whole, time.monotonic() - self.began))
