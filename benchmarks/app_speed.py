@@ -42,26 +42,21 @@ from benchmarks.browser import (
 
 LAYERS = HEADS = 12
 WIDTH = 768
+NAMES = 100  # words of the vocabulary
 
 
 def save_model(folder: Path, tokens: int) -> None:
     """A random GPT-2 small for a vocabulary of a hundred words; attention is far from uniform."""
     import torch
-    from tokenizers import Tokenizer
-    from tokenizers.models import WordLevel
-    from tokenizers.pre_tokenizers import Whitespace
-    from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
+    from transformers import GPT2Config, GPT2LMHeadModel
 
-    words = {"<s>": 0, "<unk>": 1, **{f"word{number}": number + 2 for number in range(100)}}
-    made = Tokenizer(WordLevel(words, unk_token="<unk>"))
-    made.pre_tokenizer = Whitespace()
-    PreTrainedTokenizerFast(
-        tokenizer_object=made, bos_token="<s>", unk_token="<unk>", model_max_length=tokens
-    ).save_pretrained(folder)
+    from benchmarks.words import BEGIN, FIRST, save_tokenizer
+
+    save_tokenizer(folder, NAMES, tokens)
     torch.manual_seed(0)
     sizes = {"n_layer": LAYERS, "n_head": HEADS, "n_embd": WIDTH, "n_positions": tokens}
     network = GPT2LMHeadModel(
-        GPT2Config(vocab_size=len(words), bos_token_id=0, eos_token_id=0, **sizes)
+        GPT2Config(vocab_size=NAMES + FIRST, bos_token_id=BEGIN, eos_token_id=BEGIN, **sizes)
     )
     with torch.no_grad():
         for block in network.transformer.h:
@@ -72,7 +67,7 @@ def save_model(folder: Path, tokens: int) -> None:
 def clicks(page: Page, received: Received, tokens: int, count: int) -> list[tuple[float, int, int]]:
     """Click heads; per click the milliseconds, the largest message, and all bytes."""
     area = page.get_by_label("Text", exact=True)
-    area.fill(" ".join(f"word{random.randrange(100)}" for _ in range(tokens - 1)))
+    area.fill(" ".join(f"word{random.randrange(NAMES)}" for _ in range(tokens - 1)))
     area.press("Control+Enter")
     page.wait_for_timeout(1500)
     wait_until_idle(page)

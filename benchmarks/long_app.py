@@ -20,10 +20,7 @@ from pathlib import Path
 
 import torch
 from playwright.sync_api import Page, sync_playwright
-from tokenizers import Tokenizer
-from tokenizers.models import WordLevel
-from tokenizers.pre_tokenizers import Whitespace
-from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
+from transformers import AutoModelForCausalLM
 
 from benchmarks.browser import (
     CHROMIUM,
@@ -38,6 +35,7 @@ from benchmarks.browser import (
     wait_until_painted,
 )
 from benchmarks.long_text import WORDS, config, draw_words, memory
+from benchmarks.words import FIRST, save_tokenizer
 
 PATIENCE = 30 * 60_000  # milliseconds; the longest anybody would wait
 
@@ -66,12 +64,7 @@ class Watch:
 
 def save_model(folder: Path, tokens: int) -> None:
     """The model, and a tokenizer for its words."""
-    words = {"<unk>": 0, "<s>": 1, **{f"word{number}": number for number in range(2, WORDS)}}
-    made = Tokenizer(WordLevel(words, unk_token="<unk>"))
-    made.pre_tokenizer = Whitespace()
-    PreTrainedTokenizerFast(
-        tokenizer_object=made, bos_token="<s>", unk_token="<unk>", model_max_length=tokens
-    ).save_pretrained(folder)
+    save_tokenizer(folder, WORDS - FIRST, tokens)
     torch.manual_seed(0)
     AutoModelForCausalLM.from_config(config(tokens)).save_pretrained(folder)
 
@@ -84,7 +77,7 @@ def explore(page: Page, watch: Watch, tokens: int, pictures: Path | None) -> Non
             page.screenshot(path=pictures / f"{name}.png", full_page=True)
 
     area = page.get_by_label("Text", exact=True)
-    area.fill(" ".join(f"word{number}" for number in draw_words(tokens - 1)))
+    area.fill(" ".join(f"word{number - FIRST}" for number in draw_words(tokens - 1)))
     where = page.locator(".st-key-weights .zoom .where").first
     with watch.step("from typing to the first head's map"):
         area.press("Control+Enter")

@@ -27,6 +27,7 @@ from attnviz.captures import Encoded, capture_ids
 from attnviz.models import Model, instrument
 from attnviz.summary import summarize
 from benchmarks.attention import make_tokenizer
+from benchmarks.words import BEGIN, FIRST
 
 WORDS = 8192
 TILE = 64
@@ -43,8 +44,8 @@ def config(tokens: int) -> LlamaConfig:
         num_key_value_heads=4,
         head_dim=64,
         max_position_embeddings=tokens,
-        bos_token_id=1,
-        eos_token_id=1,
+        bos_token_id=BEGIN,
+        eos_token_id=BEGIN,
     )
 
 
@@ -56,9 +57,9 @@ def make_model(tokens: int, device: str) -> Model:
 
 
 def draw_words(tokens: int) -> list[int]:
-    """Words drawn by Zipf's law, as numbers from 2 on."""
-    chance = 1.0 / np.arange(1, WORDS - 1)
-    drawn = np.random.default_rng(0).choice(WORDS - 2, tokens, p=chance / chance.sum()) + 2
+    """Words drawn by Zipf's law, as ids."""
+    chance = 1.0 / np.arange(1, WORDS - FIRST + 1)
+    drawn = np.random.default_rng(0).choice(WORDS - FIRST, tokens, p=chance / chance.sum()) + FIRST
     return [int(word) for word in drawn]
 
 

@@ -71,11 +71,11 @@ def diagnose(
         InputError: a model that reads no text alone, a text it cannot read, an unknown
             replacement.
     """
-    _check(model, replacements)
-    clock = Clock(progress, experiments=ablate and bool(replacements))
+    ways = _ways(ablate, replacements)
+    clock = Clock(progress, experiments=bool(ways))
     clock.begin(READING)
     reading = Reading.of(model, texts, long=long, seed=seed)
-    return _examined(model, reading, ablate, replacements, thresholds, seed, clock)
+    return _examined(model, reading, ways, thresholds, seed, clock)
 
 
 @dataclass(frozen=True)
@@ -119,30 +119,29 @@ def examine(
     progress: Callable[[Progress], None] | None = None,
 ) -> Diagnosis:
     """`diagnose` on texts that have been read already."""
-    _check(model, replacements)
-    clock = Clock(progress, experiments=ablate and bool(replacements), read=True)
-    return _examined(model, reading, ablate, replacements, thresholds, seed, clock)
+    ways = _ways(ablate, replacements)
+    clock = Clock(progress, experiments=bool(ways), read=True)
+    return _examined(model, reading, ways, thresholds, seed, clock)
 
 
-def _check(model: Model, replacements: Sequence[Replacement]) -> None:
-    check_reads(model, ("input_ids",))
+def _ways(ablate: bool, replacements: Sequence[Replacement]) -> tuple[Replacement, ...]:
+    """How heads will be replaced; in no way where nothing is to be removed."""
     for replacement in replacements:
         if replacement not in REPLACEMENTS:
             raise InputError(
                 f"a head's output is replaced by {', '.join(REPLACEMENTS)}, not {replacement!r}"
             )
+    return tuple(replacements) if ablate else ()
 
 
 def _examined(
     model: Model,
     reading: Reading,
-    ablate: bool,
-    replacements: Sequence[Replacement],
+    ways: Sequence[Replacement],
     thresholds: Thresholds | None,
     seed: int,
     clock: Clock,
 ) -> Diagnosis:
-    ablate = ablate and bool(replacements)
     limits = thresholds or Thresholds()
     read = reading.examples
     tick = clock.begin(MEASURING)
@@ -152,10 +151,10 @@ def _examined(
     asked = any(example.questions for example in read)
     tried, loss = Experiments(), Interval(math.nan, math.nan, math.nan, math.nan, 0)
     leaning: dict[Kind, Intervals] = {}
-    if not ablate:
+    if not ways:
         notes = (*notes, "no head was removed: labels rest on what heads look at alone")
     elif asked:
-        tried, leaning, loss = _experiments(model, read, measured, replacements, seed, clock)
+        tried, leaning, loss = _experiments(model, read, measured, ways, seed, clock)
     called = _names(model, read)
     found = findings(measured, limits, tried, called)
     clock.end()
