@@ -107,10 +107,11 @@ def _side(letter: str, request: Request, first: str) -> tuple[AttentionStack, He
         request, start = pinned
     elif source == OTHER:
         request = _other_request(letter, request)
-    capture = captured(request)
-    if source != HERE:
-        st.caption(f"{plain(request.model)}: “{plain(_short(request.text))}”")
-        notices(capture)
+    with st.container():  # see `read`
+        capture = captured(request)
+        if source != HERE:
+            st.caption(f"{plain(request.model)}: “{plain(_short(request.text))}”")
+            notices(capture)
     head = _head(letter, capture, start)
     stack = capture[head.kind]
     head_title(stack, head)

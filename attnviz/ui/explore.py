@@ -11,7 +11,17 @@ from attnviz.ui.heads import choose_kind, choose_metric, head_map, head_menus
 from attnviz.ui.messages import explained, plain
 from attnviz.ui.tokens import show_tokens
 
-__all__ = ["explore", "notices"]
+__all__ = ["explore", "notices", "read"]
+
+
+def read(request: Request) -> None:
+    """Read the text, and say what must be known about it.
+
+    In a container of its own: what follows stays in its place, with or without a bar or a notice
+    before it. Streamlit would draw it anew, and show the old one beside it until the end.
+    """
+    with st.container():
+        notices(captured(request))
 
 
 def notices(capture: Capture) -> None:

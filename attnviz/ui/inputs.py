@@ -119,8 +119,9 @@ def choose_text(model: Model) -> Request:
             "first word takes its place.",
         )
     chosen = next((one for one in examples if one.text == text and one.hint), None)
-    if chosen is not None:
-        st.caption(f":material/visibility: {chosen.hint}")
+    with st.container():  # what is below stays in its place when the hint goes
+        if chosen is not None:
+            st.caption(f":material/visibility: {chosen.hint}")
     return Request(model.info.name, text, pair, target, begin)
 
 

@@ -15,16 +15,19 @@ from typing import Any
 
 import numpy as np
 import streamlit as st
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int
 
 from attnviz.errors import CaptureError, InputError
 from attnviz.types import Tokens
 from attnviz.views.theme import Theme, palette
 
-__all__ = ["TOKEN_LIMIT", "pack", "part", "token_strip"]
+__all__ = ["CELL_LIMIT", "TOKEN_LIMIT", "fits", "pack", "part", "token_strip"]
 
 TOKEN_LIMIT = 512
-"""Most tokens along one side; half a megabyte of weights."""
+"""Most tokens along one side."""
+
+CELL_LIMIT = 140_000
+"""Most weights: two bytes each, and no click sends a page more than 300 kB."""
 
 _ASSETS = Path(__file__).parent / "assets"
 _HTML = """<div class="strip">
@@ -77,7 +80,7 @@ def token_strip(
 
     Raises:
         CaptureError: the weights do not match the tokens.
-        InputError: there are more than 512 tokens on a side.
+        InputError: it is more than `fits`.
     """
     packed, identity = pack(
         query_tokens,
@@ -95,6 +98,11 @@ def token_strip(
         return selected
     index = clicked.get("index")
     return index if isinstance(index, int) and 0 <= index < len(query_tokens) else None
+
+
+def fits(visible: Bool[np.ndarray, "query key"]) -> bool:
+    """Whether a strip can show all of this; a causal text may be longer than one read both ways."""
+    return max(visible.shape, default=0) <= TOKEN_LIMIT and _sent(visible) <= CELL_LIMIT
 
 
 def part(tokens: Tokens, stretch: slice) -> Tokens:
@@ -116,15 +124,18 @@ def pack(
 ) -> tuple[bytes, str]:
     """Return what the browser needs, and a name for this pair of token lists.
 
-    The bytes are the length of a JSON header (uint32), the header, and the weights as uint16:
-    65534 is 1, and 65535 is masked. All little-endian.
+    The bytes are the length of a JSON header (uint32), the header, and numbers of two bytes: for
+    every query the first visible key and the one after the last, and then the weights of these
+    stretches: 65534 is 1, and 65535 is masked. All little-endian.
     """
     shape = (len(query_tokens), len(key_tokens))
     if weights.shape != shape:
         raise CaptureError(f"weights has shape {weights.shape}; expected (query, key) = {shape}.")
-    if max(shape, default=0) > TOKEN_LIMIT:
+    visible = np.isfinite(weights)
+    if not fits(visible):
         raise InputError(
-            f"The strip shows up to {TOKEN_LIMIT} tokens and got {max(shape)}; pass a part of them."
+            f"The strip shows up to {TOKEN_LIMIT} tokens and {CELL_LIMIT:,} weights, and got "
+            f"{max(shape)} tokens and {_sent(visible):,} weights; pass a part of them."
         )
     if selected is not None and not 0 <= selected < shape[0]:
         raise InputError(f"There is no query {selected}; there are {shape[0]}.")
@@ -145,9 +156,27 @@ def pack(
         "dark": _colors("dark"),
     }
     scaled = np.rint(np.clip(np.nan_to_num(weights), 0, 1) * 65534).astype("<u2")
-    scaled[~np.isfinite(weights)] = 65535
+    scaled[~visible] = 65535
+    stretches = _stretches(visible)
+    keys = np.arange(shape[1])
+    sent = scaled[(stretches[:, :1] <= keys) & (keys < stretches[:, 1:])]
     text = json.dumps(header).encode()
-    return struct.pack("<I", len(text)) + text + scaled.tobytes(), identity
+    body = stretches.astype("<u2").tobytes() + sent.tobytes()
+    return struct.pack("<I", len(text)) + text + body, identity
+
+
+def _stretches(visible: Bool[np.ndarray, "query key"]) -> Int[np.ndarray, "query 2"]:
+    """The first visible key of every query, and the one after the last."""
+    queries, keys = visible.shape
+    if not keys:
+        return np.zeros((queries, 2), dtype=int)
+    last = np.where(visible.any(axis=1), keys - visible[:, ::-1].argmax(axis=1), 0)
+    return np.stack([visible.argmax(axis=1), last], axis=1)
+
+
+def _sent(visible: Bool[np.ndarray, "query key"]) -> int:
+    """How many weights travel."""
+    return int(np.diff(_stretches(visible)).sum())
 
 
 def _colors(theme: Theme) -> dict[str, Any]:

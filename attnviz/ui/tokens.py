@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import streamlit as st
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from attnviz import words
 from attnviz.attention import AttentionStack
@@ -12,7 +12,7 @@ from attnviz.captures import Capture
 from attnviz.types import Head, Prediction
 from attnviz.ui import state
 from attnviz.ui.messages import plain
-from attnviz.ui.token_strip import TOKEN_LIMIT, part, token_strip
+from attnviz.ui.token_strip import TOKEN_LIMIT, fits, part, token_strip
 
 __all__ = ["around", "show_tokens"]
 
@@ -25,7 +25,8 @@ def show_tokens(capture: Capture, head: Head) -> None:
     _, _, queries, keys = stack.shape
     remembered = state.token(queries)
     rows, columns = slice(0, queries), slice(0, keys)
-    if max(queries, keys) > TOKEN_LIMIT:
+    whole = max(queries, keys) <= TOKEN_LIMIT and fits(_visible(stack, head, rows, columns))
+    if not whole:
         remembered = _choose_position(queries, remembered)
         rows, columns = _window(stack, head, remembered)
         st.caption(
@@ -34,16 +35,15 @@ def show_tokens(capture: Capture, head: Head) -> None:
             + ": the strip shows the surroundings of the chosen token. What is said below is about "
             "the whole text."
         )
-    rule = stack.layers[head.layer].visibility
-    visible = rule.table(rows.start, rows.stop, columns.start, columns.stop)[0].cpu().numpy()
     inside = remembered is not None and rows.start <= remembered < rows.stop
+    visible = _visible(stack, head, rows, columns)
     token = token_strip(
         part(stack.query_tokens, rows),
         part(stack.key_tokens, columns),
         np.where(visible, stack.weights(head.layer, head.head, rows, columns), np.nan),
         selected=remembered - rows.start if inside and remembered is not None else None,
         first=(rows.start, columns.start),
-        whole=(rows.stop - rows.start, columns.stop - columns.start) == (queries, keys),
+        whole=whole,
         key="token_strip",
     )
     token = None if token is None else token + rows.start
@@ -52,7 +52,7 @@ def show_tokens(capture: Capture, head: Head) -> None:
         st.rerun(scope="fragment")
     if remembered is None:
         return
-    _token_in_words(stack, head, remembered)
+    _token_in_words(stack, head, remembered, places=not whole)
     position_side = capture.kinds[0] if len(capture.kinds) == 1 else "decoder"
     if capture.predictions and head.kind in (position_side, "cross"):
         _prediction(capture, remembered)
@@ -87,6 +87,17 @@ def _take_position() -> None:
     st.session_state["token"] = st.session_state["token_position"]
 
 
+def _visible(
+    stack: AttentionStack, head: Head, rows: slice, columns: slice
+) -> Bool[np.ndarray, "query key"]:
+    """Which of these queries sees which of these keys."""
+    rule = stack.layers[head.layer].visibility
+    seen: Bool[np.ndarray, "query key"] = (
+        rule.table(rows.start, rows.stop, columns.start, columns.stop)[0].cpu().numpy()
+    )
+    return seen
+
+
 def _window(stack: AttentionStack, head: Head, token: int | None) -> tuple[slice, slice]:
     """Which queries and keys the strip shows: those around the token, and those it looks at."""
     _, _, queries, keys = stack.shape
@@ -99,26 +110,26 @@ def _window(stack: AttentionStack, head: Head, token: int | None) -> tuple[slice
     return rows, around(best, keys, CHIPS)
 
 
-def _token_in_words(stack: AttentionStack, head: Head, token: int) -> None:
+def _token_in_words(stack: AttentionStack, head: Head, token: int, *, places: bool) -> None:
     label = plain(words.quoted(stack.query_tokens.labels[token]))
     one = slice(token, token + 1)
     looks = stack.weights(head.layer, head.head, queries=one)[0]
     left, right = st.columns(2)
-    listed = _listed(words.looks(looks, stack.key_tokens), len(stack.key_tokens))
+    listed = _listed(words.looks(looks, stack.key_tokens), places)
     left.markdown(f"**{label} looks at** {listed}")
     if stack.same_text:
         seen: Float[np.ndarray, " query"] = stack.weights(head.layer, head.head, keys=one)[:, 0]
-        listed = _listed(words.looks(seen, stack.query_tokens), len(stack.query_tokens))
+        listed = _listed(words.looks(seen, stack.query_tokens), places)
         right.markdown(f"**{label} is looked at by** {listed}")
 
 
-def _listed(found: tuple[words.Look, ...], tokens: int) -> str:
+def _listed(found: tuple[words.Look, ...], places: bool) -> str:
     """The tokens and their weights; of a text too long to be seen at once, their places too."""
     if not found:
         return "nothing"
     return ", ".join(
         plain(words.quoted(one.label))
-        + (f" at {one.position:,}" if tokens > TOKEN_LIMIT else "")
+        + (f" at {one.position:,}" if places else "")
         + f" ({one.weight:.2f})"
         for one in found
     )

@@ -53,8 +53,11 @@ def show_map(request: Request, head: Head, prefix: str = "") -> None:
         head: which head.
         prefix: of the controls' names, where a page has several maps.
     """
-    stack = captured(request)[head.kind]
-    (_long_map if is_long(stack) else _map)(request, head, prefix)
+    if is_long(captured(request)[head.kind]):
+        _long_map(request, head, prefix)
+    else:
+        with st.container():  # a fragment has one too: the map stays the same when the text grows
+            _map(request, head, prefix)
 
 
 @st.fragment

@@ -2,13 +2,12 @@
 
 from attnviz.ui import state
 from attnviz.ui.badge import proof_badge
-from attnviz.ui.caches import captured
-from attnviz.ui.explore import notices
+from attnviz.ui.explore import read
 from attnviz.ui.lines import lines
 from attnviz.ui.messages import explained
 
 request = state.request()
 with explained():
-    notices(captured(request))
+    read(request)
     lines(request)
     proof_badge(request)

@@ -13,6 +13,7 @@ from playwright.sync_api import Page, expect
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from attnviz import capture, load
+from attnviz.ui.token_strip import TOKEN_LIMIT
 from tests.browser.conftest import app
 from tests.browser.test_main_path import wait_until_idle
 from tests.served import served
@@ -63,18 +64,43 @@ def address(
         del os.environ["ATTNVIZ_MODEL_FOLDERS"]
 
 
-def test_three_thousand_tokens_to_single_cells(page: Page, address: str, folder: Path) -> None:
+def words(count: int) -> str:
+    """A text of that many words, which is no repetition of a few."""
+    return " ".join(WORDS[at * at % len(WORDS)] for at in range(count))
+
+
+def received(page: Page) -> list[int]:
+    """The sizes of all messages the page gets from now on."""
     sizes: list[int] = []
     page.on(
         "websocket",
         lambda socket: socket.on("framereceived", lambda frame: sizes.append(len(frame))),
     )
+    return sizes
+
+
+def test_the_longest_strip_comes_in_small_messages(page: Page, address: str, folder: Path) -> None:
+    sizes = received(page)
     page.goto(f"{address}/?model={folder}&layer=1&head=3")
-    # A new map comes before the old one goes.
-    zoom = page.locator(".st-key-weights .zoom").first
+    page.locator(".st-key-weights .zoom").wait_for()
+    wait_until_idle(page)
+    area = page.get_by_label("Text", exact=True)
+    area.fill(words(TOKEN_LIMIT - 2))  # and a begin and an end token
+    area.press("Control+Enter")
+    chips = page.locator(".strip .chip")
+    expect(chips).to_have_count(TOKEN_LIMIT)
+    chips.nth(TOKEN_LIMIT - 1).hover()
+    expect(page.locator(".strip .says")).to_contain_text(f"({TOKEN_LIMIT - 1}) looks at")
+    assert 2 * TOKEN_LIMIT**2 / 2 < max(sizes) < LARGEST
+
+
+def test_three_thousand_tokens_to_single_cells(page: Page, address: str, folder: Path) -> None:
+    sizes = received(page)
+    page.goto(f"{address}/?model={folder}&layer=1&head=3")
+    zoom = page.locator(".st-key-weights .zoom")
     zoom.wait_for()
     wait_until_idle(page)
-    text = " ".join(WORDS[at * at % len(WORDS)] for at in range(TOKENS))
+    text = words(TOKENS)
     area = page.get_by_label("Text", exact=True)
     area.fill(text)
     area.press("Control+Enter")

@@ -161,6 +161,33 @@ def test_a_click_on_a_row_follows_its_token(page: Page, server: Server) -> None:
     expect(chip).to_have_attribute("aria-pressed", "true")
 
 
+COUNT_COPIES = """() => {
+  const found = {
+    link: () => [...document.querySelectorAll("button")]
+      .filter((one) => one.innerText.includes("Share this view")).length,
+    map: () => document.querySelectorAll(".st-key-weights").length,
+    strip: () => document.querySelectorAll(".st-key-token_strip").length,
+  };
+  window.most = {};
+  const count = () => {
+    for (const [name, number] of Object.entries(found)) {
+      window.most[name] = Math.max(window.most[name] ?? 0, number());
+    }
+  };
+  count();
+  new MutationObserver(count).observe(document.body, { childList: true, subtree: true });
+}"""
+
+
+def test_nothing_is_shown_twice_while_a_new_text_is_read(page: Page, server: Server) -> None:
+    open_app(page, server, "?model=gpt-classroom")  # an example: its hint goes with its text
+    page.evaluate(COUNT_COPIES)
+    type_text(page, TEXT)
+    type_text(page, f"{TEXT} on a")
+    type_text(page, TEXT)  # known: nothing to wait for
+    assert page.evaluate("window.most") == {"link": 1, "map": 1, "strip": 1}
+
+
 @pytest.mark.parametrize("ending", ["svg", "png"])
 def test_pictures_download(page: Page, server: Server, ending: str, tmp_path: Path) -> None:
     open_app(page, server)

@@ -15,13 +15,23 @@ export default function (component) {
   update(state, decode(data));
 }
 
-// The bytes: length of the JSON header (4), the header, then one uint16 per (query, key).
+// The bytes: length of the JSON header (4), the header, then numbers of two bytes: where each
+// query's visible keys start and stop, and the weights of these stretches, one after the other.
 function decode(bytes) {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const length = view.getUint32(0, true);
   const header = JSON.parse(new TextDecoder().decode(bytes.subarray(4, 4 + length)));
-  const body = bytes.slice(4 + length);
-  return { ...header, weights: new Uint16Array(body.buffer, 0, body.byteLength >> 1) };
+  const numbers = new Uint16Array(bytes.slice(4 + length).buffer);
+  const rows = header.queries.length;
+  const columns = header.keys.length;
+  const weights = new Uint16Array(rows * columns).fill(MASKED);
+  let at = 2 * rows;
+  for (let row = 0; row < rows; row++) {
+    const [start, stop] = numbers.subarray(2 * row, 2 * row + 2);
+    weights.set(numbers.subarray(at, at + stop - start), row * columns + start);
+    at += stop - start;
+  }
+  return { ...header, weights };
 }
 
 function create(parentElement) {
