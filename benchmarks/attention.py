@@ -12,18 +12,20 @@ Random weights in the sizes of GPT-2 small and BERT base. Each way reads the sam
     fused       the same by the fused path (only with --fused; otherwise where it is the quicker)
     qkv         attnviz, keep="qkv", and one head's whole map
 
-Time is the median; memory is the highest over what the loaded model takes.
+Time is the median, of all ways in one process; memory is the highest over what the loaded model
+takes, of each way in a process of its own that gives back what it frees.
 """
 
 from __future__ import annotations
 
 import argparse
-import ctypes
 import gc
+import os
 import statistics
+import subprocess
+import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -42,9 +44,9 @@ from transformers import (
 from attnviz.attention.fused import preferring
 from attnviz.captures import Encoded, capture_ids
 from attnviz.models import Model, instrument
+from benchmarks.memory import GIVES_BACK, HIGHEST, forget_highest, used
 
 Way = Callable[[], object]
-MMAP_THRESHOLD = -3  # mallopt's name for it
 MODELS = ("gpt2-small", "bert-base")
 
 
@@ -139,53 +141,9 @@ def attnviz_map(model: Model, ids: torch.Tensor) -> np.ndarray:
     return capture["self"].weights(5, 3)
 
 
-class Memory:
-    """The highest memory of a stretch of work, in MB over its beginning."""
-
-    def __init__(self, device: str) -> None:
-        self.cuda = device.startswith("cuda")
-
-    def begin(self) -> None:
-        """Forget what was used before."""
-        gc.collect()
-        if self.cuda:
-            torch.cuda.empty_cache()
-            torch.cuda.reset_peak_memory_stats()
-            self.start = torch.cuda.memory_allocated() / 2**20
-            return
-        # Large pieces go back to the system when freed: what is measured is what is used, and not
-        # what the allocator keeps in case it is wanted again.
-        library = ctypes.CDLL("libc.so.6")
-        library.mallopt(MMAP_THRESHOLD, 1 << 18)
-        library.malloc_trim(0)
-        Path("/proc/self/clear_refs").write_text("5")  # the high-water mark falls to what is used
-        self.start = self._field("VmRSS")
-
-    def highest(self) -> float:
-        """MB over what was used at the beginning."""
-        if self.cuda:
-            return torch.cuda.max_memory_allocated() / 2**20 - self.start
-        found = self._field("VmHWM") - self.start
-        ctypes.CDLL("libc.so.6").mallopt(MMAP_THRESHOLD, 32 << 20)  # its own choice, for the clock
-        return found
-
-    def _field(self, name: str) -> float:
-        for line in Path("/proc/self/status").read_text().splitlines():
-            if line.startswith(name):
-                return int(line.split()[1]) / 1024
-        raise RuntimeError(f"/proc/self/status has no {name}; this needs Linux")
-
-
-def measure(way: Way, repeats: int, device: str) -> tuple[float, float]:
-    """Median seconds and highest MB, after a first run that sets up what is kept for good."""
+def seconds(way: Way, repeats: int, device: str) -> float:
+    """The median, after a first run that sets up what is kept for good."""
     way()
-    memory = Memory(device)
-    memory.begin()
-    kept = way()
-    if device.startswith("cuda"):
-        torch.cuda.synchronize()
-    highest = memory.highest()
-    del kept
     times = []
     for _ in range(repeats):
         start = time.perf_counter()
@@ -194,7 +152,39 @@ def measure(way: Way, repeats: int, device: str) -> tuple[float, float]:
             torch.cuda.synchronize()
         times.append(time.perf_counter() - start)
         del kept
-    return statistics.median(times), highest
+    return statistics.median(times)
+
+
+def highest(way: Way, device: str) -> float:
+    """The most memory that is used at a time, in MB over what was used before."""
+    way()
+    gc.collect()
+    if device.startswith("cuda"):
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()
+        before = torch.cuda.memory_allocated()
+        way()
+        torch.cuda.synchronize()
+        return (torch.cuda.max_memory_allocated() - before) / 2**20
+    forget_highest()
+    start = used()
+    way()
+    return used(HIGHEST) - start
+
+
+def highest_alone(name: str, options: Any, model: str, tokens: int) -> float:
+    """The same of a process that does nothing else: one way leaves the next no memory to use."""
+    if options.device.startswith("cuda"):
+        return highest(ways(model, tokens, options.device, options.fused)[name], options.device)
+    command = [
+        *(sys.executable, "-m", "benchmarks.attention", "--memory-of", name, "--model", model),
+        *("--tokens", str(tokens), "--threads", str(options.threads), "--device", options.device),
+        *(["--fused"] if options.fused else []),
+    ]
+    ran = subprocess.run(
+        command, env={**os.environ, **GIVES_BACK}, capture_output=True, text=True, check=True
+    )
+    return float(ran.stdout.split()[-1])
 
 
 def ways(name: str, tokens: int, device: str, with_fused: bool) -> dict[str, Way]:
@@ -228,8 +218,13 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--fused", action="store_true", help="the fused path too")
+    parser.add_argument("--memory-of", metavar="WAY", help="only this, in MB")
     options: Any = parser.parse_args()
     torch.set_num_threads(options.threads)
+    if options.memory_of:
+        made = ways(options.model, options.tokens[0], options.device, options.fused)
+        print(highest(made[options.memory_of], options.device))
+        return
     where = torch.cuda.get_device_name() if options.device.startswith("cuda") else (
         f"{options.threads} processor threads"
     )  # fmt: skip
@@ -237,14 +232,15 @@ def main() -> None:
     print("| tokens | way | seconds | of plain | peak MB | of eager |")
     print("|---|---|---|---|---|---|")
     for tokens in options.tokens:
-        results = {
-            name: measure(way, options.repeats, options.device)
-            for name, way in ways(options.model, tokens, options.device, options.fused).items()
-        }
-        for name, (seconds, memory) in results.items():
+        run = ways(options.model, tokens, options.device, options.fused)
+        took = {name: seconds(way, options.repeats, options.device) for name, way in run.items()}
+        names = list(run)
+        del run  # each process has models of its own
+        memory = {name: highest_alone(name, options, options.model, tokens) for name in names}
+        for name in names:
             print(
-                f"| {tokens:,} | {name} | {seconds:.3f} | {seconds / results['plain'][0]:.2f} "
-                f"| {memory:,.0f} | {memory / results['eager'][1]:.3f} |",
+                f"| {tokens:,} | {name} | {took[name]:.3f} | {took[name] / took['plain']:.2f} "
+                f"| {memory[name]:,.0f} | {memory[name] / memory['eager']:.3f} |",
                 flush=True,
             )
 

@@ -34,7 +34,8 @@ from benchmarks.browser import (
     wait_until_idle,
     wait_until_painted,
 )
-from benchmarks.long_text import WORDS, config, draw_words, memory
+from benchmarks.long_text import WORDS, config, draw_words
+from benchmarks.memory import HIGHEST, NOW, used
 from benchmarks.words import FIRST, save_tokenizer
 
 PATIENCE = 30 * 60_000  # milliseconds; the longest anybody would wait
@@ -58,7 +59,7 @@ class Watch:
     def line(self, name: str, took: str) -> None:
         """A line with a figure of its own."""
         largest = max(self.received.frames, default=0) / 1000
-        now, highest = (memory(field, self.server.pid) for field in ("VmRSS", "VmHWM"))
+        now, highest = (used(field, self.server.pid) for field in (NOW, HIGHEST))
         print(f"| {name} | {took} | {largest:,.0f} | {now:,.0f} | {highest:,.0f} |", flush=True)
 
 

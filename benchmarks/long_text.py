@@ -11,11 +11,9 @@ process, and of the process without the model's weights.
 from __future__ import annotations
 
 import argparse
-import resource
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -27,6 +25,7 @@ from attnviz.captures import Encoded, capture_ids
 from attnviz.models import Model, instrument
 from attnviz.summary import summarize
 from benchmarks.attention import make_tokenizer
+from benchmarks.memory import HIGHEST, forget_highest, used
 from benchmarks.words import BEGIN, FIRST
 
 WORDS = 8192
@@ -63,24 +62,16 @@ def draw_words(tokens: int) -> list[int]:
     return [int(word) for word in drawn]
 
 
-def memory(name: str, process: int | str = "self") -> float:
-    """A line of a process's status, in MB."""
-    for line in Path(f"/proc/{process}/status").read_text().splitlines():
-        if line.startswith(name):
-            return int(line.split()[1]) / 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-
-
 @contextmanager
 def shown(what: str, loaded: float) -> Iterator[None]:
     """A line of the table: seconds, the highest memory, and what is still held after it."""
-    Path("/proc/self/clear_refs").write_text("5")
+    forget_highest()
     start = time.perf_counter()
     yield
     took = time.perf_counter() - start
     print(
-        f"| {what} | {took:.2f} | {memory('VmHWM'):,.0f} | {memory('VmHWM') - loaded:,.0f} "
-        f"| {memory('VmRSS') - loaded:,.0f} |",
+        f"| {what} | {took:.2f} | {used(HIGHEST):,.0f} | {used(HIGHEST) - loaded:,.0f} "
+        f"| {used() - loaded:,.0f} |",
         flush=True,
     )
 
@@ -108,7 +99,7 @@ def main() -> None:
         make_model(options.tokens, options.device),
         Encoded(tuple(draw_words(options.tokens))),
     )
-    loaded = memory("VmRSS")
+    loaded = used()
     print(f"{options.tokens:,} tokens, {options.threads} threads, torch {torch.__version__}\n")
     print("| step | seconds | highest MB | over the loaded model | held after it |")
     print("|---|---|---|---|---|")

@@ -23,7 +23,16 @@ from attnviz.attention.pairs import TokenPairs
 from attnviz.attention.rows import RowObserver
 from attnviz.types import Kind
 
-__all__ = ["Call", "Keep", "LayerRecord", "Listener", "Recorder", "current", "listening"]
+__all__ = [
+    "Call",
+    "Keep",
+    "LayerRecord",
+    "Listener",
+    "Recorder",
+    "alone",
+    "current",
+    "listening",
+]
 
 Keep = Literal["qkv", "statistics"]
 
@@ -73,6 +82,11 @@ def listening(listener: L) -> Iterator[L]:
         yield listener
     finally:
         _listener.reset(token)
+
+
+def alone(tensor: Tensor) -> Tensor:
+    """The same numbers without a larger tensor behind them, which they would keep in memory."""
+    return tensor if tensor.untyped_storage().nbytes() <= tensor.nbytes else tensor.clone()
 
 
 @dataclass(frozen=True)
@@ -143,13 +157,22 @@ class Recorder:
             return
         kind = self.kinds[id(call.module)]
         whole = self.keep == "qkv"
+        single = call.query.shape[0] == 1
+
+        def kept(tensor: Tensor) -> Tensor | None:
+            if not whole:
+                return None
+            # Of several texts each takes its part in the end. A single one is made small layer by
+            # layer, or all vectors would exist twice then.
+            return alone(tensor.detach()) if single else tensor.detach()
+
         rows = observer.finish()
         self.layers.setdefault(kind, []).append(
             LayerRecord(
                 module_name=self.names[id(call.module)],
-                query=call.query.detach() if whole else None,
-                key=call.key.detach() if whole else None,
-                value=call.value.detach() if whole else None,
+                query=kept(call.query),
+                key=kept(call.key),
+                value=kept(call.value),
                 normalizer=rows.normalizer if whole else None,
                 visibility=call.visibility,
                 scaling=call.scaling,

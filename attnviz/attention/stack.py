@@ -15,7 +15,7 @@ from torch import Tensor
 from attnviz.attention.bias import PositionBias
 from attnviz.attention.kernel import Normalizer, masked_scores
 from attnviz.attention.masks import Visibility
-from attnviz.attention.recorder import LayerRecord
+from attnviz.attention.recorder import LayerRecord, alone
 from attnviz.attention.rows import RowStatistics
 from attnviz.errors import CaptureError
 from attnviz.types import Kind, Tokens
@@ -46,15 +46,14 @@ class Layer:
         """Text number `text` of a recorded batch, cut to its own length; where the model runs."""
 
         def own(tensor: Tensor | None, length: int) -> Tensor | None:
-            # A copy, so that one text does not keep a whole batch alive.
-            return None if tensor is None else tensor[text, :, :length].clone()
+            return None if tensor is None else alone(tensor[text, :, :length])
 
         bias = None
         if record.bias:
             bias = record.bias[text if len(record.bias) > 1 else 0].first(queries, keys)
         normalizer = None
         if record.normalizer is not None:
-            normalizer = record.normalizer.map(lambda rows: rows[text, :, :queries].clone())
+            normalizer = record.normalizer.map(lambda rows: alone(rows[text, :, :queries]))
         return cls(
             record.module_name,
             own(record.query, queries),

@@ -10,7 +10,11 @@ import numpy as np
 import pytest
 import torch
 
-from attnviz.captures import capture_ids
+from attnviz import captures
+from attnviz.attention import Recorder
+from attnviz.captures import Capture, Encoded, capture_ids
+from attnviz.models import Model
+from attnviz.recorded import capture_of
 from tests.zoo import Pair, random_texts
 
 
@@ -45,3 +49,25 @@ def test_twice_the_text_holds_twice_the_numbers(
 
 def test_statistics_are_a_fraction_of_the_vectors(zoo: Callable[[str], Pair]) -> None:
     assert numbers_held(zoo("gpt2"), 64, "statistics") < 0.6 * numbers_held(zoo("gpt2"), 64, "qkv")
+
+
+@pytest.mark.parametrize("name", ["gpt2", "bert", "mistral", "phi3", "gpt_neox", "t5"])
+def test_a_single_text_is_kept_without_a_second_copy_and_without_what_lay_around_it(
+    zoo: Callable[[str], Pair], name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Models cut queries, keys and values out of one product, which must not stay in memory."""
+    pair = zoo(name)
+    recorders: list[Recorder] = []
+
+    def spy(model: Model, one: Encoded, number: int, recorder: Recorder, **more: Any) -> Capture:
+        recorders.append(recorder)
+        return capture_of(model, one, number, recorder, **more)
+
+    monkeypatch.setattr(captures, "capture_of", spy)
+    one = capture_ids(pair.model, random_texts(pair.model, (40,)), predict=False)[0]
+    for kind in one:
+        for layer, record in zip(one[kind].layers, recorders[0].layers[kind], strict=True):
+            for part in ("query", "key", "value"):
+                kept, recorded = getattr(layer, part), getattr(record, part)
+                assert kept.data_ptr() == recorded.data_ptr()
+                assert kept.untyped_storage().nbytes() == kept.nbytes
