@@ -18,7 +18,7 @@ Single weights (on the first, previous, same and next key, on copies) are single
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
@@ -30,7 +30,8 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn.functional import pad
 
-from attnviz.attention.masks import Visibility
+from attnviz.attention.fused_call import ALIGNED, HIDDEN, Part, fused_call, parts
+from attnviz.attention.visibility import Visibility
 
 __all__ = ["SAFE_SCORE", "FusedRows", "Path", "RowTaker", "preferred_path", "preferring"]
 
@@ -45,11 +46,7 @@ QUICKER_KEYS = 1024
 """From this many keys on the fused path is taken on a GPU, where blocks are bound by its memory."""
 
 SHARP = 2.0**20
-HIDDEN = -1e30
-MASK_BYTES = 64 << 20
-MASK_ROWS = 1024
 PAIR_NUMBERS = 1 << 22  # of gathered query and key vectors at a time
-ALIGNED = 4  # the fused kernels of GPUs want vectors of whole 16 bytes
 
 _preferred: ContextVar[Path | None] = ContextVar("attnviz_path", default=None)
 
@@ -88,18 +85,6 @@ class RowTaker(Protocol):
     def take(self, rows: FusedRows) -> None:
         """Called once, with all rows of the call."""
         ...
-
-
-@dataclass(frozen=True)
-class _Part:
-    """Queries start..end with the keys that some of them see, and what hides the others."""
-
-    start: int
-    end: int
-    key_start: int
-    key_end: int
-    causal: bool = False
-    mask: Float[Tensor, "batch 1 query key"] | None = None
 
 
 @dataclass(frozen=True)
@@ -186,7 +171,7 @@ class FusedRows:
             if part.causal:  # a key is seen by itself and later ones: causal from the end
                 looked, lookers = looked.flip(2), lookers.flip(2)
             mask = None if part.mask is None else part.mask.transpose(2, 3)
-            _, lse = _fused(looked, lookers, lookers[..., :ALIGNED] * 0, part.causal, mask)
+            _, lse = fused_call(looked, lookers, lookers[..., :ALIGNED] * 0, part.causal, mask)
             found[:, :, part.key_start : part.key_end] += (
                 lse.flip(2) if part.causal else lse
             ).exp()
@@ -290,31 +275,15 @@ class FusedRows:
         return torch.cat([here, here * (length - offset), here * offset], -1)
 
     @cached_property
-    def _parts(self) -> Sequence[_Part]:
-        """The call in as few parts as masks allow."""
-        visibility = self.visibility
+    def _parts(self) -> tuple[Part, ...]:
         batch, queries, keys = self.query.shape[0], self.query.shape[2], self.key.shape[2]
-        whole = _Part(0, queries, 0, keys)
-        if visibility.is_full:
-            return [whole]
-        if visibility.is_causal:
-            return [replace(whole, causal=True)]
-        first, stop = visibility.extent
-        height = min(MASK_ROWS, max(8, MASK_BYTES // (4 * batch * keys)))
-        parts = []
-        for start in range(0, queries, height):
-            end = min(start + height, queries)
-            key_start, key_end = min(first[start:end]), max(max(stop[start:end]), 1)
-            seen = visibility.table(start, end, key_start, key_end)[:, None]
-            mask = torch.zeros_like(seen, dtype=torch.float32).masked_fill_(~seen, HIDDEN)
-            parts.append(_Part(start, end, key_start, key_end, mask=mask))
-        return parts
+        return parts(self.visibility, batch, queries, keys)
 
     def _run(self, query: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
         """Mixed values and log-sum-exp of all parts."""
         mixed, lse = zip(
             *(
-                _fused(
+                fused_call(
                     query[:, :, part.start : part.end],
                     key[:, :, part.key_start : part.key_end],
                     value[:, :, part.key_start : part.key_end],
@@ -339,40 +308,3 @@ def _for_heads(tensor: Tensor, heads: int) -> Tensor:
 def _products(one: Tensor, other: Tensor) -> Tensor:
     """The inner products of vectors."""
     return (one * other).sum(-1)
-
-
-def _fused(
-    query: Float[Tensor, "batch head query dim"],
-    key: Float[Tensor, "batch head key dim"],
-    value: Float[Tensor, "batch head key value_dim"],
-    causal: bool,
-    mask: Float[Tensor, "batch 1 query key"] | None,
-) -> tuple[Float[Tensor, "batch head query value_dim"], Float[Tensor, "batch head query"]]:
-    """One fused attention call with scores q.k + mask, and its log-sum-exp."""
-    batch, heads, rows, dim = query.shape
-    wide = value.shape[-1]
-    if mask is not None:
-        mask = _aligned(mask) if query.is_cuda else mask
-        mask = mask.expand(batch, heads, -1, -1)
-    if query.is_cuda:
-        query, key = (pad(tensor, (0, -dim % ALIGNED)) for tensor in (query, key))
-        mixed, lse, _, _ = torch.ops.aten._scaled_dot_product_efficient_attention(
-            query, key, pad(value, (0, -wide % ALIGNED)), mask, True, 0.0, causal, scale=1.0
-        )
-        return mixed[..., :wide], lse[..., :rows].float()
-    # This kernel's values are as wide as its keys.
-    mixed = []
-    for start in range(0, wide, dim):
-        some = value[..., start : start + dim]
-        some = pad(some, (0, dim - some.shape[-1])).contiguous()
-        part, lse = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(
-            query, key, some, 0.0, causal, attn_mask=mask, scale=1.0
-        )
-        mixed.append(part)
-    return torch.cat(mixed, -1)[..., :wide], lse
-
-
-def _aligned(mask: Tensor) -> Tensor:
-    """The same numbers, on memory whose rows begin at whole 16 bytes."""
-    keys = mask.shape[-1]
-    return pad(mask, (0, -keys % ALIGNED)).contiguous()[..., :keys]

@@ -16,7 +16,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from attnviz.attention.fused import FusedRows, Path, RowTaker, preferred_path
-from attnviz.attention.masks import Visibility
+from attnviz.attention.visibility import Visibility
 
 __all__ = [
     "GPU_SCORE_BYTES",

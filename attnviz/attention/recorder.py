@@ -18,9 +18,9 @@ from torch import Tensor, nn
 
 from attnviz.attention.bias import PositionBias
 from attnviz.attention.kernel import Block, Normalizer
-from attnviz.attention.masks import Visibility
 from attnviz.attention.pairs import TokenPairs
 from attnviz.attention.rows import RowObserver
+from attnviz.attention.visibility import Visibility
 from attnviz.types import Kind
 
 __all__ = [

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from attnviz.attention.fused import FusedRows
 from attnviz.attention.kernel import Block, Normalizer, RowSums
-from attnviz.attention.masks import Visibility
 from attnviz.attention.pairs import TokenPairs
+from attnviz.attention.visibility import Visibility
 
 __all__ = ["RowObserver", "RowStatistics", "TokenPairs"]
 

@@ -14,9 +14,9 @@ from torch import Tensor
 
 from attnviz.attention.bias import PositionBias
 from attnviz.attention.kernel import Normalizer, masked_scores
-from attnviz.attention.masks import Visibility
 from attnviz.attention.recorder import LayerRecord, alone
 from attnviz.attention.rows import RowStatistics
+from attnviz.attention.visibility import Visibility
 from attnviz.errors import CaptureError
 from attnviz.types import Kind, Tokens
 

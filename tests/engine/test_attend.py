@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from attnviz.attention.kernel import Block, attend, block_rows
-from attnviz.attention.masks import Visibility
+from attnviz.attention.visibility import Visibility
 from tests.engine.handmade import Vectors, causal, vectors
 from tests.engine.reference import entropy, reference_attention
 

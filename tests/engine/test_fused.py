@@ -13,9 +13,9 @@ from hypothesis import strategies as some
 
 from attnviz.attention.fused import SAFE_SCORE, FusedRows, Path, preferring
 from attnviz.attention.kernel import Block, attend
-from attnviz.attention.masks import Visibility
 from attnviz.attention.pairs import TokenPairs
 from attnviz.attention.rows import ROW_NAMES, RowObserver
+from attnviz.attention.visibility import Visibility
 from attnviz.captures import capture_ids
 from tests.engine.handmade import Vectors, causal, vectors
 from tests.zoo import Pair, random_texts

@@ -122,7 +122,7 @@ def test_loading_refuses_a_model_that_cannot_be_proved(
     monkeypatch.setattr(
         "attnviz.attention.interface.split_mask",
         lambda mask, batch, queries, keys, device: (
-            __import__("attnviz.attention.masks", fromlist=["Visibility"]).Visibility.full(
+            __import__("attnviz.attention.visibility", fromlist=["Visibility"]).Visibility.full(
                 batch, queries, keys, device
             ),
             None,

@@ -9,7 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from attnviz.attention.masks import Visibility
+from attnviz.attention.visibility import Visibility
 
 
 @st.composite
