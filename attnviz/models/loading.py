@@ -32,6 +32,7 @@ from attnviz.errors import (
 from attnviz.models.catalogue import known_heads, shipped
 from attnviz.models.explained import Explained
 from attnviz.models.folders import check_weights, digest, local_folder, readable
+from attnviz.models.hub import reach
 from attnviz.types import Family, ModelInfo
 
 __all__ = ["Model", "best_device", "instrument", "load"]
@@ -133,6 +134,8 @@ def load(
     }
     chosen_device = _device(device)
     with Explained(name, revision, local=folder is not None):
+        if folder is None:
+            reach(name, revision)
         config = AutoConfig.from_pretrained(place, revision=revision, **options)
         commit = getattr(config, "_commit_hash", None) or revision
         if folder is None:

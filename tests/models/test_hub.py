@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import importlib
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,6 +24,8 @@ from attnviz.errors import (
     ModelOffline,
     ModelUnsafe,
 )
+from attnviz.models import hub as hub_access
+from tests.served import ROOT
 from tests.vocabularies import vocabulary
 
 http: Any = importlib.import_module(hub.HTTPError.__module__.partition(".")[0])  # the hub's own
@@ -98,6 +103,41 @@ def test_every_answer_of_the_hub(
     assert type(caught.value) is kind
     assert caught.value.__cause__ is not None
     assert "\n" not in str(caught.value)
+
+
+def test_no_network_is_found_out_without_trying_again_and_again() -> None:
+    nobody = {"HF_ENDPOINT": "http://127.0.0.1:9", "HF_HUB_OFFLINE": "0"}
+    asked = subprocess.run(
+        [sys.executable, "-c", "import attnviz; attnviz.load('org/model')"],
+        env={**os.environ, **nobody, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "ModelOffline: 'org/model' is not on this machine" in asked.stderr
+    assert "Retrying" not in asked.stderr
+
+
+def test_what_is_on_this_machine_needs_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    def nobody(*unused: Any, **options: Any) -> None:
+        raise http.ConnectError("no address")
+
+    monkeypatch.setattr(hub_access, "is_offline_mode", lambda: False)
+    monkeypatch.setattr(hub_access.HfApi, "model_info", nobody)
+    monkeypatch.setattr(hub_access, "try_to_load_from_cache", lambda *unused, **options: "config")
+    hub_access.reach("org/model", None)
+    monkeypatch.setattr(hub_access, "try_to_load_from_cache", lambda *unused, **options: None)
+    with pytest.raises(http.ConnectError):
+        hub_access.reach("org/model", None)
+
+
+def test_a_hub_that_refuses_has_answered(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*unused: Any, **options: Any) -> None:
+        raise http_error(hub.RepositoryNotFoundError)
+
+    monkeypatch.setattr(hub_access, "is_offline_mode", lambda: False)
+    monkeypatch.setattr(hub_access.HfApi, "model_info", refuse)
+    hub_access.reach("org/model", None)
 
 
 def test_the_commit_of_the_configuration_is_the_commit_of_everything(
