@@ -17,11 +17,14 @@ from training.head_roles import Role, Table, mean_table, name_heads
 from training.probe_texts import Aligned
 from training.translation import PREFIX, bleu, translate
 
-ALIGNMENT = Role("alignment", "looks at the word it is translating", 0.5)
 PREVIOUS = Role("previous_token", "previous token", 0.5)
 NEXT = Role("next_token", "next token", 0.5)
 WORD = re.compile(r"\w+")
 SHIFTS = {"row that predicts the word": -1, "row of the word itself": 0}
+ALIGNMENTS = {
+    -1: Role("alignment", "looks at the word it is translating", 0.5),
+    0: Role("alignment", "looks at the word it has just translated", 0.5),
+}
 
 
 def figures(model: Model, corpus: Corpus | None) -> list[Figure]:
@@ -129,10 +132,16 @@ def self_stacks(model: Model, kind: Kind) -> list[AttentionStack]:
 
 def known_heads(model: Model) -> list[KnownHead]:
     """The heads worth a look."""
-    aligned = np.maximum(*(alignment_table(model, shift) for shift in SHIFTS.values()))
+    tables = {shift: alignment_table(model, shift) for shift in ALIGNMENTS}
+    highest = np.maximum(*tables.values())
+    aligned = [  # a head is named by the row in which it is the better one
+        one
+        for shift, role in ALIGNMENTS.items()
+        for one in name_heads(role, np.where(tables[shift] == highest, tables[shift], 0), "cross")
+    ]
     encoder, decoder = self_stacks(model, "encoder"), self_stacks(model, "decoder")
     return [
-        *name_heads(ALIGNMENT, aligned, "cross"),
+        *sorted(aligned, key=lambda one: -one.score)[:3],
         *name_heads(PREVIOUS, mean_table("previous_token", encoder), "encoder", most=2),
         *name_heads(NEXT, mean_table("next_token", encoder), "encoder", most=2),
         *name_heads(PREVIOUS, mean_table("previous_token", decoder), "decoder", most=2),

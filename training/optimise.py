@@ -5,7 +5,7 @@ AdamW alone; embeddings, norms and biases stay with AdamW, for which they are th
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import nn
@@ -28,6 +28,10 @@ class Rates:
     floor: float = 0.02
     weight_decay: float = 0.01
     average: float = 0.0  # how much a moving average of the weights keeps per step; 0: no average
+
+    def scaled(self, factor: float) -> "Rates":
+        """The same course with other peaks: weights already trained forget less at lower rates."""
+        return replace(self, muon=self.muon * factor, adam=self.adam * factor)
 
     def factor(self, step: int, fraction: float) -> float:
         """Share of the peak rate at this step, `fraction` of the time being over."""

@@ -1,6 +1,8 @@
 """Translated pairs in batches whose sources have one length, so that no source is padded."""
 
 import json
+import re
+from collections import Counter
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +12,8 @@ from transformers import PreTrainedTokenizerFast
 
 IGNORED = -100
 FIRST_PIECE = 3  # the ids before are special
+SELDOM = 40  # a word in no more sentences than these is in every round
+COMMON_CHANCE = 0.25  # that of a sentence of words that are in many
 
 Pieces = list[int]
 
@@ -66,6 +70,19 @@ def best_split(piece: str, scores: dict[str, tuple[float, int]]) -> Pieces | Non
         ]
         best.append(max(ways) if ways else None)
     return best[-1][1] if best[-1] else None
+
+
+def chances(sentences: list[str]) -> np.ndarray:
+    """For every sentence the chance to take part in a round, by its most seldom word.
+
+    Half of the pairs say what hundreds of others say, in words that are long known; what a small
+    model gets wrong, even among the pairs it learns from, is words of a dozen sentences. So a round
+    holds all of those and some of the others, and there are twice as many rounds in an hour.
+    """
+    words = [set(re.findall(r"\w+", sentence.lower())) for sentence in sentences]
+    counts = Counter(word for row in words for word in row)
+    seldom = np.array([min((counts[word] for word in row), default=SELDOM) for row in words])
+    return np.clip(SELDOM / seldom, COMMON_CHANCE, 1.0)
 
 
 def batches(

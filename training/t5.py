@@ -28,7 +28,15 @@ from training.export import export
 from training.fused_t5 import FusedT5, keep_memory
 from training.loop import Moment, Plan, mixed_precision, parse_plan, train
 from training.optimise import Rates
-from training.pair_batches import IGNORED, PairBatch, Pieces, Splits, batches, padded
+from training.pair_batches import (
+    IGNORED,
+    PairBatch,
+    Pieces,
+    Splits,
+    batches,
+    chances,
+    padded,
+)
 from training.team import Address, Team
 from training.translation import PREFIX, bleu, translate
 from training.vocabulary import unigram_pieces
@@ -39,9 +47,10 @@ PAD = 0
 ACTIVATION = "gelu_pytorch_tanh"  # T5's own function, in its fused form
 BATCH_TOKENS = 2500
 STEP_BATCHES = 8
-DROPOUT = 0.2
+DROPOUT = 0.15
 SMOOTHING = 0.1
-HARD = 0.8  # share of the time with dropout and with pieces cut in shorter ones
+AGAIN = 0.7  # what the rates are multiplied with when trained weights are trained on
+HARD = 0.85  # share of the time with dropout and with pieces cut in shorter ones
 PLAIN = 0.92  # share of the time with few prefixes
 PREFIXED = 0.1
 BEAMS = 4  # how many translations the exported model weighs against each other
@@ -66,6 +75,7 @@ class T5Recipe:
         train = corpus.pairs("train")
         self.sources: list[Pieces] = tokenizer([english for english, _ in train])["input_ids"]
         self.targets: list[Pieces] = tokenizer([french for _, french in train])["input_ids"]
+        self.chances = chances([english for english, _ in train])
         self.prefix: Pieces = tokenizer(PREFIX.strip())["input_ids"][:-1]
         self.splits = Splits(tokenizer)
         self.waiting: list[PairBatch] = []
@@ -97,7 +107,7 @@ class T5Recipe:
         return (losses / count).item()
 
     def draw(self, moment: Moment) -> list[PairBatch]:
-        """The batches of the next step; a new round over all pairs when one is over."""
+        """The batches of the next step; a new round over the pairs when one is over."""
         while len(self.waiting) < STEP_BATCHES:
             self.waiting += self.round(moment.fraction)
             self.epoch += 1
@@ -107,14 +117,15 @@ class T5Recipe:
         return chosen
 
     def round(self, fraction: float) -> list[PairBatch]:
-        """All pairs once, in batches.
+        """The pairs with seldom words and a share of the others once, in batches.
 
         At first most sources come without the prefix, which is half of a short sentence's pieces,
         and some pieces are cut in shorter ones; in the end all are as the model will be used.
         """
         share = SPLIT if fraction < HARD else 0.0
-        sources = self.splits.sample(self.sources, share, self.random)
-        targets = self.splits.sample(self.targets, share, self.random)
+        chosen = np.flatnonzero(self.random.random(len(self.chances)) < self.chances).tolist()
+        sources = self.splits.sample([self.sources[pair] for pair in chosen], share, self.random)
+        targets = self.splits.sample([self.targets[pair] for pair in chosen], share, self.random)
         prefixed = self.random.random(len(sources)) < (PREFIXED if fraction < PLAIN else 1.0)
         sources = [
             self.prefix + source if with_prefix else source
@@ -143,7 +154,7 @@ class T5Recipe:
         }
 
     def state(self) -> dict[str, Any]:
-        """How often all pairs were seen; the loop keeps the random numbers."""
+        """How many rounds there were; the loop keeps the random numbers."""
         return {"epoch": round(self.epoch - len(self.waiting) / self.size, 2)}
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -227,7 +238,10 @@ def work(rank: int, plan: Plan, address: Address | None) -> None:
         model = new_model()
     choose_attention(model, plan.device)
     torch.manual_seed(plan.seed + rank)  # the weights are the same in all processes, masks differ
-    figures = train(model, T5Recipe(corpus, tokenizer, plan.seed), plan, team)
+    recipe = T5Recipe(corpus, tokenizer, plan.seed)
+    if plan.start:
+        recipe.rates = recipe.rates.scaled(AGAIN)
+    figures = train(model, recipe, plan, team)
     if team.leads:
         print(figures)
         model.generation_config.num_beams = BEAMS

@@ -9,7 +9,15 @@ import torch
 from training import t5
 from training.corpus import Corpus
 from training.loop import Moment
-from training.pair_batches import IGNORED, Splits, batches, best_split
+from training.pair_batches import (
+    COMMON_CHANCE,
+    IGNORED,
+    SELDOM,
+    Splits,
+    batches,
+    best_split,
+    chances,
+)
 from training.team import Team
 from training.translation import PREFIX
 from training.vocabulary import unigram_pieces
@@ -146,3 +154,26 @@ def test_dropout_ends_with_the_hard_part(recipe):
     assert recipe.fused.dropout is not None
     recipe.gradients(model, Moment(1, t5.HARD), Team())
     assert recipe.fused.dropout is None
+
+
+def test_seldom_words_are_in_every_round_and_common_ones_in_some() -> None:
+    common = ["The cat sleeps."] * 8 * SELDOM
+    between = ["The dog sleeps."] * 2 * SELDOM
+    seldom = ["The CAT sleeps, eighteen times."] * 3
+    found = chances([*common, *between, *seldom, "!"])
+    assert found[: len(common)] == pytest.approx(COMMON_CHANCE)
+    assert found[len(common) : -4] == pytest.approx(0.5)
+    assert found[-4:] == pytest.approx(1.0)
+
+
+def test_a_round_holds_the_pairs_that_were_drawn_once(recipe) -> None:
+    recipe.chances = np.array([number % 2 for number in range(len(PAIRS))], dtype=float)
+    rows = sum(len(batch.source) for batch in recipe.round(1.0))
+    assert rows == len(PAIRS) // 2
+
+
+def test_trained_weights_are_trained_on_at_lower_rates() -> None:
+    rates = t5.T5Recipe.rates
+    again = rates.scaled(0.5)
+    assert (again.muon, again.adam) == (rates.muon / 2, rates.adam / 2)
+    assert again.factor(500, 0.7) == rates.factor(500, 0.7)
