@@ -38,6 +38,7 @@ from benchmarks.faults import FAULTS, partner, planted, possible
 
 CLASSROOM = ("gpt-classroom", "bert-classroom", "t5-classroom")
 RANDOM = ("random gpt2", "random bert", "random t5")
+NEARLY_ALIGNED = 0.3  # sharpened, a head of cross attention above this aligns above the limit
 FITTED_ON = 12  # texts from which a fault learns what a layer's input looks like
 
 
@@ -148,6 +149,9 @@ def _shake(network: nn.Module) -> None:
 
 def choose(model: Model, fault: Label, healthy: Diagnosis) -> list[Head]:
     """One head per layer to plant a fault in: the one whose rules are farthest from it already."""
+    if fault == "peaked":
+        limits = replace(healthy.thresholds, alignment=NEARLY_ALIGNED)
+        healthy = healthy.relabelled(limits)
     chosen = []
     for kind, (layers, heads) in model.info.heads.items():
         for layer in range(layers):

@@ -107,7 +107,8 @@ class Thresholds:
         "Peaked only below",
         "A peaked head may depend on the text by no more than this: one that picks a single key by "
         "what the text says is doing something.",
-        f"{CHOSEN}: the sharpest heads of the classroom T5 choose by the text, with 1 nat and more",
+        f"{CHOSEN}: the sharpest heads of the classroom T5 choose by the text, with 0.8 nats and "
+        "more",
         "peaked",
         (0.0, 1.5),
         "nats",
@@ -118,7 +119,7 @@ class Thresholds:
         "Below this normalized entropy a head without a known pattern is peaked even when the text "
         "decides which key it is: nothing but its favourite is ever read.",
         f"{CHOSEN}; Zhai et al. 2023 describe collapse of entropy. The sharpest head of the "
-        "classroom T5 has 0.026",
+        "classroom T5 has 0.23",
         "peaked",
         (0.0, 0.1),
     )
@@ -215,8 +216,8 @@ class Thresholds:
         "Alignment above",
         "The weight on the source token that the prediction hangs on, from which on a "
         "cross-attention head aligns.",
-        f"{CHOSEN}: on the classroom T5 it divides the first layer's heads (0.2 and less) from "
-        "those that align half of the hand-aligned words or more",
+        f"{CHOSEN}: on the classroom T5 it divides the first layer's heads (0.22 and less) from "
+        "those that align half of the hand-aligned words or more (0.38 to 0.59)",
         "specialised",
         (0.2, 0.95),
     )

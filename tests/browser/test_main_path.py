@@ -40,10 +40,13 @@ def cell(
 ) -> tuple[float, float]:
     """The middle of a cell of the plot's map, in pixels of the page."""
     found = page.locator(".js-plotly-plot").nth(plot)
+    found.locator(".hoverlayer").wait_for(state="attached")
     found.scroll_into_view_if_needed()
     area = found.locator(".cartesianlayer .plot rect, .bglayer rect, .nsewdrag").last
-    box = area.bounding_box()
-    assert box is not None
+    box = None
+    while box is None or box != area.bounding_box():  # what is above it may still be growing
+        box = area.bounding_box()
+        page.wait_for_timeout(300)
     return (
         box["x"] + box["width"] * (column + 0.5) / columns,
         box["y"] + box["height"] * (row + 0.5) / rows,
