@@ -84,7 +84,8 @@ EXAMPLES: Mapping[Family, tuple[Example, ...]] = {
         Example(
             "A colour",
             "The house is blue.",
-            hint="In cross-attention, the row before a French word looks at its English one.",
+            hint="In cross-attention, a French word's row (in the first layer) or the row before "
+            "it (in the later ones) looks at its English word.",
         ),
         Example(
             "Words change places",
