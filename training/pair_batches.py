@@ -77,7 +77,7 @@ def chances(sentences: list[str]) -> np.ndarray:
 
     Half of the pairs say what hundreds of others say, in words that are long known; what a small
     model gets wrong, even among the pairs it learns from, is words of a dozen sentences. So a round
-    holds all of those and some of the others, and there are twice as many rounds in an hour.
+    holds all of those and some of the others, and takes two thirds of the time.
     """
     words = [set(re.findall(r"\w+", sentence.lower())) for sentence in sentences]
     counts = Counter(word for row in words for word in row)

@@ -25,10 +25,12 @@ def show_tokens(capture: Capture, head: Head) -> None:
     _, _, queries, keys = stack.shape
     remembered = state.token(queries)
     rows, columns = slice(0, queries), slice(0, keys)
-    whole = max(queries, keys) <= TOKEN_LIMIT and fits(_visible(stack, head, rows, columns))
-    if not whole:
+    visible = _visible(stack, head, rows, columns) if max(queries, keys) <= TOKEN_LIMIT else None
+    whole = visible is not None and fits(visible)
+    if visible is None or not whole:
         remembered = _choose_position(queries, remembered)
         rows, columns = _window(stack, head, remembered)
+        visible = _visible(stack, head, rows, columns)
         st.caption(
             f"Tokens {rows.start:,} to {rows.stop - 1:,} of {queries:,}"
             + ("" if rows == columns else f", and keys {columns.start:,} to {columns.stop - 1:,}")
@@ -36,7 +38,6 @@ def show_tokens(capture: Capture, head: Head) -> None:
             "the whole text."
         )
     inside = remembered is not None and rows.start <= remembered < rows.stop
-    visible = _visible(stack, head, rows, columns)
     token = token_strip(
         part(stack.query_tokens, rows),
         part(stack.key_tokens, columns),
