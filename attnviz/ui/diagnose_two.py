@@ -21,18 +21,17 @@ from attnviz.ui.diagnose_limits import limits
 from attnviz.ui.diagnose_results import (
     FRESH,
     choose_head,
-    choose_kind,
     first_head,
     label_map,
-    take_click,
 )
 from attnviz.ui.diagnose_texts import choose_texts
+from attnviz.ui.heads import choose_kind, show_heads
 from attnviz.ui.jobs import Work
 from attnviz.ui.messages import explained, plain
 from attnviz.ui.pictures import table_download
 from attnviz.ui.sentences import sentence
 from attnviz.ui.theme import current_theme
-from attnviz.views import draw_head_map, plot_config
+from attnviz.views import draw_head_map
 from attnviz.views.diagnosis_words import head_count
 
 __all__ = ["two_models_page"]
@@ -137,7 +136,7 @@ def _results(measured: Comparison) -> None:
         state.choose_head(_furthest(comparison))
     _summary(comparison)
     before, after = comparison.first, comparison.second
-    kind = choose_kind(before.model.heads, first_head(before).kind)
+    kind = choose_kind(list(before.model.heads), first_head(before).kind)
     head = choose_head(before, kind)
     names = (f"Before: {before.model.name}", f"After: {after.model.name}")
     for column, name, diagnosis, key in zip(
@@ -202,17 +201,17 @@ def _said(finding: Finding) -> None:
 
 
 def _divergence_map(comparison: Comparison, head: Head) -> None:
-    key = "divergence_map"
-    values = comparison.divergence[head.kind].mean
-    st.plotly_chart(
+    show_heads(
         draw_head_map(
-            values, metric=DIVERGENCE, selected=head, kind=head.kind, theme=current_theme()
+            comparison.divergence[head.kind].mean,
+            metric=DIVERGENCE,
+            selected=head,
+            kind=head.kind,
+            theme=current_theme(),
         ),
-        key=key,
-        theme=None,
-        config=plot_config("attnviz-divergence"),
-        on_select=lambda: take_click(key, head.kind),
-        selection_mode="points",
+        head.kind,
+        key="divergence_map",
+        filename="attnviz-divergence",
         alt=f"Divergence of every head between the two models; {head.label} is chosen",
     )
 

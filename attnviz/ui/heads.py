@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+import plotly.graph_objects as go
 import streamlit as st
 from jaxtyping import Float
 
@@ -14,11 +15,19 @@ from attnviz import metrics
 from attnviz.captures import Capture
 from attnviz.types import KIND_LABELS, Family, Head, Kind, ModelInfo
 from attnviz.ui import state
-from attnviz.ui.picture_buttons import picture_buttons
+from attnviz.ui.pictures import show_picture
 from attnviz.ui.theme import current_theme
-from attnviz.views import draw_head_map, plot_config
+from attnviz.views import draw_head_map
 
-__all__ = ["choose_kind", "choose_metric", "head_map", "head_menus", "own_layers"]
+__all__ = [
+    "choose_kind",
+    "choose_metric",
+    "first_kind",
+    "head_map",
+    "head_menus",
+    "own_layers",
+    "show_heads",
+]
 
 FIRST_METRICS: Mapping[Family, str] = {
     "decoder": "induction",
@@ -27,12 +36,11 @@ FIRST_METRICS: Mapping[Family, str] = {
 }
 
 
-def choose_kind(capture: Capture, key: str = state.KIND) -> Kind:
-    """Which attention, where a model has several."""
-    kinds = capture.kinds
+def choose_kind(kinds: Sequence[Kind], first: Kind, key: str = state.KIND) -> Kind:
+    """Which attention, where a model has several; `first` unless a link says otherwise."""
     if len(kinds) == 1:
         return kinds[0]
-    state.from_link(key, kinds, "cross" if "cross" in kinds else kinds[0])
+    state.from_link(key, kinds, first)
     chosen = st.segmented_control(
         "Attention",
         kinds,
@@ -44,6 +52,11 @@ def choose_kind(capture: Capture, key: str = state.KIND) -> Kind:
     )
     state.to_link(key)
     return chosen or kinds[0]
+
+
+def first_kind(kinds: Sequence[Kind]) -> Kind:
+    """What to begin with: between two languages, where one looks at the other."""
+    return "cross" if "cross" in kinds else kinds[0]
 
 
 def choose_metric(names: Sequence[str], family: Family) -> str:
@@ -116,29 +129,32 @@ def head_map(
     values: Float[np.ndarray, "layer head"], metric: str, selected: Head, *, key: str
 ) -> None:
     """The map of all heads, coloured by a metric; a click shows that head."""
-    figure = draw_head_map(
-        values,
-        metric=metrics.describe(metric),
-        selected=selected,
-        kind=selected.kind,
-        theme=current_theme(),
-    )
-    st.plotly_chart(
-        figure,
+    show_heads(
+        draw_head_map(
+            values,
+            metric=metrics.describe(metric),
+            selected=selected,
+            kind=selected.kind,
+            theme=current_theme(),
+        ),
+        selected.kind,
         key=key,
-        theme=None,
-        config=plot_config(f"attnviz-heads-{metric}"),
-        on_select=partial(_take_click, key),
-        selection_mode="points",
+        filename=f"attnviz-heads-{metric}",
         alt=f"{metrics.describe(metric).label} of every head; {selected.label} is chosen",
     )
-    picture_buttons(key, f"attnviz-heads-{metric}", theme=current_theme())
 
 
-def _take_click(key: str) -> None:
+def show_heads(figure: go.Figure, kind: Kind, *, key: str, filename: str, alt: str) -> None:
+    """A map with a cell for every head of this kind; a click shows that head."""
+    show_picture(
+        figure, key=key, filename=filename, alt=alt, on_click=partial(_take_click, key, kind)
+    )
+
+
+def _take_click(key: str, kind: Kind) -> None:
+    """Show the head whose cell was clicked in the map of this key."""
     event: Any = st.session_state.get(key)
     points = event["selection"]["points"] if event else []
     if points:
         layer, head = points[0]["customdata"][:2]
-        st.session_state[state.LAYER] = int(layer)
-        st.session_state[state.HEAD] = int(head)
+        state.choose_head(Head(kind, int(layer), int(head)))

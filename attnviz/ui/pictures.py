@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
@@ -13,13 +15,30 @@ from attnviz.views import plot_config
 __all__ = ["show_picture", "show_table", "table_download"]
 
 
-def show_picture(figure: go.Figure, *, key: str, filename: str, alt: str) -> None:
+def show_picture(
+    figure: go.Figure,
+    *,
+    key: str,
+    filename: str,
+    alt: str,
+    on_click: Callable[[], None] | None = None,
+) -> None:
     """A figure in its column, with buttons that save it as SVG and as PNG.
 
-    `alt` says in words what it shows, to people who do not see it.
+    Args:
+        figure: what to show.
+        key: the widget's; what was clicked is in the session under it.
+        filename: of the files, without an ending.
+        alt: what it shows in words, for people who do not see it.
+        on_click: called before the page is drawn again when a point was clicked; such a figure
+            takes the width of its column.
     """
     # A map has a width at which its cells are square; bars and lines take what there is.
-    width = figure.layout.width
+    width = None if on_click else figure.layout.width
+    if on_click:
+        # Streamlit adds this only after the first drawing, and loses it again when that drawing
+        # reports its layout late: clicks then did nothing.
+        figure.update_layout(clickmode="event+select")
     st.plotly_chart(
         figure,
         width=int(width) if width else "stretch",
@@ -27,6 +46,8 @@ def show_picture(figure: go.Figure, *, key: str, filename: str, alt: str) -> Non
         theme=None,
         config=plot_config(filename),
         alt=alt,
+        on_select=on_click or "ignore",
+        selection_mode="points",
     )
     picture_buttons(key, filename, theme=current_theme())
 

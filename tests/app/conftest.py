@@ -53,3 +53,14 @@ def maps(app: AppTest) -> list[dict[str, object]]:
                 told["weights"], told["scores"] = numbers.reshape(2, *told["shape"])
             found.append(told)
     return found
+
+
+def clickable(app: AppTest) -> list[str]:
+    """Keys of the charts that take clicks; each asks the browser for them from the start.
+
+    Streamlit alone asks for them only after the first drawing, and may lose that again.
+    """
+    found = [one.proto for one in app.get("plotly_chart") if one.proto.selection_mode]
+    for one in found:
+        assert json.loads(one.spec)["layout"]["clickmode"] == "event+select"
+    return [one.id.rsplit("-", 1)[-1] for one in found]

@@ -17,7 +17,7 @@ from attnviz.doctor import THRESHOLDS
 from attnviz.errors import InputError
 from attnviz.findings import Progress
 from attnviz.ui import diagnose as page
-from tests.app.conftest import ROOT, OpenApp, said
+from tests.app.conftest import ROOT, OpenApp, clickable, said
 from tests.app.diagnosis_samples import quick
 
 DIAGNOSE = "pages/diagnose/diagnosis.py"
@@ -90,6 +90,7 @@ def test_results_say_what_was_found(open_app: OpenApp, quickly: None, model: str
     assert "makes the model worse" in words
     assert "contradicted by removing the head" in protos(app, "html")
     assert len(app.get("plotly_chart")) == 4
+    assert clickable(app) == ["label_map"]
     assert len(app.dataframe) == 3
     assert {button.label for button in app.get("download_button")} >= {"CSV", "JSON"}
 

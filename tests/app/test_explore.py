@@ -12,7 +12,7 @@ from attnviz import metrics
 from attnviz.models import CLASSROOM
 from attnviz.ui import caches
 from attnviz.ui.examples import EXAMPLES
-from tests.app.conftest import OpenApp, maps, said
+from tests.app.conftest import OpenApp, clickable, maps, said
 
 NAMES = [model.name for model in CLASSROOM]
 
@@ -30,7 +30,8 @@ def test_first_screen_needs_no_choice(open_app: OpenApp) -> None:
     app = open_app()
     assert not app.exception
     assert app.selectbox(key="model").value == NAMES[0]
-    assert len(app.get("plotly_chart")) == 1  # the map of heads
+    assert len(app.get("plotly_chart")) == 1
+    assert clickable(app) == ["head_map"]
     assert len(maps(app)) == 1  # the chosen head
 
 

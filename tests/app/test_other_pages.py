@@ -7,7 +7,7 @@ import numpy as np
 import attnviz
 from attnviz import metrics
 from attnviz.probes import repeat_random
-from tests.app.conftest import OpenApp, maps, said
+from tests.app.conftest import OpenApp, clickable, maps, said
 
 COMPARE = "pages/compare/pair.py"
 INDUCTION = "pages/explore/induction.py"
@@ -65,6 +65,7 @@ def test_induction_reports_what_the_experiment_measures(open_app: OpenApp) -> No
     assert f"{abs(result.gain):.2f} nats per token" in said(app)
     assert f"score of **{best:.2f}**" in said(app)
     assert len(app.get("plotly_chart")) == 4
+    assert clickable(app) == ["induction_map"]
 
 
 def test_induction_on_ones_own_text(open_app: OpenApp) -> None:

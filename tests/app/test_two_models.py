@@ -15,7 +15,7 @@ from attnviz.doctor.intervals import intervals
 from attnviz.findings import Progress
 from attnviz.models import Model
 from attnviz.ui import diagnose_two as page
-from tests.app.conftest import OpenApp, said
+from tests.app.conftest import OpenApp, clickable, said
 from tests.app.diagnosis_samples import make_diagnosis
 from tests.app.test_diagnose import buttons, press, wait
 
@@ -54,6 +54,7 @@ def test_both_maps_and_what_has_changed(open_app: OpenApp, monkeypatch: Any) -> 
     assert "L0·H1 was uniform and is positional: it has recovered." in words
     assert "A note" in words
     assert len(app.get("plotly_chart")) == 3
+    assert clickable(app) == ["map_before", "map_after", "divergence_map"]
     assert (app.selectbox(key="layer").value, app.selectbox(key="head").value) == (0, 1)
     assert len(app.dataframe[0].value) == 1
     app.toggle(key="two_changed").set_value(False).run()

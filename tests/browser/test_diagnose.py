@@ -7,8 +7,9 @@ from pathlib import Path
 
 from playwright.sync_api import BrowserContext, Page, expect
 
+from attnviz.types import Head
 from tests.browser.conftest import Watch
-from tests.browser.test_main_path import Server, cell, wait_until_idle
+from tests.browser.test_main_path import Server, click_head, wait_until_idle
 
 SECRET = "zebra-secret-4711"
 TEXTS = f"""The old king sat down. The old king sat down again, {SECRET}.
@@ -43,7 +44,7 @@ def test_from_a_text_to_a_report(
     wait_until_idle(page)
     assert page.locator(".stException").count() == 0
 
-    page.mouse.click(*cell(page, 0, column=5, row=2, columns=8, rows=4))
+    click_head(page, 0, Head("self", 2, 5), layers=4, heads=8)
     expect(page.get_by_role("heading", name=re.compile("L2·H5"))).to_be_visible()
     wait_until_idle(page)
     assert "layer=2" in page.url and "head=5" in page.url

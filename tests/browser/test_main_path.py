@@ -9,6 +9,7 @@ import pytest
 from playwright.sync_api import BrowserContext, Page, expect
 
 import attnviz
+from attnviz.types import Head
 from tests.browser.conftest import Watch
 
 Server = tuple[str, Path]
@@ -35,22 +36,28 @@ def type_text(page: Page, text: str) -> None:
     wait_until_idle(page)
 
 
-def cell(
-    page: Page, plot: int, column: int, row: int, columns: int, rows: int
-) -> tuple[float, float]:
-    """The middle of a cell of the plot's map, in pixels of the page."""
+def click_head(page: Page, plot: int, head: Head, layers: int, heads: int) -> None:
+    """Click a head's cell in the plot's map as a person does: point at it, read it, press."""
     found = page.locator(".js-plotly-plot").nth(plot)
+    label = found.locator(".hoverlayer .hovertext")
     found.locator(".hoverlayer").wait_for(state="attached")
     found.scroll_into_view_if_needed()
     area = found.locator(".cartesianlayer .plot rect, .bglayer rect, .nsewdrag").last
-    box = None
-    while box is None or box != area.bounding_box():  # what is above it may still be growing
+    for _ in range(20):  # what is above it may still be growing, and move it away
         box = area.bounding_box()
+        assert box is not None
+        page.mouse.move(box["x"] + 1, box["y"] + box["height"] + 30)
+        page.mouse.move(
+            box["x"] + box["width"] * (head.head + 0.5) / heads,
+            box["y"] + box["height"] * (head.layer + 0.5) / layers,
+        )
         page.wait_for_timeout(300)
-    return (
-        box["x"] + box["width"] * (column + 0.5) / columns,
-        box["y"] + box["height"] * (row + 0.5) / rows,
-    )
+        if box == area.bounding_box() and head.label in "".join(label.all_text_contents()):
+            break
+    else:
+        raise AssertionError(f"no label of {head.label} appears: {label.all_text_contents()}")
+    page.mouse.down()
+    page.mouse.up()
 
 
 def place(page: Page, query: int, key: int, queries: int, keys: int) -> tuple[float, float]:
@@ -73,7 +80,7 @@ def test_type_click_read_and_open_the_link_cold(
     open_app(page, server)
     type_text(page, TEXT)
 
-    page.mouse.click(*cell(page, 0, column=5, row=2, columns=8, rows=4))
+    click_head(page, 0, Head("self", 2, 5), layers=4, heads=8)
     expect(page.get_by_role("heading", name=re.compile("L2·H5"))).to_be_visible()
     wait_until_idle(page)
     assert "layer=2" in page.url
