@@ -28,7 +28,7 @@ test: $(DEV_READY) lint types  ## everything: format, lint, types, all tests
 	$(BIN)/python -m pytest
 
 check: $(DEV_READY) lint types  ## what to run while working: no browser, nothing slow
-	$(BIN)/python -m pytest -m "not browser and not slow and not hub and not gpu"
+	$(BIN)/python -m pytest -n auto -m "not browser and not slow and not hub and not gpu"
 
 lint: $(DEV_READY)
 	$(BIN)/ruff format --check .

@@ -202,10 +202,18 @@ def capture_ids(
     both = info.family == "encoder-decoder"
     layers = sum(count for count, _ in info.heads.values())
     told = None if progress is None else lambda done: progress(done, layers)
-    recorder = InputRecorder.of(model.sites, inputs, keep, told)
     body = network if predict or both else network.base_model
-    with torch.inference_mode(), listening(recorder), wrong_sizes_explained(model, encoded[0]):
-        output = body(**inputs, use_cache=False) if info.family != "encoder" else body(**inputs)
+    options = {} if info.family == "encoder" else {"use_cache": False}
+    with torch.inference_mode(), wrong_sizes_explained(model, encoded[0]):
+        while True:
+            recorder = InputRecorder.of(model.sites, inputs, keep, told)
+            with listening(recorder):
+                output = body(**inputs, **options)
+            doubtful = recorder.doubtful()
+            if not doubtful:
+                break
+            model.sites.by_blocks.update(doubtful)
+            del recorder, output  # or both passes would be in memory
     logits = getattr(output, "logits", None) if predict else None
     if logits is not None and logits.dim() < 3:
         logits = None  # one answer for the whole picture: no position predicts a word

@@ -38,7 +38,7 @@ __all__ = ["SAFE_SCORE", "FusedRows", "Path", "RowTaker", "preferred_path", "pre
 Path = Literal["blocks", "fused"]
 
 SAFE_SCORE = 24.0
-"""Layers with larger scores are left to the blocks. Entropy is here a difference of two numbers of
+"""Layers with larger scores belong to the blocks. Entropy is here a difference of two numbers of
 this size whose scores were rounded apart from each other: up to 24 it is right to 1e-5 nats, up to
 48 to 2e-5. In a block each row's highest score is taken off first."""
 
@@ -109,10 +109,11 @@ class FusedRows:
     def of(
         cls, query: Tensor, key: Tensor, value: Tensor, visibility: Visibility, scaling: float
     ) -> FusedRows | None:
-        """The rows of a call whose scores are plain dot products; None where they are not safe.
+        """The rows of a call whose scores are plain dot products.
 
-        Not safe are other precisions than float32, where blocks round scores as the library does,
-        and rows with scores beyond `SAFE_SCORE`.
+        None for other precisions than float32, where blocks round scores as the library does. How
+        large the scores are is not asked here: `are_safe` knows, but to look at it would make a
+        GPU wait in every layer.
         """
         if any(tensor.dtype != torch.float32 for tensor in (query, key, value)):
             return None
@@ -123,15 +124,17 @@ class FusedRows:
         heads = query.shape[1]
         key, value, center = (_for_heads(tensor, heads) for tensor in (key, value, center))
         shift = torch.matmul(query, center.transpose(2, 3))[..., 0]
-        rows = cls(query, key, value, shift, visibility)
-        return rows if rows.are_safe else None
+        return cls(query, key, value, shift, visibility)
 
     @cached_property
-    def are_safe(self) -> bool:
-        """Whether no number that the entropy is made of has lost too many digits."""
+    def are_safe(self) -> Bool[Tensor, ""]:
+        """Whether no number that the entropy is made of is beyond `SAFE_SCORE`; on the device.
+
+        Where it is, the output is as right as ever, and the entropy is not right to 1e-5 nats.
+        """
         terms = (self.query * self._first[2]).abs_().sum(-1)
         largest = torch.maximum(self.lse.abs(), terms.masked_fill_(self.blind, 0.0))
-        return bool((largest <= SAFE_SCORE).all())  # not so where something is NaN
+        return (largest <= SAFE_SCORE).all()  # not so where something is NaN
 
     @cached_property
     def output(self) -> Float[Tensor, "batch head query value_dim"]:
@@ -210,7 +213,8 @@ class FusedRows:
         away = (place[:, None] - edge - length).float() * before
         away = away + (edge - place[:, None]).float() * behind
         far = (mass * away + left * before + right * behind).sum(-1)
-        near = [self._near(int(start), int(start) + length) for start in edge]
+        # Counted here and not read from `edge`: that would be a wait for a GPU per stretch.
+        near = [self._near(start, start + length) for start in range(0, self.key.shape[2], length)]
         return far + torch.cat(near, -1)
 
     def _near(self, start: int, end: int) -> Float[Tensor, "batch head query"]:

@@ -217,8 +217,8 @@ def attend(
             return rows.output.transpose(1, 2)
         if path == "fused":
             raise ValueError(
-                "the fused path takes float32 scores that are plain dot products of moderate size, "
-                "and an observer that takes whole rows; this call is another one"
+                "the fused path takes float32 scores that are plain dot products, and an observer "
+                "that takes whole rows; this call is another one"
             )
     batch, heads, queries, _ = query.shape
     groups, keys = key.shape[1], key.shape[2]

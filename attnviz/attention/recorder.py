@@ -13,13 +13,14 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Literal, Protocol, TypeVar
 
+import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from attnviz.attention.bias import PositionBias
 from attnviz.attention.kernel import Block, Normalizer
 from attnviz.attention.pairs import TokenPairs
-from attnviz.attention.rows import RowObserver
+from attnviz.attention.rows import RowObserver, alone
 from attnviz.attention.visibility import Visibility
 from attnviz.types import Kind
 
@@ -29,7 +30,6 @@ __all__ = [
     "LayerRecord",
     "Listener",
     "Recorder",
-    "alone",
     "current",
     "listening",
 ]
@@ -84,11 +84,6 @@ def listening(listener: L) -> Iterator[L]:
         _listener.reset(token)
 
 
-def alone(tensor: Tensor) -> Tensor:
-    """The same numbers without a larger tensor behind them, which they would keep in memory."""
-    return tensor if tensor.untyped_storage().nbytes() <= tensor.nbytes else tensor.clone()
-
-
 @dataclass(frozen=True)
 class LayerRecord:
     """One layer's attention over a batch: everything from which any weight can be had again.
@@ -121,6 +116,7 @@ class Recorder:
         real: which queries are no padding, per kind; left out where all are real.
         progress: told after each layer how many are done, all kinds together. What it raises ends
             the pass.
+        by_blocks: names of modules whose rows must come from blocks; see `doubtful`.
     """
 
     kinds: Mapping[int, Kind]
@@ -129,6 +125,7 @@ class Recorder:
     keep: Keep = "qkv"
     real: Mapping[Kind, Bool[Tensor, "batch query"]] = field(default_factory=dict)
     progress: Callable[[int], None] | None = None
+    by_blocks: frozenset[str] = frozenset()
     layers: dict[Kind, list[LayerRecord]] = field(default_factory=dict)
     _pairs: dict[Kind, TokenPairs] = field(default_factory=dict)
     _bias: dict[int, tuple[Tensor, tuple[PositionBias, ...]]] = field(default_factory=dict)
@@ -149,6 +146,7 @@ class Recorder:
             self._pairs.get(kind),
             call.query.device,
             self.real.get(kind),
+            self.names[id(call.module)] in self.by_blocks,
         )
 
     def end(self, call: Call, observer: Callable[[Block], None] | None) -> None:
@@ -184,6 +182,21 @@ class Recorder:
         )
         if self.progress is not None:
             self.progress(sum(map(len, self.layers.values())))
+
+    def doubtful(self) -> frozenset[str]:
+        """The modules whose scores were too large for the fused path: to be read again by blocks.
+
+        Waits until the pass is over on the device; asked in every layer, it would wait there.
+        """
+        records = [record for layers in self.layers.values() for record in layers]
+        asked = [
+            (one.module_name, one.rows.doubtful) for one in records if one.rows.doubtful is not None
+        ]
+        if not asked:
+            return frozenset()
+        names, flags = zip(*asked, strict=True)
+        answers = torch.stack(flags).tolist()
+        return frozenset(name for name, answer in zip(names, answers, strict=True) if answer)
 
     def _compress(self, bias: Tensor) -> tuple[PositionBias, ...]:
         """The bias per text; T5 hands the same tensor to every layer, so it is done once."""

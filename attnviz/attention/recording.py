@@ -38,8 +38,8 @@ class InputRecorder(Recorder):
         progress: Callable[[int], None] | None = None,
     ) -> InputRecorder:
         """For a pass over these arguments of the model."""
-        real = _real_queries(inputs)
-        return cls(sites.kinds, sites.names, _ids(sites, inputs), keep, real, progress)
+        real, by_blocks = _real_queries(inputs), frozenset(sites.by_blocks)
+        return cls(sites.kinds, sites.names, _ids(sites, inputs), keep, real, progress, by_blocks)
 
     def begin(self, call: Call) -> RowObserver | None:
         """Number the positions of a picture or sound: none is a copy of another."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
@@ -14,7 +13,7 @@ from attnviz.attention.kernel import Block, Normalizer, RowSums
 from attnviz.attention.pairs import TokenPairs
 from attnviz.attention.visibility import Visibility
 
-__all__ = ["RowObserver", "RowStatistics", "TokenPairs"]
+__all__ = ["ROW_NAMES", "RowObserver", "RowStatistics", "TokenPairs", "alone"]
 
 ROW_NAMES = (
     *("entropy", "max_weight", "mass", "first", "itself", "previous", "next"),
@@ -25,37 +24,44 @@ COPIES = {"duplicate": 0, "induction": 1}  # how far behind each copy of the que
 FEW_PAIRS = 64  # copies per token that are looked at one by one
 
 
+def alone(tensor: Tensor) -> Tensor:
+    """The same numbers without a larger tensor behind them, which they would keep in memory."""
+    return tensor if tensor.untyped_storage().nbytes() <= tensor.nbytes else tensor.clone()
+
+
 @dataclass(frozen=True)
 class RowStatistics:
-    """Numbers per query of one layer (with a leading batch axis while recording).
+    """Numbers per query of one layer over one text, where the model ran until `on_host`.
 
-    NaN means "does not exist for this query": the first query has no previous token.
+    NaN means "does not exist for this query": the first query has no previous token. By name:
+
+        entropy    -sum p ln p, nats
+        max_weight the largest weight
+        mass       the sum of the weights: 1, or less with a learned sink
+        first      weight on key 0
+        itself     weight on the query's own position
+        previous   weight on the position before
+        next       weight on the position after
+        duplicate  weight on earlier copies of the query's token
+        induction  weight on the tokens that followed earlier copies of the query's token
+        distance   expected |query position - key position|, tokens
+        key_mass   sum of the weights each key gets over all queries, padding left out
 
     Attributes:
-        entropy: -sum p ln p, nats.
-        max_weight: the largest weight.
-        mass: the sum of the weights: 1, or less with a learned sink.
-        first: weight on key 0.
-        itself: weight on the query's own position.
-        previous: weight on the position before.
-        next: weight on the position after.
-        duplicate: weight on earlier copies of the query's token.
-        induction: weight on the tokens that followed earlier copies of the query's token.
-        distance: expected |query position - key position|, tokens.
-        key_mass: sum of the weights each key gets over all queries, padding left out.
+        table: all but the last, in the order of `ROW_NAMES`.
+        key_mass: the last.
     """
 
-    entropy: Float[np.ndarray, "*batch head query"]
-    max_weight: Float[np.ndarray, "*batch head query"]
-    mass: Float[np.ndarray, "*batch head query"]
-    first: Float[np.ndarray, "*batch head query"]
-    itself: Float[np.ndarray, "*batch head query"]
-    previous: Float[np.ndarray, "*batch head query"]
-    next: Float[np.ndarray, "*batch head query"]
-    duplicate: Float[np.ndarray, "*batch head query"]
-    induction: Float[np.ndarray, "*batch head query"]
-    distance: Float[np.ndarray, "*batch head query"]
-    key_mass: Float[np.ndarray, "*batch head key"]
+    table: Float[Tensor, "name head query"]
+    key_mass: Float[Tensor, "head key"]
+
+    def __getitem__(self, name: str) -> Float[Tensor, "head position"]:
+        """The numbers of this name."""
+        return self.key_mass if name == "key_mass" else self.table[ROW_NAMES.index(name)]
+
+    def on_host(self) -> RowStatistics:
+        """The same in the host's memory."""
+        return RowStatistics(self.table.cpu(), self.key_mass.cpu())
 
 
 class RowObserver:
@@ -68,10 +74,13 @@ class RowObserver:
         rows: the statistics by name, with a batch axis, once `finish` has been called.
         normalizer: of all rows, likewise.
         key_mass: what each key has received.
+        doubtful: whether scores were too large for rows to be taken at once with all digits; on
+            the device, for somebody who asks once for all layers. None after blocks.
     """
 
     rows: dict[str, Tensor]
     normalizer: Normalizer
+    doubtful: Bool[Tensor, ""] | None = None
 
     def __init__(
         self,
@@ -82,13 +91,14 @@ class RowObserver:
         pairs: TokenPairs | None,
         device: torch.device,
         real: Bool[Tensor, "batch query"] | None = None,
+        by_blocks: bool = False,
     ) -> None:
         self.visibility = visibility
+        self.by_blocks = by_blocks
         self.pairs = pairs
         self.real = None if real is None else real.float()[:, None]
-        names = ROW_NAMES if pairs is not None else ("entropy", "max_weight", "mass", "first")
-        room = torch.zeros(len(names), batch, heads, queries, device=device)
-        self.rows = dict(zip(names, room.unbind(0), strict=True))
+        self._table = torch.zeros(len(ROW_NAMES), batch, heads, queries, device=device)
+        self.rows = dict(zip(ROW_NAMES, self._table.unbind(0), strict=True))
         self.key_mass = torch.zeros(batch, heads, visibility.n_keys, device=device)
         self._sums: RowSums | None = None
         self._ramp: Tensor | None = None
@@ -96,6 +106,8 @@ class RowObserver:
     @property
     def takes_rows(self) -> bool:
         """Whether the weights on copies are few enough to be had one by one."""
+        if self.by_blocks:
+            return False
         return self.pairs is None or self.pairs.count <= FEW_PAIRS * self.pairs.ids.numel()
 
     def __call__(self, block: Block) -> None:
@@ -126,6 +138,7 @@ class RowObserver:
 
     def take(self, rows: FusedRows) -> None:
         """Take the same from rows whose weights were never made."""
+        self.doubtful = ~rows.are_safe
         total = (rows.lse - rows.highest).exp()
         self.normalizer = Normalizer(rows.highest + rows.shift, total)
         self.rows["entropy"].copy_(rows.entropy)
@@ -168,12 +181,9 @@ class RowObserver:
         return self
 
     def of_text(self, index: int, queries: int, keys: int) -> RowStatistics:
-        """The numbers of one text of the batch, without its padding, on the host."""
-        rows = {
-            name: self.rows[name][index, :, :queries].cpu().numpy().copy() for name in ROW_NAMES
-        }
-        key_mass = self.key_mass[index, :, :keys].cpu().numpy().copy()
-        return RowStatistics(**rows, key_mass=key_mass)
+        """The numbers of one text of the batch, without its padding."""
+        table = self._table[:, index, :, :queries]
+        return RowStatistics(alone(table), alone(self.key_mass[index, :, :keys]))
 
     def _distance(self, block: Block) -> Float[Tensor, "batch head query"]:
         """The sum of exponential x |query - key| of each row.
@@ -216,6 +226,6 @@ class RowObserver:
     def _hide(self, name: str, exists: Bool[Tensor, "batch query"] | None) -> None:
         """NaN for the queries for which a number does not exist; for all where it is None."""
         if exists is None:
-            self.rows[name] = torch.full_like(self.rows["first"], torch.nan)
+            self.rows[name].fill_(torch.nan)
         else:
             self.rows[name].masked_fill_(~exists[:, None], torch.nan)

@@ -44,6 +44,8 @@ class Sites:
         reads: names of the arguments the model needs besides a decoder's: "input_ids",
             "pixel_values", "input_features".
         sizes: the shape, without a batch axis, of the pictures and sounds it was made for.
+        by_blocks: names of the modules whose scores have been found too large for the fused path;
+            what they are once they are on most texts, so captures add to it.
     """
 
     kinds: Mapping[int, Kind]
@@ -53,6 +55,7 @@ class Sites:
     layers: Mapping[Kind, tuple[int, ...]]
     reads: tuple[str, ...]
     sizes: Mapping[str, tuple[int, ...]]
+    by_blocks: set[str] = field(default_factory=set, compare=False)
 
 
 @dataclass(frozen=True)

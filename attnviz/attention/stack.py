@@ -14,8 +14,8 @@ from torch import Tensor
 
 from attnviz.attention.bias import PositionBias
 from attnviz.attention.kernel import Normalizer, masked_scores
-from attnviz.attention.recorder import LayerRecord, alone
-from attnviz.attention.rows import RowStatistics
+from attnviz.attention.recorder import LayerRecord
+from attnviz.attention.rows import RowStatistics, alone
 from attnviz.attention.visibility import Visibility
 from attnviz.errors import CaptureError
 from attnviz.types import Kind, Tokens
@@ -82,6 +82,7 @@ class Layer:
             normalizer=None if self.normalizer is None else self.normalizer.map(Tensor.cpu),
             bias=None if self.bias is None else self.bias.cpu(),
             sinks=moved(self.sinks),
+            rows=self.rows.on_host(),
         )
 
 
@@ -106,7 +107,7 @@ class AttentionStack:
     @cached_property
     def shape(self) -> tuple[int, int, int, int]:
         """(layers, heads, queries, keys)."""
-        heads, queries = self.layers[0].rows.entropy.shape
+        heads, queries = self.layers[0].rows["entropy"].shape
         return len(self.layers), heads, queries, len(self.key_tokens)
 
     @property
@@ -130,11 +131,12 @@ class AttentionStack:
         return _frozen(np.stack([layer.visibility.seen_by()[0].numpy() for layer in self.layers]))
 
     def statistic(self, name: str) -> Float[np.ndarray, "layer head row"]:
-        """One of the fields of `RowStatistics`, all layers stacked."""
-        return np.stack([getattr(layer.rows, name) for layer in self.layers])
+        """One of the numbers of `RowStatistics`, all layers stacked."""
+        stacked: np.ndarray = torch.stack([layer.rows[name] for layer in self.layers]).cpu().numpy()
+        return stacked
 
     def on_host(self) -> AttentionStack:
-        """The same stack in the host's memory. Until asked, vectors stay where the model runs."""
+        """The same stack in the host's memory. Until asked, all of it stays where the model ran."""
         return dataclasses.replace(self, layers=tuple(layer.on_host() for layer in self.layers))
 
     def weights(

@@ -206,13 +206,26 @@ class Visibility:
         return seen if self.keys is None else seen * self.keys.int()
 
     def of_text(self, index: int, queries: int, keys: int) -> Visibility:
-        """The rule of one text of a batch, without its padding; still with a batch axis of 1."""
+        """The rule of one text of a batch, without its padding; still with a batch axis of 1.
+
+        On the host, and made once: every layer asks for the same again.
+        """
+        asked = (index, queries, keys)
+        if asked not in self._texts:
+            self._texts[asked] = self._text(*asked)
+        return self._texts[asked]
+
+    @cached_property
+    def _texts(self) -> dict[tuple[int, int, int], Visibility]:
+        return {}
+
+    def _text(self, index: int, queries: int, keys: int) -> Visibility:
         rows = slice(index, index + 1)
-        flags = None if self.keys is None else self.keys[rows, :keys].clone()
+        flags = None if self.keys is None else self.keys[rows, :keys].cpu().clone()
         return Visibility(
             self.first[rows, :queries].clamp(max=keys).cpu(),
             self.stop[rows, :queries].clamp(max=keys).cpu(),
-            None if flags is None or bool(flags.all()) else flags.cpu(),
+            None if flags is None or bool(flags.all()) else flags,
             keys,
             None if self.dense is None else self.dense[rows, :queries, :keys].cpu(),
         )

@@ -130,7 +130,7 @@ class Grid:
 def sink_keys(stack: AttentionStack, head: Head) -> Int[np.ndarray, " key"]:
     """The keys that hold more than `SINK_SHARE` of a head's weight over the whole text."""
     _, _, queries, _ = stack.shape
-    mass = np.asarray(stack.layers[head.layer].rows.key_mass[head.head])
+    mass = stack.statistic("key_mass")[head.layer, head.head]
     return np.flatnonzero(mass > SINK_SHARE * queries) if queries > 1 else np.array([], dtype=int)
 
 

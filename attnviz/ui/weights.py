@@ -162,14 +162,14 @@ def _highest(request: Request, head: Head, how: How, sinks: tuple[int, ...]) -> 
         return None
     if sinks:
         return _overview(request, head, how, sinks).without(sinks).highest
-    rows = captured(request)[head.kind].layers[head.layer].rows
-    return float(np.nanmax(rows.max_weight[head.head]))
+    largest = captured(request)[head.kind].statistic("max_weight")[head.layer, head.head]
+    return float(np.nanmax(largest))
 
 
 def _sink_sentence(stack: AttentionStack, head: Head, sinks: tuple[int, ...]) -> str:
     if not sinks:
         return f"No sink: no key holds over {SINK_SHARE:.0%} of the weight."
-    mass = np.asarray(stack.layers[head.layer].rows.key_mass[head.head])
+    mass = stack.statistic("key_mass")[head.layer, head.head]
     named = [f"{plain(words.quoted(stack.key_tokens.labels[sink]))} ({sink})" for sink in sinks[:3]]
     share = float(mass[list(sinks)].sum() / mass.sum())
     holds = "hold" if len(sinks) > 1 else "holds"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
@@ -123,9 +124,10 @@ def draw_label_map(
             "font": {"size": 11},
         },
     )
-    for one in findings:
-        if one.verdict == "contradicted":
-            _dotted(figure, one.head, theme)
+    # All at once: Plotly copies every shape it has whenever one is added.
+    figure.update_layout(
+        shapes=[_dotted(one.head, theme) for one in findings if one.verdict == "contradicted"]
+    )
     if selected is not None and selected.kind == findings[0].head.kind:
         outline(
             figure,
@@ -233,17 +235,17 @@ def _legend(findings: Sequence[Finding], theme: Theme) -> list[go.Scatter]:
     ]
 
 
-def _dotted(figure: go.Figure, head: Head, theme: Theme) -> None:
+def _dotted(head: Head, theme: Theme) -> dict[str, Any]:
     """The frame of a label that removing the head contradicts."""
-    figure.add_shape(
-        type="rect",
-        x0=head.head - 0.46,
-        x1=head.head + 0.46,
-        y0=head.layer - 0.46,
-        y1=head.layer + 0.46,
-        line={"color": palette(theme).text, "width": 2, "dash": "dot"},
-        fillcolor=CLEAR,
-    )
+    return {
+        "type": "rect",
+        "x0": head.head - 0.46,
+        "x1": head.head + 0.46,
+        "y0": head.layer - 0.46,
+        "y1": head.layer + 0.46,
+        "line": {"color": palette(theme).text, "width": 2, "dash": "dot"},
+        "fillcolor": CLEAR,
+    }
 
 
 def _corner(columns: tuple[str, ...], rows: tuple[str, ...]) -> go.Scatter:

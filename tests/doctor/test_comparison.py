@@ -90,6 +90,7 @@ def test_a_model_beside_itself_has_not_changed(pair: tuple[Model, Model]) -> Non
     assert len(found.table) == 12
 
 
+@pytest.mark.slow
 def test_a_head_that_became_uniform_is_among_the_changes(tmp_path: Path) -> None:
     base = attnviz.load("gpt-classroom")
     head = base.info.known_heads[0].head

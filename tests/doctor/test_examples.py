@@ -88,6 +88,7 @@ def test_without_a_target_it_is_asked_for_its_own_words_and_that_is_said(t5: Mod
     )
 
 
+@pytest.mark.slow
 def test_a_model_that_does_not_translate_is_not_asked_for_french(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,14 +12,16 @@ import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as some
 
-from attnviz.attention.fused import SAFE_SCORE, FusedRows, Path, preferring
+from attnviz.attention import fused as fused_path
+from attnviz.attention.fused import SAFE_SCORE, FusedRows, preferring
 from attnviz.attention.kernel import Block, attend
 from attnviz.attention.pairs import TokenPairs
+from attnviz.attention.recording import InputRecorder
 from attnviz.attention.rows import ROW_NAMES, RowObserver
 from attnviz.attention.visibility import Visibility
 from attnviz.captures import capture_ids
 from tests.engine.handmade import Vectors, causal, vectors
-from tests.zoo import Pair, random_texts
+from tests.zoo import Pair, make_pair, random_texts
 
 NATS = 1e-5
 
@@ -49,7 +52,12 @@ def rules(n: int, batch: int = 2) -> dict[str, np.ndarray]:
 
 
 def observed(
-    made: Vectors, rule: Visibility, path: Path, ids: Any = None, real: Any = None, **options: Any
+    made: Vectors,
+    rule: Visibility,
+    path: fused_path.Path,
+    ids: Any = None,
+    real: Any = None,
+    **options: Any,
 ) -> tuple[torch.Tensor, RowObserver]:
     """The output of a path and the statistics taken on it."""
     batch, heads, queries, _ = made.query.shape
@@ -115,9 +123,9 @@ def test_both_paths_agree_on_anything(
     rule = Visibility.from_table(torch.as_tensor(rules(n)[mask]))
     ids = torch.randint(0, words, (2, n), generator=torch.Generator().manual_seed(seed))
     options = {"scaling": dim**-0.5}
-    assume(FusedRows.of(made.query, made.key, made.value, rule, dim**-0.5) is not None)
-    _, blocks = observed(made, rule, "blocks", ids, **options)
     _, fused = observed(made, rule, "fused", ids, **options)
+    assume(not fused.doubtful)
+    _, blocks = observed(made, rule, "blocks", ids, **options)
     assert_equal(blocks, fused, rule)
 
 
@@ -138,21 +146,53 @@ def test_scores_as_large_as_are_let_in(seed: int) -> None:
     made, rule = vectors(queries=n, keys=n, dim=dim, seed=seed), Visibility.causal(2, n, n, 0)
     ids = torch.arange(n).expand(2, -1)
 
-    def rows(scaling: float) -> FusedRows | None:
-        return FusedRows.of(made.query, made.key, made.value, rule, scaling)
+    def rows(scaling: float) -> FusedRows:
+        found = FusedRows.of(made.query, made.key, made.value, rule, scaling)
+        assert found is not None
+        return found
 
     low, high = 0.0, 10.0
     for _ in range(20):
         middle = (low + high) / 2
-        low, high = (low, middle) if rows(middle) is None else (middle, high)
-    safe = rows(low)
-    assert safe is not None
-    assert safe.lse.abs().max() > SAFE_SCORE / 3  # the search has ended at large ones
+        low, high = (middle, high) if rows(middle).are_safe else (low, middle)
+    assert rows(low).lse.abs().max() > SAFE_SCORE / 3  # the search has ended at large ones
     _, blocks = observed(made, rule, "blocks", ids, scaling=low)
     _, fused = observed(made, rule, "fused", ids, scaling=low)
     assert_equal(blocks, fused, rule)
-    with pytest.raises(ValueError, match="moderate size"):
-        observed(made, rule, "fused", ids, scaling=1.01 * high)
+    assert blocks.doubtful is None
+    assert not fused.doubtful
+    assert observed(made, rule, "fused", ids, scaling=1.01 * high)[1].doubtful
+
+
+def test_layers_with_large_scores_are_read_again_by_blocks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Found out once per pass, not once per layer; and known the next time."""
+    model = make_pair("gpt2", tmp_path).model
+    texts = random_texts(model, (40,))
+    passes: list[frozenset[str]] = []
+    begin = InputRecorder.of
+
+    def counted(*arguments: Any) -> InputRecorder:
+        recorder = begin(*arguments)
+        passes.append(recorder.by_blocks)
+        return recorder
+
+    monkeypatch.setattr(InputRecorder, "of", counted)
+    large = "transformer.h.0.attn"
+    with torch.no_grad():
+        weights = model.network.get_submodule(large).c_attn.weight
+        weights[:, : weights.shape[1] // 3] *= 30.0  # queries: scores in the hundreds
+    blocks = capture_ids(model, texts)[0]["self"]
+    with preferring("fused"):
+        fused = capture_ids(model, texts)[0]["self"]
+        again = capture_ids(model, texts)[0]["self"]
+    assert passes == [frozenset(), frozenset(), {large}, {large}]
+    for stack in (fused, again):
+        for name in ROW_NAMES:
+            np.testing.assert_allclose(
+                stack.statistic(name), blocks.statistic(name), atol=NATS, rtol=NATS, err_msg=name
+            )
 
 
 @pytest.mark.parametrize(

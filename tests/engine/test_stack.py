@@ -185,9 +185,9 @@ def test_row_statistics_belong_to_the_weights(stack: AttentionStack) -> None:
     for layer, head in np.ndindex(stack.shape[:2]):
         weights = stack.weights(layer, head)
         rows = stack.layers[layer].rows
-        np.testing.assert_allclose(rows.mass[head], weights.sum(-1), atol=2e-5)
-        np.testing.assert_allclose(rows.max_weight[head], weights.max(-1), atol=2e-5)
-        np.testing.assert_allclose(rows.key_mass[head], weights.sum(0), atol=2e-4)
+        np.testing.assert_allclose(rows["mass"][head], weights.sum(-1), atol=2e-5)
+        np.testing.assert_allclose(rows["max_weight"][head], weights.max(-1), atol=2e-5)
+        np.testing.assert_allclose(rows["key_mass"][head], weights.sum(0), atol=2e-4)
 
 
 def test_a_kind_the_capture_does_not_have(gpt: Model) -> None:

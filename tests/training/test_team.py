@@ -23,6 +23,7 @@ def work(rank, address, folder):
     team.leave()
 
 
+@pytest.mark.slow
 def test_two_processes(tmp_path):
     spawn(work, (Address.free(2), tmp_path), nprocs=2)
     first, second = (torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in (0, 1))

@@ -7,6 +7,7 @@ import struct
 
 import numpy as np
 import pytest
+import torch
 
 from attnviz.attention import AttentionStack
 from attnviz.types import Head
@@ -82,9 +83,10 @@ def test_keys_set_aside_are_part_of_no_bin(stack: AttentionStack) -> None:
 
 def test_sinks_are_found_by_the_weight_of_the_whole_text() -> None:
     stack = long_stack(200)
-    mass = stack.layers[0].rows.key_mass[0]
-    mass[:] = 0.001
-    mass[5] = 0.31 * 200
+    mass = stack.layers[0].rows["key_mass"][0]
+    with torch.inference_mode():
+        mass[:] = 0.001
+        mass[5] = 0.31 * 200
     assert sink_keys(stack, Head("self", 0, 0)).tolist() == [5]
 
 

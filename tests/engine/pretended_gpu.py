@@ -1,0 +1,310 @@
+"""A GPU made of a processor: tensors that say they lie on one, and somebody who watches them.
+
+What a machine without a GPU can check of code for one: that nothing mixes devices, that numbers
+are the same, which calls would make the processor wait, and that the library's GPU-only kernel is
+called as it asks to be. Not how fast anything is, nor what memory it takes, nor the kernel itself.
+"""
+
+from __future__ import annotations
+
+import copy
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_flatten, tree_map
+
+from attnviz import Model
+from attnviz.attention.masks import LazyMask
+
+__all__ = ["Watch", "on_pretended_gpu", "pretended", "pretending", "real"]
+
+GPU = torch.device("cuda", 0)
+ops = torch.ops.aten
+
+WAITING = (
+    # What these give is known only when everything before them is done.
+    *(ops._local_scalar_dense, ops.is_nonzero, ops.item, ops.equal, ops.nonzero),
+    *(ops.masked_select, ops._unique2, ops.unique_dim, ops.unique_consecutive),
+)
+READING = (Tensor.tolist, Tensor.numpy)
+ABOUT = (
+    "shape",
+    "dtype",
+    "ndim",
+    "device",
+    "is_cuda",
+    "is_cpu",
+    "is_meta",
+    "is_mps",
+    "is_xpu",
+    "is_sparse",
+    "layout",
+)
+LSE_ROWS = 32  # the kernel's log-sum-exp is as long as a multiple of this
+
+
+class Pretended(Tensor):
+    """A tensor that says it is on a GPU; its numbers lie on the processor."""
+
+    held: Tensor
+
+    @staticmethod
+    def __new__(cls: type[Pretended], held: Tensor) -> Pretended:
+        """A tensor of the same shape, strides and storage."""
+        made: Pretended = Tensor._make_wrapper_subclass(
+            cls, held.shape, strides=held.stride(), dtype=held.dtype, device=GPU
+        )
+        made.held = held
+        return made
+
+    def __repr__(self, *, tensor_contents: Any = None) -> str:  # type: ignore[override]
+        return f"Pretended({self.held!r})"
+
+    @classmethod
+    def __torch_function__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Outside of `pretending` nobody watches."""
+        return run(func, args, kwargs or {}, Watch())
+
+    @classmethod
+    def __torch_dispatch__(  # type: ignore[override]
+        cls, func: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
+        """Never reached: what is asked of it is asked of the numbers behind it."""
+        raise AssertionError(f"{func} has reached a tensor without numbers")
+
+
+@dataclass
+class Watch:
+    """What the processor waited for: the operation, and where in attnviz it was asked for."""
+
+    waits: list[tuple[str, str]] = field(default_factory=list)
+
+    def wait(self, what: Any) -> None:
+        """Note a wait."""
+        frame = sys._getframe()
+        while frame.f_back is not None and "/attnviz/" not in frame.f_code.co_filename:
+            frame = frame.f_back
+        file = frame.f_code.co_filename.rsplit("/", 1)[-1]
+        place = f"{file}:{frame.f_lineno} {frame.f_code.co_name}"
+        self.waits.append((getattr(what, "__name__", str(what)), place))
+
+
+class _Asked(TorchFunctionMode):
+    """Sees every call of torch that Python makes."""
+
+    def __init__(self, watch: Watch) -> None:
+        super().__init__()
+        self.watch = watch
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        return run(func, args, kwargs or {}, self.watch)
+
+
+class _Inside(TorchDispatchMode):
+    """Sees what a call consists of, and notes what it would wait for."""
+
+    def __init__(self, watch: Watch) -> None:
+        super().__init__()
+        self.watch = watch
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        given = [one for one in tree_flatten(args)[0] if isinstance(one, Tensor)]
+        if func.overloadpacket in WAITING or _picks_by_flags(func, given):
+            self.watch.wait(func)
+        if func is ops.repeat_interleave.Tensor and kwargs.get("output_size") is None:
+            self.watch.wait(func)
+        return func(*args, **kwargs)
+
+
+def _picks_by_flags(func: Any, given: list[Tensor]) -> bool:
+    """Indexing with flags: how many they pick is known only when they are."""
+    picking = func.overloadpacket in (ops.index, ops.index_put, ops.index_put_)
+    return picking and any(one.dtype == torch.bool for one in given[1:])
+
+
+@contextmanager
+def pretending() -> Iterator[Watch]:
+    """Within this block tensors can be made on the pretended GPU, and waits are counted."""
+    watch = Watch()
+    kernel = ops._scaled_dot_product_efficient_attention
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ops, kernel.__name__, _efficient_attention)
+        patch.setattr(torch.cuda, "get_device_capability", lambda device=None: (7, 0))
+        with _Asked(watch):
+            yield watch
+
+
+def pretended(tensor: Tensor) -> Tensor:
+    """The tensor on the pretended GPU."""
+    return tensor if isinstance(tensor, Pretended) else Pretended(tensor.detach())
+
+
+def real(tensor: Tensor) -> Tensor:
+    """The numbers behind a pretended tensor."""
+    return tensor.held if isinstance(tensor, Pretended) else tensor
+
+
+def on_pretended_gpu(model: Model) -> Model:
+    """The model with its weights on the pretended GPU; the given one stays as it is."""
+    network = copy.deepcopy(model.network)
+    for module in network.modules():
+        for name, weight in list(module._parameters.items()):
+            if weight is not None:
+                module._parameters[name] = pretended(weight)
+        for name, buffer in list(module._buffers.items()):
+            if buffer is not None:
+                module._buffers[name] = pretended(buffer)
+    twins = dict(zip(map(id, model.network.modules()), network.modules(), strict=True))
+    sites = replace(
+        model.sites,
+        kinds={id(twins[key]): kind for key, kind in model.sites.kinds.items()},
+        names={id(twins[key]): name for key, name in model.sites.names.items()},
+        by_blocks=set(),
+    )
+    return replace(model, network=network, sites=sites)
+
+
+def run(func: Any, args: Any, kwargs: dict[str, Any], watch: Watch) -> Any:
+    """What a GPU would have made of a call."""
+    name = getattr(getattr(func, "__self__", None), "__name__", "")
+    if func.__name__ == "__get__" and name in ABOUT:
+        with torch._C.DisableTorchFunctionSubclass():
+            return func(*args, **kwargs)
+    args, kwargs = tree_map(partial(_looked_at, watch=watch), (args, kwargs))
+    given = [one for one in tree_flatten((args, kwargs))[0] if isinstance(one, Tensor)]
+    here = any(isinstance(one, Pretended) for one in given)
+    args, kwargs, asked = _without_device(func, args, kwargs)
+    there = here if asked is None else asked.type == "cuda"
+    if func in READING or func is Tensor.cpu:
+        there = False
+        assert func is not Tensor.numpy or not here, "numpy() of a tensor on a GPU"
+    if _moves(func, given, here, there):
+        watch.wait(func)  # copies between devices wait, unless memory is pinned
+    wrappers = {id(one.held): one for one in given if isinstance(one, Pretended)}
+    args, kwargs = tree_map(_unwrapped, (args, kwargs))
+    if func is torch.histc:  # counts whole numbers on a GPU, and not on a processor
+        args = (args[0].float(), *args[1:])
+    with ExitStack() as stack:
+        if here:
+            stack.enter_context(_Inside(watch))
+        found = func(*args, **kwargs)
+
+    def wrapped(one: Any) -> Any:
+        if not isinstance(one, Tensor) or isinstance(one, Pretended):
+            return one
+        known = wrappers.get(id(one))  # an operation in place gives back what it was given
+        if known is not None and there:
+            assert known.shape == one.shape, f"{func} changes a shape in place"
+            return known
+        return Pretended(one) if there else one
+
+    return tree_map(wrapped, found)
+
+
+MAKING = (torch.tensor, torch.as_tensor, torch.from_numpy)
+
+
+def _moves(func: Any, given: list[Tensor], here: bool, there: bool) -> bool:
+    """Whether numbers go from one device to the other; which few calls may."""
+    mixed = here and any(not isinstance(one, Pretended) and one.dim() for one in given)
+    if mixed:
+        # Indexing something there, by places that lie here, is allowed.
+        indexing = func in (Tensor.__getitem__, Tensor.__setitem__)
+        assert func is Tensor.copy_ or (indexing and isinstance(given[0], Pretended)), (
+            f"{func} mixes devices"
+        )
+        return True
+    return here != there and (here or func in MAKING or func is Tensor.to)
+
+
+def _without_device(
+    func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any], torch.device | None]:
+    """The same call for the processor, and the device that it was for."""
+    kwargs = dict(kwargs)
+    asked = kwargs.get("device")
+    if func is Tensor.to:
+        rest: list[Any] = []
+        for one in args[1:]:
+            if isinstance(one, str | torch.device):
+                asked = one
+            elif isinstance(one, Tensor):
+                asked = one.device
+                rest.append(one.dtype)
+            else:
+                rest.append(one)
+        kwargs.pop("device", None)
+        args = (args[0], "cpu", *rest)
+    elif asked is not None:
+        kwargs["device"] = "cpu"
+    return args, kwargs, None if asked is None else torch.device(asked)
+
+
+def _looked_at(one: Any, watch: Watch) -> Any:
+    """A mask that is computed with is computed with as its flags."""
+    if not isinstance(one, LazyMask):
+        return one
+    with _Asked(watch):
+        return one.materialize()
+
+
+def _unwrapped(one: Any) -> Any:
+    return one.held if isinstance(one, Pretended) else one
+
+
+def _efficient_attention(*args: Any, **kwargs: Any) -> Any:
+    """The kernel, which exists on a GPU only."""
+    args, kwargs = tree_map(_unwrapped, (args, kwargs))
+    return tree_map(pretended, efficient_attention(*args, **kwargs))
+
+
+def efficient_attention(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    bias: Tensor | None,
+    with_lse: bool,
+    dropout: float = 0.0,
+    causal: bool = False,
+    *,
+    scale: float | None = None,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """What the kernel of this name gives, and what it asks of its arguments."""
+    whole = 16 // query.element_size()
+    for tensor in (query, key, value):
+        assert tensor.dim() == 4
+        assert tensor.stride(-1) == 1
+        assert tensor.shape[-1] % whole == 0, "the kernel reads vectors of whole 16 bytes"
+    assert query.dtype == key.dtype == value.dtype
+    assert query.shape[1] == key.shape[1] == value.shape[1]
+    assert query.shape[-1] == key.shape[-1]
+    assert scale is not None
+    assert not dropout
+    rows, keys = query.shape[2], key.shape[2]
+    scores = (query @ key.transpose(2, 3)).float() * scale
+    if bias is not None:
+        assert bias.shape == scores.shape, "the kernel does not broadcast a bias"
+        assert bias.dtype == query.dtype
+        assert bias.stride(-1) == 1
+        assert all(bias.stride(axis) % whole == 0 for axis in range(3) if bias.shape[axis] > 1), (
+            "rows of a bias begin at whole 16 bytes"
+        )
+        scores = scores + bias
+    if causal:
+        hidden = torch.ones(rows, keys, dtype=torch.bool).triu(1)
+        scores = scores.masked_fill(hidden, -torch.inf)
+    mixed = (scores.softmax(-1).to(value.dtype) @ value).transpose(1, 2).contiguous()
+    lse = scores.new_full((*scores.shape[:2], -(-rows // LSE_ROWS) * LSE_ROWS), torch.inf)
+    lse[..., :rows] = scores.logsumexp(-1)
+    state = torch.zeros((), dtype=torch.long)
+    return mixed.transpose(1, 2), lse if with_lse else lse[..., :0], state, state
