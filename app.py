@@ -4,6 +4,7 @@ import streamlit as st
 
 from attnviz.ui import inputs, look, state
 from attnviz.ui.diagnose import OWN_TEXTS, model_only
+from attnviz.ui.theme import watch_theme
 
 look.page_setup()
 page = st.navigation(
@@ -20,3 +21,4 @@ page = st.navigation(
 )
 state.remember(model_only() if page.url_path in OWN_TEXTS else inputs.sidebar())
 page.run()
+watch_theme()

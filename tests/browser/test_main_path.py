@@ -10,6 +10,7 @@ from playwright.sync_api import BrowserContext, Page, expect
 
 import attnviz
 from attnviz.types import Head
+from attnviz.views.theme import palette
 from tests.browser.conftest import Watch
 
 Server = tuple[str, Path]
@@ -196,6 +197,22 @@ def test_nothing_is_shown_twice_while_a_new_text_is_read(page: Page, server: Ser
     type_text(page, f"{TEXT} on a")
     type_text(page, TEXT)  # known: nothing to wait for
     assert page.evaluate("window.most") == {"link": 1, "map": 1, "strip": 1}
+
+
+@pytest.mark.parametrize("where", ["", "induction"])
+def test_figures_follow_the_theme(page: Page, server: Server, where: str) -> None:
+    """Without a click, and as often as it changes."""
+    page.emulate_media(color_scheme="light")
+    open_app(page, server, f"{where}?model=gpt-classroom")
+    for scheme in ("light", "dark", "light"):
+        page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+        color = palette(scheme).text  # type: ignore[arg-type]
+        page.wait_for_function(
+            "color => [...document.querySelectorAll('.js-plotly-plot')].every("
+            "plot => plot._fullLayout.font.color === color)",
+            arg=color,
+        )
+    wait_until_idle(page)
 
 
 @pytest.mark.parametrize("ending", ["svg", "png"])
