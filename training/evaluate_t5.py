@@ -1,6 +1,7 @@
 """The bar of the classroom T5."""
 
 import re
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
@@ -20,16 +21,33 @@ from training.translation import PREFIX, bleu, translate
 PREVIOUS = Role("previous_token", "previous token", 0.5)
 NEXT = Role("next_token", "next token", 0.5)
 WORD = re.compile(r"\w+")
-SHIFTS = {"row that predicts the word": -1, "row of the word itself": 0}
-ALIGNMENTS = {
-    -1: Role("alignment", "looks at the word it is translating", 0.5),
-    0: Role("alignment", "looks at the word it has just translated", 0.5),
-}
+
+
+class Row(NamedTuple):
+    """In which row of cross-attention a word's source is looked for, and what finds it there."""
+
+    label: str
+    shift: int
+    role: Role
+
+
+ROWS = (
+    Row(
+        "row that predicts the word",
+        -1,
+        Role("alignment", "looks at the word it is translating", 0.5),
+    ),
+    Row(
+        "row of the word itself",
+        0,
+        Role("alignment", "looks at the word it has just translated", 0.5),
+    ),
+)
 
 
 def figures(model: Model, corpus: Corpus | None) -> list[Figure]:
     """Every figure of the bar that can be measured with what is there."""
-    tables = {label: alignment_table(model, shift) for label, shift in SHIFTS.items()}
+    tables = {row.label: alignment_table(model, row.shift) for row in ROWS}
     label, table = max(tables.items(), key=lambda item: item[1].max())
     layer, head = np.unravel_index(int(table.argmax()), table.shape)
     others = ", ".join(f"{name} {one.max():.2f}" for name, one in tables.items())
@@ -132,12 +150,12 @@ def self_stacks(model: Model, kind: Kind) -> list[AttentionStack]:
 
 def known_heads(model: Model) -> list[KnownHead]:
     """The heads worth a look."""
-    tables = {shift: alignment_table(model, shift) for shift in ALIGNMENTS}
-    highest = np.maximum(*tables.values())
+    tables = [alignment_table(model, row.shift) for row in ROWS]
+    highest = np.maximum(*tables)
     aligned = [  # a head is named by the row in which it is the better one
         one
-        for shift, role in ALIGNMENTS.items()
-        for one in name_heads(role, np.where(tables[shift] == highest, tables[shift], 0), "cross")
+        for row, table in zip(ROWS, tables, strict=True)
+        for one in name_heads(row.role, np.where(table == highest, table, 0), "cross")
     ]
     encoder, decoder = self_stacks(model, "encoder"), self_stacks(model, "decoder")
     return [

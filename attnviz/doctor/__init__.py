@@ -6,9 +6,10 @@ diagnosis.findings[0].sentences       # what is said of it, and why
 """
 
 from attnviz.doctor.comparison import Change, Comparison, compare
+from attnviz.doctor.described import describe
 from attnviz.doctor.diagnosis import Diagnosis, TextsRead
 from attnviz.doctor.examination import diagnose
-from attnviz.doctor.measures import Measures, describe
+from attnviz.doctor.measures import Measures
 from attnviz.doctor.texts import Text, TextSet, as_text_set, bundled, read_texts
 from attnviz.doctor.thresholds import THRESHOLDS, Limit, Thresholds
 

@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from attnviz.doctor.described import describe, names
 from attnviz.doctor.intervals import Intervals
 from attnviz.doctor.labels import Experiments, findings
-from attnviz.doctor.measures import Measures, describe, names
+from attnviz.doctor.measures import Measures
 from attnviz.doctor.pictures import pictures
 from attnviz.doctor.sentences import Names
 from attnviz.doctor.thresholds import Thresholds

@@ -6,8 +6,9 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
+from attnviz.doctor.described import describe
 from attnviz.doctor.intervals import Intervals
-from attnviz.doctor.measures import Measures, describe
+from attnviz.doctor.measures import Measures
 from attnviz.doctor.sentences import Effect, Names, costs, effect, sentences
 from attnviz.doctor.thresholds import Thresholds
 from attnviz.findings import LABELS, Evidence, Finding, Interval, Label, Replacement, Verdict

@@ -10,12 +10,6 @@ from typing import Any, Literal
 import torch
 from transformers import (
     AutoConfig,
-    AutoModel,
-    AutoModelForCausalLM,
-    AutoModelForImageClassification,
-    AutoModelForMaskedLM,
-    AutoModelForSeq2SeqLM,
-    AutoModelForSpeechSeq2Seq,
     AutoTokenizer,
     PreTrainedConfig,
     PreTrainedModel,
@@ -23,13 +17,9 @@ from transformers import (
 )
 
 from attnviz.attention import Sites, find_sites
-from attnviz.errors import (
-    InputError,
-    ModelError,
-    ModelNotFound,
-    ModelNotSupported,
-)
+from attnviz.errors import InputError, ModelError, ModelNotFound
 from attnviz.models.catalogue import known_heads, shipped
+from attnviz.models.described import family_of, max_tokens, reads_text
 from attnviz.models.explained import Explained
 from attnviz.models.folders import check_weights, digest, local_folder, readable
 from attnviz.models.hub import reach
@@ -38,13 +28,7 @@ from attnviz.types import Family, ModelInfo
 __all__ = ["Model", "best_device", "instrument", "load"]
 
 Source = Literal["classroom", "folder", "hub", "object"]
-AUTO_CLASSES: dict[Family, Any] = {
-    "encoder": AutoModelForMaskedLM,
-    "decoder": AutoModelForCausalLM,
-    "encoder-decoder": AutoModelForSeq2SeqLM,
-}
 FEWEST_WORDS = 2  # T5's empty vocabulary still holds a lone space
-UNBOUNDED = 10**6  # tokenizers without a limit say so with a huge number
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,9 +124,9 @@ def load(
         commit = getattr(config, "_commit_hash", None) or revision
         if folder is None:
             options["revision"] = commit
-        family, auto_class = _family(config)
+        family, auto_class = family_of(config)
         tokenizer = None
-        if _reads_text(auto_class, config):
+        if reads_text(auto_class, config):
             tokenizer = AutoTokenizer.from_pretrained(place, **options)
             _check_words(tokenizer, name)
         network, loaded = auto_class.from_pretrained(
@@ -200,10 +184,10 @@ def instrument(
         source=source,
         revision=revision,
         model_type=config.model_type,
-        family=family or _family(config)[0],
+        family=family or family_of(config)[0],
         heads=sites.heads,
         key_heads=sites.key_heads,
-        max_tokens=None if sites.reads == ("pixel_values",) else _max_tokens(network, tokenizer),
+        max_tokens=None if sites.reads == ("pixel_values",) else max_tokens(network, tokenizer),
         parameters=sum(parameter.numel() for parameter in network.parameters()),
         device=str(network.device),
         dtype=str(network.dtype).removeprefix("torch."),
@@ -246,45 +230,6 @@ def _check_complete(network: PreTrainedModel, missing: Collection[str], name: st
     return not lost
 
 
-def _family(config: PreTrainedConfig) -> tuple[Family, Any]:
-    """What a configuration describes, and the class that loads it with its language head."""
-    architecture = next(iter(config.architectures or ()), "")
-    if type(config) in AutoModelForSpeechSeq2Seq._model_mapping:
-        return ("encoder-decoder", AutoModelForSpeechSeq2Seq)
-    if "ImageClassification" in architecture:
-        return ("encoder", AutoModelForImageClassification)
-    if config.is_encoder_decoder:
-        family: Family = "encoder-decoder"
-    elif "MaskedLM" in architecture or "PreTraining" in architecture:
-        family = "encoder"
-    elif "CausalLM" in architecture or "LMHead" in architecture:
-        family = "decoder"
-    else:
-        # A body without a head (BertModel, GPT2Model), or a classifier on one.
-        known = AutoModelForMaskedLM._model_mapping
-        causal = AutoModelForCausalLM._model_mapping
-        masked_only = type(config) in known and not getattr(config, "is_decoder", False)
-        family = "encoder" if masked_only else "decoder"
-        if type(config) not in known and type(config) not in causal:
-            return ("encoder", AutoModel)
-    auto_class = AUTO_CLASSES[family]
-    if type(config) not in auto_class._model_mapping:
-        raise ModelNotSupported(
-            f"models of type '{config.model_type}' ({architecture or 'no architecture named'}) "
-            "are not text models with attention that attnviz knows how to run"
-        )
-    return family, auto_class
-
-
-def _reads_text(auto_class: Any, config: PreTrainedConfig) -> bool:
-    """Whether a model needs a tokenizer: all but those that read pictures and write nothing."""
-    if config.is_encoder_decoder or type(config) not in auto_class._model_mapping:
-        return True
-    chosen = auto_class._model_mapping[type(config)]
-    chosen = chosen[0] if isinstance(chosen, (list, tuple)) else chosen
-    return str(chosen.main_input_name) != "pixel_values"
-
-
 def _device(device: str) -> torch.device:
     """The device asked for, once something has been put there."""
     try:
@@ -310,20 +255,3 @@ def _dtype(dtype: str, device: torch.device, config: PreTrainedConfig) -> torch.
             f"dtype {dtype!r} is not a float type; use 'auto', 'float32', 'bfloat16' or 'float16'"
         )
     return found
-
-
-def _max_tokens(network: PreTrainedModel, tokenizer: PreTrainedTokenizerBase | None) -> int | None:
-    """Tokens of text it was made for; None where neither it nor its tokenizer names a limit."""
-    config = getattr(network.config, "text_config", None) or network.config
-    limits = [] if tokenizer is None else [int(tokenizer.model_max_length)]
-    names = ["max_position_embeddings", "max_target_positions"]
-    if not config.is_encoder_decoder:  # T5 names n_positions, but its positions are relative
-        names.append("n_positions")
-    limits += [found for name in names if isinstance(found := getattr(config, name, None), int)]
-    for name, module in network.named_modules():
-        # RoBERTa and its kin count positions from behind the padding id: some rows are never used.
-        if name.endswith("position_embeddings") and isinstance(module, torch.nn.Embedding):
-            unused = 0 if module.padding_idx is None else module.padding_idx + 1
-            limits.append(module.num_embeddings - unused)
-    sensible = [limit for limit in limits if 0 < limit < UNBOUNDED]
-    return min(sensible) if sensible else None

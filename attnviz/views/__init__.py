@@ -3,12 +3,13 @@
 from attnviz.views.ablation import draw_ablation
 from attnviz.views.config import CONFIG, plot_config
 from attnviz.views.difference import draw_difference
-from attnviz.views.evidence import draw_entropy_by_layer, draw_received
+from attnviz.views.entropy_by_layer import draw_entropy_by_layer
 from attnviz.views.head_map import draw_head_map
 from attnviz.views.induction import draw_loss, draw_scores_by_head, draw_stripe
 from attnviz.views.label_colors import label_colors
 from attnviz.views.label_map import draw_label_map
 from attnviz.views.labels import escape_label
+from attnviz.views.received import draw_received
 from attnviz.views.report import draw_report
 from attnviz.views.row_bins import draw_row_bins
 from attnviz.views.rows import draw_rows

@@ -11,7 +11,7 @@ import plotly.graph_objects as go
 from attnviz.errors import InputError
 from attnviz.findings import Finding, Interval, Replacement
 from attnviz.types import Head
-from attnviz.views.evidence import value_axis
+from attnviz.views.axes import value_axis
 from attnviz.views.label_colors import label_colors
 from attnviz.views.labels import escape_label
 from attnviz.views.theme import Palette, Theme, apply, heading, palette

@@ -7,6 +7,8 @@ which fixed tick texts cannot do.
 
 An alias speaks in hovers too, and there the whole name is wanted; so the cells live on a second,
 invisible pair of axes without aliases, bound to the first.
+
+Charts that are no maps have axes of numbers: `value_axis`.
 """
 
 from __future__ import annotations
@@ -16,8 +18,9 @@ from typing import Any, Literal
 
 from attnviz.types import Tokens
 from attnviz.views.labels import display_width, escape_label, shorten
+from attnviz.views.theme import Palette
 
-__all__ = ["Axis", "number_axis", "token_axis"]
+__all__ = ["Axis", "number_axis", "token_axis", "value_axis"]
 
 
 @dataclass(frozen=True)
@@ -88,3 +91,13 @@ def number_axis(count: int, prefix: str = "") -> Axis:
     """Return the axis of `count` numbered things: layers ("L0"), heads ("H0"), dimensions."""
     names = tuple(f"{prefix}{at}" for at in range(count))
     return Axis(names=names, labels=names, width=max(map(len, names), default=0))
+
+
+def value_axis(title: str, colors: Palette) -> dict[str, Any]:
+    """Return the settings of an axis of numbers."""
+    return {
+        "title": {"text": title, "font": {"size": 12, "color": colors.muted}, "standoff": 8},
+        "tickfont": {"size": 11, "color": colors.muted},
+        "zeroline": False,
+        "nticks": 7,
+    }

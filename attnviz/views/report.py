@@ -21,8 +21,9 @@ from attnviz.findings import LABELS, Finding
 from attnviz.views.ablation import MOST_BARS, draw_ablation
 from attnviz.views.config import plot_config
 from attnviz.views.diagnosis_words import diagnosis_sentences
-from attnviz.views.evidence import draw_entropy_by_layer, draw_received_by_head
+from attnviz.views.entropy_by_layer import draw_entropy_by_layer
 from attnviz.views.label_colors import ink_on, label_colors
+from attnviz.views.received import draw_received_by_head
 from attnviz.views.report_parts import (
     cases,
     head_table,

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 
 from attnviz.doctor import Diagnosis, Measures, TextSet, TextsRead, Thresholds
+from attnviz.doctor.described import names
 from attnviz.doctor.intervals import Intervals, intervals
 from attnviz.doctor.labels import Experiments, findings
-from attnviz.doctor.measures import Pairs, names
+from attnviz.doctor.measures import Pairs
 from attnviz.findings import Interval, Progress, Replacement
 from attnviz.models import Model
 

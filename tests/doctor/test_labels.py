@@ -11,9 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from attnviz.doctor.described import OWN, names
 from attnviz.doctor.intervals import Intervals
 from attnviz.doctor.labels import Experiments, findings
-from attnviz.doctor.measures import OWN, Measures, Pairs, names
+from attnviz.doctor.measures import Measures, Pairs
 from attnviz.doctor.sentences import Names, effect
 from attnviz.doctor.thresholds import THRESHOLDS, Thresholds
 from attnviz.errors import InputError

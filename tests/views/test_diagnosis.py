@@ -19,8 +19,8 @@ from attnviz.views import (
 )
 from attnviz.views.ablation import MOST_BARS
 from attnviz.views.diagnosis_words import diagnosis_sentences
-from attnviz.views.evidence import draw_received_by_head
 from attnviz.views.label_colors import ink_on, short_mark
+from attnviz.views.received import draw_received_by_head
 from attnviz.views.theme import palette
 from tests.views.diagnosis_samples import HOSTILE, LABELLED, make_findings, make_samples
 from tests.views.samples import names, trace

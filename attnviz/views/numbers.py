@@ -1,0 +1,16 @@
+"""Numbers of which some do not exist."""
+
+from __future__ import annotations
+
+import numpy as np
+
+__all__ = ["known_mean"]
+
+
+def known_mean(values: np.ndarray) -> np.ndarray:
+    """The mean over the first axis of what is defined; NaN where nothing is."""
+    known = np.isfinite(values)
+    count = known.sum(axis=0)
+    total = np.where(known, values, 0.0).sum(axis=0)
+    found: np.ndarray = np.where(count > 0, total / np.maximum(count, 1), np.nan)
+    return found
