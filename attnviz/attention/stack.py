@@ -14,6 +14,7 @@ from torch import Tensor
 
 from attnviz.attention.bias import PositionBias
 from attnviz.attention.kernel import Normalizer, masked_scores
+from attnviz.attention.pooling import gathered
 from attnviz.attention.recorder import LayerRecord
 from attnviz.attention.rows import RowStatistics, alone
 from attnviz.attention.visibility import Visibility
@@ -149,11 +150,8 @@ class AttentionStack:
         Raises:
             CaptureError: there is no such layer or head, or only statistics were kept.
         """
-        scores, normalizer, rows = self._scores(layer, head, queries, keys)
-        highest = normalizer.highest[head, rows, None].to(scores.device)
-        total = normalizer.total[head, rows, None].to(scores.device)
-        weights = (scores - highest).exp_() / total
-        return self._hide(weights, layer, queries, keys, 0.0)
+        tile: np.ndarray = self._weights(layer, head, queries, keys).cpu().numpy()
+        return tile
 
     def scores(
         self, layer: int, head: int, queries: slice = slice(None), keys: slice = slice(None)
@@ -164,7 +162,8 @@ class AttentionStack:
             CaptureError: as `weights`.
         """
         scores, _, _ = self._scores(layer, head, queries, keys)
-        return self._hide(scores, layer, queries, keys, -np.inf)
+        tile: np.ndarray = self._hide(scores, layer, queries, keys, -np.inf).cpu().numpy()
+        return tile
 
     def query(self, layer: int, head: int) -> Float[np.ndarray, "position d_head"]:
         """A head's query vectors, after rotation where the model rotates."""
@@ -184,6 +183,7 @@ class AttentionStack:
         """An overview of a long map: at most `bins` x `bins` cells, each a maximum or a mean.
 
         Bin b of an axis of n tokens covers tokens floor(b n / bins) to floor((b + 1) n / bins) - 1.
+        It is made where the vectors are; the map itself is never moved.
 
         Raises:
             CaptureError: as `weights`, or for an unknown `how`.
@@ -194,7 +194,6 @@ class AttentionStack:
             raise CaptureError(f"an overview needs at least one bin, not {bins}")
         _, _, n_queries, n_keys = self.shape
         row_edges, column_edges = _edges(n_queries, bins), _edges(n_keys, bins)
-        reduce = np.maximum if how == "max" else np.add
         overview = np.zeros((len(row_edges) - 1, len(column_edges) - 1), np.float32)
         first_bin = 0
         while first_bin < len(overview):
@@ -202,15 +201,25 @@ class AttentionStack:
             limit = row_edges[first_bin] + POOL_ROWS
             last_bin = max(int(np.searchsorted(row_edges, limit, "right")) - 1, first_bin + 1)
             start, end = int(row_edges[first_bin]), int(row_edges[last_bin])
-            tile = self.weights(layer, head, slice(start, end))
-            columns = reduce.reduceat(tile, column_edges[:-1], axis=1)
-            overview[first_bin:last_bin] = reduce.reduceat(
-                columns, row_edges[first_bin:last_bin] - start, axis=0
-            )
+            tile = self._weights(layer, head, slice(start, end))
+            columns = gathered(tile, column_edges, how).T
+            rows = gathered(columns, row_edges[first_bin : last_bin + 1] - start, how)
+            overview[first_bin:last_bin] = rows.T.cpu().numpy()
             first_bin = last_bin
         if how == "mean":
             overview /= np.diff(row_edges)[:, None] * np.diff(column_edges)[None, :]
         return overview
+
+    def _weights(
+        self, layer: int, head: int, queries: slice = slice(None), keys: slice = slice(None)
+    ) -> Float[Tensor, "query key"]:
+        """`weights`, where the vectors are."""
+        scores, normalizer, rows = self._scores(layer, head, queries, keys)
+        highest = normalizer.highest[head, rows, None].to(scores.device)
+        total = normalizer.total[head, rows, None].to(scores.device)
+        with torch.inference_mode():
+            weights = scores.sub_(highest).exp_().div_(total)
+        return self._hide(weights, layer, queries, keys, 0.0)
 
     def _layer(self, layer: int, head: int) -> Layer:
         n_layers, n_heads, _, _ = self.shape
@@ -257,12 +266,13 @@ class AttentionStack:
 
     def _hide(
         self, values: Tensor, layer: int, queries: slice, keys: slice, hidden: float
-    ) -> Float[np.ndarray, "query key"]:
+    ) -> Float[Tensor, "query key"]:
+        """The values with `hidden` in place of those at invisible keys."""
         rows, columns = _bounds(queries, self.shape[2]), _bounds(keys, self.shape[3])
-        visible = self.layers[layer].visibility.table(
-            rows.start, rows.stop, columns.start, columns.stop
-        )[0]
-        return np.where(visible.numpy(), values.cpu().numpy(), np.float32(hidden))
+        rule = self.layers[layer].visibility.on(values.device)
+        visible = rule.table(rows.start, rows.stop, columns.start, columns.stop)[0]
+        with torch.inference_mode():
+            return values.masked_fill_(~visible, hidden)
 
 
 def _frozen(numbers: np.ndarray) -> np.ndarray:

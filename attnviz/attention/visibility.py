@@ -205,6 +205,28 @@ class Visibility:
         seen = change.cumsum(1)[:, : self.n_keys].int()
         return seen if self.keys is None else seen * self.keys.int()
 
+    def on(self, device: torch.device) -> Visibility:
+        """The same rule on a device; made there once."""
+        if device == self.first.device:
+            return self
+        if device not in self._elsewhere:
+
+            def moved(tensor: Tensor | None) -> Tensor | None:
+                return None if tensor is None else tensor.to(device)
+
+            self._elsewhere[device] = Visibility(
+                self.first.to(device),
+                self.stop.to(device),
+                moved(self.keys),
+                self.n_keys,
+                moved(self.dense),
+            )
+        return self._elsewhere[device]
+
+    @cached_property
+    def _elsewhere(self) -> dict[torch.device, Visibility]:
+        return {}
+
     def of_text(self, index: int, queries: int, keys: int) -> Visibility:
         """The rule of one text of a batch, without its padding; still with a batch axis of 1.
 

@@ -25,7 +25,7 @@ from torch.utils._pytree import tree_flatten, tree_map
 from attnviz import Model
 from attnviz.attention.masks import LazyMask
 
-__all__ = ["Watch", "on_pretended_gpu", "pretended", "pretending", "real"]
+__all__ = ["Pretended", "Watch", "on_pretended_gpu", "pretended", "pretending", "real"]
 
 GPU = torch.device("cuda", 0)
 ops = torch.ops.aten

@@ -47,6 +47,8 @@ def test_gpu_agrees_with_cpu(
         for layer, head in np.ndindex(stack.shape[:2]):
             weights = stack.weights(layer, head)
             assert np.abs(weights - expected[kind].weights(layer, head)).max() < allowed
+        overview = expected[kind].pooled(0, 0, 5)
+        assert np.abs(stack.pooled(0, 0, 5) - overview).max() < allowed
     if dtype == "float32":
         assert attnviz.verify(ours).holds
 

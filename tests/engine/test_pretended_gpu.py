@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -21,7 +22,7 @@ from attnviz.proof import verify
 from attnviz.summary import summarize
 from attnviz.types import Kind
 from tests.engine.handmade import vectors
-from tests.engine.pretended_gpu import on_pretended_gpu, pretended, pretending, real
+from tests.engine.pretended_gpu import Pretended, on_pretended_gpu, pretended, pretending, real
 from tests.engine.test_fused import rules
 from tests.zoo import EVERYTHING, Pair, random_texts
 
@@ -137,6 +138,29 @@ def test_a_statistic_is_moved_in_one_piece(zoo: Callable[[str], Pair]) -> None:
         watch.waits.clear()
         stack.statistic("entropy")
     assert len(watch.waits) == 1
+
+
+@pytest.mark.parametrize("how", ["max", "mean"])
+@pytest.mark.parametrize("bins", [1, 7, 40, 300])
+def test_an_overview_is_made_there(
+    zoo: Callable[[str], Pair], how: Literal["max", "mean"], bins: int
+) -> None:
+    """And only the overview is moved, not the map."""
+    pair = zoo("mistral")
+    text = random_texts(pair.model, (130,))
+    expected = capture_ids(pair.model, text)[0]["self"].pooled(1, 2, bins, how)
+    moved: list[int] = []
+    with pretending(), pytest.MonkeyPatch.context() as patch:
+        stack = capture_ids(on_pretended_gpu(pair.model), text)[0]["self"]
+        patch.setattr(
+            Pretended,
+            "cpu",
+            lambda self: (moved.append(self.numel()), real(self))[1],
+            raising=False,
+        )
+        found = stack.pooled(1, 2, bins, how)
+    np.testing.assert_allclose(found, expected, 0, 1e-6)
+    assert sum(moved) == expected.size
 
 
 @pytest.mark.slow
