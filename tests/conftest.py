@@ -28,6 +28,14 @@ settings.register_profile(
 settings.load_profile("attnviz")
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Where tests run side by side, one browser at a time: it has processes enough of its own."""
+    for item in items:
+        if item.get_closest_marker("browser"):
+            item.add_marker(pytest.mark.xdist_group("browser"))
+
+
 @pytest.fixture(autouse=True)
 def one_thread() -> None:
     """Sums in one order, so that equal runs are equal to the last bit."""
