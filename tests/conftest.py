@@ -28,7 +28,7 @@ settings.register_profile(
 settings.load_profile("attnviz")
 
 
-@pytest.hookimpl(trylast=True)
+@pytest.hookimpl(tryfirst=True)  # before groups are read
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Where tests run side by side, one browser at a time: it has processes enough of its own."""
     for item in items:
