@@ -25,10 +25,10 @@ $(DEV_READY): requirements.txt requirements-dev.txt | $(BIN)/python
 	touch $@ $(APP_READY)
 
 test: $(DEV_READY) lint types  ## everything: format, lint, types, all tests
-	$(BIN)/python -m pytest -n auto --dist loadgroup
+	$(BIN)/python -m pytest -n auto
 
 check: $(DEV_READY) lint types  ## what to run while working: no browser, nothing slow
-	$(BIN)/python -m pytest -n auto --dist loadgroup -m "not browser and not slow and not hub and not gpu"
+	$(BIN)/python -m pytest -n auto -m "not browser and not slow and not hub and not gpu"
 
 lint: $(DEV_READY)
 	$(BIN)/ruff format --check .

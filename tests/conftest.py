@@ -11,7 +11,7 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -28,12 +28,17 @@ settings.register_profile(
 settings.load_profile("attnviz")
 
 
-@pytest.hookimpl(tryfirst=True)  # before groups are read
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Where tests run side by side, one browser at a time: it has processes enough of its own."""
-    for item in items:
-        if item.get_closest_marker("browser"):
-            item.add_marker(pytest.mark.xdist_group("browser"))
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Side by side, but one page at a time: a browser and a server have processes of their own."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class OnePage(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            paged = nodeid.startswith("tests/browser/") or "_in_browser.py" in nodeid
+            return "pages" if paged else nodeid
+
+    return OnePage(config, log)
 
 
 @pytest.fixture(autouse=True)

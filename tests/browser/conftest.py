@@ -14,7 +14,6 @@ from tests.served import served
 expect.set_options(timeout=60_000)  # a busy machine is not a fault of the app
 
 
-@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if Path(__file__).parent in item.path.parents:
