@@ -8,11 +8,13 @@ called as it asks to be. Not how fast anything is, nor what memory it takes, nor
 from __future__ import annotations
 
 import copy
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,12 +24,14 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten, tree_map
 
+import attnviz
 from attnviz import Model
 from attnviz.attention.masks import LazyMask
 
 __all__ = ["Pretended", "Watch", "on_pretended_gpu", "pretended", "pretending", "real"]
 
 GPU = torch.device("cuda", 0)
+ENGINE = str(Path(attnviz.__file__).parent) + os.sep  # whose waits are of interest
 ops = torch.ops.aten
 
 WAITING = (
@@ -91,7 +95,7 @@ class Watch:
     def wait(self, what: Any) -> None:
         """Note a wait."""
         frame = sys._getframe()
-        while frame.f_back is not None and "/attnviz/" not in frame.f_code.co_filename:
+        while frame.f_back is not None and not frame.f_code.co_filename.startswith(ENGINE):
             frame = frame.f_back
         file = frame.f_code.co_filename.rsplit("/", 1)[-1]
         place = f"{file}:{frame.f_lineno} {frame.f_code.co_name}"
