@@ -35,9 +35,11 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
     class OnePage(LoadScopeScheduling):
         def _split_scope(self, nodeid: str) -> str:
-            paged = nodeid.startswith("tests/browser/") or "_in_browser.py" in nodeid
-            return "pages" if paged else nodeid
+            file = nodeid.split("::")[0]
+            paged = file.startswith("tests/browser/") or file.endswith("_in_browser.py")
+            return "pages" if paged else file  # a file at a time: asking for each test is slow
 
+    config.option.loadscopereorder = False  # what takes longest is not what has most tests
     return OnePage(config, log)
 
 
