@@ -74,7 +74,7 @@ class Capture:
         return model
 
     def on_host(self) -> Capture:
-        """The same capture in the host's memory. Until asked, vectors stay where the model runs."""
+        """The same capture in the host's memory. Until asked, it stays where the model ran."""
         return replace(self, stacks={kind: stack.on_host() for kind, stack in self.stacks.items()})
 
     def __getitem__(self, kind: Kind) -> AttentionStack:

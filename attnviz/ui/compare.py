@@ -17,7 +17,7 @@ from attnviz.ui import state
 from attnviz.ui.caches import Request, captured, default_request, load_model
 from attnviz.ui.detail import head_title
 from attnviz.ui.explore import notices
-from attnviz.ui.heads import choose_kind, first_kind, head_menus
+from attnviz.ui.heads import choose_kind, head_menus
 from attnviz.ui.messages import plain
 from attnviz.ui.pictures import show_picture
 from attnviz.ui.rows import show_rows
@@ -140,7 +140,7 @@ def _other_request(letter: str, request: Request) -> Request:
 
 def _head(letter: str, capture: Capture, start: Head | None) -> Head:
     """The kind, layer and head of one side; they are in the link, like those of Explore."""
-    kind = choose_kind(capture.kinds, first_kind(capture.kinds), key=f"{letter}_kind")
+    kind = choose_kind(capture.kinds, key=f"{letter}_kind")
     first = start if start is not None and start.kind == kind else None
     return head_menus(
         capture, kind, first or _first_head(letter, capture, kind), prefix=f"{letter}_"

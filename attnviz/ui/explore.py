@@ -7,7 +7,7 @@ import streamlit as st
 from attnviz.captures import Capture
 from attnviz.ui import detail
 from attnviz.ui.caches import Request, captured, head_numbers
-from attnviz.ui.heads import choose_kind, choose_metric, first_kind, head_map, head_menus
+from attnviz.ui.heads import choose_kind, choose_metric, head_map, head_menus
 from attnviz.ui.messages import explained, plain
 from attnviz.ui.tokens import show_tokens
 
@@ -46,7 +46,7 @@ def explore(request: Request) -> None:
     capture = captured(request)
     left, right = st.columns([5, 7], gap="medium")
     with left:
-        kind = choose_kind(capture.kinds, first_kind(capture.kinds))
+        kind = choose_kind(capture.kinds)
         numbers = head_numbers(request, kind)
         metric = choose_metric(list(numbers), capture.model.family)
         place = st.container()

@@ -22,7 +22,6 @@ from attnviz.views import draw_head_map
 __all__ = [
     "choose_kind",
     "choose_metric",
-    "first_kind",
     "head_map",
     "head_menus",
     "own_layers",
@@ -36,11 +35,15 @@ FIRST_METRICS: Mapping[Family, str] = {
 }
 
 
-def choose_kind(kinds: Sequence[Kind], first: Kind, key: str = state.KIND) -> Kind:
-    """Which attention, where a model has several; `first` unless a link says otherwise."""
+def choose_kind(kinds: Sequence[Kind], first: Kind | None = None, key: str = state.KIND) -> Kind:
+    """Which attention, where a model has several.
+
+    Unless a link says otherwise it begins with `first`; without one, between two languages, where
+    one looks at the other.
+    """
     if len(kinds) == 1:
         return kinds[0]
-    state.from_link(key, kinds, first)
+    state.from_link(key, kinds, first or ("cross" if "cross" in kinds else kinds[0]))
     chosen = st.segmented_control(
         "Attention",
         kinds,
@@ -52,11 +55,6 @@ def choose_kind(kinds: Sequence[Kind], first: Kind, key: str = state.KIND) -> Ki
     )
     state.to_link(key)
     return chosen or kinds[0]
-
-
-def first_kind(kinds: Sequence[Kind]) -> Kind:
-    """What to begin with: between two languages, where one looks at the other."""
-    return "cross" if "cross" in kinds else kinds[0]
 
 
 def choose_metric(names: Sequence[str], family: Family) -> str:

@@ -12,7 +12,7 @@ from attnviz.attention import AttentionStack
 from attnviz.types import KIND_LABELS
 from attnviz.ui import state
 from attnviz.ui.caches import Request, captured
-from attnviz.ui.heads import choose_kind, first_kind, head_menus
+from attnviz.ui.heads import choose_kind, head_menus
 from attnviz.ui.messages import explained
 from attnviz.ui.theme import current_theme
 from attnviz.ui.token_strip import part as stretch
@@ -32,7 +32,7 @@ HEIGHT_PER_TOKEN, HEIGHT_PER_LAYER, HEIGHT_AROUND = 24, 130, 140
 def lines(request: Request) -> None:
     """One layer's heads as lines between words, or every head as a small picture."""
     capture = captured(request)
-    kind = choose_kind(capture.kinds, first_kind(capture.kinds))
+    kind = choose_kind(capture.kinds)
     view = st.segmented_control(
         "View",
         list(VIEWS),

@@ -128,10 +128,22 @@ def draw_received_by_head(
         )
     )
     apply(figure, theme)
-    for layer in range(1, layers):
-        figure.add_hline(y=layer * heads - 0.5, line={"color": colors.page, "width": 2})
     step = 1 if row >= 11 else heads
     return figure.update_layout(
+        # All at once: Plotly copies every shape it has whenever one is added.
+        shapes=[
+            {
+                "type": "line",
+                "xref": "x domain",
+                "x0": 0,
+                "x1": 1,
+                "y0": layer * heads - 0.5,
+                "y1": layer * heads - 0.5,
+                "yref": "y",
+                "line": {"color": colors.page, "width": 2},
+            }
+            for layer in range(1, layers)
+        ],
         height=row * len(names) + 70,
         margin={"l": 64, "r": 12, "t": 12, "b": 46, "pad": 0},
         xaxis={**value_axis("place in the text", colors), "type": "category", "showgrid": False},
