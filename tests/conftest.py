@@ -117,5 +117,9 @@ def chromium() -> Iterator[Browser]:
 
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=CHROMIUM_FLAGS)
+        if os.environ.get("ATTNVIZ_SLOW_PAGES"):
+            from tests.slow_pages import slow_down
+
+            slow_down(browser)
         yield browser
         browser.close()

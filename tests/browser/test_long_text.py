@@ -15,7 +15,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from attnviz import capture, load
 from attnviz.ui.token_strip import TOKEN_LIMIT
 from tests.browser.conftest import app
-from tests.browser.test_main_path import wait_until_idle
+from tests.browser.steps import wait_until_idle
 from tests.served import served
 from tests.vocabularies import vocabulary
 from tests.zoo import VOCABULARIES, shake

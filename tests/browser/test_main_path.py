@@ -12,67 +12,9 @@ import attnviz
 from attnviz.types import Head
 from attnviz.views.theme import palette
 from tests.browser.conftest import Watch
+from tests.browser.steps import Server, click_head, open_app, place, type_text, wait_until_idle
 
-Server = tuple[str, Path]
 TEXT = "The old king sat down. The old king sat"
-
-
-def wait_until_idle(page: Page) -> None:
-    """Streamlit has finished the run it is in."""
-    page.wait_for_selector(".stApp[data-test-script-state=notRunning]", state="attached")
-    page.wait_for_timeout(300)
-    page.wait_for_selector(".stApp[data-test-script-state=notRunning]", state="attached")
-
-
-def open_app(page: Page, server: Server, link: str = "") -> None:
-    page.goto(f"{server[0]}/{link}")
-    page.wait_for_selector(".js-plotly-plot .hoverlayer", state="attached")
-    wait_until_idle(page)
-
-
-def type_text(page: Page, text: str) -> None:
-    area = page.get_by_label("Text", exact=True)
-    area.fill(text)
-    area.press("Control+Enter")
-    wait_until_idle(page)
-
-
-def click_head(page: Page, plot: int, head: Head, layers: int, heads: int) -> None:
-    """Click a head's cell in the plot's map as a person does: point at it, read it, press."""
-    found = page.locator(".js-plotly-plot").nth(plot)
-    label = found.locator(".hoverlayer .hovertext")
-    found.locator(".hoverlayer").wait_for(state="attached")
-    found.scroll_into_view_if_needed()
-    area = found.locator(".cartesianlayer .plot rect, .bglayer rect, .nsewdrag").last
-    for _ in range(20):  # what is above it may still be growing, and move it away
-        box = area.bounding_box()
-        assert box is not None
-        page.mouse.move(box["x"] + 1, box["y"] + box["height"] + 30)
-        page.mouse.move(
-            box["x"] + box["width"] * (head.head + 0.5) / heads,
-            box["y"] + box["height"] * (head.layer + 0.5) / layers,
-        )
-        page.wait_for_timeout(300)
-        if box == area.bounding_box() and head.label in "".join(label.all_text_contents()):
-            break
-    else:
-        raise AssertionError(f"no label of {head.label} appears: {label.all_text_contents()}")
-    page.mouse.down()
-    page.mouse.up()
-
-
-def place(page: Page, query: int, key: int, queries: int, keys: int) -> tuple[float, float]:
-    """The middle of a cell of the chosen head's map, in pixels of the page."""
-    canvas = page.locator(".st-key-weights .zoom canvas")
-    canvas.scroll_into_view_if_needed()
-    box = canvas.bounding_box()
-    assert box is not None
-    drawn = page.locator(".st-key-weights .zoom").get_attribute("data-plot") or ""
-    left, top, across, down = map(float, drawn.split(","))
-    return (
-        box["x"] + left + across * (key + 0.5) / keys,
-        box["y"] + top + down * (query + 0.5) / queries,
-    )
 
 
 def test_type_click_read_and_open_the_link_cold(
@@ -113,21 +55,20 @@ def test_every_page_opens_cold(page: Page, server: Server, path: str) -> None:
     page.wait_for_selector(".stMain .stMarkdown")
     wait_until_idle(page)
     assert page.locator(".stException").count() == 0
-    assert page.get_by_label("Model", exact=True).first.is_visible()
+    expect(page.get_by_label("Model", exact=True).first).to_be_visible()
 
 
 def test_a_token_shows_where_it_looks(page: Page, server: Server) -> None:
     open_app(page, server, "?model=gpt-classroom&layer=1&head=1")
     type_text(page, TEXT)
     stack = attnviz.capture(attnviz.load("gpt-classroom"), TEXT)["self"]
-    place = len(stack.query_tokens) - 2
-    page.locator(
-        "[data-testid=stBidiComponentRegular], .stBidiComponent"
-    ).first.scroll_into_view_if_needed()
-    page.get_by_role("button", name=re.compile("king")).last.click()
-    expect(page.get_by_text(re.compile("looks at$")).first).to_be_visible()
+    at = [place for place, label in enumerate(stack.query_tokens.labels) if "king" in label][-1]
+    page.locator(".strip .chip").nth(at).click()
+    said = page.get_by_text(re.compile("king. looks at$"))
+    expect(said.first).to_be_visible()
     wait_until_idle(page)
-    assert place > 0
+    label = stack.key_tokens.labels[int(stack.weights(1, 1)[at].argmax())].lstrip("·")
+    expect(page.locator(".strip .says")).to_contain_text(re.compile(f"looks at \\W*{label}"))
 
 
 def test_what_is_typed_never_runs_and_is_never_logged(page: Page, server: Server) -> None:

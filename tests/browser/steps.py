@@ -1,0 +1,75 @@
+"""What a person does in the app, step by step, as every test with a page needs it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from playwright.sync_api import Page
+
+from attnviz.types import Head
+
+Server = tuple[str, Path]
+"""A server's address, and the file with everything it logs."""
+
+# A skeleton stands where a widget will be: Streamlit loads the code of each kind of widget when a
+# page first needs it, which a run that has long finished does not wait for.
+QUIET = """() => document.querySelector(".stApp")?.dataset.testScriptState === "notRunning"
+  && !document.querySelector("[data-testid=stSkeleton], [data-testid=stAppSkeleton]")"""
+
+
+def wait_until_idle(page: Page) -> None:
+    """Streamlit has finished the run it is in, and everything of it is on the page."""
+    page.wait_for_function(QUIET)
+    page.wait_for_timeout(300)
+    page.wait_for_function(QUIET)
+
+
+def open_app(page: Page, server: Server, link: str = "") -> None:
+    page.goto(f"{server[0]}/{link}")
+    page.wait_for_selector(".js-plotly-plot .hoverlayer", state="attached")
+    wait_until_idle(page)
+
+
+def type_text(page: Page, text: str) -> None:
+    area = page.get_by_label("Text", exact=True)
+    area.fill(text)
+    area.press("Control+Enter")
+    wait_until_idle(page)
+
+
+def click_head(page: Page, plot: int, head: Head, layers: int, heads: int) -> None:
+    """Click a head's cell in the plot's map as a person does: point at it, read it, press."""
+    found = page.locator(".js-plotly-plot").nth(plot)
+    label = found.locator(".hoverlayer .hovertext")
+    found.locator(".hoverlayer").wait_for(state="attached")
+    found.scroll_into_view_if_needed()
+    area = found.locator(".cartesianlayer .plot rect, .bglayer rect, .nsewdrag").last
+    for _ in range(20):  # what is above it may still be growing, and move it away
+        box = area.bounding_box()
+        assert box is not None
+        page.mouse.move(box["x"] + 1, box["y"] + box["height"] + 30)
+        page.mouse.move(
+            box["x"] + box["width"] * (head.head + 0.5) / heads,
+            box["y"] + box["height"] * (head.layer + 0.5) / layers,
+        )
+        page.wait_for_timeout(300)
+        if box == area.bounding_box() and head.label in "".join(label.all_text_contents()):
+            break
+    else:
+        raise AssertionError(f"no label of {head.label} appears: {label.all_text_contents()}")
+    page.mouse.down()
+    page.mouse.up()
+
+
+def place(page: Page, query: int, key: int, queries: int, keys: int) -> tuple[float, float]:
+    """The middle of a cell of the chosen head's map, in pixels of the page."""
+    canvas = page.locator(".st-key-weights .zoom canvas")
+    canvas.scroll_into_view_if_needed()
+    box = canvas.bounding_box()
+    assert box is not None
+    drawn = page.locator(".st-key-weights .zoom").get_attribute("data-plot") or ""
+    left, top, across, down = map(float, drawn.split(","))
+    return (
+        box["x"] + left + across * (key + 0.5) / keys,
+        box["y"] + top + down * (query + 0.5) / queries,
+    )
