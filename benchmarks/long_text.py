@@ -2,10 +2,11 @@
 
     python -m benchmarks.long_text                    # 16,000 tokens
     python -m benchmarks.long_text --tokens 4000 --threads 1
+    python -m benchmarks.long_text --tokens 128000 --layers 2 --heads 3
 
-12 layers of 12 heads that share 4 key heads of 64 dimensions; 8,192 words. Words follow Zipf's law,
-as in a real text: the commonest are copied thousands of times. Memory is the highest of the whole
-process, and of the process without the model's weights.
+12 layers of 12 heads, of which three share a key head of 64 dimensions; 8,192 words. Words follow
+Zipf's law, as in a real text: the commonest are copied thousands of times. Memory is the highest of
+the whole process, and of the process without the model's weights.
 """
 
 from __future__ import annotations
@@ -29,18 +30,21 @@ from benchmarks.memory import HIGHEST, forget_highest, used
 from benchmarks.words import BEGIN, FIRST
 
 WORDS = 8192
+SHARING = 3  # heads to a key head
 TILE = 64
 
 
-def config(tokens: int) -> LlamaConfig:
+def config(tokens: int, layers: int = 12, heads: int = 12) -> LlamaConfig:
     """The model's sizes, with room for the text."""
+    if heads % SHARING:
+        raise SystemExit(f"{heads} heads: expected a multiple of {SHARING}, which share a key head")
     return LlamaConfig(
         vocab_size=WORDS,
-        hidden_size=768,
+        hidden_size=64 * heads,
         intermediate_size=2048,
-        num_hidden_layers=12,
-        num_attention_heads=12,
-        num_key_value_heads=4,
+        num_hidden_layers=layers,
+        num_attention_heads=heads,
+        num_key_value_heads=heads // SHARING,
         head_dim=64,
         max_position_embeddings=tokens,
         bos_token_id=BEGIN,
@@ -48,11 +52,11 @@ def config(tokens: int) -> LlamaConfig:
     )
 
 
-def make_model(tokens: int, device: str) -> Model:
+def make_model(sizes: LlamaConfig, device: str) -> Model:
     """The model itself."""
     torch.manual_seed(0)
-    network = AutoModelForCausalLM.from_config(config(tokens)).eval().to(device)
-    return instrument(network, make_tokenizer(tokens))
+    network = AutoModelForCausalLM.from_config(sizes).eval().to(device)
+    return instrument(network, make_tokenizer(sizes.max_position_embeddings))
 
 
 def draw_words(tokens: int) -> list[int]:
@@ -79,11 +83,13 @@ def shown(what: str, loaded: float) -> Iterator[None]:
 def looks(stack: AttentionStack, tokens: int) -> dict[str, Callable[[], Any]]:
     """What a page asks of a head."""
     middle = slice(tokens // 2, tokens // 2 + TILE)
+    layers, heads, *_ = stack.shape
+    head = (layers // 2, heads // 2)
     return {
-        "overview of a head, 256 x 256 (`pooled`)": lambda: stack.pooled(5, 3),
-        f"a tile of {TILE} x {TILE}": lambda: stack.weights(5, 3, middle, middle),
-        "one row over all keys": lambda: stack.weights(5, 3, slice(tokens - 1, tokens)),
-        "one column over all queries": lambda: stack.weights(5, 3, keys=slice(0, 1)),
+        "overview of a head, 256 x 256 (`pooled`)": lambda: stack.pooled(*head),
+        f"a tile of {TILE} x {TILE}": lambda: stack.weights(*head, middle, middle),
+        "one row over all keys": lambda: stack.weights(*head, slice(tokens - 1, tokens)),
+        "one column over all queries": lambda: stack.weights(*head, keys=slice(0, 1)),
     }
 
 
@@ -91,20 +97,25 @@ def main() -> None:
     """Measure and print a table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--tokens", type=int, default=16_000)
+    parser.add_argument("--layers", type=int, default=12)
+    parser.add_argument("--heads", type=int, default=12)
+    parser.add_argument("--no-predictions", action="store_true", help="as the app does it then")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     options: Any = parser.parse_args()
     torch.set_num_threads(options.threads)
-    model, text = (
-        make_model(options.tokens, options.device),
-        Encoded(tuple(draw_words(options.tokens))),
-    )
+    sizes = config(options.tokens, options.layers, options.heads)
+    model, text = make_model(sizes, options.device), Encoded(tuple(draw_words(options.tokens)))
+    predict, said = not options.no_predictions, "without" if options.no_predictions else "with"
     loaded = used()
-    print(f"{options.tokens:,} tokens, {options.threads} threads, torch {torch.__version__}\n")
+    print(
+        f"{options.tokens:,} tokens, {options.layers} x {options.heads} heads, "
+        f"{options.threads} threads, torch {torch.__version__}\n"
+    )
     print("| step | seconds | highest MB | over the loaded model | held after it |")
     print("|---|---|---|---|---|")
-    with shown('capture, `keep="qkv"`, with predictions', loaded):
-        capture = capture_ids(model, [text], texts=[""], keep="qkv", predict=True)[0].on_host()
+    with shown(f'capture, `keep="qkv"`, {said} predictions', loaded):
+        capture = capture_ids(model, [text], texts=[""], keep="qkv", predict=predict)[0].on_host()
     stack = capture["self"]
     for what, look in looks(stack, options.tokens).items():
         with shown(what, loaded):

@@ -225,7 +225,6 @@ def attend(
     if score_bytes is None:
         score_bytes = GPU_SCORE_BYTES if query.is_cuda else SCORE_BYTES
     height = min(block_rows(batch, heads, keys, score_bytes), queries)
-    first, stop = visibility.extent
     # Every block reads them: rows that lie apart, as a model leaves them, are slow to multiply.
     key, value = key.contiguous(), value.contiguous()
     # Fresh memory for every block would cost more than the sums done in it.
@@ -233,11 +232,12 @@ def attend(
         2, batch * heads * height * keys, dtype=torch.float32
     )  # fmt: skip
     sums = RowSums.empty(batch, heads, queries, query.device)
-    parts = []
+    parts: list[Tensor] = []
+    output = None if differentiable else value.new_empty(batch, queries, heads, value.shape[-1])
     for start in range(0, queries, height):
         end = min(start + height, queries)
         # Keys that no query of the block sees are never multiplied: half the work when causal.
-        key_start, key_end = min(first[start:end]), max(max(stop[start:end]), 1)
+        key_start, key_end = visibility.within(start, end)
         scores = masked_scores(
             query[:, :, start:end],
             key[:, :, key_start:key_end],
@@ -278,8 +278,11 @@ def attend(
         stacked = exponentials.view(batch, groups, -1, key_end - key_start).to(value.dtype)
         mixed = torch.matmul(stacked, value[:, :, key_start:key_end])
         mixed = mixed.view(batch, heads, end - start, -1).float() / total[..., None]
-        parts.append(mixed.to(value.dtype).transpose(1, 2))
-    return torch.cat(parts, 1)
+        if output is None:
+            parts.append(mixed.to(value.dtype).transpose(1, 2))
+        else:
+            output[:, start:end] = mixed.transpose(1, 2)
+    return torch.cat(parts, 1) if output is None else output
 
 
 def _view(memory: Float[Tensor, " size"], *shape: int) -> Tensor:

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cached_property
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
+from torch.nn.functional import pad
 
 from attnviz.attention.kernel import Block
 
 __all__ = ["TokenPairs"]
 
 SPARSE_SHARE = 8  # up to one matching pair in eight, picking the pairs beats masking the block
+PAIR_BYTES = 3 * 8  # text, row and key
+LISTED_BYTES = 128 << 20
+"""Of the list of all pairs, which is kept for all layers of a capture. The copies in 128,000 words
+of a language would take 3.5 GB."""
 
 
 class TokenPairs:
@@ -20,7 +26,6 @@ class TokenPairs:
 
     def __init__(self, ids: Int[Tensor, "batch position"]) -> None:
         self.ids = ids
-        self._pairs: dict[tuple[int, int], Tensor | None] = {}
 
     @cached_property
     def _order(self) -> tuple[Int[Tensor, "batch position"], Int[Tensor, "batch position"]]:
@@ -45,17 +50,29 @@ class TokenPairs:
         return int(self._order[1].sum())
 
     @cached_property
-    def listed(self) -> list[tuple[Int[Tensor, " pair"], Int[Tensor, " pair"]]]:
-        """Every position with every earlier copy, (positions, copies) of each text."""
+    def listed(self) -> list[Int[Tensor, "3 pair"]]:
+        """The (text, position, copy) of every position and every earlier copy, of each text."""
         found = []
-        for order, earlier in zip(*self._order, strict=True):
-            later = order.repeat_interleave(earlier)
-            place = torch.arange(len(order), device=order.device)
-            begin = (place - earlier).repeat_interleave(earlier)
-            before = (earlier.cumsum(0) - earlier).repeat_interleave(earlier)
-            number = torch.arange(len(later), device=order.device) - before
-            found.append((later, order[begin + number]))
+        for text, (order, earlier) in enumerate(zip(*self._order, strict=True)):
+            position = torch.arange(len(order), device=order.device)
+            place = torch.empty_like(order).scatter_(0, order, position)
+            earlier = earlier[place]
+            later = position.repeat_interleave(earlier)
+            # The copies of one position lie side by side in `order`, before itself.
+            number = torch.arange(len(later), device=order.device) - earlier.cumsum(0)[later]
+            copy = order[place[later] + number]
+            found.append(torch.stack([torch.full_like(later, text), later, copy]))
         return found
+
+    @cached_property
+    def _by_position(self) -> tuple[Int[Tensor, "3 pair"], list[int]]:
+        """The pairs of all texts by position; where those of each begin, and where the last end."""
+        table = self.listed[0]
+        if len(self.listed) > 1:
+            table = torch.cat(self.listed, 1)
+            table = table[:, table[1].argsort(stable=True)]
+        counts = torch.bincount(table[1], minlength=self.ids.shape[-1])
+        return table, [0, *counts.cumsum(0).tolist()]
 
     def flags(self, start: int, end: int) -> Bool[Tensor, "batch query key"]:
         """Whether key j < i holds the token of query i, for keys 0..end-1."""
@@ -65,27 +82,32 @@ class TokenPairs:
         return same & (key < query[:, None])
 
     def block(self, start: int, end: int) -> Int[Tensor, "3 pair"] | None:
-        """The (text, row, key) of each pair of a block of queries, if they are few.
+        """The (text, position, copy) of the pairs of a block of queries, if they are few.
 
         Where they are many only the flags would do, and those are made anew each time: all blocks
-        together would be a table of n x n.
+        together would be a table of n x n. In a very long text even few are many.
         """
-        if (start, end) not in self._pairs:
-            same = self.flags(start, end)
-            pairs = same.nonzero()
-            few = pairs.shape[0] * SPARSE_SHARE <= same.numel()
-            self._pairs[start, end] = pairs.T.contiguous() if few else None
-        return self._pairs[start, end]
+        if self.count * PAIR_BYTES > LISTED_BYTES:
+            return None
+        table, begins = self._by_position
+        pairs = table[:, begins[start] : begins[end]]
+        few = pairs.shape[1] * SPARSE_SHARE <= self.ids.shape[0] * (end - start) * end
+        return pairs if few else None
 
-    def sums(self, block: Block, shift: int) -> Float[Tensor, "batch head query"] | None:
-        """Per row, the sum of the exponentials at copies of its token, moved by `shift` keys.
+    def sums(
+        self, block: Block, shifts: Sequence[int]
+    ) -> list[Float[Tensor, "batch head query"]] | None:
+        """Per row, the sum of the exponentials at copies of its token, moved by so many keys.
 
-        None where no row of the block has a copy.
+        Returns:
+            A sum for each shift; None where no row of the block has a copy.
         """
         pairs = self.block(block.start, block.end)
         if pairs is None:
-            return _sum_where(block, self.flags(block.start, block.end), shift)
-        return _sum_at(block, pairs, shift) if pairs.shape[1] else None
+            return _sums_where(block, self.flags(block.start, block.end), shifts)
+        if not pairs.shape[1]:
+            return None
+        return [_sum_at(block, pairs, shift) for shift in shifts]
 
 
 def _sum_at(
@@ -94,8 +116,8 @@ def _sum_at(
     """Per row, the sum of the exponentials at listed keys (moved by `shift`)."""
     exponentials = block.exponentials
     batch, heads, rows, keys = exponentials.shape
-    text, row, key = pairs
-    column = key + shift - block.key_start
+    text, position, copy = pairs
+    row, column = position - block.start, copy + shift - block.key_start
     inside = (column >= 0) & (column < keys)  # a window leaves the keys before it out of the block
     picked = exponentials.permute(0, 2, 3, 1)[text, row, column.clamp(0, keys - 1)]
     total = exponentials.new_zeros(batch, rows, heads)
@@ -103,11 +125,18 @@ def _sum_at(
     return total.transpose(1, 2)
 
 
-def _sum_where(
-    block: Block, same: Bool[Tensor, "batch query key"], shift: int
-) -> Float[Tensor, "batch head query"]:
-    """Per row, the sum of the exponentials at flagged keys (moved by `shift`)."""
+def _sums_where(
+    block: Block, same: Bool[Tensor, "batch query key"], shifts: Sequence[int]
+) -> list[Float[Tensor, "batch head query"]]:
+    """Per row, the sum of the exponentials at flagged keys, moved by each of the shifts.
+
+    A product with columns of ones and zeros, one column for each: nothing is made that has as many
+    numbers as the block.
+    """
     # Flags are for keys 0..end-1; the block's columns are key_start..key_end-1.
-    flags = torch.nn.functional.pad(same, (shift, max(block.key_end - block.end, 0)))
-    flags = flags[..., block.key_start : block.key_end]
-    return (block.exponentials[..., : flags.shape[-1]] * flags[:, None]).sum(-1)
+    behind = max(block.key_end - block.end, 0)
+    moved = [pad(same, (shift, behind))[..., block.key_start : block.key_end] for shift in shifts]
+    columns = torch.stack(moved, -1).float()
+    rows = block.exponentials.transpose(1, 2)
+    found = torch.stack([torch.bmm(*text) for text in zip(rows, columns, strict=True)])
+    return list(found.transpose(1, 2).unbind(-1))

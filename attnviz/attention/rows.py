@@ -102,6 +102,7 @@ class RowObserver:
         self.key_mass = torch.zeros(batch, heads, visibility.n_keys, device=device)
         self._sums: RowSums | None = None
         self._ramp: Tensor | None = None
+        self._corner: tuple[tuple[int, int, int], Tensor, Tensor] | None = None
 
     @property
     def takes_rows(self) -> bool:
@@ -131,10 +132,10 @@ class RowObserver:
             begin = block.start + max(-offset, 0)
             self.rows[name][:, :, begin : begin + met.shape[-1]] = met
         self.rows["distance"][:, :, rows] = self._distance(block)
-        for name, shift in COPIES.items():
-            copies = self.pairs.sums(block, shift)
-            if copies is not None:
-                self.rows[name][:, :, rows] = copies
+        copies = self.pairs.sums(block, tuple(COPIES.values()))
+        if copies is not None:
+            for name, found in zip(COPIES, copies, strict=True):
+                self.rows[name][:, :, rows] = found
 
     def take(self, rows: FusedRows) -> None:
         """Take the same from rows whose weights were never made."""
@@ -152,7 +153,7 @@ class RowObserver:
         for name, shift in NEIGHBOURS.items():
             self.rows[name].copy_(rows.weights_at(query, query + shift))
         self.rows["distance"].copy_(rows.distance() * self.rows["mass"])
-        for text, (later, copy) in enumerate(self.pairs.listed):
+        for text, (_, later, copy) in enumerate(self.pairs.listed):
             one = rows.of_text(text)
             for name, shift in COPIES.items():
                 picked = one.weights_at(later, copy + shift)[0]
@@ -199,8 +200,7 @@ class RowObserver:
         left = min(max(block.start - block.key_start, 0), keys)
         right = max(min(block.end, block.key_end) - block.key_start, left)
         corner = exponentials[..., left:right]
-        row = torch.arange(rows, device=columns.device)
-        apart = (row[:, None] - row[: right - left] - left - block.key_start + block.start).abs()
+        row, apart = self._apart(rows, right - left, left + block.key_start - block.start)
         near = (corner * apart).sum(-1)
         table = exponentials.view(-1, keys)
         if right == keys:  # nothing behind: what is not in the corner lies before it
@@ -210,6 +210,23 @@ class RowObserver:
             both = (table @ columns).view(*near.shape, 2)
             far, before = both.unbind(-1)
         return near + far + before * row
+
+    def _apart(
+        self, rows: int, keys: int, ahead: int
+    ) -> tuple[Float[Tensor, " query"], Float[Tensor, "query key"]]:
+        """The rows of a block by number, and their distances from the keys of its corner.
+
+        Args:
+            rows: of the block.
+            keys: of the corner.
+            ahead: how far its first key is from the block's first query.
+        """
+        asked = (rows, keys, ahead)
+        if self._corner is None or self._corner[0] != asked:
+            row = torch.arange(max(rows, keys), device=self.key_mass.device).float()
+            apart = (row[:rows, None] - row[:keys] - ahead).abs()
+            self._corner = (asked, row[:rows], apart)
+        return self._corner[1:]
 
     def _columns(self, rows: int) -> Float[Tensor, "place 2"]:
         """Both columns for a block of this many rows, by key - start + number of keys.

@@ -195,30 +195,50 @@ class AttentionStack:
         _, _, n_queries, n_keys = self.shape
         row_edges, column_edges = _edges(n_queries, bins), _edges(n_keys, bins)
         overview = np.zeros((len(row_edges) - 1, len(column_edges) - 1), np.float32)
+        rule = self._layer(layer, head).visibility
         first_bin = 0
         while first_bin < len(overview):
             # Whole bins, as many as fit into a block of rows, and always at least one.
             limit = row_edges[first_bin] + POOL_ROWS
             last_bin = max(int(np.searchsorted(row_edges, limit, "right")) - 1, first_bin + 1)
             start, end = int(row_edges[first_bin]), int(row_edges[last_bin])
-            tile = self._weights(layer, head, slice(start, end))
-            columns = gathered(tile, column_edges, how).T
+            # Bins of keys that no row sees stay empty: half of a causal map.
+            first_key, stop_key = rule.within(start, end)
+            left = int(np.searchsorted(column_edges, first_key, "right")) - 1
+            right = int(np.searchsorted(column_edges, stop_key, "left"))
+            edges = column_edges[left : right + 1]
+            block = slice(start, end), slice(int(edges[0]), int(edges[-1]))
+            columns = self._gathered(layer, head, *block, edges - edges[0], how).T
             rows = gathered(columns, row_edges[first_bin : last_bin + 1] - start, how)
-            overview[first_bin:last_bin] = rows.T.cpu().numpy()
+            overview[first_bin:last_bin, left:right] = rows.T.cpu().numpy()
             first_bin = last_bin
         if how == "mean":
             overview /= np.diff(row_edges)[:, None] * np.diff(column_edges)[None, :]
         return overview
+
+    def _gathered(
+        self,
+        layer: int,
+        head: int,
+        queries: slice,
+        keys: slice,
+        edges: Int[np.ndarray, " edge"],
+        how: Literal["max", "mean"],
+    ) -> Float[Tensor, "query bin"]:
+        """The largest weight, or for a mean the sum, of each bin of keys, where the vectors are."""
+        if how == "mean":
+            return gathered(self._weights(layer, head, queries, keys), edges, how)
+        # The largest score has the largest weight: no other need become one.
+        scores, normalizer, rows = self._scores(layer, head, queries, keys)
+        hidden = self._hide(scores, layer, queries, keys, -torch.inf)
+        return _weighed(gathered(hidden, edges, how), normalizer, head, rows)
 
     def _weights(
         self, layer: int, head: int, queries: slice = slice(None), keys: slice = slice(None)
     ) -> Float[Tensor, "query key"]:
         """`weights`, where the vectors are."""
         scores, normalizer, rows = self._scores(layer, head, queries, keys)
-        highest = normalizer.highest[head, rows, None].to(scores.device)
-        total = normalizer.total[head, rows, None].to(scores.device)
-        with torch.inference_mode():
-            weights = scores.sub_(highest).exp_().div_(total)
+        weights = _weighed(scores, normalizer, head, rows)
         return self._hide(weights, layer, queries, keys, 0.0)
 
     def _layer(self, layer: int, head: int) -> Layer:
@@ -270,9 +290,22 @@ class AttentionStack:
         """The values with `hidden` in place of those at invisible keys."""
         rows, columns = _bounds(queries, self.shape[2]), _bounds(keys, self.shape[3])
         rule = self.layers[layer].visibility.on(values.device)
-        visible = rule.table(rows.start, rows.stop, columns.start, columns.stop)[0]
         with torch.inference_mode():
-            return values.masked_fill_(~visible, hidden)
+            for left, right in rule.ragged(rows.start, rows.stop, columns.start, columns.stop):
+                visible = rule.table(rows.start, rows.stop, left, right)[0]
+                part = values[:, left - columns.start : right - columns.start]
+                part.masked_fill_(~visible, hidden)
+        return values
+
+
+def _weighed(
+    scores: Float[Tensor, "query key"], normalizer: Normalizer, head: int, rows: slice
+) -> Float[Tensor, "query key"]:
+    """A head's scores made weights, in place."""
+    highest = normalizer.highest[head, rows, None].to(scores.device)
+    total = normalizer.total[head, rows, None].to(scores.device)
+    with torch.inference_mode():
+        return scores.sub_(highest).exp_().div_(total)
 
 
 def _frozen(numbers: np.ndarray) -> np.ndarray:

@@ -98,6 +98,11 @@ class Visibility:
         """Per query, over the batch: the first key any row sees, one past the last. On the host."""
         return self.first.amin(0).tolist(), self.stop.amax(0).tolist()
 
+    def within(self, start: int, end: int) -> tuple[int, int]:
+        """The first key that any query of a block sees, and one past the last."""
+        first, stop = self.extent
+        return min(first[start:end]), max(max(stop[start:end]), 1)
+
     @cached_property
     def is_causal(self) -> bool:
         """Whether query i sees the keys 0 to i and no others, in every text."""
@@ -121,7 +126,7 @@ class Visibility:
 
         Outside them nothing need be masked: in a causal block that is all but its last corner.
         """
-        if self.is_full:
+        if self.is_full or start >= end:
             return []
         if self.dense is not None or self.keys is not None:
             return [(key_start, key_end)]
@@ -129,7 +134,7 @@ class Visibility:
         left, right = max(all_see[start:end]), min(all_seen[start:end])
         if left >= right:
             return [(key_start, key_end)]
-        stretches = [(key_start, left), (right, key_end)]
+        stretches = [(key_start, min(left, key_end)), (max(right, key_start), key_end)]
         return [(first, last) for first, last in stretches if first < last]
 
     def hidden(
@@ -137,21 +142,36 @@ class Visibility:
     ) -> list[tuple[int, int, Bool[Tensor, "batch 1 query key"]]]:
         """The stretches of `ragged`, each with what is not seen there.
 
-        Small ones, the corners of causal blocks, are made once: every layer asks for them again.
+        Small ones, the corners of causal blocks, are alike from block to block and from layer to
+        layer: each is made once.
         """
-        asked = (start, end, key_start, key_end)
-        found = self._corners.get(asked)
-        if found is None:
-            found = [
-                (left, right, ~self.table(start, end, left, right)[:, None])
-                for left, right in self.ragged(*asked)
-            ]
-            if all(right - left <= 2 * (end - start) for left, right, _ in found):
-                self._corners[asked] = found
-        return found
+        return [
+            (left, right, self._corner(start, end, left, right))
+            for left, right in self.ragged(start, end, key_start, key_end)
+        ]
+
+    def _corner(
+        self, start: int, end: int, left: int, right: int
+    ) -> Bool[Tensor, "batch 1 query key"]:
+        """What queries start..end do not see of keys left..right."""
+        if right - left > 2 * (end - start):
+            return ~self.table(start, end, left, right)[:, None]
+        name: tuple[object, ...] = (start, end, left, right)
+        if self._is_one_rule:
+            first, stop = (bound[start:end] for bound in self.extent)
+            width = right - left
+            name = (width, *(min(max(place - left, 0), width) for place in first + stop))
+        if name not in self._corners:
+            self._corners[name] = ~self.table(start, end, left, right)[:, None]
+        return self._corners[name]
 
     @cached_property
-    def _corners(self) -> dict[tuple[int, ...], list[tuple[int, int, Tensor]]]:
+    def _is_one_rule(self) -> bool:
+        """Whether all there is to know is one interval per query, the same in every text."""
+        return self.dense is None and self.keys is None and self._common == self.extent
+
+    @cached_property
+    def _corners(self) -> dict[tuple[object, ...], Tensor]:
         return {}
 
     def table(

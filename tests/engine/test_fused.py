@@ -15,7 +15,7 @@ from hypothesis import strategies as some
 from attnviz.attention import fused as fused_path
 from attnviz.attention.fused import SAFE_SCORE, FusedRows, preferring
 from attnviz.attention.kernel import Block, attend
-from attnviz.attention.pairs import TokenPairs
+from attnviz.attention.pairs import SPARSE_SHARE, TokenPairs
 from attnviz.attention.recording import InputRecorder
 from attnviz.attention.rows import ROW_NAMES, RowObserver
 from attnviz.attention.visibility import Visibility
@@ -234,11 +234,28 @@ def test_listed_pairs_are_the_flagged_ones(ids: list[list[int]]) -> None:
     pairs = TokenPairs(torch.tensor(ids))
     flags = pairs.flags(0, len(ids[0]))
     listed = torch.zeros_like(flags)
-    for text, (later, copy) in enumerate(pairs.listed):
+    for text, later, copy in pairs.listed:
         listed[text, later, copy] = True
     assert torch.equal(listed, flags)
     assert pairs.count == flags.sum()
     assert torch.equal(pairs.some, flags.any(-1))
+
+
+@given(data=some.data())
+def test_a_block_has_the_pairs_of_its_positions(data: some.DataObject) -> None:
+    length, texts = data.draw(some.integers(1, 60)), data.draw(some.integers(1, 3))
+    words = some.lists(some.integers(0, 40), min_size=length, max_size=length)
+    ids = torch.tensor(data.draw(some.lists(words, min_size=texts, max_size=texts)))
+    start = data.draw(some.integers(0, length - 1))
+    end = data.draw(some.integers(start + 1, length))
+    pairs = TokenPairs(ids)
+    found, flags = pairs.block(start, end), pairs.flags(start, end)
+    assert (found is not None) == (int(flags.sum()) * SPARSE_SHARE <= flags.numel())
+    if found is not None:
+        listed = torch.zeros_like(flags)
+        listed[found[0], found[1] - start, found[2]] = True
+        assert torch.equal(listed, flags)
+        assert found.shape[1] == flags.sum()
 
 
 @pytest.mark.parametrize("name", ["gpt2", "bert", "granite", "mistral", "bart", "modernbert"])

@@ -14,14 +14,18 @@ from attnviz.attention.visibility import Visibility
 
 @st.composite
 def tables(draw: Any) -> torch.Tensor:
-    """Flags [2, query, key]: arbitrary, intervals, or intervals with keys nobody sees."""
+    """Flags [2, query, key]: arbitrary, windows, intervals, or these with keys nobody sees."""
     queries, keys = draw(st.integers(1, 9)), draw(st.integers(1, 9))
-    form = draw(st.sampled_from(["arbitrary", "intervals", "padded"]))
+    form = draw(st.sampled_from(["arbitrary", "windows", "intervals", "padded"]))
     if form == "arbitrary":
         bits = draw(
             st.lists(st.booleans(), min_size=2 * queries * keys, max_size=2 * queries * keys)
         )
         return torch.tensor(bits).view(2, queries, keys)
+    if form == "windows":
+        behind, ahead = draw(st.integers(-2, 9)), draw(st.integers(-2, 9))
+        apart = torch.arange(keys) - torch.arange(queries)[:, None]
+        return ((apart >= -behind) & (apart <= ahead)).expand(2, -1, -1)
     edge = st.integers(0, keys)
     edges = [(draw(edge), draw(edge)) for _ in range(2 * queries)]
     key = torch.arange(keys)
@@ -47,6 +51,36 @@ def test_tiles_are_slices_of_the_table(table: torch.Tensor, given_data: Any) -> 
     right = given_data.draw(st.integers(left, keys))
     tile = Visibility.from_table(table).table(start, end, left, right)
     assert torch.equal(tile, table[:, start:end, left:right])
+
+
+@given(tables(), st.data())
+def test_what_is_hidden_is_what_the_table_does_not_show(table: Any, given_data: Any) -> None:
+    """Block after block of one rule, which remembers its corners, and any tile of its map."""
+    rule = Visibility.from_table(table)
+    _, queries, keys = table.shape
+    height = given_data.draw(st.integers(1, queries))
+    for start in [*range(0, queries, height)] * 2:
+        end = min(start + height, queries)
+        first, stop = rule.within(start, end)
+        assert not table[:, start:end, :first].any()
+        assert not table[:, start:end, stop:].any()
+        left = given_data.draw(st.integers(0, keys - 1))
+        for low, high in ((first, stop), (left, given_data.draw(st.integers(left + 1, keys)))):
+            seen = torch.ones_like(table[:, start:end, low:high])
+            for begin, close, hidden in rule.hidden(start, end, low, high):
+                assert low <= begin < close <= high
+                seen[:, :, begin - low : close - low] = ~hidden[:, 0]
+            assert torch.equal(seen, table[:, start:end, low:high])
+
+
+def test_blocks_of_a_causal_map_share_their_corner() -> None:
+    rule = Visibility.causal(1, 100, 100, 0)
+    corners = {
+        id(hidden)
+        for start in range(0, 100, 10)
+        for _, _, hidden in rule.hidden(start, start + 10, *rule.within(start, start + 10))
+    }
+    assert len(corners) == 1
 
 
 @given(tables())

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from attnviz import metrics
-from attnviz.attention import AttentionStack, Keep
+from attnviz.attention import AttentionStack, Keep, pairs
 from attnviz.attention.kernel import attend
 from attnviz.captures import Encoded, capture_ids
 from tests.metrics.definitions import ONE_TEXT_ONLY, PER_ROW, per_head
@@ -47,14 +47,16 @@ def stacks_and_maps(
     return found
 
 
-@pytest.fixture(params=["one block", "blocks of 8 queries"])
-def block_size(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Small maps fit into one block; make the kernel work through several, too."""
+@pytest.fixture(params=["one block", "blocks of 8 queries", "no list of copies"])
+def long_text(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Small maps fit into one block, and their copies into a list; work as with long texts, too."""
     if request.param != "one block":
         monkeypatch.setitem(attend.__kwdefaults__, "score_bytes", 1)
+    if request.param == "no list of copies":
+        monkeypatch.setattr(pairs, "LISTED_BYTES", 0)
 
 
-@pytest.mark.usefixtures("block_size")
+@pytest.mark.usefixtures("long_text")
 @pytest.mark.parametrize("text", sorted(TEXTS))
 @pytest.mark.parametrize("name", MODELS)
 def test_rows_and_heads_equal_the_loops(zoo: Callable[[str], Pair], name: str, text: str) -> None:
@@ -85,10 +87,8 @@ def test_every_registered_metric_is_checked() -> None:
 
 def test_texts_exercise_both_ways_of_finding_copies(zoo: Callable[[str], Pair]) -> None:
     """Few matching pairs are picked one by one, many are masked: both must have been tried."""
-    from attnviz.attention.pairs import TokenPairs
-
     few = {
-        text: TokenPairs(torch.tensor([ids_of(zoo("gpt2").model, text)])).block(0, LENGTH)
+        text: pairs.TokenPairs(torch.tensor([ids_of(zoo("gpt2").model, text)])).block(0, LENGTH)
         for text in TEXTS
     }
     assert few["repeated"] is not None
