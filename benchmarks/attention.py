@@ -41,7 +41,7 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from attnviz.attention.fused import preferring
+from attnviz.attention.paths import preferring
 from attnviz.captures import Encoded, capture_ids
 from attnviz.models import Model, instrument
 from benchmarks.memory import GIVES_BACK, HIGHEST, forget_highest, used

@@ -3,10 +3,11 @@
 from attnviz.attention.comparison import Comparison, is_linear
 from attnviz.attention.eager import EqualInputs
 from attnviz.attention.interventions import Intervention, Places, intervening
+from attnviz.attention.layer import Layer
 from attnviz.attention.recorder import Keep, Recorder, listening
 from attnviz.attention.rows import RowStatistics
 from attnviz.attention.sites import FEATURES, Sites, find_sites
-from attnviz.attention.stack import AttentionStack, Layer
+from attnviz.attention.stack import AttentionStack
 
 __all__ = [
     "FEATURES",

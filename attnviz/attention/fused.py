@@ -18,12 +18,9 @@ Single weights (on the first, previous, same and next key, on copies) are single
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Literal, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -33,44 +30,15 @@ from torch.nn.functional import pad
 from attnviz.attention.fused_call import ALIGNED, HIDDEN, Part, fused_call, parts
 from attnviz.attention.visibility import Visibility
 
-__all__ = ["SAFE_SCORE", "FusedRows", "Path", "RowTaker", "preferred_path", "preferring"]
-
-Path = Literal["blocks", "fused"]
+__all__ = ["SAFE_SCORE", "FusedRows", "RowTaker"]
 
 SAFE_SCORE = 24.0
 """Layers with larger scores belong to the blocks. Entropy is here a difference of two numbers of
 this size whose scores were rounded apart from each other: up to 24 it is right to 1e-5 nats, up to
 48 to 2e-5. In a block each row's highest score is taken off first."""
 
-QUICKER_KEYS = 1024
-"""From this many keys on the fused path is taken on a GPU, where blocks are bound by its memory."""
-
 SHARP = 2.0**20
 PAIR_NUMBERS = 1 << 22  # of gathered query and key vectors at a time
-
-_preferred: ContextVar[Path | None] = ContextVar("attnviz_path", default=None)
-
-
-@contextmanager
-def preferring(path: Path) -> Iterator[None]:
-    """Within this block, in this context, attention takes this path wherever it can."""
-    token = _preferred.set(path)
-    try:
-        yield
-    finally:
-        _preferred.reset(token)
-
-
-def preferred_path(query: Tensor, key: Tensor) -> Path:
-    """What was asked for, or what is quicker.
-
-    On a processor the blocks are: they stay in its cache, and every pass of the fused path
-    multiplies queries and keys anew.
-    """
-    wanted = _preferred.get()
-    if wanted is not None:
-        return wanted
-    return "fused" if query.is_cuda and key.shape[2] >= QUICKER_KEYS else "blocks"
 
 
 @runtime_checkable

@@ -15,7 +15,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from attnviz.attention.fused import FusedRows, Path, RowTaker, preferred_path
+from attnviz.attention.fused import FusedRows, RowTaker
+from attnviz.attention.paths import Path, preferred_path
 from attnviz.attention.visibility import Visibility
 
 __all__ = [

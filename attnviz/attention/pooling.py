@@ -9,15 +9,17 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-__all__ = ["gathered"]
+__all__ = ["Gathering", "gathered"]
+
+Gathering = Literal["max", "sum"]
 
 
 def gathered(
     table: Float[Tensor, "row column"],
     edges: Int[np.ndarray, " edge"],
-    how: Literal["max", "mean"],
+    how: Gathering,
 ) -> Float[Tensor, "row bin"]:
-    """The largest number, or for a mean the sum, of the columns between each two edges.
+    """The largest number, or the sum, of the columns between each two edges.
 
     Bins are as wide as each other, or one column wider, and none is empty.
     """

@@ -14,77 +14,14 @@ from torch import Tensor
 
 from attnviz.attention.bias import PositionBias
 from attnviz.attention.kernel import Normalizer, masked_scores
-from attnviz.attention.pooling import gathered
-from attnviz.attention.recorder import LayerRecord
-from attnviz.attention.rows import RowStatistics, alone
-from attnviz.attention.visibility import Visibility
+from attnviz.attention.layer import Layer
+from attnviz.attention.pooling import Gathering, gathered
 from attnviz.errors import CaptureError
 from attnviz.types import Kind, Tokens
 
-__all__ = ["AttentionStack", "Layer"]
+__all__ = ["AttentionStack"]
 
 POOL_ROWS = 128  # queries whose weights exist at a time while an overview is pooled
-
-
-@dataclass(frozen=True)
-class Layer:
-    """One layer's attention over one text, without padding. See `LayerRecord`."""
-
-    module_name: str
-    query: Float[Tensor, "head query dim"] | None
-    key: Float[Tensor, "key_head key dim"] | None
-    value: Float[Tensor, "key_head key value_dim"] | None
-    normalizer: Normalizer | None
-    visibility: Visibility
-    scaling: float
-    softcap: float | None
-    bias: PositionBias | None
-    sinks: Float[Tensor, " head"] | None
-    rows: RowStatistics
-
-    @classmethod
-    def of(cls, record: LayerRecord, text: int, queries: int, keys: int) -> Layer:
-        """Text number `text` of a recorded batch, cut to its own length; where the model runs."""
-
-        def own(tensor: Tensor | None, length: int) -> Tensor | None:
-            return None if tensor is None else alone(tensor[text, :, :length])
-
-        bias = None
-        if record.bias:
-            bias = record.bias[text if len(record.bias) > 1 else 0].first(queries, keys)
-        normalizer = None
-        if record.normalizer is not None:
-            normalizer = record.normalizer.map(lambda rows: alone(rows[text, :, :queries]))
-        return cls(
-            record.module_name,
-            own(record.query, queries),
-            own(record.key, keys),
-            own(record.value, keys),
-            normalizer,
-            record.visibility.of_text(text, queries, keys),
-            record.scaling,
-            record.softcap,
-            bias,
-            record.sinks,
-            record.rows.of_text(text, queries, keys),
-        )
-
-    def on_host(self) -> Layer:
-        """The same record in the host's memory."""
-
-        def moved(tensor: Tensor | None) -> Tensor | None:
-            return None if tensor is None else tensor.cpu()
-
-        return dataclasses.replace(
-            self,
-            query=moved(self.query),
-            key=moved(self.key),
-            value=moved(self.value),
-            normalizer=None if self.normalizer is None else self.normalizer.map(Tensor.cpu),
-            bias=None if self.bias is None else self.bias.cpu(),
-            sinks=moved(self.sinks),
-            rows=self.rows.on_host(),
-        )
 
 
 @dataclass(frozen=True)
@@ -196,6 +133,7 @@ class AttentionStack:
         row_edges, column_edges = _edges(n_queries, bins), _edges(n_keys, bins)
         overview = np.zeros((len(row_edges) - 1, len(column_edges) - 1), np.float32)
         rule = self._layer(layer, head).visibility
+        gathering: Gathering = "max" if how == "max" else "sum"
         first_bin = 0
         while first_bin < len(overview):
             # Whole bins, as many as fit into a block of rows, and always at least one.
@@ -208,8 +146,8 @@ class AttentionStack:
             right = int(np.searchsorted(column_edges, stop_key, "left"))
             edges = column_edges[left : right + 1]
             block = slice(start, end), slice(int(edges[0]), int(edges[-1]))
-            columns = self._gathered(layer, head, *block, edges - edges[0], how).T
-            rows = gathered(columns, row_edges[first_bin : last_bin + 1] - start, how)
+            columns = self._gathered(layer, head, *block, edges - edges[0], gathering).T
+            rows = gathered(columns, row_edges[first_bin : last_bin + 1] - start, gathering)
             overview[first_bin:last_bin, left:right] = rows.T.cpu().numpy()
             first_bin = last_bin
         if how == "mean":
@@ -223,10 +161,10 @@ class AttentionStack:
         queries: slice,
         keys: slice,
         edges: Int[np.ndarray, " edge"],
-        how: Literal["max", "mean"],
+        how: Gathering,
     ) -> Float[Tensor, "query bin"]:
-        """The largest weight, or for a mean the sum, of each bin of keys, where the vectors are."""
-        if how == "mean":
+        """The largest weight, or the sum, of each bin of keys, where the vectors are."""
+        if how == "sum":
             return gathered(self._weights(layer, head, queries, keys), edges, how)
         # The largest score has the largest weight: no other need become one.
         scores, normalizer, rows = self._scores(layer, head, queries, keys)

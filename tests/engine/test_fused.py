@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import pathlib
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,10 +12,10 @@ import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as some
 
-from attnviz.attention import fused as fused_path
-from attnviz.attention.fused import SAFE_SCORE, FusedRows, preferring
+from attnviz.attention.fused import SAFE_SCORE, FusedRows
 from attnviz.attention.kernel import Block, attend
 from attnviz.attention.pairs import SPARSE_SHARE, TokenPairs
+from attnviz.attention.paths import Path, preferring
 from attnviz.attention.recording import InputRecorder
 from attnviz.attention.rows import ROW_NAMES, RowObserver
 from attnviz.attention.visibility import Visibility
@@ -54,7 +54,7 @@ def rules(n: int, batch: int = 2) -> dict[str, np.ndarray]:
 def observed(
     made: Vectors,
     rule: Visibility,
-    path: fused_path.Path,
+    path: Path,
     ids: Any = None,
     real: Any = None,
     **options: Any,
@@ -165,7 +165,7 @@ def test_scores_as_large_as_are_let_in(seed: int) -> None:
 
 
 def test_layers_with_large_scores_are_read_again_by_blocks(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Found out once per pass, not once per layer; and known the next time."""
     model = make_pair("gpt2", tmp_path).model

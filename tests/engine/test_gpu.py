@@ -9,9 +9,9 @@ import pytest
 import torch
 
 import attnviz
-from attnviz.attention.fused import QUICKER_KEYS
 from attnviz.attention.kernel import attend
 from attnviz.attention.pairs import TokenPairs
+from attnviz.attention.paths import QUICKER_KEYS
 from attnviz.attention.rows import ROW_NAMES, RowObserver
 from attnviz.attention.visibility import Visibility
 from tests.zoo import Pair

@@ -11,9 +11,9 @@ import pandas as pd
 import pytest
 import torch
 
-from attnviz.attention.fused import Path, preferring
 from attnviz.attention.kernel import attend
 from attnviz.attention.pairs import TokenPairs
+from attnviz.attention.paths import Path, preferring
 from attnviz.attention.rows import ROW_NAMES, RowObserver
 from attnviz.attention.visibility import Visibility
 from attnviz.captures import Capture, capture, capture_ids
