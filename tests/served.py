@@ -43,7 +43,7 @@ def served(arguments: Callable[[str], list[str]], log: Path) -> Iterator[str]:
         yield address
     finally:
         process.terminate()
-        process.wait(timeout=20)
+        process.wait(timeout=60)
 
 
 def script(path: str) -> Callable[[str], list[str]]:

@@ -163,7 +163,7 @@ def test_a_long_read_shows_how_far_it_is() -> None:
         told = reading_bar(clock=lambda: next(seconds))
         told(1, 4)
 
-    app = AppTest.from_function(script).run()
+    app = AppTest.from_function(script, default_timeout=60).run()
     (bar,) = app.get("progress")
     assert (bar.value, bar.proto.text) == (25, "Layer 1 of 4, about 2 min left")
 
@@ -181,6 +181,6 @@ def test_a_short_read_shows_no_bar_and_a_long_one_takes_it_away() -> None:
         for done in range(1, 5):
             slow(done, 4)
 
-    app = AppTest.from_function(script).run()
+    app = AppTest.from_function(script, default_timeout=60).run()
     assert not app.exception
     assert not app.get("progress")

@@ -126,12 +126,19 @@ def test_rows_that_see_nothing_give_zero() -> None:
 @every_mask
 def test_block_size_changes_nothing(mask: np.ndarray) -> None:
     made, long = vectors(queries=N, keys=N), mask
-    assert block_rows(BATCH, HEADS, N, 1) == 8
+    assert block_rows(BATCH, HEADS, N, (1, 1)) == 8
     assert block_rows(BATCH, HEADS, N) > N
     whole = run(made, long, scaling=0.4)
     blocks = run(made, long, scaling=0.4, score_bytes=1)
     for one, other in zip(whole, blocks, strict=True):
         np.testing.assert_allclose(one, other, atol=2e-6)
+
+
+@pytest.mark.parametrize(
+    ("keys", "rows"), [(2048, 85), (4096, 64), (8192, 64), (16_000, 43), (128_000, 8)]
+)
+def test_blocks_of_long_texts_have_rows_enough(keys: int, rows: int) -> None:
+    assert block_rows(1, 12, keys) == rows
 
 
 def test_blocks_cover_every_query_once() -> None:

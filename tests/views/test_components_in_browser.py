@@ -52,7 +52,7 @@ def chips(page, at=0):
 
 def says(page, text, at=0):
     found = strip(page, at).locator(".says").filter(has_text=text)
-    found.wait_for(timeout=5000)
+    found.wait_for(timeout=60_000)
     return found.text_content().replace("\u2068", "").replace("\u2069", "")
 
 

@@ -70,7 +70,7 @@ def where(page):
 
 
 def waits_for(page, text):
-    page.locator(".zoom .where").filter(has_text=text).wait_for(timeout=10_000)
+    page.locator(".zoom .where").filter(has_text=text).wait_for(timeout=60_000)
 
 
 def plot(page):
@@ -215,9 +215,8 @@ def test_numbers_are_sent_once_and_views_are_small(visit):
     assert sum(page.frames_seen) < 80_000  # the component's own script is among it
     page.get_by_text("1", exact=True).click()  # another head: the part in view, and no more
     page.get_by_text("grids: 3").wait_for()
-    page.wait_for_timeout(300)
+    page.locator(".zoom canvas[aria-label='head 1']").wait_for()
     assert 20_000 < sum(page.frames_seen) < 300_000
-    assert page.locator(".zoom canvas").get_attribute("aria-label") == "head 1"
     assert where(page)[0] > 0  # still the same part
 
 
@@ -235,7 +234,7 @@ def test_a_chosen_row_is_brought_into_view(visit):
     waits_for(page, "single cells")
     assert where(page)[1] < 500
     page.get_by_text("choose row 500").click()
-    for _ in range(50):
+    for _ in range(600):
         if where(page)[1] >= 500:
             break
         page.wait_for_timeout(100)
@@ -435,7 +434,7 @@ def test_means_say_that_their_colours_are_those_of_the_part(visit, tmp_path):
     page = visit()
     page.get_by_text("mean", exact=True).click()
     page.get_by_text("grids: 2").wait_for()
-    page.wait_for_timeout(300)
+    page.wait_for_timeout(1000)
     with page.expect_download() as waited:
         page.locator(".zoom button[data-format=svg]").click()
     waited.value.save_as(tmp_path / "picture.svg")
