@@ -21,7 +21,7 @@ def gathered(
 ) -> Float[Tensor, "row bin"]:
     """The largest number, or the sum, of the columns between each two edges.
 
-    Bins are as wide as each other, or one column wider, and none is empty.
+    No bin may be empty.
     """
     if not table.is_cuda:
         reduce = np.maximum if how == "max" else np.add

@@ -132,24 +132,23 @@ class AttentionStack:
         _, _, n_queries, n_keys = self.shape
         row_edges, column_edges = _edges(n_queries, bins), _edges(n_keys, bins)
         overview = np.zeros((len(row_edges) - 1, len(column_edges) - 1), np.float32)
-        rule = self._layer(layer, head).visibility
+        query, rule = self._layer(layer, head).query, self._layer(layer, head).visibility
+        assert query is not None  # noqa: S101 - _layer has refused captures without vectors
         gathering: Gathering = "max" if how == "max" else "sum"
-        first_bin = 0
-        while first_bin < len(overview):
-            # Whole bins, as many as fit into a block of rows, and always at least one.
-            limit = row_edges[first_bin] + POOL_ROWS
-            last_bin = max(int(np.searchsorted(row_edges, limit, "right")) - 1, first_bin + 1)
-            start, end = int(row_edges[first_bin]), int(row_edges[last_bin])
+        memory = query.new_empty(POOL_ROWS * n_keys, dtype=torch.float32)
+        for start in range(0, n_queries, POOL_ROWS):
+            end = min(start + POOL_ROWS, n_queries)
+            above, below = _bins(row_edges, start, end)
             # Bins of keys that no row sees stay empty: half of a causal map.
-            first_key, stop_key = rule.within(start, end)
-            left = int(np.searchsorted(column_edges, first_key, "right")) - 1
-            right = int(np.searchsorted(column_edges, stop_key, "left"))
+            left, right = _bins(column_edges, *rule.within(start, end))
             edges = column_edges[left : right + 1]
             block = slice(start, end), slice(int(edges[0]), int(edges[-1]))
-            columns = self._gathered(layer, head, *block, edges - edges[0], gathering).T
-            rows = gathered(columns, row_edges[first_bin : last_bin + 1] - start, gathering)
-            overview[first_bin:last_bin, left:right] = rows.T.cpu().numpy()
-            first_bin = last_bin
+            columns = self._gathered(layer, head, *block, edges - edges[0], gathering, memory).T
+            # A bin may have begun in the block before and end in the next.
+            inside = row_edges[above : below + 1].clip(start, end) - start
+            rows = gathered(columns, inside, gathering).T.cpu().numpy()
+            part = overview[above:below, left:right]
+            np.maximum(part, rows, out=part) if how == "max" else np.add(part, rows, out=part)
         if how == "mean":
             overview /= np.diff(row_edges)[:, None] * np.diff(column_edges)[None, :]
         return overview
@@ -162,20 +161,21 @@ class AttentionStack:
         keys: slice,
         edges: Int[np.ndarray, " edge"],
         how: Gathering,
+        memory: Float[Tensor, " size"],
     ) -> Float[Tensor, "query bin"]:
         """The largest weight, or the sum, of each bin of keys, where the vectors are."""
         if how == "sum":
-            return gathered(self._weights(layer, head, queries, keys), edges, how)
+            return gathered(self._weights(layer, head, queries, keys, memory), edges, how)
         # The largest score has the largest weight: no other need become one.
-        scores, normalizer, rows = self._scores(layer, head, queries, keys)
+        scores, normalizer, rows = self._scores(layer, head, queries, keys, memory)
         hidden = self._hide(scores, layer, queries, keys, -torch.inf)
         return _weighed(gathered(hidden, edges, how), normalizer, head, rows)
 
     def _weights(
-        self, layer: int, head: int, queries: slice = slice(None), keys: slice = slice(None)
+        self, layer: int, head: int, queries: slice, keys: slice, memory: Tensor | None = None
     ) -> Float[Tensor, "query key"]:
-        """`weights`, where the vectors are."""
-        scores, normalizer, rows = self._scores(layer, head, queries, keys)
+        """`weights`, where the vectors are; in `memory` if that is given."""
+        scores, normalizer, rows = self._scores(layer, head, queries, keys, memory)
         weights = _weighed(scores, normalizer, head, rows)
         return self._hide(weights, layer, queries, keys, 0.0)
 
@@ -200,7 +200,7 @@ class AttentionStack:
         return tensor[group].float().cpu().numpy().copy()
 
     def _scores(
-        self, layer: int, head: int, queries: slice, keys: slice
+        self, layer: int, head: int, queries: slice, keys: slice, memory: Tensor | None = None
     ) -> tuple[Tensor, Normalizer, slice]:
         record = self._layer(layer, head)
         assert record.query is not None and record.key is not None  # noqa: S101
@@ -219,6 +219,7 @@ class AttentionStack:
                 scaling=record.scaling,
                 softcap=record.softcap,
                 bias=bias,
+                out=memory,
             )
         return scores[0, 0], record.normalizer, rows
 
@@ -263,6 +264,12 @@ def _bounds(part: slice, length: int) -> slice:
     if step != 1:
         raise CaptureError(f"tiles are neighbouring tokens: a step of {step} is not possible")
     return slice(start, max(start, stop))
+
+
+def _bins(edges: Int[np.ndarray, " edge"], start: int, end: int) -> tuple[int, int]:
+    """The first bin that has a place of start..end, and one past the last."""
+    first = int(np.searchsorted(edges, start, "right")) - 1
+    return first, int(np.searchsorted(edges, end, "left"))
 
 
 def _edges(length: int, bins: int) -> Int[np.ndarray, " edge"]:

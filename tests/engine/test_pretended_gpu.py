@@ -15,6 +15,7 @@ from attnviz.attention.kernel import attend
 from attnviz.attention.pairs import TokenPairs
 from attnviz.attention.paths import Path, preferring
 from attnviz.attention.rows import ROW_NAMES, RowObserver
+from attnviz.attention.stack import POOL_ROWS
 from attnviz.attention.visibility import Visibility
 from attnviz.captures import Capture, capture, capture_ids
 from attnviz.doctor import diagnose
@@ -160,7 +161,8 @@ def test_an_overview_is_made_there(
         )
         found = stack.pooled(1, 2, bins, how)
     np.testing.assert_allclose(found, expected, 0, 1e-6)
-    assert sum(moved) <= expected.size  # bins that nobody sees are not moved
+    shared = expected.shape[1] * (130 // POOL_ROWS)  # a bin may lie in two blocks of rows
+    assert sum(moved) <= expected.size + shared
 
 
 @pytest.mark.slow
