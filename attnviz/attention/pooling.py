@@ -1,7 +1,8 @@
-"""Neighbouring numbers made one: the largest of them, or their sum."""
+"""Neighbouring cells of a map made one: the largest weight of a bin, the sum, how many are seen."""
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Literal
 
 import numpy as np
@@ -9,20 +10,22 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-__all__ = ["Gathering", "gathered"]
+from attnviz.attention.visibility import Visibility
+
+__all__ = ["Edges", "Gathering", "bins_of", "even_edges", "gathered", "seen_per_bin"]
 
 Gathering = Literal["max", "sum"]
 
+Edges = Int[np.ndarray, " edge"]
+"""Where the bins of an axis begin, in rising order, and where the last one ends; none is empty."""
+
+COUNTED = 1 << 21  # cells of a query and a bin of keys that are counted at a time
+
 
 def gathered(
-    table: Float[Tensor, "row column"],
-    edges: Int[np.ndarray, " edge"],
-    how: Gathering,
+    table: Float[Tensor, "row column"], edges: Edges, how: Gathering
 ) -> Float[Tensor, "row bin"]:
-    """The largest number, or the sum, of the columns between each two edges.
-
-    No bin may be empty.
-    """
+    """The largest number, or the sum, of the columns between each two edges."""
     if not table.is_cuda:
         reduce = np.maximum if how == "max" else np.add
         return torch.from_numpy(reduce.reduceat(table.numpy(), edges[:-1], axis=1))
@@ -35,3 +38,51 @@ def gathered(
     if how == "max":
         return found.amax(-1)
     return (found * torch.as_tensor(inside, device=table.device)).sum(-1)
+
+
+def even_edges(length: int, bins: int) -> Edges:
+    """At most so many bins, as wide as each other or one place wider."""
+    bins = min(bins, length)
+    return np.arange(bins + 1) * length // bins
+
+
+def bins_of(edges: Edges, start: int, end: int) -> tuple[int, int]:
+    """The first bin that has a place of start..end, and one past the last; (0, 0) if none has."""
+    start, end = max(start, int(edges[0])), min(end, int(edges[-1]))
+    if start >= end:
+        return 0, 0
+    return int(np.searchsorted(edges, start, "right")) - 1, int(np.searchsorted(edges, end, "left"))
+
+
+def seen_per_bin(
+    rule: Visibility, query_edges: Edges, key_edges: Edges, without: Collection[int] = ()
+) -> Int[np.ndarray, "query_bin key_bin"]:
+    """How many cells of each bin are seen: pairs of a query and a key that is visible to it.
+
+    Args:
+        rule: of one text.
+        query_edges: the bins of queries.
+        key_edges: the bins of keys.
+        without: keys that do not count.
+    """
+    rule = rule.on(torch.device("cpu"))
+    counts = np.ones(rule.n_keys, np.int64) if rule.keys is None else rule.keys[0].numpy().copy()
+    counts[list(without)] = 0
+    if rule.dense is not None:
+        table = rule.dense[0].numpy()[query_edges[0] : query_edges[-1]] * counts
+        columns = np.add.reduceat(table[:, : key_edges[-1]], key_edges[:-1], 1, np.int64)
+        return np.add.reduceat(columns, query_edges[:-1] - query_edges[0], 0)
+    before = np.concatenate([[0], counts.cumsum()])  # of the keys that count, how many came
+    low, high = key_edges[:-1], key_edges[1:]
+    found = np.empty((len(query_edges) - 1, len(low)), np.int64)
+    start = 0
+    while start < len(found):
+        most = query_edges[start] + COUNTED // len(low)
+        end = max(int(np.searchsorted(query_edges, most, "right")) - 1, start + 1)
+        rows = slice(query_edges[start], query_edges[end])
+        first, stop = (bound[0, rows, None].numpy() for bound in (rule.first, rule.stop))
+        seen = before[np.clip(stop, low, high)] - before[np.clip(first, low, high)]
+        edges = query_edges[start:end] - query_edges[start]
+        found[start:end] = np.add.reduceat(np.maximum(seen, 0), edges, 0)
+        start = end
+    return found

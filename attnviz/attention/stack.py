@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
@@ -15,7 +16,7 @@ from torch import Tensor
 from attnviz.attention.bias import PositionBias
 from attnviz.attention.kernel import Normalizer, masked_scores
 from attnviz.attention.layer import Layer
-from attnviz.attention.pooling import Gathering, gathered
+from attnviz.attention.pooling import Edges, Gathering, bins_of, even_edges, gathered
 from attnviz.errors import CaptureError
 from attnviz.types import Kind, Tokens
 
@@ -130,46 +131,80 @@ class AttentionStack:
         if bins < 1:
             raise CaptureError(f"an overview needs at least one bin, not {bins}")
         _, _, n_queries, n_keys = self.shape
-        row_edges, column_edges = _edges(n_queries, bins), _edges(n_keys, bins)
-        overview = np.zeros((len(row_edges) - 1, len(column_edges) - 1), np.float32)
-        query, rule = self._layer(layer, head).query, self._layer(layer, head).visibility
-        assert query is not None  # noqa: S101 - _layer has refused captures without vectors
-        gathering: Gathering = "max" if how == "max" else "sum"
-        memory = query.new_empty(POOL_ROWS * n_keys, dtype=torch.float32)
-        for start in range(0, n_queries, POOL_ROWS):
-            end = min(start + POOL_ROWS, n_queries)
-            above, below = _bins(row_edges, start, end)
+        edges = even_edges(n_queries, bins), even_edges(n_keys, bins)
+        if how == "max":
+            return self.binned(layer, head, *edges, "max")
+        sums = self.binned(layer, head, *edges, "sum")
+        sums /= np.outer(*map(np.diff, edges))
+        return sums
+
+    def binned(
+        self,
+        layer: int,
+        head: int,
+        query_edges: Edges,
+        key_edges: Edges,
+        how: Gathering,
+        without: Collection[int] = (),
+    ) -> Float[np.ndarray, "query_bin key_bin"]:
+        """The largest weight of each bin of a part of a map, or the sum; 0 where nothing is seen.
+
+        Args:
+            layer: of which layer.
+            head: of which head.
+            query_edges: the bins of queries.
+            key_edges: the bins of keys.
+            how: "max" or "sum".
+            without: keys whose weights are left out.
+
+        Raises:
+            CaptureError: as `weights`.
+        """
+        found = np.zeros((len(query_edges) - 1, len(key_edges) - 1), np.float32)
+        record = self._layer(layer, head)
+        assert record.query is not None  # noqa: S101 - _layer has refused captures without vectors
+        width = int(key_edges[-1] - key_edges[0])
+        memory = record.query.new_empty(POOL_ROWS * width, dtype=torch.float32)
+        for start in range(int(query_edges[0]), int(query_edges[-1]), POOL_ROWS):
+            end = min(start + POOL_ROWS, int(query_edges[-1]))
             # Bins of keys that no row sees stay empty: half of a causal map.
-            left, right = _bins(column_edges, *rule.within(start, end))
-            edges = column_edges[left : right + 1]
-            block = slice(start, end), slice(int(edges[0]), int(edges[-1]))
-            columns = self._gathered(layer, head, *block, edges - edges[0], gathering, memory).T
+            left, right = bins_of(key_edges, *record.visibility.within(start, end))
+            if left == right:
+                continue
+            columns = key_edges[left : right + 1]
+            block = slice(start, end), slice(int(columns[0]), int(columns[-1]))
+            left_out = [key for key in without if block[1].start <= key < block[1].stop]
+            wide = self._gathered(layer, head, block, columns, how, left_out, memory)
             # A bin may have begun in the block before and end in the next.
-            inside = row_edges[above : below + 1].clip(start, end) - start
-            rows = gathered(columns, inside, gathering).T.cpu().numpy()
-            part = overview[above:below, left:right]
+            above, below = bins_of(query_edges, start, end)
+            inside = query_edges[above : below + 1].clip(start, end) - start
+            rows = gathered(wide.T, inside, how).T.cpu().numpy()
+            part = found[above:below, left:right]
             np.maximum(part, rows, out=part) if how == "max" else np.add(part, rows, out=part)
-        if how == "mean":
-            overview /= np.diff(row_edges)[:, None] * np.diff(column_edges)[None, :]
-        return overview
+        return found
 
     def _gathered(
         self,
         layer: int,
         head: int,
-        queries: slice,
-        keys: slice,
-        edges: Int[np.ndarray, " edge"],
+        block: tuple[slice, slice],
+        edges: Edges,
         how: Gathering,
+        without: list[int],
         memory: Float[Tensor, " size"],
     ) -> Float[Tensor, "query bin"]:
         """The largest weight, or the sum, of each bin of keys, where the vectors are."""
-        if how == "sum":
-            return gathered(self._weights(layer, head, queries, keys, memory), edges, how)
-        # The largest score has the largest weight: no other need become one.
-        scores, normalizer, rows = self._scores(layer, head, queries, keys, memory)
-        hidden = self._hide(scores, layer, queries, keys, -torch.inf)
-        return _weighed(gathered(hidden, edges, how), normalizer, head, rows)
+        columns, edges = [key - block[1].start for key in without], edges - edges[0]
+        with torch.inference_mode():
+            if how == "sum":
+                weights = self._weights(layer, head, *block, memory)
+                weights[:, columns] = 0.0
+                return gathered(weights, edges, how)
+            # The largest score has the largest weight: no other need become one.
+            scores, normalizer, rows = self._scores(layer, head, *block, memory)
+            seen = self._hide(scores, layer, *block, -torch.inf)
+            seen[:, columns] = -torch.inf
+            return _weighed(gathered(seen, edges, how), normalizer, head, rows)
 
     def _weights(
         self, layer: int, head: int, queries: slice, keys: slice, memory: Tensor | None = None
@@ -264,14 +299,3 @@ def _bounds(part: slice, length: int) -> slice:
     if step != 1:
         raise CaptureError(f"tiles are neighbouring tokens: a step of {step} is not possible")
     return slice(start, max(start, stop))
-
-
-def _bins(edges: Int[np.ndarray, " edge"], start: int, end: int) -> tuple[int, int]:
-    """The first bin that has a place of start..end, and one past the last."""
-    first = int(np.searchsorted(edges, start, "right")) - 1
-    return first, int(np.searchsorted(edges, end, "left"))
-
-
-def _edges(length: int, bins: int) -> Int[np.ndarray, " edge"]:
-    bins = min(bins, length)
-    return np.arange(bins + 1) * length // bins

@@ -7,17 +7,15 @@ a cell, exact to more digits than are shown.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Literal
 
 import numpy as np
-import torch
 from jaxtyping import Float, Int
-from torch.nn import functional
 
 from attnviz.attention import AttentionStack
+from attnviz.attention.pooling import Gathering, seen_per_bin
 from attnviz.types import Head
 from attnviz.views.weights import SINK_SHARE
 
@@ -31,7 +29,6 @@ BINS = 256
 SCORED = 128
 """Windows of no more tokens than this come with the scores of their cells."""
 
-ROWS = 128  # queries whose weights exist at a time
 MASKED, SINK, FULL = 0xFFFF, 0xFFFE, 0xFFFD
 
 
@@ -158,68 +155,44 @@ def grid(
         CaptureError: as `AttentionStack.weights`.
     """
     query_step, key_step = -(-window.queries // BINS), -(-window.keys // BINS)
-    kept = torch.ones(window.keys)
-    if aside is not None and key_step > 1:
-        kept[[key - window.key_start for key in aside if window.sees_key(int(key))]] = 0.0
-    steps = (query_step, key_step)
-    shape = -(-window.queries // query_step), -(-window.keys // key_step)
-    values = np.full(shape, np.nan, np.float32)
-    ends = stack.layers[head.layer].visibility.extent[1]
-    at_once = max(ROWS // query_step, 1) * query_step
-    for start in range(window.query_start, window.query_stop, at_once):
-        rows = slice(start, min(start + at_once, window.query_stop))
-        # Whole bins, up to the last that one of these queries sees into: half of a causal map.
-        seen = max(max(ends[rows]) - window.key_start, 0)
-        columns = min(-(-seen // key_step) * key_step, window.keys)
-        if columns:
-            part = _pooled(stack, head, rows, window.key_start, kept[:columns], *steps, how)
-            first = (start - window.query_start) // query_step
-            values[first : first + len(part), : part.shape[1]] = part
+    layer, place = head.layer, (head.layer, head.head)
+    rule = stack.layers[layer].visibility
+    if query_step == key_step == 1:
+        values = stack.weights(*place, *window.slices)
+        queries, keys = window.slices
+        seen = rule.table(queries.start, queries.stop, keys.start, keys.stop)[0].cpu().numpy()
+        values[~seen] = np.nan
+    else:
+        values = _pooled(stack, head, window, (query_step, key_step), how, aside)
     if max(window.queries, window.keys) > SCORED:
         return Grid(window, query_step, key_step, values)
-    scores = stack.scores(head.layer, head.head, *window.slices)
-    return Grid(window, query_step, key_step, values, scores)
+    return Grid(window, query_step, key_step, values, stack.scores(*place, *window.slices))
 
 
 def _pooled(
     stack: AttentionStack,
     head: Head,
-    rows: slice,
-    first_key: int,
-    kept: Float[torch.Tensor, " key"],
-    query_step: int,
-    key_step: int,
-    how: How,
-) -> Float[np.ndarray, "query_bin key_bin"]:
-    """Some queries' weights on `kept.numel()` keys from the first, in bins."""
-    columns = slice(first_key, first_key + kept.numel())
-    weights = torch.from_numpy(stack.weights(head.layer, head.head, rows, columns))
-    rule = stack.layers[head.layer].visibility
-    seen = rule.table(rows.start, rows.stop, columns.start, columns.stop)[0].cpu()
-    if query_step == key_step == 1:
-        return weights.masked_fill_(~seen, torch.nan).numpy()
-    visible = seen.float()
-    shown = visible
-    if not bool(kept.all()):
-        weights, shown = weights * kept, visible * kept
-    bins = partial(_bins, steps=(query_step, key_step))
-    # Both means leave out the same cells beyond the window's edge, so their quotient is right.
-    share = bins(shown, functional.avg_pool2d)
-    if how == "max":
-        values = bins(weights, functional.max_pool2d)
-    else:
-        values = bins(weights, functional.avg_pool2d) / share
-    values = values.masked_fill(share == 0, torch.inf)
-    values = values.masked_fill(bins(visible, functional.max_pool2d) == 0, torch.nan)
-    return values.numpy()
-
-
-def _bins(
-    numbers: Float[torch.Tensor, "query key"],
-    pool: Callable[..., torch.Tensor],
+    window: Window,
     steps: tuple[int, int],
-) -> Float[torch.Tensor, "query_bin key_bin"]:
-    return pool(numbers[None], steps, ceil_mode=True)[0]
+    how: How,
+    aside: Int[np.ndarray, " key"] | None,
+) -> Float[np.ndarray, "query_bin key_bin"]:
+    """The weights of a window in bins: NaN where nothing is seen, infinite where all is aside."""
+    queries, keys = (
+        np.append(np.arange(part.start, part.stop, step), part.stop)
+        for part, step in zip(window.slices, steps, strict=True)
+    )
+    without = () if aside is None or steps[1] == 1 else tuple(map(int, aside))
+    rule = stack.layers[head.layer].visibility
+    visible = seen_per_bin(rule, queries, keys)
+    shown = seen_per_bin(rule, queries, keys, without) if without else visible
+    gathering: Gathering = "max" if how == "max" else "sum"
+    values = stack.binned(head.layer, head.head, queries, keys, gathering, without)
+    if how == "mean":
+        values /= np.maximum(shown, 1)
+    values[shown == 0] = np.inf
+    values[visible == 0] = np.nan
+    return values
 
 
 def encode(found: Grid) -> tuple[bytes, float]:

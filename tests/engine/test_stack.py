@@ -10,6 +10,7 @@ import torch
 
 from attnviz import Capture, Model, capture
 from attnviz.attention import AttentionStack
+from attnviz.attention import stack as stack_module
 from attnviz.captures import Encoded, capture_ids
 from attnviz.errors import CaptureError
 from tests.engine.handmade import causal, from_scores, record, vectors
@@ -123,6 +124,23 @@ def test_pooling_of_maps_longer_than_a_block_of_rows(n: int, bins: int) -> None:
     for how in ("max", "mean"):
         expected = slow_pool(long.weights(0, 0), bins, how)
         np.testing.assert_allclose(long.pooled(0, 0, bins, how), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("how", ["max", "sum"])
+@pytest.mark.parametrize("without", [(), (0, 17, 42)])
+def test_bins_of_a_part_equal_a_loop(
+    stack: AttentionStack, how: str, without: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stack_module, "POOL_ROWS", 10)  # bins lie across blocks of rows
+    _, _, queries, keys = stack.shape
+    rows, columns = np.array([2, 3, 14, queries - 1]), np.array([5, 9, 18, keys])
+    weights = stack.weights(1, 3).copy()
+    weights[:, [key for key in without if key < keys]] = 0.0
+    found = stack.binned(1, 3, rows, columns, how, without)
+    for row, column in np.ndindex(found.shape):
+        cell = weights[rows[row] : rows[row + 1], columns[column] : columns[column + 1]]
+        expected = cell.max() if how == "max" else cell.sum()
+        assert found[row, column] == pytest.approx(expected, abs=2e-5)
 
 
 def test_impossible_pooling_is_refused(stack: AttentionStack) -> None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from attnviz.attention import pooling
 from attnviz.attention.visibility import Visibility
 
 
@@ -91,6 +93,27 @@ def test_counts_equal_a_loop(table: torch.Tensor) -> None:
         assert rule.count[text, query] == sum(flags[text, query])
     for text, key in np.ndindex(flags.shape[0], flags.shape[2]):
         assert rule.seen_by()[text, key] == sum(flags[text, :, key])
+
+
+@given(tables(), st.data())
+def test_seen_cells_of_bins_are_those_of_the_table(table: torch.Tensor, given_data: Any) -> None:
+    _, queries, keys = table.shape
+
+    def edges(length: int) -> np.ndarray:
+        places = st.sets(st.integers(0, length), min_size=2, max_size=6)
+        return np.array(sorted(given_data.draw(places)))
+
+    rows, columns = edges(queries), edges(keys)
+    without = given_data.draw(st.sets(st.integers(0, keys - 1), max_size=2))
+    rule = Visibility.from_table(table).of_text(1, queries, keys)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pooling, "COUNTED", given_data.draw(st.sampled_from([1, 20, 1 << 21])))
+        counts = pooling.seen_per_bin(rule, rows, columns, without)
+    flags = table[1].numpy().copy()
+    flags[:, sorted(without)] = False
+    for row, column in np.ndindex(counts.shape):
+        cell = flags[rows[row] : rows[row + 1], columns[column] : columns[column + 1]]
+        assert counts[row, column] == cell.sum()
 
 
 @given(tables())
