@@ -114,7 +114,8 @@ def test_a_text_of_128_000_tokens() -> None:
     shape = {"device": "cuda", "dtype": torch.bfloat16}
     query = torch.randn(1, heads, n, dim, **shape)
     key, value = (torch.randn(1, groups, n, dim, **shape) for _ in range(2))
-    observer = RowObserver(1, heads, n, rule, None, query.device)
+    pairs = TokenPairs(torch.arange(n, device="cuda")[None] % 500)  # too many to be listed
+    observer = RowObserver(1, heads, n, rule, pairs, query.device)
     with torch.inference_mode():
         attend(query, key, value, rule, scaling=dim**-0.5, observe=observer)
     rows = observer.finish().rows
