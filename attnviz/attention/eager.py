@@ -16,7 +16,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from attnviz.attention.kernel import Block
+from attnviz.attention.blocks import Block
 from attnviz.attention.recorder import Call
 from attnviz.types import Head, Kind
 
@@ -74,9 +74,9 @@ class _Weights:
         self.weights = torch.zeros(shape, device=call.query.device)
 
     def __call__(self, block: Block) -> None:
-        rows = slice(block.start, block.end)
+        keys = slice(block.key_start, block.key_end)
         part = block.exponentials / block.own.total[..., None]
-        self.weights[:, :, rows, block.key_start : block.key_end] = part
+        self.weights[:, block.heads, block.rows, keys] = part
 
 
 def _library(call: Call) -> Float[Tensor, "batch head query key"] | None:

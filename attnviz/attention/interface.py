@@ -72,7 +72,7 @@ def attention(
         bias=bias,
         sinks=s_aux,
     )
-    listener = current()
+    listener, workspace = current() or (None, None)
     observer = listener.begin(call) if listener is not None else None
     output = attend(
         query,
@@ -84,6 +84,7 @@ def attention(
         bias=bias,
         sinks=s_aux,
         observe=observer,
+        workspace=workspace,
     )
     if listener is not None:
         listener.end(call, observer)

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from attnviz.attention.bias import PositionBias
-from attnviz.attention.kernel import Normalizer
+from attnviz.attention.blocks import Normalizer
 from attnviz.attention.recorder import LayerRecord
 from attnviz.attention.rows import RowStatistics, alone
 from attnviz.attention.visibility import Visibility

@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn.functional import pad
 
-from attnviz.attention.kernel import Block
+from attnviz.attention.blocks import Block
 
 __all__ = ["TokenPairs"]
 
@@ -107,22 +107,24 @@ class TokenPairs:
             return _sums_where(block, self.flags(block.start, block.end), shifts)
         if not pairs.shape[1]:
             return None
-        return [_sum_at(block, pairs, shift) for shift in shifts]
+        return _sums_at(block, pairs, shifts)
 
 
-def _sum_at(
-    block: Block, pairs: Int[Tensor, "3 pair"], shift: int
-) -> Float[Tensor, "batch head query"]:
-    """Per row, the sum of the exponentials at listed keys (moved by `shift`)."""
+def _sums_at(
+    block: Block, pairs: Int[Tensor, "3 pair"], shifts: Sequence[int]
+) -> list[Float[Tensor, "batch head query"]]:
+    """Per row, the sum of the exponentials at listed keys, moved by each of the shifts."""
     exponentials = block.exponentials
     batch, heads, rows, keys = exponentials.shape
     text, position, copy = pairs
-    row, column = position - block.start, copy + shift - block.key_start
+    row = position - block.start
+    column = torch.stack([copy + (shift - block.key_start) for shift in shifts], -1)
     inside = (column >= 0) & (column < keys)  # a window leaves the keys before it out of the block
-    picked = exponentials.permute(0, 2, 3, 1)[text, row, column.clamp(0, keys - 1)]
-    total = exponentials.new_zeros(batch, rows, heads)
-    total.index_put_((text, row), picked * inside[:, None], accumulate=True)
-    return total.transpose(1, 2)
+    place = (text[:, None], row[:, None], column.clamp(0, keys - 1))
+    picked = exponentials.permute(0, 2, 3, 1)[place] * inside[..., None]
+    total = exponentials.new_zeros(batch, rows, len(shifts), heads)
+    total.index_put_((text, row), picked, accumulate=True)
+    return list(total.permute(2, 0, 3, 1))
 
 
 def _sums_where(

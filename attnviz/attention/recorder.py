@@ -18,7 +18,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from attnviz.attention.bias import PositionBias
-from attnviz.attention.kernel import Block, Normalizer
+from attnviz.attention.blocks import Block, Normalizer, Workspace
 from attnviz.attention.pairs import TokenPairs
 from attnviz.attention.rows import RowObserver, alone
 from attnviz.attention.visibility import Visibility
@@ -66,22 +66,24 @@ class Listener(Protocol):
 
 L = TypeVar("L", bound=Listener)
 
-_listener: ContextVar[Listener | None] = ContextVar("attnviz_listener", default=None)
+_listening: ContextVar[tuple[Listener, Workspace] | None] = ContextVar(
+    "attnviz_listening", default=None
+)
 
 
-def current() -> Listener | None:
-    """The listener of the running context, if anybody listens."""
-    return _listener.get()
+def current() -> tuple[Listener, Workspace] | None:
+    """The listener of the running context, if anybody listens, and its calls' memory."""
+    return _listening.get()
 
 
 @contextmanager
 def listening(listener: L) -> Iterator[L]:
     """Within this block, and in this context only, attention calls are told to `listener`."""
-    token = _listener.set(listener)
+    token = _listening.set((listener, Workspace()))
     try:
         yield listener
     finally:
-        _listener.reset(token)
+        _listening.reset(token)
 
 
 @dataclass(frozen=True)

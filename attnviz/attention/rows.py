@@ -8,8 +8,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from attnviz.attention.blocks import Block, Normalizer, RowSums
 from attnviz.attention.fused import FusedRows
-from attnviz.attention.kernel import Block, Normalizer, RowSums
 from attnviz.attention.pairs import TokenPairs
 from attnviz.attention.visibility import Visibility
 
@@ -113,16 +113,16 @@ class RowObserver:
 
     def __call__(self, block: Block) -> None:
         """Take what is needed from a finished block of rows."""
-        rows = slice(block.start, block.end)
+        place = (slice(None), block.heads, block.rows)
         self._sums = block.sums
         # Rows of padding exist while a batch runs, and give weight that is nobody's.
-        giving = block.sums.total[:, :, rows].reciprocal()
+        giving = block.own.total.reciprocal()
         if self.real is not None:
-            giving = giving * self.real[..., rows]
+            giving = giving * self.real[..., block.rows]
         received = torch.matmul(giving[:, :, None], block.exponentials)[:, :, 0]
-        self.key_mass[:, :, block.key_start : block.key_end] += received
+        self.key_mass[:, block.heads, block.key_start : block.key_end] += received
         if block.key_start == 0:
-            self.rows["first"][:, :, rows] = block.exponentials[..., 0]
+            self.rows["first"][place] = block.exponentials[..., 0]
         if self.pairs is None:  # queries and keys are different texts: no "previous", no distance
             return
         for name, shift in NEIGHBOURS.items():
@@ -130,12 +130,12 @@ class RowObserver:
             offset = block.start + shift - block.key_start
             met = block.exponentials.diagonal(offset, -2, -1)
             begin = block.start + max(-offset, 0)
-            self.rows[name][:, :, begin : begin + met.shape[-1]] = met
-        self.rows["distance"][:, :, rows] = self._distance(block)
+            self.rows[name][:, block.heads, begin : begin + met.shape[-1]] = met
+        self.rows["distance"][place] = self._distance(block)
         copies = self.pairs.sums(block, tuple(COPIES.values()))
         if copies is not None:
             for name, found in zip(COPIES, copies, strict=True):
-                self.rows[name][:, :, rows] = found
+                self.rows[name][place] = found
 
     def take(self, rows: FusedRows) -> None:
         """Take the same from rows whose weights were never made."""
@@ -196,19 +196,15 @@ class RowObserver:
         exponentials, rows = block.exponentials, block.end - block.start
         keys = block.key_end - block.key_start
         first = block.key_start - block.start + self.visibility.n_keys
-        columns = self._columns(rows)[first : first + keys]
+        columns = self._columns(rows)[:, first : first + keys]
+        # This way round two columns are read at once, in the time of one.
+        table = exponentials.view(-1, keys).T
         left = min(max(block.start - block.key_start, 0), keys)
         right = max(min(block.end, block.key_end) - block.key_start, left)
         corner = exponentials[..., left:right]
         row, apart = self._apart(rows, right - left, left + block.key_start - block.start)
         near = (corner * apart).sum(-1)
-        table = exponentials.view(-1, keys)
-        if right == keys:  # nothing behind: what is not in the corner lies before it
-            far = (table @ columns[:, :1]).view(near.shape)
-            before = block.own.mass - corner.sum(-1)
-        else:
-            both = (table @ columns).view(*near.shape, 2)
-            far, before = both.unbind(-1)
+        far, before = torch.matmul(columns, table).view(2, *near.shape).unbind()
         return near + far + before * row
 
     def _apart(
@@ -228,7 +224,7 @@ class RowObserver:
             self._corner = (asked, row[:rows], apart)
         return self._corner[1:]
 
-    def _columns(self, rows: int) -> Float[Tensor, "place 2"]:
+    def _columns(self, rows: int) -> Float[Tensor, "2 place"]:
         """Both columns for a block of this many rows, by key - start + number of keys.
 
         Every block but the last has the same number of rows, and behind the last there is nothing.
@@ -237,7 +233,7 @@ class RowObserver:
             keys = self.visibility.n_keys
             away = torch.arange(-keys, keys, device=self.key_mass.device)
             side = (away < 0).float() - (away >= rows).float()  # +1 before, -1 behind, 0 within
-            self._ramp = torch.stack([side * -away, side], dim=1)
+            self._ramp = torch.stack([side * -away, side])
         return self._ramp
 
     def _hide(self, name: str, exists: Bool[Tensor, "batch query"] | None) -> None:

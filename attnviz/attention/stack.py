@@ -14,7 +14,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from attnviz.attention.bias import PositionBias
-from attnviz.attention.kernel import Normalizer, masked_scores
+from attnviz.attention.blocks import Normalizer
+from attnviz.attention.kernel import masked_scores
 from attnviz.attention.layer import Layer
 from attnviz.attention.pooling import Edges, Gathering, bins_of, even_edges, gathered
 from attnviz.errors import CaptureError

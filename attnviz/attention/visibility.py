@@ -56,7 +56,6 @@ class Visibility:
     def _known(self, first: list[int], stop: list[int], *, full: bool) -> Visibility:
         """Note on the host what the tensors say, where every text of a batch has the same rule."""
         known = {"extent": (first, stop), "_common": (first, stop), "is_full": full}
-        known["has_blind_rows"] = 0 in stop
         self.__dict__.update(known)  # where cached properties keep what they found
         return self
 
@@ -110,11 +109,6 @@ class Visibility:
             return False
         rule = ([0] * self.n_keys, list(range(1, self.n_keys + 1)))
         return self.extent == rule and self._common == rule
-
-    @cached_property
-    def has_blind_rows(self) -> bool:
-        """Whether any query sees nothing at all."""
-        return bool((self.count == 0).any())
 
     @cached_property
     def _common(self) -> tuple[list[int], list[int]]:

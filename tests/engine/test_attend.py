@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from attnviz.attention.kernel import Block, attend, block_rows
+from attnviz.attention.blocks import GPU_SIZES, Block, BlockShape, BlockSizes, Workspace
+from attnviz.attention.kernel import attend
 from attnviz.attention.visibility import Visibility
 from tests.engine.handmade import Vectors, causal, vectors
 from tests.engine.reference import entropy, reference_attention
@@ -50,11 +51,11 @@ def run(made: Vectors, visible: np.ndarray, **options: Any) -> tuple[np.ndarray,
     weights, rows, best = torch.zeros(shape), torch.zeros(shape[:3]), torch.zeros(shape[:3])
 
     def see(block: Block) -> None:
-        place = slice(block.start, block.end)
+        place = (slice(None), block.heads, block.rows)
         part = block.exponentials / block.own.total[..., None]
-        weights[:, :, place, block.key_start : block.key_end] = part
-        rows[:, :, place] = block.own.entropy
-        best[:, :, place] = block.own.max_weight
+        weights[(*place, slice(block.key_start, block.key_end))] = part
+        rows[place] = block.own.entropy
+        best[place] = block.own.max_weight
 
     output = attend(made.query, made.key, made.value, rule, observe=see, **options)
     return output.float().numpy(), weights.numpy(), rows.numpy(), best.numpy()
@@ -123,38 +124,100 @@ def test_rows_that_see_nothing_give_zero() -> None:
     assert not rows.any()
 
 
+SHAPES = {
+    "few rows": BlockShape(heads=HEADS, rows=8),
+    "one head": BlockShape(heads=1, rows=8),
+    "two heads": BlockShape(heads=2, rows=N),
+    "pieces of rows": BlockShape(heads=HEADS, rows=N, piece=3 * N),
+    "pieces shorter than a row": BlockShape(heads=2, rows=4, piece=1),
+}
+
+
+@pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES.keys())
+@pytest.mark.parametrize("groups", [4, 2, 1])
 @every_mask
-def test_block_size_changes_nothing(mask: np.ndarray) -> None:
-    made, long = vectors(queries=N, keys=N), mask
-    assert block_rows(BATCH, HEADS, N, (1, 1)) == 8
-    assert block_rows(BATCH, HEADS, N) > N
-    whole = run(made, long, scaling=0.4)
-    blocks = run(made, long, scaling=0.4, score_bytes=1)
+def test_block_shape_changes_nothing(mask: np.ndarray, groups: int, shape: BlockShape) -> None:
+    made = vectors(groups=groups)
+    options: dict[str, Any] = {
+        "scaling": 0.4,
+        "bias": torch.randn(1, HEADS, N, N, generator=torch.Generator().manual_seed(2)),
+        "sinks": torch.linspace(-1, 2, HEADS),
+    }
+    check(made, mask, **options)
+    whole = run(made, mask, **options)
+    blocks = run(made, mask, **options, shape=shape, workspace=Workspace())
     for one, other in zip(whole, blocks, strict=True):
         np.testing.assert_allclose(one, other, atol=2e-6)
 
 
 @pytest.mark.parametrize(
-    ("keys", "rows"), [(2048, 85), (4096, 64), (8192, 64), (16_000, 43), (128_000, 8)]
+    ("keys", "heads", "rows"),
+    [(128, 12, 128), (2048, 12, 128), (4096, 6, 213), (16_000, 2, 163), (128_000, 1, 40)],
 )
-def test_blocks_of_long_texts_have_rows_enough(keys: int, rows: int) -> None:
-    assert block_rows(1, 12, keys) == rows
+def test_blocks_of_long_texts_have_rows_enough(keys: int, heads: int, rows: int) -> None:
+    shape = BlockShape.of(1, 12, 12, keys, threads=2)
+    assert (shape.heads, shape.rows) == (heads, rows)
 
 
-def test_blocks_cover_every_query_once() -> None:
+@pytest.mark.parametrize("key_heads", [12, 6, 4, 3, 2, 1])
+@pytest.mark.parametrize("keys", [1, 100, 5000, 20_000, 1_000_000])
+@pytest.mark.parametrize("batch", [1, 3])
+def test_heads_that_share_keys_are_not_torn_unevenly(batch: int, keys: int, key_heads: int) -> None:
+    group = 12 // key_heads
+    for sizes in (GPU_SIZES, BlockSizes(1 << 20, 1 << 10, 16, 64)):
+        shape = BlockShape.of(batch, 12, key_heads, keys, sizes=sizes, threads=2)
+        assert shape.heads % group == 0 or group % shape.heads == 0
+        assert 12 % shape.heads == 0
+        numbers = batch * shape.heads * shape.rows * keys
+        assert shape.rows == 8 or 4 * numbers <= sizes.score_bytes
+        assert shape.rows <= sizes.most_rows or shape.heads < 12
+
+
+@pytest.mark.parametrize("heads", [HEADS, 2, 1])
+def test_blocks_cover_every_row_once(heads: int) -> None:
     made = vectors(queries=37, keys=37)
-    seen: list[int] = []
+    seen: list[tuple[int, int]] = []
+    starts: list[int] = []
+
+    def see(block: Block) -> None:
+        starts.append(block.start)
+        seen.extend((head, row) for row in _numbers(block.rows) for head in _numbers(block.heads))
+
     rule = Visibility.full(BATCH, 37, 37)
-    attend(
-        made.query,
-        made.key,
-        made.value,
-        rule,
-        scaling=1.0,
-        observe=lambda block: seen.extend(range(block.start, block.end)),
-        score_bytes=1,
-    )
-    assert seen == list(range(37))
+    shape = BlockShape(heads=heads, rows=8)
+    attend(made.query, made.key, made.value, rule, scaling=1.0, observe=see, shape=shape)
+    assert sorted(seen) == [(head, row) for head in range(HEADS) for row in range(37)]
+    assert starts == sorted(starts)
+
+
+def _numbers(part: slice) -> range:
+    return range(part.start, part.stop)
+
+
+def test_scores_far_below_the_highest_weigh_nothing() -> None:
+    """Their exp is not taken: of less than exp(-87) it would be slow."""
+    query, key = torch.ones(1, 1, 3, 1), torch.tensor([0.0, -86.0, -300.0, -5e4]).view(1, 1, 4, 1)
+    made = Vectors(query, key, torch.eye(4).view(1, 1, 4, 4))
+    output, weights, rows, _ = run(made, np.ones((1, 3, 4), bool), scaling=1.0)
+    np.testing.assert_allclose(weights[0, 0, 0], [1.0, np.exp(-86.0), 0.0, 0.0], atol=2e-38)
+    np.testing.assert_allclose(output[0, 0, 0], weights[0, 0, 0], rtol=1e-6)
+    assert rows.max() < 1e-30
+
+
+@pytest.mark.parametrize("mode", [torch.inference_mode, torch.no_grad])
+def test_a_workspace_keeps_its_memory(mode: Any) -> None:
+    space, place = Workspace(), torch.device("cpu")
+    with mode():
+        first = space.take("one", 8, place)
+        assert space.take("one", 5, place).data_ptr() == first.data_ptr()
+        assert space.take("two", 8, place).data_ptr() != first.data_ptr()
+        assert len(space.take("one", 9, place)) == 9
+    with torch.inference_mode():
+        inside = space.take("one", 3, place)
+    assert inside.is_inference()
+    outside = space.take("one", 3, place)
+    assert not outside.is_inference(), "what one mode made, the other must not write to"
+    outside.add_(1.0)
 
 
 @pytest.mark.parametrize("mask", ["causal", "window behind", "no rule at all"])

@@ -12,8 +12,9 @@ import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as some
 
+from attnviz.attention.blocks import Block
 from attnviz.attention.fused import SAFE_SCORE, FusedRows
-from attnviz.attention.kernel import Block, attend
+from attnviz.attention.kernel import attend
 from attnviz.attention.pairs import SPARSE_SHARE, TokenPairs
 from attnviz.attention.paths import Path, preferring
 from attnviz.attention.recording import InputRecorder

@@ -16,7 +16,7 @@ from transformers import GPT2Config, GPT2LMHeadModel
 import attnviz
 from attnviz import Model
 from attnviz.attention import AttentionStack
-from attnviz.attention.kernel import Normalizer
+from attnviz.attention.blocks import Normalizer
 from attnviz.captures import Capture, Encoded, capture_ids
 from attnviz.errors import CaptureError, ModelNotSupported
 from tests.zoo import EVERYTHING, Pair, eager_attentions, inputs_of, random_ids, random_texts

@@ -11,7 +11,7 @@ import torch
 
 from attnviz import Model, capture
 from attnviz.attention import Recorder, listening
-from attnviz.attention.recorder import current
+from attnviz.attention.recorder import Listener, current
 from attnviz.captures import Encoded, capture_ids
 from attnviz.errors import InputError
 from tests.zoo import random_ids
@@ -19,6 +19,12 @@ from tests.zoo import random_ids
 
 def empty() -> Recorder:
     return Recorder({}, {}, {})
+
+
+def heard_by() -> Listener:
+    heard = current()
+    assert heard is not None
+    return heard[0]
 
 
 def test_nobody_listens_after_a_capture(gpt: Model) -> None:
@@ -41,8 +47,8 @@ def test_listeners_nest() -> None:
     outer, inner = empty(), empty()
     with listening(outer):
         with listening(inner):
-            assert current() is inner
-        assert current() is outer
+            assert heard_by() is inner
+        assert heard_by() is outer
 
 
 def test_a_listener_is_heard_in_its_own_context_only() -> None:

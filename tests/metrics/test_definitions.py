@@ -10,7 +10,7 @@ import torch
 
 from attnviz import metrics
 from attnviz.attention import AttentionStack, Keep, pairs
-from attnviz.attention.kernel import attend
+from attnviz.attention.blocks import BlockSizes
 from attnviz.captures import Encoded, capture_ids
 from tests.metrics.definitions import ONE_TEXT_ONLY, PER_ROW, per_head
 from tests.zoo import Pair, eager_attentions, inputs_of, random_ids
@@ -47,11 +47,12 @@ def stacks_and_maps(
     return found
 
 
-@pytest.fixture(params=["one block", "blocks of 8 queries", "no list of copies"])
+@pytest.fixture(params=["one block", "blocks of a head and 8 queries", "no list of copies"])
 def long_text(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Small maps fit into one block, and their copies into a list; work as with long texts, too."""
     if request.param != "one block":
-        monkeypatch.setitem(attend.__kwdefaults__, "score_bytes", 1)
+        sizes = BlockSizes(score_bytes=1, piece_bytes=1, least_rows=8, most_rows=8)
+        monkeypatch.setattr("attnviz.attention.kernel.PROCESSOR_SIZES", sizes)
     if request.param == "no list of copies":
         monkeypatch.setattr(pairs, "LISTED_BYTES", 0)
 
