@@ -18,9 +18,11 @@ HIDDEN = -1e30
 Masked = tuple[slice, Bool[Tensor, "batch 1 query key"]]
 """A stretch of a block's keys, and which of them its queries do not see."""
 
-FAINT = -87.0
-"""What a score may lie below the highest: the smallest normal number is exp(-87.3). A processor
-takes up to a hundred times as long for the exp of less, whether that rounds to 0 or not."""
+FAINT = -75.0
+"""What a score may lie below the highest. The smallest normal number is exp(-87.3): a processor
+takes up to a hundred times as long for the exp of less, whether that rounds to 0 or not, and for
+products with numbers near that. A row's total is at least 1, and beside it exp(-75), 3e-33, is
+nothing."""
 
 
 def exponentials(
