@@ -236,3 +236,15 @@ def test_drift_of_a_deep_and_sharp_model_is_no_error() -> None:
     found = attnviz.verify(one)
     assert apart > found.weights_bound > found.weights
     assert found.holds, found.broken
+
+
+def test_a_bias_added_in_sixteen_bits_is_not_held_against_a_model(
+    zoo: Callable[[str], Pair], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The library rounds the sum of a score and T5's bias; in the 16-bit bound that is no error."""
+    model = attnviz.models.load(str(zoo("t5").folder), dtype="bfloat16")
+    capture = attnviz.capture(model, "The cat sat on the mat.", target="The cat sat.")
+    found = attnviz.verify(capture)
+    monkeypatch.setattr("attnviz.attention.eager.SHORT", ())
+    assert found.weights < attnviz.verify(capture).weights
+    assert found.holds, found.broken
