@@ -156,7 +156,8 @@ class Proof:
     """How far a capture is from the library's own eager attention on the same input.
 
     Attributes:
-        weights: largest difference of any weight.
+        weights: largest difference of any weight; in sixteen bits from the nearer of the library's
+            and the same computed in float32.
         worst: the head where that is.
         logits: largest difference of any logit, as a share of the largest logit; NaN without a
             language head.
