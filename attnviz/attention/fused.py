@@ -27,7 +27,8 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn.functional import pad
 
-from attnviz.attention.fused_call import ALIGNED, HIDDEN, Part, fused_call, parts
+from attnviz.attention.fused_call import ALIGNED, Part, fused_call, parts
+from attnviz.attention.softmax import HIDDEN
 from attnviz.attention.visibility import Visibility
 
 __all__ = ["SAFE_SCORE", "FusedRows", "RowTaker"]

@@ -9,11 +9,11 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import pad
 
+from attnviz.attention.softmax import HIDDEN
 from attnviz.attention.visibility import Visibility
 
-__all__ = ["ALIGNED", "HIDDEN", "Part", "fused_call", "parts"]
+__all__ = ["ALIGNED", "Part", "fused_call", "parts"]
 
-HIDDEN = -1e30
 MASK_BYTES = 64 << 20
 MASK_ROWS = 1024
 ALIGNED = 4  # the fused kernels of GPUs want vectors of whole 16 bytes

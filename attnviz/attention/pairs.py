@@ -26,6 +26,7 @@ class TokenPairs:
 
     def __init__(self, ids: Int[Tensor, "batch position"]) -> None:
         self.ids = ids
+        self._moved: tuple[tuple[int, ...], Tensor] | None = None
 
     @cached_property
     def _order(self) -> tuple[Int[Tensor, "batch position"], Int[Tensor, "batch position"]]:
@@ -104,10 +105,28 @@ class TokenPairs:
         """
         pairs = self.block(block.start, block.end)
         if pairs is None:
-            return _sums_where(block, self.flags(block.start, block.end), shifts)
+            return _sums_where(block, self._moved_flags(block, shifts))
         if not pairs.shape[1]:
             return None
         return _sums_at(block, pairs, shifts)
+
+    def _moved_flags(
+        self, block: Block, shifts: Sequence[int]
+    ) -> Float[Tensor, "batch query key shift"]:
+        """Ones at the block's keys that are copies, moved by each of the shifts.
+
+        The blocks of a few heads each come one after the other with the same queries: they are made
+        for the first of them.
+        """
+        asked = (block.start, block.end, block.key_start, block.key_end, *shifts)
+        if self._moved is None or self._moved[0] != asked:
+            same = self.flags(block.start, block.end)
+            # Flags are for keys 0..end-1; the block's columns are key_start..key_end-1.
+            behind = max(block.key_end - block.end, 0)
+            keys = slice(block.key_start, block.key_end)
+            moved = [pad(same, (shift, behind))[..., keys] for shift in shifts]
+            self._moved = (asked, torch.stack(moved, -1).float())
+        return self._moved[1]
 
 
 def _sums_at(
@@ -128,17 +147,13 @@ def _sums_at(
 
 
 def _sums_where(
-    block: Block, same: Bool[Tensor, "batch query key"], shifts: Sequence[int]
+    block: Block, columns: Float[Tensor, "batch query key shift"]
 ) -> list[Float[Tensor, "batch head query"]]:
     """Per row, the sum of the exponentials at flagged keys, moved by each of the shifts.
 
     A product with columns of ones and zeros, one column for each: nothing is made that has as many
     numbers as the block.
     """
-    # Flags are for keys 0..end-1; the block's columns are key_start..key_end-1.
-    behind = max(block.key_end - block.end, 0)
-    moved = [pad(same, (shift, behind))[..., block.key_start : block.key_end] for shift in shifts]
-    columns = torch.stack(moved, -1).float()
     rows = block.exponentials.transpose(1, 2)
     found = torch.stack([torch.bmm(*text) for text in zip(rows, columns, strict=True)])
     return list(found.transpose(1, 2).unbind(-1))
