@@ -9,6 +9,7 @@
     │   ├── ModelNotAllowed     gated, or a path outside the allowed folders
     │   ├── ModelOffline        needs the hub, and the hub cannot be reached
     │   ├── ModelUnsafe         only weights that would have to be unpickled
+    │   ├── LoadCancelled       the caller no longer wants the model
     │   └── ModelNotSupported   its attention cannot be instrumented
     └── CaptureError            what was asked for was not kept, or has another shape
 
@@ -23,6 +24,7 @@ __all__ = [
     "CaptureError",
     "EmptyText",
     "InputError",
+    "LoadCancelled",
     "ModelError",
     "ModelNotAllowed",
     "ModelNotFound",
@@ -81,6 +83,10 @@ class ModelUnsafe(ModelError):
 
 class ModelNotSupported(ModelError):
     """The model's attention does not go through the library's attention interface."""
+
+
+class LoadCancelled(ModelError):
+    """The caller cancelled the load, or left before it finished."""
 
 
 class CaptureError(AttnvizError):

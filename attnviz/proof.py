@@ -8,7 +8,7 @@ refuses a model whose numbers it cannot prove.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -41,6 +41,7 @@ def load(
     dtype: str = "auto",
     revision: str | None = None,
     allowed_folders: Sequence[str | Path] | None = None,
+    wanted: Callable[[], bool] | None = None,
 ) -> Model:
     """`attnviz.models.load`, and for models this project does not ship a proof on a short text
     (or on noise, for a model of pictures or sounds).
@@ -48,7 +49,12 @@ def load(
     Arguments and errors as there; `ModelNotSupported` also when the proof fails.
     """
     model = models.load(
-        name, device=device, dtype=dtype, revision=revision, allowed_folders=allowed_folders
+        name,
+        device=device,
+        dtype=dtype,
+        revision=revision,
+        allowed_folders=allowed_folders,
+        wanted=wanted,
     )
     if model.info.source != "classroom":
         _self_check(model)

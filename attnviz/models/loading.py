@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -18,6 +18,7 @@ from transformers import (
 
 from attnviz.attention import Sites, find_sites
 from attnviz.errors import InputError, ModelError, ModelNotFound
+from attnviz.models.building import building, cancellable
 from attnviz.models.catalogue import known_heads, shipped
 from attnviz.models.described import family_of, max_tokens, reads_text
 from attnviz.models.explained import Explained
@@ -83,6 +84,7 @@ def load(
     dtype: str = "auto",
     revision: str | None = None,
     allowed_folders: Sequence[str | Path] | None = None,
+    wanted: Callable[[], bool] | None = None,
 ) -> Model:
     """Load a BERT, a GPT, a T5 or a relative, a ViT, CLIP or Whisper, ready to be captured.
 
@@ -93,8 +95,10 @@ def load(
             name of a torch float type.
         revision: branch, tag or commit on the hub; the commit it resolves to is recorded.
         allowed_folders: when given, local folders outside these are refused (for servers).
+        wanted: cancels the load once it returns False; called about five times a second.
 
     Raises:
+        LoadCancelled: `wanted` returned False.
         ModelNotFound: no such model, folder or revision.
         ModelNotAllowed: gated, or outside the allowed folders.
         ModelOffline: not on this machine, and the hub cannot be reached.
@@ -117,9 +121,10 @@ def load(
         "local_files_only": folder is not None,
     }
     chosen_device = _device(device)
-    with Explained(name, revision, local=folder is not None):
-        if folder is None:
-            reach(name, revision)
+    if folder is None:
+        with Explained(name, revision, local=False):
+            reach(name, revision)  # outside the lock: it may wait for the network
+    with cancellable(wanted), building(), Explained(name, revision, local=folder is not None):
         config = AutoConfig.from_pretrained(place, revision=revision, **options)
         commit = getattr(config, "_commit_hash", None) or revision
         if folder is None:
@@ -174,8 +179,9 @@ def instrument(
     Raises:
         ModelNotSupported: no attention that attnviz could see.
     """
-    network.eval()
-    sites = find_sites(network)
+    with building():
+        network.eval()
+        sites = find_sites(network)
     config = network.config
     label = name or type(network).__name__
     info = ModelInfo(

@@ -6,6 +6,8 @@ import copy
 
 from transformers import PreTrainedModel
 
+from attnviz.models.building import building
+
 __all__ = ["twin"]
 
 
@@ -15,5 +17,6 @@ def twin(network: PreTrainedModel) -> PreTrainedModel:
     A model in a server is shared: a hook on it would see other people's texts.
     """
     tensors = [*network.parameters(), *network.buffers()]
-    found: PreTrainedModel = copy.deepcopy(network, {id(tensor): tensor for tensor in tensors})
+    with building():
+        found: PreTrainedModel = copy.deepcopy(network, {id(tensor): tensor for tensor in tensors})
     return found

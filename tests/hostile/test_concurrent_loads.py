@@ -1,0 +1,96 @@
+"""Loads from several threads at once: each succeeds, and torch is left as it was."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+import torch
+
+import attnviz
+from attnviz import Model
+from attnviz.errors import LoadCancelled
+from attnviz.models import instrument, twin
+from attnviz.models.building import building
+from tests.zoo import Pair
+
+THREADS = 4
+
+
+def at_once(*tasks: Callable[[], object]) -> list[object]:
+    """Run tasks in threads that start at the same moment; return their results or raise."""
+    start = threading.Barrier(len(tasks))
+
+    def run(task: Callable[[], object]) -> object:
+        start.wait()
+        return task()
+
+    with ThreadPoolExecutor(len(tasks)) as pool:
+        return list(pool.map(run, tasks))
+
+
+def check_torch_untouched(before: dict[str, object]) -> None:
+    assert torch.get_default_dtype() == torch.float32
+    assert {name: getattr(torch.nn.init, name) for name in before} == before
+    assert not torch.empty(2).is_meta
+
+
+@pytest.fixture
+def initialisers() -> dict[str, object]:
+    return {name: found for name, found in vars(torch.nn.init).items() if callable(found)}
+
+
+@pytest.mark.parametrize("name", ["gpt2", "bert", "t5"])
+def test_four_threads_load_one_model(
+    zoo: Callable[[str], Pair], name: str, initialisers: dict[str, object]
+) -> None:
+    folder = str(zoo(name).folder)
+    for _ in range(3):
+        loaded = at_once(*[lambda: attnviz.load(folder)] * THREADS)
+        assert len({id(model) for model in loaded}) == THREADS
+    check_torch_untouched(initialisers)
+    model = attnviz.load(folder)
+    assert attnviz.verify(attnviz.capture(model, "The cat sat.")).holds
+
+
+def test_everything_that_builds_a_model_at_once(
+    zoo: Callable[[str], Pair], initialisers: dict[str, object]
+) -> None:
+    """Loads of three models, an instrumented model, copies for hooks, and proofs."""
+    pair, other = zoo("gpt2"), zoo("bert")
+    capture = attnviz.capture(other.model, "The cat sat on the mat.")
+
+    def proved() -> None:
+        assert attnviz.verify(capture).holds
+
+    for _ in range(3):
+        at_once(
+            lambda: attnviz.load(str(pair.folder)),
+            lambda: attnviz.load(str(other.folder)),
+            lambda: attnviz.load("gpt-classroom"),
+            lambda: instrument(twin(pair.model.network), pair.model.vocabulary),
+            lambda: twin(other.model.network),
+            proved,
+        )
+    check_torch_untouched(initialisers)
+
+
+def test_a_load_that_waits_for_another_can_be_cancelled(gpt: Model) -> None:
+    began = time.monotonic()
+    with ThreadPoolExecutor(1) as pool, building():
+        waiting = pool.submit(
+            lambda: attnviz.load("gpt-classroom", wanted=lambda: time.monotonic() - began < 0.5)
+        )
+        with pytest.raises(LoadCancelled, match="load the model again"):
+            waiting.result(timeout=30)
+    assert attnviz.load("gpt-classroom", wanted=lambda: True).info.name == "gpt-classroom"
+
+
+def test_a_refused_load_releases_the_lock(gpt_folder: object) -> None:
+    with pytest.raises(LoadCancelled):
+        attnviz.load(str(gpt_folder), wanted=lambda: False)
+    (loaded,) = at_once(lambda: attnviz.load(str(gpt_folder)))
+    assert isinstance(loaded, Model)
