@@ -53,6 +53,18 @@ LOGIT_BYTES = 1 << 30
 """Texts whose logits would take more get no predictions."""
 
 
+# Module state, not `st.cache_resource`: clearing Streamlit's caches must not replace a lock that a
+# thread holds, nor a semaphore whose places are taken.
+_LOADING = threading.Lock()
+"""Held while a model is loaded: the library patches functions of the process meanwhile."""
+
+_PASSES = threading.BoundedSemaphore(max(1, (os.cpu_count() or 2) - 1))
+"""Limits forward passes at a time to the number of processors, less one."""
+
+_CAPTURES: Shelf[Capture] = Shelf(CACHE_MB << 20)
+"""Captures of all visitors."""
+
+
 @dataclass(frozen=True)
 class Request:
     """What a person wants to see: everything a capture depends on."""
@@ -85,13 +97,13 @@ def load_model(name: str) -> Model:
 # Shipped models are small and wanted all the time; one large visitor must not push them out.
 @st.cache_resource(max_entries=8, show_spinner="Loading the model …")
 def _load_shipped(name: str) -> Model:
-    with _loading():
+    with _LOADING:
         return load(name)
 
 
 @st.cache_resource(max_entries=2, show_spinner="Loading the model …")
 def _load_other(name: str) -> Model:
-    with _loading():
+    with _LOADING:
         model = load(name, allowed_folders=allowed_folders())
     if model.sites.reads != ("input_ids",):
         raise ModelNotSupported(
@@ -101,34 +113,13 @@ def _load_other(name: str) -> Model:
     return model
 
 
-@st.cache_resource(show_spinner=False)
-def _loading() -> threading.Lock:
-    """One model at a time.
-
-    The library imports an architecture's code when it is first asked for, and two threads that
-    import from different ends can see a module half made.
-    """
-    return threading.Lock()
-
-
-@st.cache_resource(show_spinner=False)
-def _passes() -> threading.BoundedSemaphore:
-    """As many forward passes at a time as there are processors; the rest of a class waits."""
-    return threading.BoundedSemaphore(max(1, (os.cpu_count() or 2) - 1))
-
-
-@st.cache_resource(show_spinner=False)
-def _captures() -> Shelf[Capture]:
-    return Shelf(CACHE_MB << 20)
-
-
 def captured(request: Request) -> Capture:
     """The capture of a request. Texts that are too long are cut; `Capture.cut` says by how much.
 
     Raises:
         AttnvizError: as `attnviz.load` and `attnviz.capture`.
     """
-    return _captures().get(
+    return _CAPTURES.get(
         request,
         lambda: _run(load_model(request.model), request, MAX_TOKENS, reading_bar()),
         lambda: st.spinner("Reading the text …"),
@@ -166,7 +157,7 @@ def proved(request: Request) -> tuple[Proof, int | None]:
     first = PROVED_TOKENS if tokens > PROVED_TOKENS else None
     if first is not None:
         shown = _run(model, request, first)
-    with _passes():
+    with _PASSES:
         # The capture on the page may be older than the model that is in memory now.
         return verify(shown, model=model), first
 
@@ -178,7 +169,7 @@ def _run(
     progress: Callable[[int, int], None] | None = None,
 ) -> Capture:
     text = model.prompt + request.text if request.text.strip() else ""
-    with _passes():
+    with _PASSES:
         return capture(
             model,
             text,
@@ -211,7 +202,7 @@ def repeated(
     model = load_model(model_name)
     if text is not None:
         _check_repeated(model, text)
-    with _passes():
+    with _PASSES:
         if text is not None:
             return probes.repeat_text(model, text)
         return probes.repeat_random(model, period=period, sequences=sequences, seed=seed)

@@ -76,14 +76,17 @@ class Ask:
         return run
 
 
-@st.cache_resource(show_spinner=False)
-def jobs() -> Jobs[Any]:
-    """Diagnoses of all visitors: as many at a time as there are processors, less one."""
-    return Jobs(max(1, (os.cpu_count() or 2) - 1), connected=_connected)
-
-
 def _connected(session: str) -> bool:
     return Runtime.exists() and Runtime.instance().is_active_session(session)
+
+
+# Module state, not `st.cache_resource`: clearing Streamlit's caches must not lose running jobs.
+_JOBS: Jobs[Any] = Jobs(max(1, (os.cpu_count() or 2) - 1), connected=_connected)
+
+
+def jobs() -> Jobs[Any]:
+    """Return the diagnoses of all visitors; one fewer than the processors run at a time."""
+    return _JOBS
 
 
 def visitor() -> str:

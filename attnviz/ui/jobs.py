@@ -169,6 +169,12 @@ class Jobs(Generic[Value]):
             if job is not None and job.over:
                 del self._jobs[key]
 
+    def clear(self) -> None:
+        """Forget all jobs that are over."""
+        with self._lock:
+            for key in [key for key, job in self._jobs.items() if job.over]:
+                del self._jobs[key]
+
     def ahead(self, job: Job[Value]) -> int:
         """How many run, or wait for longer than this one."""
         with self._lock:

@@ -17,6 +17,13 @@ __all__ = ["Shelf", "size"]
 Value = TypeVar("Value")
 
 
+class _Making:
+    """The lock of a value in the making, and the number of threads that hold it or wait for it."""
+
+    def __init__(self) -> None:
+        self.lock, self.threads = threading.Lock(), 0
+
+
 class Shelf(Generic[Value]):
     """Remembers what was made, the newest first, while all of it fits into `limit` bytes.
 
@@ -28,7 +35,7 @@ class Shelf(Generic[Value]):
     def __init__(self, limit: int, entries: int = 64) -> None:
         self.limit, self.entries = limit, entries
         self._kept: OrderedDict[Hashable, tuple[Value, int]] = OrderedDict()
-        self._making: dict[Hashable, threading.Lock] = {}
+        self._making: dict[Hashable, _Making] = {}
         self._lock = threading.Lock()
 
     @property
@@ -46,24 +53,38 @@ class Shelf(Generic[Value]):
         make: Callable[[], Value],
         waiting: Callable[[], AbstractContextManager[Any]] = nullcontext,
     ) -> Value:
-        """The value of a key, made when it is not there; errors are passed on and not kept.
+        """Return the value of a key; make it when it is missing.
+
+        An exception of `make` is raised here, and neither it nor the key is kept.
 
         Args:
-            key: what the value depends on.
-            make: makes it.
-            waiting: what surrounds the making and the waiting for another who makes it.
+            key: everything that the value depends on.
+            make: returns the value.
+            waiting: context around `make`, and around the wait for another thread that runs it.
         """
         found = self._find(key)
         if found is not None:
             return found
         with self._lock:
-            making = self._making.setdefault(key, threading.Lock())
-        with waiting(), making:
-            found = self._find(key)
-            if found is None:
-                found = make()
-                self._keep(key, found)
-        return found
+            making = self._making.setdefault(key, _Making())
+            making.threads += 1
+        try:
+            with waiting(), making.lock:
+                found = self._find(key)
+                if found is None:
+                    found = make()
+                    self._keep(key, found)
+            return found
+        finally:
+            with self._lock:
+                making.threads -= 1
+                if not making.threads:  # the key holds a text: a refused one is not kept
+                    del self._making[key]
+
+    def clear(self) -> None:
+        """Remove all values."""
+        with self._lock:
+            self._kept.clear()
 
     def _find(self, key: Hashable) -> Value | None:
         with self._lock:
@@ -75,7 +96,6 @@ class Shelf(Generic[Value]):
     def _keep(self, key: Hashable, value: Value) -> None:
         taken = size(value)
         with self._lock:
-            self._making.pop(key, None)
             self._kept[key] = (value, taken)
             while len(self._kept) > 1 and (
                 len(self._kept) > self.entries

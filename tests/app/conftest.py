@@ -12,6 +12,9 @@ import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
 
+from attnviz.ui import caches
+from attnviz.ui.diagnose import jobs
+
 ROOT = Path(__file__).parents[2]
 OpenApp = Callable[..., AppTest]
 
@@ -21,6 +24,8 @@ def open_app(monkeypatch: pytest.MonkeyPatch) -> OpenApp:
     """`open_app(page=..., model=..., layer=...)`: the app as a link with these would open it."""
     monkeypatch.chdir(ROOT)
     st.cache_resource.clear()
+    caches._CAPTURES.clear()
+    jobs().clear()
 
     def open_(page: str | None = None, **link: object) -> AppTest:
         app = AppTest.from_file(str(ROOT / "app.py"), default_timeout=60)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 
@@ -66,6 +67,55 @@ def test_an_error_is_passed_on_and_not_kept() -> None:
     with pytest.raises(ValueError, match="no"):
         shelf.get("a", refuse)
     assert shelf.get("a", lambda: 3) == 3
+
+
+def test_the_keys_of_refused_values_are_not_kept() -> None:
+    shelf: Shelf[int] = Shelf(10)
+    started = threading.Barrier(4)
+
+    def refuse() -> int:
+        time.sleep(0.01)
+        raise ValueError("no")
+
+    def ask() -> None:
+        started.wait()
+        for number in range(20):
+            with contextlib.suppress(ValueError):
+                shelf.get(f"secret {number}", refuse)
+
+    threads = [threading.Thread(target=ask) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert "secret" not in repr(vars(shelf))
+    assert shelf.get("secret 1", lambda: 3) == 3
+    assert vars(shelf)["_making"] == {}
+
+
+def test_one_value_is_made_at_a_time_when_the_first_try_fails() -> None:
+    shelf: Shelf[int] = Shelf(10)
+    running, most = [], []
+
+    def make() -> int:
+        running.append(1)
+        most.append(len(running))
+        time.sleep(0.02)
+        running.pop()
+        if len(most) < 4:
+            raise ValueError("not yet")
+        return 7
+
+    def ask() -> None:
+        with contextlib.suppress(ValueError):
+            shelf.get("key", make)
+
+    threads = [threading.Thread(target=ask) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(most) == 4 and max(most) == 1
 
 
 def test_the_size_of_a_capture_is_that_of_its_tensors(gpt: Model) -> None:
