@@ -17,12 +17,11 @@ import torch
 from torch import Tensor
 
 from attnviz import models
-from attnviz.attention import Comparison, EqualInputs, listening
-from attnviz.attention.interface import NAME
+from attnviz.attention import Comparison, EqualInputs, Outputs, Places, intervening, listening
 from attnviz.captures import Capture, Encoded, capture_ids, encode, model_inputs
 from attnviz.errors import CaptureError, ModelNotSupported
 from attnviz.models import Model, twin
-from attnviz.types import Head, Proof
+from attnviz.types import Head, Kind, Proof
 
 __all__ = ["BOUNDS", "load", "verify"]
 
@@ -31,7 +30,8 @@ BOUNDS: Mapping[str, tuple[float, float]] = {"float32": (5e-5, 1e-4), "float64":
 
 SHORT_BOUNDS = (1e-2, 5e-2)  # bfloat16 and float16 carry two to three digits
 PROBE = "The cat sat on the mat, and the cat slept on the mat."
-LOGITS = ("logits", "logits_per_image")
+OUTPUTS = ("logits", "logits_per_image", "last_hidden_state")
+"""What a model returns, by the names of the library; the first one that there is gets compared."""
 
 
 def load(
@@ -104,28 +104,24 @@ def verify(capture: Capture, *, model: Model | None = None) -> Proof:
             f"this capture was taken from {capture.model.name} ({capture.model.dtype}), and is to "
             f"be compared with {model.info.name} ({model.info.dtype})"
         )
-    compared = Comparison(capture.stacks, model.info.family)
+    compared = Comparison(capture.stacks)
     eager = _run(model, capture, "eager", compared)
     compared.check_complete()
     weights, worst = compared.worst()
-    rebuilt = compared
     weights_bound, logits_bound = BOUNDS.get(model.info.dtype, SHORT_BOUNDS)
-    with torch.inference_mode():
+    outputs = Outputs(Places(model.sites.kinds, _layers(capture)), compared.mixed)
+    with torch.inference_mode(), intervening(outputs):
         logits = _logits_error(model.network(**model_inputs(model, [capture.inputs])), eager)
     if model.info.dtype not in BOUNDS or weights > weights_bound:
         # Two correct runs drift apart, the deeper and the sharper the further, and in sixteen bits
-        # always: each layer is asked with equal inputs instead, which forgives no error of its own,
-        # and the drift allowed is that of the library's own two ways.
-        rebuilt = Comparison(capture.stacks, model.info.family, with_weights=False)
-        _run(model, capture, NAME, rebuilt)
+        # always: each layer is compared on equal inputs instead, which forgives no error of its
+        # own, and the drift allowed is that between the library's eager and fused runs.
         weights, worst = max(
             _equal_inputs(model, capture, weights, worst),
             _since_captured(model, capture),
             key=lambda found: found[0],
         )
         logits_bound = max(logits_bound, 2 * _library_drift(model, capture, eager))
-    errors = rebuilt.reconstructions()
-    found = [error for error in errors if error is not None]
     return _judged(
         Proof(
             weights=weights,
@@ -133,7 +129,7 @@ def verify(capture: Capture, *, model: Model | None = None) -> Proof:
             logits=logits,
             leak=compared.leak(),
             row_sum=compared.row_sum(),
-            reconstruction=max(found) if len(found) == len(errors) else math.nan,
+            reconstruction=outputs.apart,
             weights_bound=weights_bound,
             logits_bound=logits_bound,
             broken=(),
@@ -192,18 +188,17 @@ def _library_drift(model: Model, capture: Capture, eager: Any) -> float:
 def _judged(proof: Proof) -> Proof:
     """The same proof, saying what is broken.
 
-    A comparison that could not be made is NaN and not held against the model: it may have no
-    language head, or no linear layer that can be told to be its output projection.
+    A comparison of outputs that could not be made is NaN and not held against the model.
     """
     sentences = (
         (proof.weights, proof.weights_bound, f"a weight of {proof.worst.label} is off by"),
         (proof.leak, proof.weights_bound, "a key that may not be seen gets a weight of"),
         (proof.row_sum, proof.weights_bound, "a row of weights misses the sum of one by"),
-        (proof.logits, proof.logits_bound, "relative to the largest, a logit is off by"),
+        (proof.logits, proof.logits_bound, "relative to the largest, an output is off by"),
         (
             proof.reconstruction,
             min(proof.logits_bound, SHORT_BOUNDS[1]),
-            "relative to the largest, weights times values miss the layer's output by",
+            "relative to the largest, weights times values miss the attention's output by",
         ),
     )
     broken = tuple(
@@ -215,8 +210,8 @@ def _judged(proof: Proof) -> Proof:
 
 
 def _logits_error(run: Any, eager: Any) -> float:
-    """Largest difference of a logit from the library's eager run, relative to the largest."""
-    name = next((name for name in LOGITS if getattr(eager, name, None) is not None), None)
+    """Return the largest difference of an output from the eager run's, relative to the largest."""
+    name = next((name for name in OUTPUTS if getattr(eager, name, None) is not None), None)
     if name is None:
         return math.nan
     ours, theirs = getattr(run, name).float(), getattr(eager, name).float()
@@ -231,7 +226,10 @@ def _run(model: Model, capture: Capture, attention: str, compared: Comparison | 
         compared.watch(other)
     with torch.inference_mode():
         inputs = model_inputs(model, [capture.inputs])
-        output = other(**inputs, output_attentions=compared is not None and attention == "eager")
-    if compared is not None:
-        compared.finish()
+        output = other(**inputs, output_attentions=compared is not None)
     return output
+
+
+def _layers(capture: Capture) -> dict[Kind, int]:
+    """Return the number of layers per kind."""
+    return {kind: stack.shape[0] for kind, stack in capture.stacks.items()}

@@ -159,13 +159,13 @@ class Proof:
         weights: largest difference of any weight; in sixteen bits from the nearer of the library's
             and the same computed in float32.
         worst: the head where that is.
-        logits: largest difference of any logit, as a share of the largest logit; NaN without a
-            language head.
-        leak: largest weight, by either account, on a key that the query may not see.
+        logits: largest difference of any logit, as a share of the largest logit; of the last
+            layer's output in a model without a language head.
+        leak: largest weight, here or in the library's run, on a key that the other one hides.
         row_sum: largest distance of a row's sum from one (a learned sink's share counted in).
-        reconstruction: largest difference between what the layer added to the text and what the
-            shown weights and values give through its output projection, as a share of the
-            largest; NaN where no output projection was found.
+        reconstruction: largest difference between the output of the attention function and the
+            shown weights times values, as a share of the largest; before any gate, norm or
+            projection of the model.
         weights_bound: what `weights`, `leak` and `row_sum` have to stay under in this precision.
         logits_bound: what `logits` and `reconstruction` have to stay under.
         broken: what is wrong, as sentences; empty when everything holds.

@@ -1,6 +1,6 @@
 """The instrumented attention: registered with the library, streamed, recorded."""
 
-from attnviz.attention.comparison import Comparison, is_linear
+from attnviz.attention.comparison import Comparison, Outputs, is_linear
 from attnviz.attention.eager import EqualInputs
 from attnviz.attention.interventions import Intervention, Places, intervening
 from attnviz.attention.layer import Layer
@@ -17,6 +17,7 @@ __all__ = [
     "Intervention",
     "Keep",
     "Layer",
+    "Outputs",
     "Places",
     "Recorder",
     "RowStatistics",

@@ -1,29 +1,31 @@
-"""A stack beside the library's own eager run, compared layer by layer while that runs.
+"""Comparison of captured weights with the library's eager run, and of outputs with weights.
 
-The library would hand over the weights of all layers at the end; here each layer's are compared as
-soon as they are made and then let go, so that those of one layer exist at a time.
+The library returns the weights of all layers at the end; here each layer's are compared as soon as
+they are computed and then released, so that those of one layer exist at a time.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from attnviz.attention.interventions import Places
+from attnviz.attention.recorder import Call
 from attnviz.attention.stack import AttentionStack
 from attnviz.errors import ModelNotSupported
-from attnviz.types import Family, Head, Kind
+from attnviz.types import Head, Kind
 
-__all__ = ["Comparison", "is_linear"]
+__all__ = ["Comparison", "Outputs", "is_linear"]
 
 
 def is_linear(module: nn.Module) -> bool:
-    """Whether it maps vectors by a matrix: `Linear`, GPT-2's `Conv1D` and the like."""
+    """Return whether a module maps vectors by a matrix: `Linear`, GPT-2's `Conv1D` and the like."""
     weight = getattr(module, "weight", None)
     return (
         isinstance(weight, nn.Parameter)
@@ -34,77 +36,55 @@ def is_linear(module: nn.Module) -> bool:
 
 @dataclass
 class _Found:
-    """What was found out about one layer."""
+    """Largest differences of one layer: of weights per head, of the rest over all heads."""
 
     apart: Float[np.ndarray, " head"]
     leak: float = 0.0
     row_sum: float = 0.0
-    reconstruction: float | None = None
-
-
-@dataclass
-class _Layer:
-    """The layer that ran last, until its output projection has run too."""
-
-    place: tuple[Kind, int]
-    block: str
-    mixed: Float[np.ndarray, "query head_value_dim"]
 
 
 @dataclass
 class Comparison:
-    """Watches a twin of the model run.
+    """Compare captured weights with those of a twin that runs the library's eager attention.
 
-    Args:
-        stacks: what was captured, with weights.
-        family: of the model.
-        with_weights: whether the twin gives its weights; otherwise only the layers' outputs are
-            compared with what our weights and values make.
+    What a query may see is what the library's own weights say: a key that either side hides may get
+    no weight from the other. No family of models is assumed to look back only.
+
+    Attributes:
+        stacks: the capture's stacks, with weights.
+        mixed: per kind and layer the captured weights times the captured values, [query, head *
+            value dim]; filled while the twin runs.
     """
 
     stacks: Mapping[Kind, AttentionStack]
-    family: Family
-    with_weights: bool = True
+    mixed: dict[tuple[Kind, int], Float[np.ndarray, "query head_value_dim"]] = field(
+        default_factory=dict
+    )
     _found: dict[tuple[Kind, int], _Found] = field(default_factory=dict)
     _due: dict[str, list[tuple[Kind, int]]] = field(default_factory=dict)
-    _shapes: dict[str, set[tuple[int, int]]] = field(default_factory=dict)
-    _linears: dict[str, list[tuple[Tensor, Tensor, nn.Module]]] = field(default_factory=dict)
-    _last: _Layer | None = None
-    _trying: bool = False
 
     def watch(self, twin: nn.Module) -> None:
-        """Be told of the twin's attention modules and of the linear layers around them."""
+        """Hook the twin's attention modules."""
         for kind, stack in self.stacks.items():
             for number, layer in enumerate(stack.layers):
                 self._due.setdefault(layer.module_name, []).append((kind, number))
-                assert layer.value is not None or not stack.keeps_weights  # noqa: S101
-                wide = 0 if layer.value is None else stack.shape[1] * layer.value.shape[-1]
-                shapes = self._shapes.setdefault(_block(layer.module_name), set())
-                shapes.add((stack.shape[2], wide))
         for name, module in twin.named_modules():
             if name in self._due:
                 # Before the library's own hooks, which would keep what they see.
-                module.register_forward_hook(self._attention_hook(name), prepend=True)
-            blocks = [block for block in self._shapes if f".{name}".startswith(f".{block}.")]
-            if blocks and is_linear(module):
-                module.register_forward_hook(self._linear_hook(blocks))
-
-    def finish(self) -> None:
-        """Called after the run, when the last layer's projection has been seen too."""
-        self._rebuild("")
+                module.register_forward_hook(self._hook(name), prepend=True)
 
     def check_complete(self) -> None:
-        """Raise ModelNotSupported if the library has not given the weights of every layer."""
+        """Raise ModelNotSupported if the library has not returned the weights of every layer."""
         for kind, stack in self.stacks.items():
             given = sum(place[0] == kind for place in self._found)
             if given != stack.shape[0]:
                 raise ModelNotSupported(
-                    f"the library gives {given} layers of {kind} attention where attnviz has seen "
-                    f"{stack.shape[0]}; they cannot be compared"
+                    f"the library returns the weights of {given} layers of {kind} attention, and "
+                    f"attnviz has recorded {stack.shape[0]} calls of it; they cannot be compared"
                 )
 
     def worst(self) -> tuple[float, Head]:
-        """The largest difference of a weight, and its head."""
+        """Return the largest difference of a weight, and its head."""
         weights, worst = 0.0, Head(next(iter(self.stacks)), 0, 0)
         for (kind, layer), found in self._in_order():
             if found.apart.max() > weights:
@@ -113,116 +93,104 @@ class Comparison:
         return weights, worst
 
     def leak(self) -> float:
-        """The largest weight on a key that should be invisible, by our account or the library's."""
+        """Return the largest weight of either side on a key that the other side hides."""
         return max(found.leak for found in self._found.values())
 
     def row_sum(self) -> float:
-        """How far rows are from a sum of one, what a learned sink took counted in."""
+        """Return the largest distance of a row's sum from one, a learned sink's share added."""
         return max(found.row_sum for found in self._found.values())
-
-    def reconstructions(self) -> list[float | None]:
-        """How far each layer's output is from what the shown weights and values give.
-
-        Relative to the largest number. None where no linear layer took in what they make.
-        """
-        return [found.reconstruction for _, found in self._in_order()]
 
     def _in_order(self) -> list[tuple[tuple[Kind, int], _Found]]:
         kinds = list(self.stacks)
         return sorted(self._found.items(), key=lambda one: (kinds.index(one[0][0]), one[0][1]))
 
-    def _attention_hook(self, name: str) -> Any:
+    def _hook(self, name: str) -> Any:
         def hook(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> Any:
             if not self._due[name]:
                 return None
             kind, layer = self._due[name].pop(0)
-            self._rebuild(_block(name))
-            if not self.with_weights:
-                self._compare(kind, layer, name, None)
-                return None
             shape = (1, *self.stacks[kind].shape[1:])
             parts = list(output) if isinstance(output, tuple) else [output]
-            # T5 gives its position bias too, of the same shape: the weights come last.
+            # T5 returns its position bias too, of the same shape: the weights come last.
             for place in reversed(range(len(parts))):
                 part = parts[place]
                 if isinstance(part, Tensor) and part.shape == shape:
-                    self._compare(kind, layer, name, part[0])
+                    self._compare(kind, layer, part[0])
                     parts[place] = part.new_empty(0)
                     return tuple(parts)
             return None
 
         return hook
 
-    def _linear_hook(self, blocks: list[str]) -> Any:
-        def hook(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
-            if self._trying or not (inputs and isinstance(inputs[0], Tensor)):
-                return
-            for block in blocks:
-                if isinstance(output, Tensor) and inputs[0].shape[-2:] in self._shapes[block]:
-                    self._linears.setdefault(block, []).append((inputs[0], output, module))
-
-        return hook
-
-    def _compare(self, kind: Kind, layer: int, name: str, theirs: Tensor | None) -> None:
-        """Our weights of a layer, head by head, beside the library's."""
+    def _compare(self, kind: Kind, layer: int, theirs: Tensor) -> None:
+        """Compare one layer's weights, head by head."""
         stack = self.stacks[kind]
-        heads = stack.shape[1]
-        found = _Found(np.zeros(heads, np.float32))
-        visible = stack.layers[layer].visibility.table()[0].numpy()
+        visibility = stack.layers[layer].visibility
+        visible = visibility.table()[0].numpy()
+        # A query that sees nothing has no weights; the library's eager run gives equal ones.
+        sees = visibility.count[0].numpy() > 0
+        found = _Found(np.zeros(stack.shape[1], np.float32))
         mixed = []
-        for head in range(heads):
+        for head in range(stack.shape[1]):
             ours = stack.weights(layer, head)
             mixed.append(ours @ stack.value(layer, head))
-            if theirs is not None:
-                other = theirs[head].float().cpu().numpy()
-                found.apart[head] = np.abs(ours - other).max()
-                found.leak = max(found.leak, float(other[~visible].max(initial=0.0)))
-            if kind == "decoder" or (kind == "self" and self.family == "decoder"):
-                later = float(np.triu(ours, 1).max(initial=0.0))
-                found.leak = max(found.leak, later)
-            found.row_sum = max(found.row_sum, _row_sum_error(stack, layer, head, ours))
+            other = theirs[head].float().cpu().numpy()
+            taken = _taken_by_sink(stack, layer, head)
+            if taken is not None and np.abs(other.sum(-1) - 1.0).max() < taken.max() / 2:
+                other = other * (1.0 - taken[:, None])  # Granite returns weights without the sink
+            found.apart[head] = np.abs(ours - other)[sees].max(initial=0.0)
+            hidden_here = other[~visible & sees[:, None]].max(initial=0.0)
+            hidden_there = ours[(other == 0.0) & sees[:, None]].max(initial=0.0)
+            found.leak = max(found.leak, float(hidden_here), float(hidden_there))
+            sums = ours.sum(-1, dtype=np.float64) + (0.0 if taken is None else taken)
+            found.row_sum = max(found.row_sum, float(np.abs(sums - 1.0)[sees].max(initial=0.0)))
         self._found[kind, layer] = found
-        self._last = _Layer((kind, layer), _block(name), np.concatenate(mixed, axis=-1))
-
-    def _rebuild(self, next_block: str) -> None:
-        """Compare the output of the layer that ran last, once another begins.
-
-        The output projection is the linear layer that took in just what our weights and values
-        make: no name has to be known.
-        """
-        last, self._last = self._last, None
-        if last is None:
-            return
-        best: float | None = None
-        self._trying = True  # the hooks must not see the projections that are tried out
-        for went_in, came_out, module in self._linears.get(last.block, []):
-            if went_in.shape[-2:] != last.mixed.shape:
-                continue
-            with torch.inference_mode():
-                rebuilt = module(torch.from_numpy(last.mixed).to(went_in)[None])
-            scale = came_out.float().abs().max().clamp_min(1e-6)
-            error = float((rebuilt.float() - came_out.float()).abs().max() / scale)
-            best = error if best is None else min(best, error)
-        self._trying = False
-        self._found[last.place].reconstruction = best
-        if last.block != next_block:
-            self._linears.pop(last.block, None)
+        self.mixed[kind, layer] = np.concatenate(mixed, axis=-1)
 
 
-def _block(name: str) -> str:
-    """The module in which an attention module and its output projection are."""
-    return name.rpartition(".")[0] or name
-
-
-def _row_sum_error(
-    stack: AttentionStack, layer: int, head: int, weights: Float[np.ndarray, "query key"]
-) -> float:
-    """How far the rows of a head are from a sum of one."""
+def _taken_by_sink(
+    stack: AttentionStack, layer: int, head: int
+) -> Float[np.ndarray, " query"] | None:
+    """Return the share of each row that a learned sink takes; None where the layer has none."""
     record = stack.layers[layer]
+    if record.sinks is None:
+        return None
     assert record.normalizer is not None  # noqa: S101 - weights have been read from it
-    sums = weights.sum(-1, dtype=np.float64)
-    if record.sinks is not None:
-        taken = (record.sinks[head].float().cpu() - record.normalizer.highest[head].cpu()).exp()
-        sums += (taken / record.normalizer.total[head].cpu()).numpy()
-    visible = record.visibility.count[0].numpy() > 0
-    return float(np.abs(sums - 1.0)[visible].max(initial=0.0))
+    above = record.sinks[head].float().cpu() - record.normalizer.highest[head].cpu()
+    share: Float[np.ndarray, " query"] = (above.exp() / record.normalizer.total[head].cpu()).numpy()
+    return share
+
+
+@dataclass
+class Outputs:
+    """An intervention that changes nothing and compares each layer's output with an expected one.
+
+    What it compares is the output of the attention function itself, before any gate, norm or
+    projection that the model applies to it.
+
+    Attributes:
+        places: kind and layer of a call.
+        expected: per kind and layer, [query, head * value dim].
+        apart: largest difference, as a share of the largest number of the layer's output.
+    """
+
+    places: Places
+    expected: Mapping[tuple[Kind, int], Float[np.ndarray, "query head_value_dim"]]
+    apart: float = 0.0
+    _seen: set[tuple[Kind, int]] = field(default_factory=set)
+
+    def output(self, call: Call, output: Tensor) -> Tensor:
+        """Compare one call's output, and return it as it is."""
+        place = self.places.of(call)
+        if place is not None:
+            self._seen.add(place)
+            mixed = output[0].float().cpu().flatten(1).numpy()
+            scale = max(float(np.abs(mixed).max(initial=0.0)), 1e-6)
+            apart = float(np.abs(mixed - self.expected[place]).max(initial=0.0)) / scale
+            self.apart = apart if math.isnan(apart) else max(self.apart, apart)
+        return output
+
+    @property
+    def complete(self) -> bool:
+        """Whether every expected layer has run."""
+        return self._seen == self.expected.keys()

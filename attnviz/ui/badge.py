@@ -38,8 +38,8 @@ def _compared(proof: Proof, first: int | None) -> str:
         ("Largest difference of a weight", proof.weights, plain(proof.worst.label)),
         ("Largest weight on an invisible key", proof.leak, ""),
         ("Largest error of a row's sum", proof.row_sum, ""),
-        ("Largest difference of a logit, relative", proof.logits, ""),
-        ("Weights × values against the layer's output, relative", proof.reconstruction, ""),
+        ("Largest difference of an output, relative", proof.logits, ""),
+        ("Weights × values against the attention's output, relative", proof.reconstruction, ""),
     ]
     lines = [
         f"- {name}: " + ("not compared" if math.isnan(value) else f"{value:.1e} {where}".strip())
