@@ -20,7 +20,7 @@ from attnviz import models
 from attnviz.attention import Comparison, EqualInputs, Outputs, Places, intervening, listening
 from attnviz.captures import Capture, Encoded, capture_ids, encode, model_inputs
 from attnviz.errors import CaptureError, ModelNotSupported
-from attnviz.models import Model, twin
+from attnviz.models import Model, cancellable, check_wanted, twin
 from attnviz.types import Head, Kind, Proof
 
 __all__ = ["BOUNDS", "load", "verify"]
@@ -46,18 +46,17 @@ def load(
     """`attnviz.models.load`, and for models this project does not ship a proof on a short text
     (or on noise, for a model of pictures or sounds).
 
-    Arguments and errors as there; `ModelNotSupported` also when the proof fails.
+    Arguments and errors as there; `ModelNotSupported` also when the proof fails. `wanted` cancels
+    the load with LoadCancelled once it returns False; it is called about five times a second, from
+    the thread that loads.
     """
-    model = models.load(
-        name,
-        device=device,
-        dtype=dtype,
-        revision=revision,
-        allowed_folders=allowed_folders,
-        wanted=wanted,
-    )
-    if model.info.source != "classroom":
-        _self_check(model)
+    with cancellable(wanted):
+        model = models.load(
+            name, device=device, dtype=dtype, revision=revision, allowed_folders=allowed_folders
+        )
+        if model.info.source != "classroom":
+            check_wanted()
+            _self_check(model)
     return model
 
 

@@ -21,6 +21,7 @@ from attnviz.models import (
     feature_tokens,
     labels,
     read_logits,
+    tokenizing,
     tokens,
 )
 from attnviz.types import Kind, ModelInfo, Prediction, Tokens
@@ -170,7 +171,8 @@ def _sides(model: Model, encoded: Encoded, recorder: Recorder) -> dict[Kind, tup
 def _decoded(model: Model, ids: Sequence[int]) -> str:
     if model.vocabulary is None:
         return " ".join(labels(None, ids))
-    return str(model.tokenizer.decode(list(ids), skip_special_tokens=True))
+    with tokenizing(model.info.name):
+        return str(model.tokenizer.decode(list(ids), skip_special_tokens=True))
 
 
 def _described(model: Model, encoded: Encoded) -> str:

@@ -18,11 +18,12 @@ ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "attnviz"
 PAGE_LINES = 100
 
-NOUNS = {"types", "errors", "findings"}
+NOUNS = {"types", "errors", "findings", "characters"}
 ENGINE = NOUNS | {"attention", "models", "recorded", "captures", "metrics", "summary"}
 MAY_IMPORT: dict[str, set[str]] = {
     "types": {"types", "errors"},
     "errors": set(),
+    "characters": set(),
     "findings": {"types", "errors", "findings"},
     "attention": NOUNS | {"attention"},
     "models": NOUNS | {"attention", "models"},

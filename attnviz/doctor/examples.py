@@ -12,7 +12,7 @@ from transformers import PreTrainedTokenizerBase
 
 from attnviz.doctor.texts import Text, TextSet, bundled
 from attnviz.errors import EmptyText, InputError, TextTooLong
-from attnviz.models import Encoded, Model, encode, with_target
+from attnviz.models import Encoded, Model, encode, tokenizing, with_target
 
 __all__ = ["Example", "LongTexts", "Question", "batches", "examples", "translates"]
 
@@ -198,7 +198,10 @@ def _pieces(model: Model, prompt: str, text: Text, long: LongTexts) -> list[Enco
 def _split(tokenizer: PreTrainedTokenizerBase, text: str, tokens: int) -> list[str]:
     """A text in pieces of at most so many tokens, cut before a word where there is one."""
     if tokenizer.is_fast:
-        made = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
+        with tokenizing("this model"):
+            made = tokenizer(
+                text, add_special_tokens=False, return_offsets_mapping=True, verbose=False
+            )
         starts = [start for start, _ in made["offset_mapping"]]
     else:
         starts = list(range(len(text)))  # no token is shorter than a letter, but for rare bytes

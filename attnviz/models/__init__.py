@@ -1,5 +1,6 @@
 """Models: the shipped ones, and any other of their kind."""
 
+from attnviz.models.building import cancellable, check_wanted
 from attnviz.models.catalogue import CLASSROOM, Shipped, shipped
 from attnviz.models.features import describe_features, feature_tokens
 from attnviz.models.inputs import (
@@ -13,6 +14,7 @@ from attnviz.models.inputs import (
 from attnviz.models.loading import Model, best_device, instrument, load
 from attnviz.models.outputs import read_logits, with_target, wrong_sizes_explained
 from attnviz.models.texts import closed, encode, target_ids
+from attnviz.models.tokenizing import tokenizing
 from attnviz.models.tokens import labels, printable, tokens
 from attnviz.models.twins import twin
 
@@ -22,8 +24,10 @@ __all__ = [
     "Model",
     "Shipped",
     "best_device",
+    "cancellable",
     "check_encoded",
     "check_reads",
+    "check_wanted",
     "closed",
     "describe_features",
     "encode",
@@ -38,6 +42,7 @@ __all__ = [
     "shipped",
     "source_inputs",
     "target_ids",
+    "tokenizing",
     "tokens",
     "twin",
     "with_target",

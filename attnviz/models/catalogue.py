@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from attnviz.characters import shortened
 from attnviz.errors import ModelError
-from attnviz.types import Family, Head, KnownHead
+from attnviz.models.json_files import read_json
+from attnviz.types import Family, Head, Kind, KnownHead
 
 __all__ = ["CLASSROOM", "Shipped", "known_heads", "shipped"]
 
@@ -53,27 +55,45 @@ def shipped(name: str) -> Shipped | None:
     return next((model for model in CLASSROOM if model.name == name), None)
 
 
-def known_heads(folder: Path) -> tuple[KnownHead, ...]:
-    """The heads that a model's `heads.json` names, best first; none without that file.
+def known_heads(folder: Path, heads: Mapping[Kind, tuple[int, int]]) -> tuple[KnownHead, ...]:
+    """Return the heads that a model's `heads.json` names, best first; none without that file.
+
+    Args:
+        folder: of the model.
+        heads: (layers, heads) per kind, of the model itself.
 
     Raises:
-        ModelError: the file is no list of heads.
+        ModelError: the file is no list of heads of this model.
     """
     path = folder / "heads.json"
     if not path.is_file():
         return ()
     try:
-        return tuple(
+        found = tuple(
             KnownHead(
                 Head(one["kind"], int(one["layer"]), int(one["head"])),
                 str(one["role"]),
                 str(one["label"]),
                 float(one["score"]),
             )
-            for one in json.loads(path.read_text(encoding="utf-8"))
+            for one in read_json(path)
         )
-    except (ValueError, KeyError, TypeError) as error:
+        known = [_exists(one.head, heads) for one in found]
+    except (ValueError, KeyError, TypeError, OverflowError) as error:
         raise ModelError(
             f"the heads.json of '{folder.name}' is no list of heads, each with kind, layer, head, "
             "role, label and score"
         ) from error
+    if not all(known):
+        missing = found[known.index(False)].head
+        raise ModelError(
+            f"the heads.json of '{folder.name}' names layer {missing.layer}, head {missing.head} "
+            f"of kind '{shortened(missing.kind)}', which the model does not have; correct or "
+            "remove the file"
+        )
+    return found
+
+
+def _exists(head: Head, heads: Mapping[Kind, tuple[int, int]]) -> bool:
+    layers, width = heads.get(head.kind, (0, 0))
+    return 0 <= head.layer < layers and 0 <= head.head < width

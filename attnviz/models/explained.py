@@ -15,6 +15,7 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
 )
 
+from attnviz.characters import shortened
 from attnviz.errors import (
     ModelError,
     ModelNotAllowed,
@@ -23,6 +24,7 @@ from attnviz.errors import (
     ModelOffline,
     ModelUnsafe,
 )
+from attnviz.models.tokenizing import is_panic
 
 __all__ = ["Explained"]
 
@@ -39,11 +41,13 @@ class Explained:
         return None
 
     def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
-        if error is None or isinstance(error, ModelError) or not isinstance(error, Exception):
+        if error is None or isinstance(error, ModelError):
+            return
+        if not isinstance(error, Exception) and not is_panic(error):
             return
         raise self._explain(error) from error
 
-    def _explain(self, error: Exception) -> ModelError:
+    def _explain(self, error: BaseException) -> ModelError:
         name = self.name
         causes = list(_causes(error))
 
@@ -93,7 +97,7 @@ class Explained:
             return ModelNotSupported(f"the architecture of '{name}' is unknown to the library")
         # Whatever else a stranger's files make the library stumble over.
         reason = next(iter(str(error).strip().splitlines()), "") or type(error).__name__
-        return ModelError(f"'{name}' could not be loaded: {reason[:200]}")
+        return ModelError(f"'{name}' could not be loaded: {shortened(reason, 200)}")
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:

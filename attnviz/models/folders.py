@@ -1,14 +1,13 @@
-"""Where a model is: what its name means, and whether its folder may and can be read."""
+"""Model names: which folder a name stands for, and whether that folder may be read."""
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
-from attnviz.errors import ModelNotAllowed, ModelNotFound, ModelUnsafe
+from attnviz.errors import ModelNotAllowed, ModelNotFound
 
-__all__ = ["check_weights", "digest", "local_folder", "readable"]
+__all__ = ["local_folder", "readable"]
 
 LONGEST_NAME = 1000  # characters of a path; hub names have at most 96
 
@@ -58,27 +57,3 @@ def local_folder(name: str, allowed: Sequence[str | Path] | None) -> Path | None
             f"'{name}' has no config.json; expected a folder as `save_pretrained` writes it"
         )
     return path
-
-
-def check_weights(folder: Path, name: str) -> None:
-    """Refuse a folder without weights, and one whose weights would have to be unpickled."""
-    if any(folder.glob("*.safetensors")):
-        return
-    pickles = [*folder.glob("*.bin"), *folder.glob("*.pt"), *folder.glob("*.pth")]
-    if pickles:
-        raise ModelUnsafe(
-            f"'{name}' has only {pickles[0].name}, a pickle: reading it could run a stranger's "
-            "code. Convert it to safetensors where you trust it: "
-            "model.save_pretrained(folder, safe_serialization=True)"
-        )
-    raise ModelNotFound(f"'{name}' has a config.json but no *.safetensors weights")
-
-
-def digest(folder: Path) -> str:
-    """A short name for the exact weights in a folder: the start of their SHA-256."""
-    digest = hashlib.sha256()
-    for path in sorted(folder.glob("*.safetensors")):
-        with path.open("rb") as file:
-            while part := file.read(1 << 20):
-                digest.update(part)
-    return digest.hexdigest()[:12]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -18,12 +18,15 @@ from transformers import (
 
 from attnviz.attention import Sites, find_sites
 from attnviz.errors import InputError, ModelError, ModelNotFound
-from attnviz.models.building import building, cancellable
+from attnviz.models.building import building
 from attnviz.models.catalogue import known_heads, shipped
 from attnviz.models.described import family_of, max_tokens, reads_text
 from attnviz.models.explained import Explained
-from attnviz.models.folders import check_weights, digest, local_folder, readable
+from attnviz.models.folders import local_folder, readable
 from attnviz.models.hub import reach
+from attnviz.models.tokenizer_check import check_tokenizer, check_tokenizer_files
+from attnviz.models.tokenizer_settings import without_named_files
+from attnviz.models.weight_files import check_entries, digest, weight_files
 from attnviz.types import Family, ModelInfo
 
 __all__ = ["Model", "best_device", "instrument", "load"]
@@ -84,7 +87,6 @@ def load(
     dtype: str = "auto",
     revision: str | None = None,
     allowed_folders: Sequence[str | Path] | None = None,
-    wanted: Callable[[], bool] | None = None,
 ) -> Model:
     """Load a BERT, a GPT, a T5 or a relative, a ViT, CLIP or Whisper, ready to be captured.
 
@@ -95,10 +97,9 @@ def load(
             name of a torch float type.
         revision: branch, tag or commit on the hub; the commit it resolves to is recorded.
         allowed_folders: when given, local folders outside these are refused (for servers).
-        wanted: cancels the load once it returns False; called about five times a second.
 
     Raises:
-        LoadCancelled: `wanted` returned False.
+        LoadCancelled: the load is no longer wanted (see `cancellable`).
         ModelNotFound: no such model, folder or revision.
         ModelNotAllowed: gated, or outside the allowed folders.
         ModelOffline: not on this machine, and the hub cannot be reached.
@@ -113,8 +114,10 @@ def load(
             f"({chosen.folder.name}); reinstall attnviz or choose another model"
         )
     folder = chosen.folder if chosen else local_folder(name, allowed_folders)
-    if folder is not None:
-        check_weights(folder, name)
+    if folder is not None and chosen is None:
+        check_entries(folder, name)
+        check_tokenizer_files(folder, name)
+    files = () if folder is None else weight_files(folder, name)
     place = str(folder) if folder is not None else name
     options: dict[str, Any] = {
         "trust_remote_code": False,
@@ -124,7 +127,7 @@ def load(
     if folder is None:
         with Explained(name, revision, local=False):
             reach(name, revision)  # outside the lock: it may wait for the network
-    with cancellable(wanted), building(), Explained(name, revision, local=folder is not None):
+    with building(), Explained(name, revision, local=folder is not None):
         config = AutoConfig.from_pretrained(place, revision=revision, **options)
         commit = getattr(config, "_commit_hash", None) or revision
         if folder is None:
@@ -132,7 +135,8 @@ def load(
         family, auto_class = family_of(config)
         tokenizer = None
         if reads_text(auto_class, config):
-            tokenizer = AutoTokenizer.from_pretrained(place, **options)
+            paths = {} if folder is None else without_named_files(folder)
+            tokenizer = AutoTokenizer.from_pretrained(place, **paths, **options)
             _check_words(tokenizer, name)
         network, loaded = auto_class.from_pretrained(
             place,
@@ -143,6 +147,8 @@ def load(
             **options,
         )
         network = network.to(chosen_device)
+    if tokenizer is not None and chosen is None:
+        check_tokenizer(tokenizer, folder, name)
     predicts = _check_complete(network, loaded["missing_keys"], name)
     return instrument(
         network,
@@ -150,7 +156,7 @@ def load(
         name=name,
         title=chosen.title if chosen else name,
         source="classroom" if chosen else "folder" if folder is not None else "hub",
-        revision=digest(folder) if folder is not None else str(commit),
+        revision=digest(files) if folder is not None else str(commit),
         folder=folder,
         family=family,
         prompt=chosen.prompt if chosen else "",
@@ -197,7 +203,7 @@ def instrument(
         parameters=sum(parameter.numel() for parameter in network.parameters()),
         device=str(network.device),
         dtype=str(network.dtype).removeprefix("torch."),
-        known_heads=known_heads(folder) if folder is not None else (),
+        known_heads=known_heads(folder, sites.heads) if folder is not None else (),
         layers=sites.layers,
     )
     return Model(network, tokenizer, info, sites, prompt, predicts)

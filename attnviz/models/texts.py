@@ -11,6 +11,7 @@ from transformers import BatchEncoding
 from attnviz.errors import EmptyText, InputError, TextTooLong
 from attnviz.models.inputs import Encoded
 from attnviz.models.loading import Model
+from attnviz.models.tokenizing import tokenizing
 
 __all__ = ["closed", "encode", "target_ids"]
 
@@ -42,7 +43,8 @@ def encode(
     for part in (text, pair or ""):
         _check_characters(part)
     # The tokenizer warns on its own about long texts; the limit is checked and explained below.
-    made = tokenizer(text, pair, verbose=False)
+    with tokenizing(info.name):
+        made = tokenizer(text, pair, verbose=False)
     ids: list[int] = list(made["input_ids"])
     segments = made.get("token_type_ids") if info.family == "encoder" else None
     if info.family == "decoder":
@@ -132,7 +134,8 @@ def target_ids(
     if not target.strip():
         raise EmptyText("the target text is empty; type one, or let the model write it")
     _check_characters(target)
-    made = model.tokenizer(text_target=target, verbose=False)["input_ids"]
+    with tokenizing(model.info.name):
+        made = model.tokenizer(text_target=target, verbose=False)["input_ids"]
     start = _decoder_start(model)
     ids = made if made[:1] == [start] else [start, *made]  # Whisper's tokenizer has put it there
     room = min(limit or len(ids), model.info.max_tokens or len(ids))

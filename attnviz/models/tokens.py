@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Sequence
 
 import numpy as np
 from transformers import PreTrainedTokenizerBase
 
+from attnviz.characters import escaped, is_hidden
+from attnviz.models.tokenizing import tokenizing
 from attnviz.types import Tokens
 
 __all__ = ["labels", "printable", "tokens"]
@@ -26,10 +27,10 @@ def printable(text: str) -> str:
     for character in text:
         if character in NAMED:
             shown.append(NAMED[character])
-        elif unicodedata.category(character) in ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"):
+        elif is_hidden(character):
             # A joiner inside an emoji is part of the picture; alone it is nothing one could see.
             joins = character in "\u200d\ufe0f" and len(text) > 1
-            shown.append(character if joins else f"⟨{ord(character):X}⟩")
+            shown.append(character if joins else escaped(character))
         else:
             shown.append(character)
     return "".join(shown) or "∅"
@@ -43,10 +44,11 @@ def labels(tokenizer: PreTrainedTokenizerBase | None, ids: Sequence[int]) -> tup
     """
     if tokenizer is None:
         return tuple(f"⟨id {number}⟩" for number in ids)
-    pieces = tokenizer.convert_ids_to_tokens(list(ids))
-    return tuple(
-        _label(tokenizer, number, piece) for number, piece in zip(ids, pieces, strict=True)
-    )
+    with tokenizing("this model"):
+        pieces = tokenizer.convert_ids_to_tokens(list(ids))
+        return tuple(
+            _label(tokenizer, number, piece) for number, piece in zip(ids, pieces, strict=True)
+        )
 
 
 def _label(tokenizer: PreTrainedTokenizerBase, number: int, piece: str | None) -> str:

@@ -1,0 +1,108 @@
+"""Check of a tokenizer before this process uses it, once for each content."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+import sys
+import threading
+from collections import OrderedDict
+from pathlib import Path
+
+from transformers import PreTrainedTokenizerBase
+
+from attnviz.characters import shortened
+from attnviz.errors import ModelUnsafe
+from attnviz.models import tokenizer_trial
+from attnviz.models.building import check_wanted
+
+__all__ = ["check_tokenizer", "check_tokenizer_files"]
+
+SECONDS = 40.0
+"""Most time of a trial; the program limits its own processor time to half of it."""
+
+INTERVAL = 0.2
+KEPT = 256
+QUIET = {"RUST_BACKTRACE": "0", "TOKENIZERS_PARALLELISM": "false", "RAYON_NUM_THREADS": "1"}
+
+_LOCK = threading.Lock()
+_RESULTS: OrderedDict[str, str] = OrderedDict()
+
+
+def check_tokenizer_files(folder: Path, name: str) -> None:
+    """Try the tokenizer.json of a folder, and its other versions, in a process of their own.
+
+    Raises:
+        ModelUnsafe: it aborts that process, takes too long, or multiplies texts.
+        LoadCancelled: the load is no longer wanted.
+    """
+    for path in sorted(folder.glob("tokenizer*.json")):
+        if path.name != "tokenizer_config.json":
+            _check(path.read_bytes(), name)
+
+
+def check_tokenizer(tokenizer: PreTrainedTokenizerBase, folder: Path | None, name: str) -> None:
+    """Try a tokenizer that the library made of other files than a tokenizer.json.
+
+    Tokenizers without Rust code are not tried: they raise, and do not abort.
+
+    Raises:
+        ModelUnsafe, LoadCancelled: as `check_tokenizer_files`.
+    """
+    made = getattr(tokenizer, "backend_tokenizer", None)
+    if made is not None and (folder is None or not (folder / "tokenizer.json").exists()):
+        _check(made.to_str().encode(), name)
+
+
+def _check(content: bytes, name: str) -> None:
+    key = hashlib.sha256(content).hexdigest()
+    with _LOCK:
+        reason = _RESULTS.get(key)
+    if reason is None:
+        reason = _tried(content)
+        with _LOCK:
+            _RESULTS[key] = reason
+            while len(_RESULTS) > KEPT:
+                _RESULTS.popitem(last=False)
+    if reason:
+        raise ModelUnsafe(
+            f"the tokenizer of '{name}' is refused: {reason}; take the tokenizer from the model's "
+            "original source"
+        )
+
+
+def _tried(content: bytes) -> str:
+    """Return why a trial refused a tokenizer, or nothing."""
+    with subprocess.Popen(  # noqa: S603 - the program is a file of this package
+        [sys.executable, "-I", tokenizer_trial.__file__],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        env={**os.environ, **QUIET},
+    ) as trial:
+        try:
+            said, status = _waited(trial, content), trial.returncode
+        finally:
+            trial.kill()
+    if said is None:
+        return f"its trial took longer than {SECONDS:.0f} seconds"
+    if status == 0:
+        return ""
+    if status == tokenizer_trial.REFUSED:
+        return shortened(said.decode(errors="replace"), 200)
+    return f"it ended the process in which it was tried (status {status})"
+
+
+def _waited(trial: subprocess.Popen[bytes], content: bytes) -> bytes | None:
+    """Return what a trial printed; None if its time is over."""
+    given: bytes | None = content
+    for _ in range(round(SECONDS / INTERVAL)):
+        try:
+            said, _errors = trial.communicate(given, timeout=INTERVAL)
+        except subprocess.TimeoutExpired:
+            given = None  # communicate goes on with what it was given first
+            check_wanted()
+        else:
+            return said
+    return None
