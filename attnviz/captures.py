@@ -209,7 +209,7 @@ def capture_ids(
             recorder = InputRecorder.of(model.sites, inputs, keep, told)
             with listening(recorder):
                 output = body(**inputs, **options)
-            doubtful = recorder.doubtful()
+            doubtful = recorder.inaccurate()
             if not doubtful:
                 break
             model.sites.by_blocks.update(doubtful)

@@ -1,9 +1,9 @@
-"""The instrumented attention: registered with the library, streamed, recorded."""
+"""Instrumented attention: registered with the library, computed by blocks, recorded."""
 
 from attnviz.attention.comparison import Comparison, Outputs, is_linear
 from attnviz.attention.eager import EqualInputs
 from attnviz.attention.interventions import Intervention, Places, intervening
-from attnviz.attention.layer import Layer
+from attnviz.attention.layer import Layer, Vectors
 from attnviz.attention.recorder import Keep, Recorder, listening
 from attnviz.attention.rows import RowStatistics
 from attnviz.attention.sites import FEATURES, Sites, find_sites
@@ -22,6 +22,7 @@ __all__ = [
     "Recorder",
     "RowStatistics",
     "Sites",
+    "Vectors",
     "find_sites",
     "intervening",
     "is_linear",

@@ -1,4 +1,4 @@
-"""What attention is made in: blocks of finished rows of a few heads, and how large they are."""
+"""Blocks of attention rows: their size, their buffers, their sums."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ __all__ = [
 
 @dataclass(frozen=True)
 class BlockSizes:
-    """How large blocks are made on a device.
+    """Limits of the block size on a device.
 
     Attributes:
-        score_bytes: of the scores that exist at a time.
-        piece_bytes: of the scores that one thread makes weights of at a time.
-        least_rows: heads wait for one another if fewer queries of all of them fit: a product with
-            fewer waits for its keys.
-        most_rows: of all heads together.
+        score_bytes: of all scores of a block.
+        piece_bytes: of the scores that one thread turns into exponentials at a time.
+        least_rows: minimum of queries of a block; a block has fewer heads before it has fewer
+            queries, because a product with few rows is bound by reading the keys.
+        most_rows: maximum of queries of a block that has all heads.
     """
 
     score_bytes: int
@@ -40,21 +40,20 @@ class BlockSizes:
 
 
 PROCESSOR_SIZES = BlockSizes(20 << 20, 768 << 10, 128, 128)
-"""Measured on two threads with 12 heads of 128 to 32,000 tokens (docs/benchmarks.md). With more
-bytes, a pass gives back what it has used and waits for fresh memory in each layer."""
+"""Measured on two threads with 12 heads of 128 to 32,000 tokens (docs/benchmarks.md). With larger
+blocks the allocator returns the memory after each layer and requests it again."""
 
 GPU_SIZES = BlockSizes(256 << 20, 256 << 20, 64, 1 << 20)
-"""A block must be large enough to keep all processors of a GPU busy. Not measured."""
+"""Large enough to occupy all processors of a GPU. Not measured."""
 
 LEAST_ROWS = 8
 
 
 @dataclass(frozen=True)
 class BlockShape:
-    """How many heads and queries a block has at most, and how many scores a piece of it has.
+    """Maximum of heads and queries of a block, and of scores of a piece of it.
 
-    Heads that share a key head are in one block, or a block has none but them: `heads` is a
-    multiple or a divisor of their number.
+    `heads` is a multiple or a divisor of the number of query heads that share a key head.
     """
 
     heads: int
@@ -72,17 +71,17 @@ class BlockShape:
         sizes: BlockSizes = PROCESSOR_SIZES,
         threads: int = 1,
     ) -> BlockShape:
-        """What suits a call: all heads if enough rows fit, or else as many heads as let them fit.
+        """Return the block shape of a call: the most heads that leave room for enough queries.
 
         Args:
-            batch: texts of the call.
-            heads: of the queries.
-            key_heads: of the keys.
-            keys: of each text.
-            sizes: of the device.
-            threads: that share the heads of a block: none should be idle.
+            batch: number of texts.
+            heads: number of query heads.
+            key_heads: number of key heads.
+            keys: number of keys of each text.
+            sizes: limits of the device.
+            threads: number of threads that share the heads of a block; none should be idle.
         """
-        for part in _parts(batch, heads, heads // key_heads, threads):
+        for part in _head_counts(batch, heads, heads // key_heads, threads):
             rows = sizes.score_bytes // (4 * batch * part * max(keys, 1))
             if rows >= sizes.least_rows:
                 break
@@ -90,8 +89,8 @@ class BlockShape:
         return cls(part, rows, threads * sizes.piece_bytes // 4)
 
 
-def _parts(batch: int, heads: int, group: int, threads: int) -> list[int]:
-    """How many heads a block may have, the most first."""
+def _head_counts(batch: int, heads: int, group: int, threads: int) -> list[int]:
+    """Return the numbers of heads that a block may have, largest first."""
     allowed = [
         part
         for part in range(heads, 0, -1)
@@ -101,104 +100,108 @@ def _parts(batch: int, heads: int, group: int, threads: int) -> list[int]:
 
 
 class Workspace:
-    """Memory that block after block, and layer after layer, works in.
+    """Scratch buffers, reused between blocks and between layers.
 
-    Fresh memory would cost more than the sums done in it: the system clears every page of it.
+    The operating system clears every new page of memory, which takes longer than the sums in it.
     """
 
     def __init__(self) -> None:
-        self._kept: dict[str, Tensor] = {}
+        self._buffers: dict[str, Tensor] = {}
 
     def take(self, name: str, numbers: int, device: torch.device) -> Float[Tensor, " number"]:
-        """So many float32 numbers, with what was left in them when the name was last taken."""
-        kept = self._kept.get(name)
-        # Memory of one mode must not be written to in the other.
-        suits = kept is not None and kept.device == device and (
-            kept.is_inference() == torch.is_inference_mode_enabled()
+        """Return the float32 buffer of this name with `numbers` elements, not cleared."""
+        buffer = self._buffers.get(name)
+        # A tensor made in inference mode must not be written outside it, and the reverse.
+        suits = buffer is not None and buffer.device == device and (
+            buffer.is_inference() == torch.is_inference_mode_enabled()
         )  # fmt: skip
-        if kept is None or not suits or kept.numel() < numbers:
-            self._kept[name] = kept = torch.empty(numbers, device=device)
-        return kept[:numbers]
+        if buffer is None or not suits or buffer.numel() < numbers:
+            self._buffers[name] = buffer = torch.empty(numbers, device=device)
+        return buffer[:numbers]
 
 
 @dataclass(frozen=True)
 class Normalizer:
-    """What turns a score into a weight: weight = exp(score - highest) / total.
+    """Row numbers that turn a score into a weight: weight = exp(score - highest) / total.
 
-    The two are kept apart: scores of models that do not scale them (T5) reach the hundreds, and
-    exp(score - (highest + log total)) would lose four digits to the rounding of the sum.
+    Two numbers instead of the log-sum-exp: scores of models without scaling (T5) reach the
+    hundreds, and exp(score - (highest + log total)) would lose four digits by rounding.
     """
 
     highest: Float[Tensor, "*batch head query"]
     total: Float[Tensor, "*batch head query"]
 
     def map(self, change: Callable[[Tensor], Tensor]) -> Normalizer:
-        """Both numbers changed alike."""
+        """Return a normaliser with `change` applied to both tensors."""
         return Normalizer(change(self.highest), change(self.total))
 
 
 @dataclass(frozen=True)
 class RowSums:
-    """What one call knows of each of its rows; blocks fill it in, in order of queries.
+    """Sums over the keys of each row of one call; filled block by block, in order of queries.
 
     Attributes:
-        highest: what was taken off a row's scores before exp: the largest, or the sink's if larger.
-        largest: the largest score of each row, less `highest`: 0 without a learned sink.
-        mass: the sum of each row's exponentials.
-        total: what they are divided by: `mass`, and a learned sink's exponential.
-        surprise: the sum of exponential x (score - highest).
+        highest: score subtracted before exp: the largest of the row, or its sink if larger.
+        largest: largest score of the row - highest; 0 without a sink.
+        mass: sum of exp(score - highest).
+        total: divisor of the exponentials: `mass` + exp(sink - highest).
+        score_sum: sum of exp(score - highest) x (score - highest).
     """
 
     highest: Float[Tensor, "batch head query"]
     largest: Float[Tensor, "batch head query"]
     mass: Float[Tensor, "batch head query"]
     total: Float[Tensor, "batch head query"]
-    surprise: Float[Tensor, "batch head query"]
+    score_sum: Float[Tensor, "batch head query"]
 
     @classmethod
     def empty(cls, batch: int, heads: int, queries: int, device: torch.device) -> RowSums:
-        """Room for this many rows, not filled in yet."""
+        """Return sums of zero for this many rows."""
         return cls(*torch.zeros(5, batch, heads, queries, device=device).unbind(0))
 
-    def part(self, heads: slice, rows: slice) -> RowSums:
-        """The same memory for some heads and queries alone."""
-        return RowSums(*(one[:, heads, rows] for one in self.each))
+    def part(self, heads: slice, queries: slice) -> RowSums:
+        """Return views of the sums of some heads and queries."""
+        return RowSums(*(tensor[:, heads, queries] for tensor in self.tensors))
 
     @property
-    def each(self) -> tuple[Float[Tensor, "batch head query"], ...]:
-        """The five, in order."""
-        return self.highest, self.largest, self.mass, self.total, self.surprise
+    def tensors(self) -> tuple[Float[Tensor, "batch head query"], ...]:
+        """The five tensors, in the order of the attributes."""
+        return self.highest, self.largest, self.mass, self.total, self.score_sum
 
-    def fill(self, found: RowSums) -> None:
-        """Take these numbers into this memory."""
-        for mine, theirs in zip(self.each, found.each, strict=True):
-            mine.copy_(theirs.detach())
+    def copy_from(self, other: RowSums) -> None:
+        """Copy the numbers of `other` into these tensors."""
+        for target, source in zip(self.tensors, other.tensors, strict=True):
+            target.copy_(source.detach())
 
     @property
     def entropy(self) -> Float[Tensor, "batch head query"]:
-        """Of each row, nats: -sum p ln p with p = e / total, ln p = score - highest - ln total."""
-        return ((self.mass * self.total.log() - self.surprise) / self.total).clamp_min(0.0)
+        """Entropy -sum p ln p of each row, nats.
+
+        p = exponential / total, ln p = score - highest - ln total.
+        """
+        return ((self.mass * self.total.log() - self.score_sum) / self.total).clamp_min(0.0)
 
     @property
     def max_weight(self) -> Float[Tensor, "batch head query"]:
-        """The largest weight of each row; 0 where nothing is seen."""
+        """Largest weight of each row; 0 for a row without visible keys."""
         return self.largest.exp() * (self.mass > 0) / self.total
 
 
 @dataclass(frozen=True)
 class Block:
-    """The finished rows of some heads and queries over keys key_start..key_end.
+    """Complete rows of some heads: queries start..end-1 over keys key_start..key_end-1.
 
-    weight = exponentials / own.total. The division is left to whoever needs it: most do not need
-    the weights one by one.
+    weight = exponentials / sums.total. Not divided here: most statistics need sums of weights only.
 
     Attributes:
-        heads: which of the call's.
-        start: the first query.
-        end: one past the last.
-        exponentials: exp(score - highest), float32; 0 at invisible keys. Its memory is used again
-            for the next block.
-        sums: of all rows of the call; those of later blocks are not there yet.
+        heads: heads of the call that the block has.
+        start: first query.
+        end: one past the last query.
+        key_start: first key.
+        key_end: one past the last key.
+        exponentials: exp(score - highest), float32; 0 at invisible keys. The next block
+            overwrites them.
+        call_sums: sums of all rows of the call; rows of later blocks are not filled yet.
     """
 
     heads: slice
@@ -207,14 +210,14 @@ class Block:
     key_start: int
     key_end: int
     exponentials: Float[Tensor, "batch head query key"]
-    sums: RowSums
+    call_sums: RowSums
 
     @property
     def rows(self) -> slice:
-        """Its queries."""
+        """Queries of the block."""
         return slice(self.start, self.end)
 
     @property
-    def own(self) -> RowSums:
-        """The sums of this block's rows."""
-        return self.sums.part(self.heads, self.rows)
+    def sums(self) -> RowSums:
+        """Sums of the rows of the block."""
+        return self.call_sums.part(self.heads, self.rows)

@@ -153,11 +153,11 @@ def _taken_by_sink(
 ) -> Float[np.ndarray, " query"] | None:
     """Return the share of each row that a learned sink takes; None where the layer has none."""
     record = stack.layers[layer]
-    if record.sinks is None:
+    if record.sinks is None or record.vectors is None:
         return None
-    assert record.normalizer is not None  # noqa: S101 - weights have been read from it
-    above = record.sinks[head].float().cpu() - record.normalizer.highest[head].cpu()
-    share: Float[np.ndarray, " query"] = (above.exp() / record.normalizer.total[head].cpu()).numpy()
+    normalizer = record.vectors.normalizer
+    relative = record.sinks[head].float().cpu() - normalizer.highest[head].cpu()
+    share: Float[np.ndarray, " query"] = (relative.exp() / normalizer.total[head].cpu()).numpy()
     return share
 
 

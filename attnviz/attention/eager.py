@@ -95,7 +95,7 @@ class _Weights:
 
     def __call__(self, block: Block) -> None:
         keys = slice(block.key_start, block.key_end)
-        part = block.exponentials / block.own.total[..., None]
+        part = block.exponentials / block.sums.total[..., None]
         self.weights[:, block.heads, block.rows, keys] = part
 
 

@@ -1,16 +1,16 @@
-"""What fused attention calls tell of every row, without a weight ever being written to memory.
+"""Row statistics by fused attention calls, without weights in memory.
 
-A fused call gives sum_j p_ij v_j for any values v, and the log-sum-exp of each row. With
-s_ij = q_i.k_j (scaling inside q), p_ij = exp(s_ij - lse_i), other values give other numbers:
+A fused call returns sum_j p_ij v_j for any values v, and the log-sum-exp of each row. With
+s_ij = q_i.k_j (scaling inside q) and p_ij = exp(s_ij - lse_i), other values give other statistics:
 
-    v = k_j                            the mean key, and with it entropy = lse_i - q_i.(mean key)
-    v = key j's stretch of the text,   the distance outside the query's own stretch
-        and its place in it
+    v_j = k_j                          the mean key: entropy = lse_i - q_i.(mean key)
+    v_j = one-hot segment of key j,    the expected distance outside the query's segment
+          and position within it
 
 and other scores give the rest:
 
-    s_ij x 2^20                        lse / 2^20 is the largest score, to ln(n) / 2^20
-    s_ij - lse_i, keys as queries      lse of key j is the logarithm of all weight it receives
+    s_ij x 2^20                        lse / 2^20 is the largest score, plus at most ln(n) / 2^20
+    s_ij - lse_i, keys as queries      lse of key j is the log of the sum of weights it receives
 
 Single weights (on the first, previous, same and next key, on copies) are single dot products.
 """
@@ -20,7 +20,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Protocol, runtime_checkable
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -31,41 +31,41 @@ from attnviz.attention.fused_call import ALIGNED, Part, fused_call, parts
 from attnviz.attention.softmax import HIDDEN
 from attnviz.attention.visibility import Visibility
 
-__all__ = ["SAFE_SCORE", "FusedRows", "RowTaker"]
+__all__ = ["SAFE_SCORE", "FusedRows", "FusedRowsObserver"]
 
 SAFE_SCORE = 24.0
-"""Layers with larger scores belong to the blocks. Entropy is here a difference of two numbers of
-this size whose scores were rounded apart from each other: up to 24 it is right to 1e-5 nats, up to
-48 to 2e-5. In a block each row's highest score is taken off first."""
+"""Largest score for which the fused entropy is accurate. It is the difference of two numbers of
+this size, rounded separately: accurate to 1e-5 nats up to 24, to 2e-5 up to 48. Layers with larger
+scores are computed by blocks, which subtract the highest score of each row first."""
 
-SHARP = 2.0**20
+SHARP = 2.0**20  # factor that turns log-sum-exp into a maximum
 PAIR_NUMBERS = 1 << 22  # of gathered query and key vectors at a time
 
 
 @runtime_checkable
-class RowTaker(Protocol):
-    """An observer that is content with rows, and need not see each weight."""
+class FusedRowsObserver(Protocol):
+    """Observer that can use the rows of a fused call instead of blocks of weights."""
 
     @property
-    def takes_rows(self) -> bool:
-        """Whether it can do without weights in this call."""
+    def accepts_fused_rows(self) -> bool:
+        """True if the observer does not need the weights of this call."""
         ...
 
-    def take(self, rows: FusedRows) -> None:
-        """Called once, with all rows of the call."""
+    def observe_fused_rows(self, rows: FusedRows) -> None:
+        """Receive all rows of the call, once."""
         ...
 
 
 @dataclass(frozen=True)
 class FusedRows:
-    """All rows of one call. What costs another pass is computed when it is asked for.
+    """Rows of one call. Attributes that need another pass are computed on first access.
 
     Attributes:
-        query: scaled.
-        key: less the mean key of its head: a number per row, which changes no weight, is thereby
-            taken off its scores, and sums over keys lose fewer digits.
-        value: of as many heads as the queries.
-        shift: that number, to be added to these scores to have the model's.
+        query: query vectors times scaling.
+        key: key vectors - mean key of the head. This subtracts one number per row from its scores,
+            which changes no weight, and sums over keys lose fewer digits.
+        value: value vectors, one head per query head.
+        shift: q.(mean key): score of the model = score of these vectors + shift.
     """
 
     query: Float[Tensor, "batch head query dim"]
@@ -77,17 +77,12 @@ class FusedRows:
     @classmethod
     def of(
         cls, query: Tensor, key: Tensor, value: Tensor, visibility: Visibility, scaling: float
-    ) -> FusedRows | None:
-        """The rows of a call whose scores are plain dot products.
+    ) -> FusedRows:
+        """Return the rows of a float32 call whose scores are scaled dot products.
 
-        None for other precisions than float32, where blocks round scores as the library does. How
-        large the scores are is not asked here: `are_safe` knows, but to look at it would make a
-        GPU wait in every layer.
+        The size of the scores is not checked: reading it would wait for a GPU in every layer.
+        See `is_accurate`.
         """
-        if any(tensor.dtype != torch.float32 for tensor in (query, key, value)):
-            return None
-        if not query.shape[2] or not key.shape[2]:
-            return None
         center = key.mean(2, keepdim=True)
         query, key = query * scaling, key - center
         heads = query.shape[1]
@@ -96,108 +91,110 @@ class FusedRows:
         return cls(query, key, value, shift, visibility)
 
     @cached_property
-    def are_safe(self) -> Bool[Tensor, ""]:
-        """Whether no number that the entropy is made of is beyond `SAFE_SCORE`; on the device.
+    def is_accurate(self) -> Bool[Tensor, ""]:
+        """True if both terms of the entropy are at most `SAFE_SCORE`; a tensor on the device.
 
-        Where it is, the output is as right as ever, and the entropy is not right to 1e-5 nats.
+        If False, the output is correct and the entropy is not accurate to 1e-5 nats.
         """
-        terms = (self.query * self._first[2]).abs_().sum(-1)
-        largest = torch.maximum(self.lse.abs(), terms.masked_fill_(self.blind, 0.0))
-        return (largest <= SAFE_SCORE).all()  # not so where something is NaN
+        products = (self.query * self._first_pass.mean_key).abs_().sum(-1)
+        largest = torch.maximum(self.lse.abs(), products.masked_fill_(self.without_keys, 0.0))
+        return (largest <= SAFE_SCORE).all()  # False where a number is NaN
 
     @cached_property
     def output(self) -> Float[Tensor, "batch head query value_dim"]:
-        """The mixed values; 0 for a query that sees nothing."""
-        return self._first[0].masked_fill(self.blind[..., None], 0.0)
+        """Attention output; 0 for a query without visible keys."""
+        return self._first_pass.output.masked_fill(self.without_keys[..., None], 0.0)
 
     @cached_property
     def lse(self) -> Float[Tensor, "batch head query"]:
-        """The logarithm of sum_j exp(score), of the scores less `shift`."""
-        return self._first[1].masked_fill(self.blind, 0.0)
+        """Log-sum-exp of the scores - `shift`; 0 for a query without visible keys."""
+        return self._first_pass.lse.masked_fill(self.without_keys, 0.0)
 
     @cached_property
     def highest(self) -> Float[Tensor, "batch head query"]:
-        """The largest score, less `shift`."""
+        """Largest score - `shift`; 0 for a query without visible keys."""
         _, sharp = self._run(self.query * SHARP, self.key, self.key[..., :ALIGNED])
-        return (sharp / SHARP).masked_fill(self.blind, 0.0)
+        return (sharp / SHARP).masked_fill(self.without_keys, 0.0)
 
     @cached_property
     def entropy(self) -> Float[Tensor, "batch head query"]:
-        """-sum p ln p, nats."""
-        mean = _products(self.query, self._first[2])
-        return (self.lse - mean).clamp_min(0.0).masked_fill(self.blind, 0.0)
+        """Entropy -sum p ln p, nats; 0 for a query without visible keys."""
+        mean_score = _dot(self.query, self._first_pass.mean_key)
+        return (self.lse - mean_score).clamp_min(0.0).masked_fill(self.without_keys, 0.0)
 
     def received(
         self, real: Float[Tensor, "batch 1 query"] | None
     ) -> Float[Tensor, "batch head key"]:
-        """The sum of the weights each key gets from the real queries (all when None)."""
-        giving = -self.lse
-        silent = self.blind if real is None else self.blind | (real == 0)
-        giving = giving.masked_fill(silent, HIDDEN)
-        rows = torch.cat([self.query, giving[..., None]], -1)
-        columns = pad(self.key, (0, 1), value=1.0)
+        """Return the sum of the weights that each key receives.
+
+        Args:
+            real: 1 for queries that count, 0 for padding; all count when None.
+        """
+        ignored = self.without_keys if real is None else self.without_keys | (real == 0)
+        offset = (-self.lse).masked_fill(ignored, HIDDEN)
+        q = torch.cat([self.query, offset[..., None]], -1)  # (B, h, q, d+1)
+        k = pad(self.key, (0, 1), value=1.0)  # (B, h, k, d+1): k.q = score - lse
         found = self.query.new_zeros(self.key.shape[:3])
         for part in self._parts:
-            looked = columns[:, :, part.key_start : part.key_end]
-            lookers = rows[:, :, part.start : part.end]
-            if part.causal:  # a key is seen by itself and later ones: causal from the end
-                looked, lookers = looked.flip(2), lookers.flip(2)
+            q_part = q[:, :, part.start : part.end]
+            k_part = k[:, :, part.key_start : part.key_end]
+            if part.causal:  # a key is seen by its query and later ones: causal in reverse order
+                q_part, k_part = q_part.flip(2), k_part.flip(2)
             mask = None if part.mask is None else part.mask.transpose(2, 3)
-            _, lse = fused_call(looked, lookers, lookers[..., :ALIGNED] * 0, part.causal, mask)
-            found[:, :, part.key_start : part.key_end] += (
-                lse.flip(2) if part.causal else lse
-            ).exp()
+            _, lse = fused_call(k_part, q_part, q_part[..., :ALIGNED] * 0, part.causal, mask)
+            lse = lse.flip(2) if part.causal else lse
+            found[:, :, part.key_start : part.key_end] += lse.exp()
         return found
 
     def weights_at(
         self, query: Int[Tensor, " pair"], key: Int[Tensor, " pair"]
     ) -> Float[Tensor, "batch head pair"]:
-        """Single weights; 0 where the query does not see the key."""
+        """Return the weights of single pairs; 0 where the key is invisible."""
         batch, heads, _, dim = self.query.shape
         step = max(1, PAIR_NUMBERS // (batch * heads * dim))
         found = []
         for start in range(0, len(query), step):
             rows, columns = query[start : start + step], key[start : start + step]
+            visible = self.visibility.visible_pairs(rows, columns)[:, None]
             columns = columns.clamp(0, self.key.shape[2] - 1)
-            scores = _products(self.query[:, :, rows], self.key[:, :, columns])
-            seen = self.visibility.sees(rows, key[start : start + step])[:, None]
-            found.append((scores - self.lse[:, :, rows]).exp().masked_fill(~seen, 0.0))
+            scores = _dot(self.query[:, :, rows], self.key[:, :, columns])  # (B, h, pair)
+            found.append((scores - self.lse[:, :, rows]).exp().masked_fill(~visible, 0.0))
         return torch.cat(found, -1) if found else self.query.new_zeros(batch, heads, 0)
 
     def distance(self) -> Float[Tensor, "batch head query"]:
-        """Expected |query position - key position|, where queries and keys are one text.
+        """Return the expected |query position - key position|, tokens; queries and keys one text.
 
-        Keys are gathered in stretches. Of a stretch before or behind the query's own one the fused
-        call gives the weight and its mean place; sums of positive numbers alone, so that nothing
-        is lost where the weight is near. The query's own stretch is looked at weight by weight.
+        Keys are grouped into segments. For a segment before or after the query's segment, the fused
+        call gives its weight and mean position. All terms are positive, so that no digits are lost
+        where the weight is near. The query's segment is computed weight by weight.
         """
-        sums = self._first[3]
-        length, stretches = self._stretch, -(-self.key.shape[2] // self._stretch)
-        place = torch.arange(self.query.shape[2], device=self.query.device)
-        edge = torch.arange(stretches, device=self.query.device) * length
-        own = (place // length)[:, None]
-        before = edge // length < own
-        behind = edge // length > own
-        mass, left, right = torch.split(sums, stretches, -1)
-        away = (place[:, None] - edge - length).float() * before
-        away = away + (edge - place[:, None]).float() * behind
-        far = (mass * away + left * before + right * behind).sum(-1)
-        # Counted here and not read from `edge`: that would be a wait for a GPU per stretch.
+        length, segments = self._segment, -(-self.key.shape[2] // self._segment)
+        position = torch.arange(self.query.shape[2], device=self.query.device)
+        edge = torch.arange(segments, device=self.query.device) * length
+        segment = (position // length)[:, None]  # (q, 1), of each query
+        before = edge // length < segment  # (q, segment)
+        after = edge // length > segment
+        mass, to_end, to_start = torch.split(self._first_pass.segments, segments, -1)
+        gap = (position[:, None] - edge - length).float() * before
+        gap = gap + (edge - position[:, None]).float() * after
+        far = (mass * gap + to_end * before + to_start * after).sum(-1)
+        # range: reading `edge` would wait for a GPU once per segment.
         near = [self._near(start, start + length) for start in range(0, self.key.shape[2], length)]
         return far + torch.cat(near, -1)
 
     def _near(self, start: int, end: int) -> Float[Tensor, "batch head query"]:
-        """The part of the distance that falls into a stretch of queries and the same keys."""
+        """Return the part of the distance within one segment of queries and keys."""
         rows = slice(start, end)
         scores = torch.matmul(self.query[:, :, rows], self.key[:, :, rows].transpose(2, 3))
         weights = scores.sub_(self.lse[:, :, rows, None]).exp_()
-        place = torch.arange(weights.shape[2], device=weights.device)
-        seen = self.visibility.table(start, start + len(place), start, start + len(place))
-        apart = (place[:, None] - place).abs() * seen[:, None]
-        return _products(weights.masked_fill_(~seen[:, None], 0.0), apart.float())
+        position = torch.arange(weights.shape[2], device=weights.device)
+        end = start + len(position)
+        visible = self.visibility.table(start, end, start, end)[:, None]
+        apart = (position[:, None] - position).abs() * visible
+        return _dot(weights.masked_fill_(~visible, 0.0), apart.float())
 
     def of_text(self, index: int) -> FusedRows:
-        """The rows of one text of the batch, as far as single weights need them."""
+        """Return the rows of one text of a batch, for `weights_at`."""
         part = slice(index, index + 1)
         rule = self.visibility
         one = replace(
@@ -214,38 +211,37 @@ class FusedRows:
                 dense=None if rule.dense is None else rule.dense[part],
             ),
         )
-        one.__dict__["lse"] = self.lse[part]  # where a cached property keeps what it found
+        one.__dict__["lse"] = self.lse[part]  # where the cached property stores its result
         return one
 
     @cached_property
-    def blind(self) -> Bool[Tensor, "batch 1 query"]:
-        """Which queries see no key at all."""
+    def without_keys(self) -> Bool[Tensor, "batch 1 query"]:
+        """Mask of the queries without visible keys."""
         return (self.visibility.count == 0)[:, None]
 
     @cached_property
-    def _stretch(self) -> int:
-        """Keys to a stretch: few stretches are few columns, short ones few single weights."""
+    def _segment(self) -> int:
+        """Keys per segment: few segments are few columns, short ones few single weights."""
         return 1 << max(7, math.ceil(math.log2(16 * self.key.shape[2]) / 2))
 
     @cached_property
-    def _first(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """The mixed values, the log-sum-exp, the mean keys, and what `distance` is made of."""
+    def _first_pass(self) -> _FirstPass:
         columns = [self.value, self.key]
         if self.query.shape[2] == self.key.shape[2]:
-            columns.append(self._places().expand(*self.key.shape[:2], -1, -1))
+            columns.append(self._segment_columns().expand(*self.key.shape[:2], -1, -1))
         mixed, lse = self._run(self.query, self.key, torch.cat(columns, -1))
         sizes = [column.shape[-1] for column in columns]
-        parts = [*torch.split(mixed, sizes, -1), mixed[..., :0]]
-        return parts[0], lse, parts[1], parts[2]
+        output, mean_key, *segments = torch.split(mixed, sizes, -1)
+        return _FirstPass(output, lse, mean_key, segments[0] if segments else mixed[..., :0])
 
-    def _places(self) -> Float[Tensor, "key column"]:
-        """Per key: its stretch, and in that column its places to the stretch's end and start."""
-        length, keys = self._stretch, self.key.shape[2]
-        place = torch.arange(keys, device=self.key.device)
-        stretch = torch.arange(-(-keys // length), device=self.key.device)
-        here = (place[:, None] // length == stretch).float()
-        offset = (place % length).float()[:, None]
-        return torch.cat([here, here * (length - offset), here * offset], -1)
+    def _segment_columns(self) -> Float[Tensor, "key column"]:
+        """Return, per key and segment: one-hot, distance to the segment's end, to its start."""
+        length, keys = self._segment, self.key.shape[2]
+        position = torch.arange(keys, device=self.key.device)
+        segment = torch.arange(-(-keys // length), device=self.key.device)
+        one_hot = (position[:, None] // length == segment).float()
+        offset = (position % length).float()[:, None]
+        return torch.cat([one_hot, one_hot * (length - offset), one_hot * offset], -1)
 
     @cached_property
     def _parts(self) -> tuple[Part, ...]:
@@ -253,7 +249,7 @@ class FusedRows:
         return parts(self.visibility, batch, queries, keys)
 
     def _run(self, query: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
-        """Mixed values and log-sum-exp of all parts."""
+        """Return output and log-sum-exp of all parts."""
         mixed, lse = zip(
             *(
                 fused_call(
@@ -270,14 +266,23 @@ class FusedRows:
         return torch.cat(mixed, 2), torch.cat(lse, 2)
 
 
+class _FirstPass(NamedTuple):
+    """Results of the first fused call."""
+
+    output: Float[Tensor, "batch head query value_dim"]
+    lse: Float[Tensor, "batch head query"]
+    mean_key: Float[Tensor, "batch head query dim"]
+    segments: Float[Tensor, "batch head query column"]
+
+
 def _for_heads(tensor: Tensor, heads: int) -> Tensor:
-    """The tensor with each of its heads repeated for the queries of its group."""
+    """Repeat each key head for the query heads of its group."""
     groups = tensor.shape[1]
     if groups == heads:
         return tensor
     return tensor.repeat_interleave(heads // groups, dim=1)
 
 
-def _products(one: Tensor, other: Tensor) -> Tensor:
-    """The inner products of vectors."""
+def _dot(one: Tensor, other: Tensor) -> Tensor:
+    """Return the inner products along the last axis."""
     return (one * other).sum(-1)

@@ -1,4 +1,4 @@
-"""One fused attention call with its log-sum-exp, and the parts that a mask cuts it into."""
+"""One fused attention call with log-sum-exp, and the division of a masked call into parts."""
 
 from __future__ import annotations
 
@@ -16,12 +16,17 @@ __all__ = ["ALIGNED", "Part", "fused_call", "parts"]
 
 MASK_BYTES = 64 << 20
 MASK_ROWS = 1024
-ALIGNED = 4  # the fused kernels of GPUs want vectors of whole 16 bytes
+ALIGNED = 4  # numbers: the fused GPU kernels require rows of a multiple of 16 bytes
 
 
 @dataclass(frozen=True)
 class Part:
-    """Queries start..end with the keys that some of them see, and what hides the others."""
+    """Queries start..end-1, the range of keys that they see, and the mask within it.
+
+    Attributes:
+        causal: the kernel's own causal mask applies; `mask` is None then.
+        mask: added to the scores, 0 at visible keys; None if all are visible.
+    """
 
     start: int
     end: int
@@ -32,20 +37,19 @@ class Part:
 
 
 def parts(visibility: Visibility, batch: int, queries: int, keys: int) -> tuple[Part, ...]:
-    """A call in as few parts as its mask allows."""
+    """Divide a call into as few parts as its mask allows."""
     whole = Part(0, queries, 0, keys)
     if visibility.is_full:
         return (whole,)
     if visibility.is_causal:
         return (replace(whole, causal=True),)
-    first, stop = visibility.extent
     height = min(MASK_ROWS, max(8, MASK_BYTES // (4 * batch * keys)))
     found = []
     for start in range(0, queries, height):
         end = min(start + height, queries)
-        key_start, key_end = min(first[start:end]), max(max(stop[start:end]), 1)
-        seen = visibility.table(start, end, key_start, key_end)[:, None]
-        mask = torch.zeros_like(seen, dtype=torch.float32).masked_fill_(~seen, HIDDEN)
+        key_start, key_end = visibility.within(start, end)
+        visible = visibility.table(start, end, key_start, key_end)[:, None]
+        mask = torch.zeros_like(visible, dtype=torch.float32).masked_fill_(~visible, HIDDEN)
         found.append(Part(start, end, key_start, key_end, mask=mask))
     return tuple(found)
 
@@ -57,31 +61,32 @@ def fused_call(
     causal: bool,
     mask: Float[Tensor, "batch 1 query key"] | None,
 ) -> tuple[Float[Tensor, "batch head query value_dim"], Float[Tensor, "batch head query"]]:
-    """One fused attention call with scores q.k + mask, and its log-sum-exp."""
+    """Return softmax(q.k + mask) @ value, and the log-sum-exp of each row of scores."""
     batch, heads, rows, dim = query.shape
-    wide = value.shape[-1]
+    value_dim = value.shape[-1]
     if mask is not None:
         mask = _aligned(mask) if query.is_cuda else mask
         mask = mask.expand(batch, heads, -1, -1)
     if query.is_cuda:
         query, key = (pad(tensor, (0, -dim % ALIGNED)) for tensor in (query, key))
+        value = pad(value, (0, -value_dim % ALIGNED))
         mixed, lse, _, _ = torch.ops.aten._scaled_dot_product_efficient_attention(
-            query, key, pad(value, (0, -wide % ALIGNED)), mask, True, 0.0, causal, scale=1.0
+            query, key, value, mask, True, 0.0, causal, scale=1.0
         )
-        return mixed[..., :wide], lse[..., :rows].float()
-    # This kernel's values are as wide as its keys.
-    mixed = []
-    for start in range(0, wide, dim):
-        some = value[..., start : start + dim]
-        some = pad(some, (0, dim - some.shape[-1])).contiguous()
-        part, lse = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(
-            query, key, some, 0.0, causal, attn_mask=mask, scale=1.0
+        return mixed[..., :value_dim], lse[..., :rows].float()
+    # The CPU kernel requires values as wide as keys: one call per `dim` columns of values.
+    outputs = []
+    for start in range(0, value_dim, dim):
+        columns = value[..., start : start + dim]
+        columns = pad(columns, (0, dim - columns.shape[-1])).contiguous()
+        mixed, lse = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(
+            query, key, columns, 0.0, causal, attn_mask=mask, scale=1.0
         )
-        mixed.append(part)
-    return torch.cat(mixed, -1)[..., :wide], lse
+        outputs.append(mixed)
+    return torch.cat(outputs, -1)[..., :value_dim], lse
 
 
 def _aligned(mask: Tensor) -> Tensor:
-    """The same numbers, on memory whose rows begin at whole 16 bytes."""
+    """Copy a mask to memory in which each row begins at a multiple of 16 bytes."""
     keys = mask.shape[-1]
     return pad(mask, (0, -keys % ALIGNED)).contiguous()[..., :keys]

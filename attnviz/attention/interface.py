@@ -1,4 +1,4 @@
-"""The attention function the library calls in place of its own, and its registration."""
+"""Attention function that the library calls, and its registration."""
 
 from __future__ import annotations
 
@@ -30,31 +30,35 @@ def attention(
     s_aux: Tensor | None = None,
     **unused: Any,
 ) -> tuple[Tensor, None]:
-    """Exact attention, shown to whoever listens in this context and changed by whoever intervenes.
+    """Compute exact attention for the library, record it and apply the context's intervention.
 
-    The signature is the library's. `sliding_window` and `is_causal` also arrive, and are left
-    unused on purpose: the mask already says both, and it is what the library's eager path obeys.
+    The signature is the library's. `sliding_window` and `is_causal` are passed too and not used:
+    the mask contains both, and the library's eager path uses the mask alone.
 
     Args:
-        module: the layer that calls; it tells the recorder where this is.
+        module: attention module that calls; the recorder finds kind and layer by it.
         query: (batch, head, query, dim), after rotation.
         key: (batch, key head, key, dim).
         value: (batch, key head, key, value dim).
-        attention_mask: a `LazyMask`, flags, numbers to add, or None where all is visible.
+        attention_mask: a `LazyMask`, a mask of visible pairs, numbers to add to the scores, or None
+            if all keys are visible.
         scaling: factor of the dot product; 1/sqrt(dim) when None.
-        dropout: refused unless 0: a map with random holes is not what the model does.
+        dropout: must be 0 in training mode: dropped weights are not those of the model.
         position_bias: (1 or batch, head, query, key), added to the scores (T5).
-        softcap: bound of the scores (Gemma 2).
-        s_aux: a learned sink per head (gpt-oss).
-        unused: what else the library passes along.
+        softcap: bound of the scaled dot product (Gemma 2).
+        s_aux: one learned sink per head (gpt-oss).
+        unused: other arguments of the library.
 
     Returns:
-        The output, (batch, query, head, value dim), and None: weights are never returned whole.
+        The output, (batch, query, head, value dim), and None in place of all weights.
+
+    Raises:
+        ValueError: dropout in training mode.
     """
     if dropout and module.training:
         raise ValueError(
-            f"attention was called with dropout {dropout} while training; "
-            "attnviz shows models as they run: call model.eval() first"
+            f"attention was called in training mode with dropout {dropout}; attnviz computes "
+            "attention without dropout: call model.eval() first"
         )
     batch, _, queries, dim = query.shape
     visibility, added = split_mask(attention_mask, batch, queries, key.shape[2], query.device)
@@ -75,16 +79,7 @@ def attention(
     listener, workspace = current() or (None, None)
     observer = listener.begin(call) if listener is not None else None
     output = attend(
-        query,
-        key,
-        value,
-        visibility,
-        scaling=call.scaling,
-        softcap=softcap,
-        bias=bias,
-        sinks=s_aux,
-        observe=observer,
-        workspace=workspace,
+        query, key, value, visibility, call.terms, observe=observer, workspace=workspace
     )
     if listener is not None:
         listener.end(call, observer)
@@ -92,7 +87,7 @@ def attention(
 
 
 def register() -> None:
-    """Make `attnviz` a name the library knows, for attention and, as important, for masks."""
+    """Register the name `attnviz` with the library, for attention and for masks."""
     AttentionInterface.register(NAME, attention)
     AttentionMaskInterface.register(NAME, lazy_mask)
 

@@ -1,7 +1,7 @@
-"""Who may change what attention gives: experiments that switch heads off, and those that watch.
+"""Interventions: replace or observe attention outputs within a context.
 
-Like the recorder, an intervention belongs to the running context alone. One person's ablation must
-not be in another's capture, although both run the same model through the same function.
+An intervention belongs to one context, as a recorder does: an ablation of one user does not change
+the captures of other users, although both run the same model through the same function.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ __all__ = ["Intervention", "Places", "intervened", "intervening"]
 
 
 class Intervention(Protocol):
-    """Something that sees, and may replace, what every attention call gives."""
+    """Object that receives, and may replace, the output of every attention call."""
 
     def output(
         self, call: Call, output: Float[Tensor, "batch query head value_dim"]
     ) -> Float[Tensor, "batch query head value_dim"]:
-        """What the model is to go on with: `output` itself, or something else of its shape."""
+        """Return the output that the model continues with, of the same shape as `output`."""
         ...
 
 
@@ -37,14 +37,14 @@ _intervention: ContextVar[Intervention | None] = ContextVar("attnviz_interventio
 
 
 def intervened(call: Call, output: Tensor) -> Tensor:
-    """The output of a call as the running context wants it."""
+    """Return the output of a call after the intervention of the current context."""
     intervention = _intervention.get()
     return output if intervention is None else intervention.output(call, output)
 
 
 @contextmanager
 def intervening(intervention: T) -> Iterator[T]:
-    """Within this block, and in this context only, `intervention` has the last word on outputs."""
+    """Apply `intervention` to all attention outputs of the current context."""
     token = _intervention.set(intervention)
     try:
         yield intervention
@@ -53,11 +53,11 @@ def intervening(intervention: T) -> Iterator[T]:
 
 
 class Places:
-    """Which layer of which kind a call is.
+    """Kind and layer of each attention call.
 
-    A module that is used once per run tells it by itself. One that is used again (ALBERT runs the
-    same layer twelve times) tells it by counting: such a model has to be run from its first layer
-    on, and `restart` has to be called before each run.
+    A module that runs once per forward pass has one layer. For modules that run several times
+    (ALBERT runs the same layer twelve times) calls are counted: call `restart` before each forward
+    pass, and run the model from its first layer.
 
     Args:
         kinds: kind by `id` of the attention modules, in the order in which they run.
@@ -76,13 +76,13 @@ class Places:
         self._calls: Counter[Kind] = Counter()
 
     def restart(self) -> None:
-        """A new run begins."""
+        """Start counting anew, before a forward pass."""
         self._calls.clear()
 
     def of(self, call: Call) -> tuple[Kind, int] | None:
-        """Kind and layer of a call; None for one that is none of the model's known attentions.
+        """Return kind and layer of a call; None if its module is not an attention of the model.
 
-        To be asked once per call.
+        Counts the call: use it once per call.
         """
         kind = self._kinds.get(id(call.module))
         if kind is None:

@@ -1,14 +1,15 @@
-"""Exact attention, a block of queries at a time, and what each block's rows tell.
+"""Exact attention, computed block by block or by fused calls.
 
-A block of queries sees all of its keys at once, so every row gets an ordinary softmax and nothing
-is approximate; yet no more than one block of weights exists at any time. The output is the layer's
-output: what is shown is what the model used.
+A block of queries is multiplied with all keys that its queries may see, so every row gets an
+ordinary softmax and nothing is approximate. Only one block of scores exists at a time. The result
+is the layer's output: the weights that are recorded are the weights that the model used.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -22,54 +23,13 @@ from attnviz.attention.blocks import (
     RowSums,
     Workspace,
 )
-from attnviz.attention.fused import FusedRows, RowTaker
-from attnviz.attention.paths import Path, preferred_path
-from attnviz.attention.softmax import exponentials, exponentials_with_gradient
+from attnviz.attention.fused import FusedRows, FusedRowsObserver
+from attnviz.attention.paths import Path, fused_obstacles, needs_gradient, preferred_path
+from attnviz.attention.scores import ScoreTerms, attention_scores
+from attnviz.attention.softmax import HiddenKeys, exponentials, exponentials_with_gradient
 from attnviz.attention.visibility import Visibility
 
-__all__ = ["attend", "masked_scores"]
-
-
-def masked_scores(
-    query: Float[Tensor, "batch head query dim"],
-    key: Float[Tensor, "batch key_head key dim"],
-    *,
-    scaling: float,
-    softcap: float | None = None,
-    bias: Float[Tensor, "#batch #head query key"] | None = None,
-    out: Float[Tensor, " size"] | None = None,
-) -> Float[Tensor, "batch head query key"]:
-    """Scores before the mask, in float32.
-
-    The product is taken and scaled in the model's own dtype, like the library's eager path, and
-    only then widened. With grouped queries (fewer key heads than query heads) the queries of a
-    group are stacked, so that keys are never copied.
-
-    Args:
-        query: of the rows.
-        key: of the columns.
-        scaling: factor of the dot product.
-        softcap: bound of the scores, where the model has one.
-        bias: added last.
-        out: float32 memory to use again, at least as large as the scores.
-    """
-    batch, heads, rows, dim = query.shape
-    groups, keys = key.shape[1], key.shape[2]
-    stacked = query.reshape(batch * groups, heads // groups * rows, dim)
-    columns = key.reshape(batch * groups, keys, dim).transpose(1, 2)
-    if query.dtype == torch.float32:
-        stacked = stacked * scaling  # a pass over the queries instead of one over the scores
-        if out is not None:
-            out = out[: batch * heads * rows * keys].view(batch * groups, -1, keys)
-        scores = torch.bmm(stacked, columns, out=out)
-    else:
-        scores = torch.bmm(stacked, columns).mul_(scaling).float()
-    scores = scores.view(batch, heads, rows, keys)
-    if softcap is not None:
-        scores = scores.div_(softcap).tanh_()
-        # A tanh's gradient is made from its result, which must then stay as it is.
-        scores = scores * softcap if scores.requires_grad else scores.mul_(softcap)
-    return scores if bias is None else scores.add_(bias)
+__all__ = ["attend"]
 
 
 def attend(
@@ -77,121 +37,167 @@ def attend(
     key: Float[Tensor, "batch key_head key dim"],
     value: Float[Tensor, "batch key_head key value_dim"],
     visibility: Visibility,
+    terms: ScoreTerms,
     *,
-    scaling: float,
-    softcap: float | None = None,
-    bias: Float[Tensor, "#batch #head query key"] | None = None,
-    sinks: Float[Tensor, " head"] | None = None,
     observe: Callable[[Block], None] | None = None,
     shape: BlockShape | None = None,
     workspace: Workspace | None = None,
     path: Path | None = None,
 ) -> Float[Tensor, "batch query head value_dim"]:
-    """The attention output, with `observe` shown every block of weights on the way.
-
-    An observer that is a `RowTaker` may be handed all rows at once by the fused path instead.
+    """Return the attention output; call `observe` with every block of weights.
 
     Args:
-        query: after position rotation, as the model's own attention would get it.
+        query: after position rotation, as the model's own attention receives it.
         key: may have fewer heads than `query` (grouped queries).
-        value: likewise.
-        visibility: which keys each query sees. A query that sees none has output 0.
-        scaling: factor of the dot product.
-        softcap: scores are squashed to softcap * tanh(score / softcap) where the model does that.
-        bias: added after scaling and squashing.
-        sinks: a learned extra score per head that takes weight but carries no value; rows then
-            sum to less than one.
-        observe: called once per block, in order of queries.
-        shape: of the blocks; what suits the device when None.
-        workspace: memory to work in, for somebody who calls more than once.
-        path: "blocks" or "fused"; when None, what `preferring` asks for where it can be had, or
-            what is quicker on this device.
+        value: of as many heads as `key`.
+        visibility: visible keys of each query. A query without any has output 0.
+        terms: scaling, softcap, bias and sinks of the scores.
+        observe: called once per block, in order of queries. The fused path calls the observer
+            once, with all rows, if it is a `FusedRowsObserver`.
+        shape: block size; chosen for the device when None.
+        workspace: scratch buffers, reused between calls; new ones when None.
+        path: "blocks" or "fused"; when None, the path set by `preferring` if possible, otherwise
+            the faster one on this device.
 
     Raises:
-        ValueError: `path` is "fused" and the fused path cannot take this call.
+        ValueError: `path` is "fused" and the fused path cannot compute this call.
     """
-    tensors = (query, key, value)
-    differentiable = torch.is_grad_enabled() and any(one.requires_grad for one in tensors)
-    plain = softcap is None and bias is None and sinks is None and not differentiable
     if (path or preferred_path(query, key)) == "fused":
-        rows = None
-        if plain and isinstance(observe, RowTaker) and observe.takes_rows:
-            rows = FusedRows.of(query, key, value, visibility, scaling)
-        if rows is not None:
-            observe.take(rows)
+        obstacles = fused_obstacles(query, key, value, terms, observe)
+        if not obstacles and isinstance(observe, FusedRowsObserver):
+            rows = FusedRows.of(query, key, value, visibility, terms.scaling)
+            observe.observe_fused_rows(rows)
             return rows.output.transpose(1, 2)
         if path == "fused":
             raise ValueError(
-                "the fused path takes float32 scores that are plain dot products, and an observer "
-                "that takes whole rows; this call is another one"
+                "the fused path takes float32 calls without softcap, bias, sinks or gradient, and "
+                f"an observer of whole rows; this call has {', '.join(obstacles)}: use "
+                "path='blocks', or leave path out"
             )
-    batch, heads, queries, _ = query.shape
-    key_heads, keys = key.shape[1:3]
-    group = heads // key_heads  # query heads that share a key head
     if shape is None:
-        sizes = GPU_SIZES if query.is_cuda else PROCESSOR_SIZES
-        threads = torch.get_num_threads()
-        shape = BlockShape.of(batch, heads, key_heads, keys, sizes=sizes, threads=threads)
-    if differentiable:
-        shape = replace(shape, heads=heads)
-    workspace, space = workspace or Workspace(), None
-    if not differentiable:  # the largest block's at once: causal blocks grow
-        numbers = batch * shape.heads * min(shape.rows, queries) * keys
-        space = workspace.take("scores", numbers, query.device)
-        workspace.take("exponentials", numbers, query.device)
-    # Every block reads them: rows that lie apart, as a model leaves them, are slow to multiply.
+        shape = BlockShape.of(
+            *(query.shape[0], query.shape[1], *key.shape[1:3]),
+            sizes=GPU_SIZES if query.is_cuda else PROCESSOR_SIZES,
+            threads=torch.get_num_threads(),
+        )
+    # contiguous: every block reads K and V, and strided batch-matmul is slower
     key, value = key.contiguous(), value.contiguous()
+    if needs_gradient(query, key, value, terms):
+        return _attend_with_gradient(query, key, value, visibility, terms, observe, shape)
+    workspace = workspace or Workspace()
+    return _attend_in_blocks(query, key, value, visibility, terms, observe, shape, workspace)
+
+
+def _attend_in_blocks(
+    query: Float[Tensor, "batch head query dim"],
+    key: Float[Tensor, "batch key_head key dim"],
+    value: Float[Tensor, "batch key_head key value_dim"],
+    visibility: Visibility,
+    terms: ScoreTerms,
+    observe: Callable[[Block], None] | None,
+    shape: BlockShape,
+    workspace: Workspace,
+) -> Float[Tensor, "batch query head value_dim"]:
+    """Return the attention output, computed in the buffers of `workspace`."""
+    batch, heads, queries, _ = query.shape
+    # Both buffers in the size of the largest block at once: causal blocks grow.
+    size = batch * shape.heads * min(shape.rows, queries) * key.shape[2]
+    buffer = workspace.take("scores", size, query.device)
+    workspace.take("exponentials", size, query.device)
     sums = RowSums.empty(batch, heads, queries, query.device)
-    parts: list[Tensor] = []
-    output = None if differentiable else value.new_empty(batch, queries, heads, value.shape[-1])
+    output = value.new_empty(batch, queries, heads, value.shape[-1])  # (B, q, h, dv)
+    for tile in _tiles(query, key, visibility, shape):
+        q = query[:, tile.heads, tile.queries]  # (B, h, q, d)
+        k = key[:, tile.key_heads, tile.keys]  # (B, g, k, d)
+        v = value[:, tile.key_heads, tile.keys]  # (B, g, k, dv)
+        part = terms.part(tile.heads, tile.queries, tile.keys)
+        scores = attention_scores(q, k, part, out=buffer)  # (B, h, q, k)
+        exps, tile_sums = exponentials(
+            scores,
+            part.sinks,
+            tile.hidden,
+            observed=observe is not None,
+            workspace=workspace,
+            piece=shape.piece,
+        )  # exps (B, h, q, k), sums (B, h, q)
+        if observe is not None:
+            sums.part(tile.heads, tile.queries).copy_from(tile_sums)
+            observe(tile.block(exps, sums))
+        output[:, tile.queries, tile.heads] = _weighted_values(exps, v, tile_sums.total)
+    return output
+
+
+def _attend_with_gradient(
+    query: Float[Tensor, "batch head query dim"],
+    key: Float[Tensor, "batch key_head key dim"],
+    value: Float[Tensor, "batch key_head key value_dim"],
+    visibility: Visibility,
+    terms: ScoreTerms,
+    observe: Callable[[Block], None] | None,
+    shape: BlockShape,
+) -> Float[Tensor, "batch query head value_dim"]:
+    """Return the attention output, differentiable: without buffers that are overwritten."""
+    batch, heads, queries, _ = query.shape
+    sums = RowSums.empty(batch, heads, queries, query.device)
+    outputs: list[Tensor] = []
+    for tile in _tiles(query, key, visibility, replace(shape, heads=heads)):
+        v = value[:, :, tile.keys]  # (B, g, k, dv)
+        part = terms.part(tile.heads, tile.queries, tile.keys)
+        scores = attention_scores(query[:, :, tile.queries], key[:, :, tile.keys], part)
+        exps, tile_sums = exponentials_with_gradient(scores, part.sinks, tile.hidden)
+        if observe is not None:
+            sums.part(tile.heads, tile.queries).copy_from(tile_sums)
+            observe(tile.block(exps.detach(), sums))
+        outputs.append(_weighted_values(exps, v, tile_sums.total).to(value.dtype))
+    return torch.cat(outputs, 1)
+
+
+def _weighted_values(
+    exps: Float[Tensor, "batch head query key"],
+    value: Float[Tensor, "batch key_head key value_dim"],
+    total: Float[Tensor, "batch head query"],
+) -> Float[Tensor, "batch query head value_dim"]:
+    """Return sum_j exps_ij / total_i * v_j, in float32; `exps` in the dtype of `value`."""
+    batch, heads, rows, keys = exps.shape
+    groups = value.shape[1]
+    stacked = exps.view(batch, groups, -1, keys).to(value)  # (B, g, h/g*q, k)
+    mixed = torch.matmul(stacked, value).view(batch, heads, rows, -1)  # (B, h, q, dv)
+    return (mixed.float() / total[..., None]).transpose(1, 2)
+
+
+class _Tile(NamedTuple):
+    """Heads, queries and keys of one block, and the keys that are hidden from its queries."""
+
+    heads: slice
+    key_heads: slice
+    queries: slice
+    keys: slice
+    hidden: list[HiddenKeys]
+
+    def block(self, exps: Float[Tensor, "batch head query key"], sums: RowSums) -> Block:
+        """Return the block that observers receive."""
+        bounds = self.queries.start, self.queries.stop, self.keys.start, self.keys.stop
+        return Block(self.heads, *bounds, exps, sums)
+
+
+def _tiles(
+    query: Float[Tensor, "batch head query dim"],
+    key: Float[Tensor, "batch key_head key dim"],
+    visibility: Visibility,
+    shape: BlockShape,
+) -> Iterator[_Tile]:
+    """Yield the blocks of a call: by queries, and for the same queries by heads."""
+    heads, queries = query.shape[1:3]
+    group = heads // key.shape[1]  # query heads that share a key head
     for start in range(0, queries, shape.rows):
         end = min(start + shape.rows, queries)
-        rows = slice(start, end)
-        # Keys that no query of the block sees are never multiplied: half the work when causal.
-        key_start, key_end = visibility.within(start, end)
-        columns = slice(key_start, key_end)
-        masked = [
-            (slice(left - key_start, right - key_start), hidden)
-            for left, right, hidden in visibility.hidden(start, end, key_start, key_end)
+        # Keys that no query of the block sees are left out: half of all products when causal.
+        first, stop = visibility.within(start, end)
+        hidden = [
+            (slice(left - first, right - first), flags)
+            for left, right, flags in visibility.hidden(start, end, first, stop)
         ]
-        for first in range(0, heads, shape.heads):
-            own = slice(first, min(first + shape.heads, heads))
-            shared = slice(own.start // group, -(-own.stop // group))
-            scores = masked_scores(
-                query[:, own, rows],
-                key[:, shared, columns],
-                scaling=scaling,
-                softcap=softcap,
-                bias=None if bias is None else _of_heads(bias, own)[:, :, rows, columns],
-                out=space,
-            )
-            learned = None if sinks is None else sinks[own]
-            if differentiable:
-                made, found = exponentials_with_gradient(scores, learned, masked)
-            else:
-                made, found = exponentials(
-                    scores,
-                    learned,
-                    masked,
-                    observed=observe is not None,
-                    workspace=workspace,
-                    piece=shape.piece,
-                )
-            if observe is not None:
-                sums.part(own, rows).fill(found)
-                observe(Block(own, start, end, key_start, key_end, made.detach(), sums))
-            used = value[:, shared, columns]
-            mixed = torch.matmul(made.view(batch, used.shape[1], -1, made.shape[-1]).to(used), used)
-            mixed = mixed.view(*made.shape[:3], -1).float() / found.total[..., None]
-            if output is None:
-                parts.append(mixed.to(value.dtype).transpose(1, 2))
-            else:
-                output[:, rows, own] = mixed.transpose(1, 2)
-    return torch.cat(parts, 1) if output is None else output
-
-
-def _of_heads(
-    bias: Float[Tensor, "#batch #head query key"], heads: slice
-) -> Float[Tensor, "#batch #head query key"]:
-    """Some heads' bias, which may be the same for all."""
-    return bias if bias.shape[1] == 1 else bias[:, heads]
+        for head in range(0, heads, shape.heads):
+            last = min(head + shape.heads, heads)
+            shared = slice(head // group, -(-last // group))
+            yield _Tile(slice(head, last), shared, slice(start, end), slice(first, stop), hidden)

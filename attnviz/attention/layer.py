@@ -1,9 +1,8 @@
-"""One layer's attention over one text: what is kept of it, without its batch's padding."""
+"""Attention of one layer over one text, without the padding of its batch."""
 
 from __future__ import annotations
 
-import dataclasses
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from jaxtyping import Float
 from torch import Tensor
@@ -14,65 +13,95 @@ from attnviz.attention.recorder import LayerRecord
 from attnviz.attention.rows import RowStatistics, alone
 from attnviz.attention.visibility import Visibility
 
-__all__ = ["Layer"]
+__all__ = ["Layer", "Vectors"]
+
+
+@dataclass(frozen=True)
+class Vectors:
+    """Vectors of one layer, from which every score and weight can be computed.
+
+    Attributes:
+        query: after position rotation.
+        key: of as many heads as the model has key heads.
+        value: of as many heads as `key`.
+        normalizer: turns a score into a weight.
+        bias: added to the scores; None without one.
+    """
+
+    query: Float[Tensor, "head query dim"]
+    key: Float[Tensor, "key_head key dim"]
+    value: Float[Tensor, "key_head key value_dim"]
+    normalizer: Normalizer
+    bias: PositionBias | None
+
+    def on_host(self) -> Vectors:
+        """Copy the vectors to the CPU."""
+        return Vectors(
+            self.query.cpu(),
+            self.key.cpu(),
+            self.value.cpu(),
+            self.normalizer.map(Tensor.cpu),
+            None if self.bias is None else self.bias.cpu(),
+        )
 
 
 @dataclass(frozen=True)
 class Layer:
-    """One layer's attention over one text, without padding. See `LayerRecord`."""
+    """Attention of one layer over one text, without padding.
+
+    Attributes:
+        module_name: name of the attention module in the model.
+        visibility: visible keys of each query.
+        scaling: factor of the dot product.
+        softcap: bound of the scaled dot product; None without one.
+        sinks: one learned score per head in the softmax denominator; None without sinks.
+        rows: statistics of each row of weights.
+        vectors: None if the capture keeps statistics only.
+    """
 
     module_name: str
-    query: Float[Tensor, "head query dim"] | None
-    key: Float[Tensor, "key_head key dim"] | None
-    value: Float[Tensor, "key_head key value_dim"] | None
-    normalizer: Normalizer | None
     visibility: Visibility
     scaling: float
     softcap: float | None
-    bias: PositionBias | None
     sinks: Float[Tensor, " head"] | None
     rows: RowStatistics
+    vectors: Vectors | None
 
     @classmethod
     def of(cls, record: LayerRecord, text: int, queries: int, keys: int) -> Layer:
-        """Text number `text` of a recorded batch, cut to its own length; where the model runs."""
-
-        def own(tensor: Tensor | None, length: int) -> Tensor | None:
-            return None if tensor is None else alone(tensor[text, :, :length])
-
-        bias = None
-        if record.bias:
-            bias = record.bias[text if len(record.bias) > 1 else 0].first(queries, keys)
-        normalizer = None
-        if record.normalizer is not None:
-            normalizer = record.normalizer.map(lambda rows: alone(rows[text, :, :queries]))
+        """Copy text number `text` of a recorded batch, cut to its length, on the model's device."""
         return cls(
             record.module_name,
-            own(record.query, queries),
-            own(record.key, keys),
-            own(record.value, keys),
-            normalizer,
             record.visibility.of_text(text, queries, keys),
             record.scaling,
             record.softcap,
-            bias,
             record.sinks,
             record.rows.of_text(text, queries, keys),
+            _vectors(record, text, queries, keys),
         )
 
     def on_host(self) -> Layer:
-        """The same record in the host's memory."""
-
-        def moved(tensor: Tensor | None) -> Tensor | None:
-            return None if tensor is None else tensor.cpu()
-
-        return dataclasses.replace(
+        """Copy the layer to the CPU."""
+        return replace(
             self,
-            query=moved(self.query),
-            key=moved(self.key),
-            value=moved(self.value),
-            normalizer=None if self.normalizer is None else self.normalizer.map(Tensor.cpu),
-            bias=None if self.bias is None else self.bias.cpu(),
-            sinks=moved(self.sinks),
+            sinks=None if self.sinks is None else self.sinks.cpu(),
             rows=self.rows.on_host(),
+            vectors=None if self.vectors is None else self.vectors.on_host(),
         )
+
+
+def _vectors(record: LayerRecord, text: int, queries: int, keys: int) -> Vectors | None:
+    """Copy the vectors of one text of a batch; None if the record has statistics only."""
+    batch = record.vectors
+    if batch is None:
+        return None
+    bias = None
+    if batch.bias:
+        bias = batch.bias[text if len(batch.bias) > 1 else 0].first(queries, keys)
+    return Vectors(
+        alone(batch.query[text, :, :queries]),
+        alone(batch.key[text, :, :keys]),
+        alone(batch.value[text, :, :keys]),
+        batch.normalizer.map(lambda numbers: alone(numbers[text, :, :queries])),
+        bias,
+    )

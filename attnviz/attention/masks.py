@@ -1,9 +1,9 @@
-"""The library's masks, kept as rules and never as tables where a rule will do.
+"""Lazy attention masks: the library's mask rules, without tables of flags.
 
-The library asks a mask function for a (batch, 1, query, key) tensor and hands it, layer by layer,
-to the attention function. Ours hands over a `LazyMask`: a tensor to everyone who looks, but it
-holds only the rule, and builds the table if some model insists on computing with it. The attention
-function turns it into a `Visibility`.
+The library calls a mask function for a (batch, 1, query, key) tensor and passes it to the
+attention function of each layer. `lazy_mask` returns a `LazyMask`: a tensor subclass that holds
+only the rule, and computes the table if the model computes with its mask. The attention function
+turns it into a `Visibility`.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ from attnviz.attention.visibility import Visibility
 
 __all__ = ["LazyMask", "MaskRule", "lazy_mask", "split_mask"]
 
-PROBE_ROWS = 256  # rows of a rule that are looked at together: 256 x 16,000 flags are 4 MB
+PROBE_ROWS = 256  # rows of a rule evaluated together: 256 x 16,000 flags are 4 MB
 
 
 @dataclass(frozen=True)
 class MaskRule:
-    """A mask as the library describes it: a predicate over indices, and the padding."""
+    """Mask as the library describes it: a predicate over indices, and a padding mask."""
 
     predicate: Callable[..., Tensor]
     batch: int
@@ -52,7 +52,7 @@ class MaskRule:
         return flags.expand(self.batch, 1, stop - start, self.keys)[:, 0]
 
     def visibility(self) -> Visibility:
-        """The rule as intervals, found by asking the predicate block by block."""
+        """Return the rule as a `Visibility`; the predicate is evaluated block by block."""
         padding = self.padding
         if padding is not None and bool(padding.all()):
             padding = None
@@ -82,17 +82,17 @@ class MaskRule:
 
 
 class LazyMask(Tensor):
-    """A (batch, 1, query, key) tensor of flags that exists only as a rule.
+    """Tensor of flags (batch, 1, query, key) that stores only the rule.
 
-    Passing it along costs nothing. Any tensor operation on it sees, and gets, the real flags; so a
-    model that slices or adds its mask stays correct and merely loses the saving.
+    A tensor operation on it computes the flags first, so that a model that slices or adds its mask
+    is correct and loses only the saving.
     """
 
     rule: MaskRule
 
     @staticmethod
     def __new__(cls: type[LazyMask], rule: MaskRule) -> LazyMask:
-        """A mask of the rule's shape that holds the rule and no numbers."""
+        """Return a mask of the rule's shape without storage for flags."""
         mask: LazyMask = Tensor._make_wrapper_subclass(
             cls,
             (rule.batch, 1, rule.queries, rule.keys),
@@ -107,18 +107,18 @@ class LazyMask(Tensor):
 
     @cached_property
     def visibility(self) -> Visibility:
-        """The rule as intervals; found once, though every layer asks."""
+        """The rule as a `Visibility`; computed once for all layers."""
         return self.rule.visibility()
 
     def materialize(self) -> Bool[Tensor, "batch 1 query key"]:
-        """The flags themselves."""
+        """Return the mask of visible pairs as an ordinary tensor."""
         return self.visibility.table()[:, None]
 
     @classmethod
     def __torch_dispatch__(  # type: ignore[override]
         cls, func: Any, types: Any, args: Any = (), kwargs: Any = None
     ) -> Any:
-        """Whatever is computed with the mask is computed with its flags."""
+        """Replace lazy masks by their flags, then run the operation."""
 
         def plain(value: Any) -> Any:
             return value.materialize() if isinstance(value, LazyMask) else value
@@ -140,17 +140,18 @@ def lazy_mask(
     device: torch.device | str = "cpu",
     **unused: Any,
 ) -> Tensor:
-    """The mask function registered with the library, with the library's own argument names.
+    """Return the mask of an attention call; registered with the library, in its argument names.
 
-    A model whose attention is registered without a mask function gets no mask at all, and a
-    causal one then sees the future without a word; so this one never returns None.
+    Never None: the library passes no mask to an attention without a mask function, and a causal
+    model then sees future tokens without an error.
     """
-    if use_vmap:  # the predicate reads tensors by index and cannot be broadcast
+    if use_vmap:  # the predicate indexes tensors, which does not broadcast
         table = sdpa_mask(
             batch_size, q_length, kv_length, int(q_offset), kv_offset, mask_function,
             attention_mask, allow_is_causal_skip=False, use_vmap=True, device=device,
         )  # fmt: skip
-        assert isinstance(table, Tensor)  # noqa: S101 - skipping is what we just forbade
+        if not isinstance(table, Tensor):
+            raise TypeError(f"the library's mask is a {type(table).__name__}, not a tensor")
         return table
     padding = prepare_padding_mask(attention_mask, kv_length, kv_offset)
     if padding is not None:
@@ -172,10 +173,10 @@ def lazy_mask(
 def split_mask(
     mask: Tensor | None, batch: int, queries: int, keys: int, device: torch.device
 ) -> tuple[Visibility, Float[Tensor, "batch head query key"] | None]:
-    """What an attention function was given as a mask: who sees whom, and what is added to scores.
+    """Return the visible keys and the bias (None without one) of an attention call's mask.
 
-    A model may pass nothing (everything is visible), flags, or numbers to add. Among added numbers
-    the hugely negative ones mean "not visible" and the rest is a bias.
+    The mask is None (all keys visible), a mask of visible pairs, or numbers that are added to the
+    scores: the lowest numbers of the dtype hide a key, the others are a bias.
     """
     if mask is None:
         return Visibility.full(batch, queries, keys, device), None
@@ -185,5 +186,5 @@ def split_mask(
         return Visibility.from_table(mask[:, 0].expand(batch, queries, keys)), None
     hidden = mask <= torch.finfo(mask.dtype).min / 2
     visibility = Visibility.from_table(~hidden[:, 0].expand(batch, queries, keys))
-    added = mask.masked_fill(hidden, 0.0)
-    return visibility, added if bool((added != 0).any()) else None
+    bias = mask.masked_fill(hidden, 0.0)
+    return visibility, bias if bool((bias != 0).any()) else None

@@ -21,10 +21,12 @@ from attnviz.attention.bias import PositionBias
 from attnviz.attention.blocks import Block, Normalizer, Workspace
 from attnviz.attention.pairs import TokenPairs
 from attnviz.attention.rows import RowObserver, alone
+from attnviz.attention.scores import ScoreTerms
 from attnviz.attention.visibility import Visibility
 from attnviz.types import Kind
 
 __all__ = [
+    "BatchVectors",
     "Call",
     "Keep",
     "LayerRecord",
@@ -50,6 +52,11 @@ class Call:
     softcap: float | None
     bias: Float[Tensor, "#batch #head query key"] | None
     sinks: Float[Tensor, " head"] | None
+
+    @property
+    def terms(self) -> ScoreTerms:
+        """Terms of the scores of the call."""
+        return ScoreTerms(self.scaling, self.softcap, self.bias, self.sinks)
 
 
 class Listener(Protocol):
@@ -87,23 +94,31 @@ def listening(listener: L) -> Iterator[L]:
 
 
 @dataclass(frozen=True)
-class LayerRecord:
-    """One layer's attention over a batch: everything from which any weight can be had again.
+class BatchVectors:
+    """Vectors of one layer over a batch, and what turns their scores into weights.
 
-    `query`, `key`, `value`, `bias` and `normalizer` are None when only statistics were kept.
+    Attributes:
+        bias: one per text, or one for all; empty without a bias.
     """
 
+    query: Float[Tensor, "batch head query dim"]
+    key: Float[Tensor, "batch key_head key dim"]
+    value: Float[Tensor, "batch key_head key value_dim"]
+    normalizer: Normalizer
+    bias: tuple[PositionBias, ...]
+
+
+@dataclass(frozen=True)
+class LayerRecord:
+    """Attention of one layer over a batch; `vectors` is None if only statistics are kept."""
+
     module_name: str
-    query: Float[Tensor, "batch head query dim"] | None
-    key: Float[Tensor, "batch key_head key dim"] | None
-    value: Float[Tensor, "batch key_head key value_dim"] | None
-    normalizer: Normalizer | None
     visibility: Visibility
     scaling: float
     softcap: float | None
-    bias: tuple[PositionBias, ...]
     sinks: Float[Tensor, " head"] | None
     rows: RowObserver
+    vectors: BatchVectors | None
 
 
 @dataclass
@@ -118,7 +133,7 @@ class Recorder:
         real: which queries are no padding, per kind; left out where all are real.
         progress: told after each layer how many are done, all kinds together. What it raises ends
             the pass.
-        by_blocks: names of modules whose rows must come from blocks; see `doubtful`.
+        by_blocks: names of modules whose rows must come from blocks; see `inaccurate`.
     """
 
     kinds: Mapping[int, Kind]
@@ -155,50 +170,47 @@ class Recorder:
         """Keep what the capture is to keep of a call."""
         if not isinstance(observer, RowObserver):
             return
-        kind = self.kinds[id(call.module)]
-        whole = self.keep == "qkv"
-        single = call.query.shape[0] == 1
-
-        def kept(tensor: Tensor) -> Tensor | None:
-            if not whole:
-                return None
-            # Of several texts each takes its part in the end. A single one is made small layer by
-            # layer, or all vectors would exist twice then.
-            return alone(tensor.detach()) if single else tensor.detach()
-
         rows = observer.finish()
-        self.layers.setdefault(kind, []).append(
+        self.layers.setdefault(self.kinds[id(call.module)], []).append(
             LayerRecord(
                 module_name=self.names[id(call.module)],
-                query=kept(call.query),
-                key=kept(call.key),
-                value=kept(call.value),
-                normalizer=rows.normalizer if whole else None,
                 visibility=call.visibility,
                 scaling=call.scaling,
                 softcap=call.softcap,
-                bias=self._compress(call.bias) if whole and call.bias is not None else (),
                 sinks=None if call.sinks is None else call.sinks.detach(),
                 rows=rows,
+                vectors=self._vectors(call, rows) if self.keep == "qkv" else None,
             )
         )
         if self.progress is not None:
             self.progress(sum(map(len, self.layers.values())))
 
-    def doubtful(self) -> frozenset[str]:
+    def inaccurate(self) -> frozenset[str]:
         """The modules whose scores were too large for the fused path: to be read again by blocks.
 
         Waits until the pass is over on the device; asked in every layer, it would wait there.
         """
         records = [record for layers in self.layers.values() for record in layers]
         asked = [
-            (one.module_name, one.rows.doubtful) for one in records if one.rows.doubtful is not None
+            (one.module_name, one.rows.inaccurate)
+            for one in records
+            if one.rows.inaccurate is not None
         ]
         if not asked:
             return frozenset()
         names, flags = zip(*asked, strict=True)
         answers = torch.stack(flags).tolist()
         return frozenset(name for name, answer in zip(names, answers, strict=True) if answer)
+
+    def _vectors(self, call: Call, rows: RowObserver) -> BatchVectors:
+        """Return the vectors of a call, without a larger tensor that would stay in memory."""
+        query, key, value = call.query.detach(), call.key.detach(), call.value.detach()
+        if call.query.shape[0] == 1:
+            # Batches are cut into texts after the pass. A single text is copied here, layer by
+            # layer, or all vectors would exist twice after the pass.
+            query, key, value = alone(query), alone(key), alone(value)
+        bias = () if call.bias is None else self._compress(call.bias)
+        return BatchVectors(query, key, value, rows.normalizer, bias)
 
     def _compress(self, bias: Tensor) -> tuple[PositionBias, ...]:
         """The bias per text; T5 hands the same tensor to every layer, so it is done once."""

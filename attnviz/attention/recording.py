@@ -1,4 +1,4 @@
-"""A recorder for what a model is about to read."""
+"""Recorder of a forward pass, made from the arguments of the model."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from attnviz.types import Kind
 __all__ = ["SEEN", "InputRecorder"]
 
 SEEN: tuple[Kind, ...] = ("self", "encoder", "image")
-"""What a picture or a sound goes through."""
+"""Kinds of attention whose positions may be patches of a picture or moments of a sound."""
 
 MASKS: Mapping[str, tuple[Kind, ...]] = {
     "attention_mask": ("self", "encoder", "text"),
     "decoder_attention_mask": ("decoder", "cross"),
 }
-"""Whose queries each argument says to be padding or not."""
+"""Mask arguments of the model, and the kinds of attention whose queries each describes."""
 
 
 @dataclass
 class InputRecorder(Recorder):
-    """A recorder that also knows positions which are no words, once it has seen how many."""
+    """Recorder of a pass over texts, pictures or sounds."""
 
     @classmethod
     def of(
@@ -37,12 +37,12 @@ class InputRecorder(Recorder):
         keep: Keep,
         progress: Callable[[int], None] | None = None,
     ) -> InputRecorder:
-        """For a pass over these arguments of the model."""
+        """Return a recorder for a forward pass with these arguments."""
         real, by_blocks = _real_queries(inputs), frozenset(sites.by_blocks)
         return cls(sites.kinds, sites.names, _ids(sites, inputs), keep, real, progress, by_blocks)
 
     def begin(self, call: Call) -> RowObserver | None:
-        """Number the positions of a picture or sound: none is a copy of another."""
+        """Return the observer of a call; positions of a picture or sound get distinct ids."""
         kind = self.kinds.get(id(call.module))
         if kind in SEEN and kind not in self.ids:
             batch, _, positions, _ = call.query.shape
@@ -52,7 +52,7 @@ class InputRecorder(Recorder):
 
 
 def _ids(sites: Sites, inputs: Mapping[str, Tensor]) -> dict[Kind, Tensor]:
-    """The ids of each kind whose queries and keys are one text."""
+    """Return the token ids of each kind whose queries and keys are the same text."""
     ids: dict[Kind, Tensor] = {}
     if "input_ids" in inputs:
         two_towers = len(sites.reads) > 1
@@ -64,7 +64,7 @@ def _ids(sites: Sites, inputs: Mapping[str, Tensor]) -> dict[Kind, Tensor]:
 
 
 def _real_queries(inputs: Mapping[str, Tensor]) -> dict[Kind, Tensor]:
-    """Which queries of a batch are no padding; nothing for a side without padding."""
+    """Return the mask of real queries per kind; kinds without padding are left out."""
     return {
         kind: inputs[name].bool()
         for name, kinds in MASKS.items()

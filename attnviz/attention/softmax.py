@@ -1,4 +1,4 @@
-"""From scores to exponentials, and to the few numbers that make weights of them."""
+"""Softmax in two steps: exponentials of the scores, and the sums that divide them."""
 
 from __future__ import annotations
 
@@ -10,107 +10,107 @@ from torch import Tensor
 
 from attnviz.attention.blocks import RowSums, Workspace
 
-__all__ = ["HIDDEN", "Masked", "exponentials", "exponentials_with_gradient"]
+__all__ = ["HIDDEN", "HiddenKeys", "exponentials", "exponentials_with_gradient"]
 
 HIDDEN = -1e30
-"""The score of an invisible key. Finite, so that weight x score is 0 there and not NaN."""
+"""Score of an invisible key. Finite, so that weight x score is 0 there and not NaN."""
 
-Masked = tuple[slice, Bool[Tensor, "batch 1 query key"]]
-"""A stretch of a block's keys, and which of them its queries do not see."""
+HiddenKeys = tuple[slice, Bool[Tensor, "batch 1 query key"]]
+"""A range of a block's keys, and the mask of those that are invisible."""
 
-FAINT = -75.0
-"""What a score may lie below the highest. The smallest normal number is exp(-87.3): a processor
-takes up to a hundred times as long for the exp of less, whether that rounds to 0 or not, and for
-products with numbers near that. A row's total is at least 1, and beside it exp(-75), 3e-33, is
-nothing."""
+LOWEST = -75.0
+"""Lower bound of score - highest score. The smallest normal number is exp(-87.3): a CPU takes up to
+a hundred times as long for exp below it, rounded to 0 or not, and for products with such numbers.
+The sum of a row is at least 1, and exp(-75) = 3e-33 is less than its rounding error."""
 
 
 def exponentials(
     scores: Float[Tensor, "batch head query key"],
     sinks: Float[Tensor, " head"] | None,
-    masked: Sequence[Masked],
+    hidden: Sequence[HiddenKeys],
     *,
     observed: bool,
     workspace: Workspace,
     piece: int,
 ) -> tuple[Float[Tensor, "batch head query key"], RowSums]:
-    """Of each row: exp(score - highest), and their sums.
+    """Return exp(score - highest) of every key, 0 where hidden, and the sums of each row.
 
-    Seven passes are made over every score. A few rows at a time go through all of them, and are
-    still in the processor's cache when the next one needs them: two thirds of the time for 12 heads
-    of 2,048 tokens on two threads.
+    Every score is read or written seven times. All seven passes run over a few rows before the next
+    rows, which keeps these in the CPU's cache: two thirds of the time for 12 heads of 2,048 tokens
+    on two threads.
 
     Args:
-        scores: one after the other in memory. They are lost.
-        sinks: a learned score per head, which takes weight.
-        masked: which of their keys are not seen.
-        observed: whether the surprise is wanted, too.
-        workspace: where the exponentials are put.
-        piece: how many scores go through all passes at a time, if a row has no more.
+        scores: contiguous; overwritten.
+        sinks: one learned score per head, part of the denominator.
+        hidden: invisible keys.
+        observed: compute `RowSums.score_sum` too.
+        workspace: buffers; the exponentials are returned in one of them.
+        piece: number of scores that go through all passes together, at least one row.
     """
-    _hide(scores, masked, HIDDEN)
+    _fill_hidden(scores, hidden, HIDDEN)
     batch, heads, rows, keys = scores.shape
-    found = workspace.take("exponentials", scores.numel(), scores.device).view(scores.shape)
+    exps = workspace.take("exponentials", scores.numel(), scores.device).view(scores.shape)
     sums = RowSums.empty(batch, heads, rows, scores.device)
-    highest, largest, mass, total, surprise = (one.view(-1) for one in sums.each)
-    extra = None if sinks is None else _per_row(sinks, scores).reshape(-1)
+    highest, largest, mass, total, score_sum = (tensor.view(-1) for tensor in sums.tensors)
+    sink = None if sinks is None else _per_row(sinks, scores).reshape(-1)  # (B*h*q,)
     step = max(piece // keys, 1)
     for start in range(0, batch * heads * rows, step):
         part = slice(start, start + step)
-        row, made, top = scores.view(-1, keys)[part], found.view(-1, keys)[part], highest[part]
-        torch.amax(row, -1, out=top)
-        if extra is not None:
+        s, e = scores.view(-1, keys)[part], exps.view(-1, keys)[part]  # (rows, k)
+        top = highest[part]
+        torch.amax(s, -1, out=top)
+        if sink is not None:
             largest[part] = top
-            torch.maximum(top, extra[part], out=top)
-        row.sub_(top[:, None])
+            torch.maximum(top, sink[part], out=top)
+        s.sub_(top[:, None])
         if not scores.is_cuda:
-            row.clamp_min_(FAINT)
-        torch.exp(row, out=made)
-        torch.sum(made, -1, out=mass[part])
+            s.clamp_min_(LOWEST)
+        torch.exp(s, out=e)
+        torch.sum(e, -1, out=mass[part])
         if observed:
-            # Not one product of two long rows, whose sum would be right to 5e-6 only.
-            torch.sum(row.mul_(made), -1, out=surprise[part])
-    # Before this, hidden keys have exp(FAINT), or all have exp(0) in a row that sees none.
-    _hide(found, masked, 0.0)
-    if extra is None:
-        blind = highest <= HIDDEN
-        mass.masked_fill_(blind, 0.0)
-        highest.masked_fill_(blind, 0.0)
+            # The product of two long rows would be summed with an error of 5e-6.
+            torch.sum(s.mul_(e), -1, out=score_sum[part])
+    # Until here hidden keys have exp(LOWEST), or exp(0) in a row without visible keys.
+    _fill_hidden(exps, hidden, 0.0)
+    if sink is None:
+        empty = highest <= HIDDEN
+        mass.masked_fill_(empty, 0.0)
+        highest.masked_fill_(empty, 0.0)
         total.copy_(mass)
     else:
         largest -= highest
-        total.copy_(mass + (extra - highest).exp())
+        total.copy_(mass + (sink - highest).exp())
     total.clamp_min_(torch.finfo(torch.float32).tiny)
-    return found, sums
+    return exps, sums
 
 
 def exponentials_with_gradient(
     scores: Float[Tensor, "batch head query key"],
     sinks: Float[Tensor, " head"] | None,
-    masked: Sequence[Masked],
+    hidden: Sequence[HiddenKeys],
 ) -> tuple[Float[Tensor, "batch head query key"], RowSums]:
-    """The same in memory of their own, which a gradient goes through."""
-    _hide(scores, masked, HIDDEN)
-    # A row's weights do not depend on what is subtracted, so neither does their gradient.
+    """Return the same as `exponentials`, differentiable and in new tensors."""
+    _fill_hidden(scores, hidden, HIDDEN)
+    # Weights do not depend on the number subtracted, so no gradient goes through it.
     largest = scores.detach().amax(-1)
     highest = largest.masked_fill(largest <= HIDDEN, 0.0)
-    extra = None if sinks is None else _per_row(sinks, scores)
-    if extra is not None:
-        highest = highest.maximum(extra.detach())
+    sink = None if sinks is None else _per_row(sinks, scores)
+    if sink is not None:
+        highest = highest.maximum(sink.detach())
     relative = scores - highest[..., None]
-    found = relative.exp()
-    mass = found.sum(-1)
-    total = mass if extra is None else mass + (extra - highest).exp()
+    exps = relative.exp()
+    mass = exps.sum(-1)
+    total = mass if sink is None else mass + (sink - highest).exp()
     total = total.clamp_min(torch.finfo(torch.float32).tiny)
-    surprise = (relative.detach() * found.detach()).sum(-1)
-    return found, RowSums(highest, largest - highest, mass, total, surprise)
+    score_sum = (relative.detach() * exps.detach()).sum(-1)
+    return exps, RowSums(highest, largest - highest, mass, total, score_sum)
 
 
-def _hide(
-    numbers: Float[Tensor, "batch head query key"], masked: Sequence[Masked], value: float
+def _fill_hidden(
+    numbers: Float[Tensor, "batch head query key"], hidden: Sequence[HiddenKeys], value: float
 ) -> None:
-    for stretch, hidden in masked:
-        numbers[..., stretch].masked_fill_(hidden, value)
+    for keys, mask in hidden:
+        numbers[..., keys].masked_fill_(mask, value)
 
 
 def _per_row(

@@ -1,4 +1,4 @@
-"""All layers and heads of one kind of attention over one text: any weight, on demand, exactly."""
+"""AttentionStack: exact weights, scores and vectors of all layers and heads of one kind."""
 
 from __future__ import annotations
 
@@ -13,29 +13,27 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from attnviz.attention.bias import PositionBias
-from attnviz.attention.blocks import Normalizer
-from attnviz.attention.kernel import masked_scores
-from attnviz.attention.layer import Layer
+from attnviz.attention.head_tile import HeadTile, group_of
+from attnviz.attention.layer import Layer, Vectors
 from attnviz.attention.pooling import Edges, Gathering, bins_of, even_edges, gathered
 from attnviz.errors import CaptureError
 from attnviz.types import Kind, Tokens
 
 __all__ = ["AttentionStack"]
 
-POOL_ROWS = 128  # queries whose weights exist at a time while an overview is pooled
+POOL_ROWS = 128  # queries whose weights exist at a time during pooling
 
 
 @dataclass(frozen=True)
 class AttentionStack:
-    """Attention of one kind, every layer and head, over one text.
+    """Attention of one kind over one text: all layers and heads.
 
-    Axis order is always layer, head, query, key; everything counts from zero.
+    Axis order is always layer, head, query, key; indices count from zero.
 
     Attributes:
-        kind: "self", "encoder", "decoder" or "cross".
-        query_tokens: the tokens that look.
-        key_tokens: the tokens that are looked at; the same but for cross attention.
+        kind: "self", "encoder", "decoder", "cross", "image" or "text".
+        query_tokens: tokens of the queries (rows of a map).
+        key_tokens: tokens of the keys (columns); the same except in cross-attention.
         layers: one record per layer.
     """
 
@@ -52,80 +50,102 @@ class AttentionStack:
 
     @property
     def keeps_weights(self) -> bool:
-        """Whether weights can be had, or only the rows' statistics."""
-        return self.layers[0].query is not None
+        """True if weights can be computed; False if only row statistics were kept."""
+        return self.layers[0].vectors is not None
 
     @property
     def same_text(self) -> bool:
-        """Whether queries and keys are the same tokens."""
+        """True if queries and keys are the same tokens."""
         return self.kind != "cross"
 
     @cached_property
     def visible(self) -> Int[np.ndarray, "layer query"]:
-        """How many keys each query sees."""
+        """Number of visible keys of each query."""
         return _frozen(np.stack([layer.visibility.count[0].numpy() for layer in self.layers]))
 
     @cached_property
     def seen_by(self) -> Int[np.ndarray, "layer key"]:
-        """How many queries see each key."""
+        """Number of queries that see each key."""
         return _frozen(np.stack([layer.visibility.seen_by()[0].numpy() for layer in self.layers]))
 
     def statistic(self, name: str) -> Float[np.ndarray, "layer head row"]:
-        """One of the numbers of `RowStatistics`, all layers stacked."""
+        """Return one of the statistics of `RowStatistics` for all layers."""
         stacked: np.ndarray = torch.stack([layer.rows[name] for layer in self.layers]).cpu().numpy()
         return stacked
 
     def on_host(self) -> AttentionStack:
-        """The same stack in the host's memory. Until asked, all of it stays where the model ran."""
+        """Copy to the CPU; until then tensors stay on the model's device."""
         return dataclasses.replace(self, layers=tuple(layer.on_host() for layer in self.layers))
 
     def weights(
         self, layer: int, head: int, queries: slice = slice(None), keys: slice = slice(None)
     ) -> Float[np.ndarray, "query key"]:
-        """The attention weights of a head, or of a tile of its map; float32.
+        """Return the attention weights of a head, or of a rectangle of its map, float32.
 
-        Rows sum to one over all keys (to less where the model has a learned sink).
+        Rows sum to one over all keys; to less in models with learned sinks.
+
+        >>> import attnviz
+        >>> model = attnviz.load("gpt-classroom")
+        >>> stack = attnviz.capture(model, "The cat sat on the mat.")["self"]
+        >>> weights = stack.weights(layer=1, head=2)
+        >>> weights.shape == stack.shape[2:]
+        True
+        >>> bool(abs(weights.sum(axis=1) - 1).max() < 1e-5)
+        True
+        >>> stack.weights(1, 2, queries=slice(2, 5), keys=slice(0, 4)).shape
+        (3, 4)
 
         Raises:
-            CaptureError: there is no such layer or head, or only statistics were kept.
+            CaptureError: no such layer or head, only statistics were kept, or a slice with a step.
         """
-        tile: np.ndarray = self._weights(layer, head, queries, keys).cpu().numpy()
-        return tile
+        weights: np.ndarray = self._tile(layer, head, queries, keys).weights().cpu().numpy()
+        return weights
 
     def scores(
         self, layer: int, head: int, queries: slice = slice(None), keys: slice = slice(None)
     ) -> Float[np.ndarray, "query key"]:
-        """The scores before the softmax, scaled and biased; -inf where the key is invisible.
+        """Return the scores before softmax, scaled and with bias; -inf at invisible keys.
 
         Raises:
             CaptureError: as `weights`.
         """
-        scores, _, _ = self._scores(layer, head, queries, keys)
-        tile: np.ndarray = self._hide(scores, layer, queries, keys, -np.inf).cpu().numpy()
-        return tile
+        tile = self._tile(layer, head, queries, keys)
+        scores: np.ndarray = tile.masked_scores().cpu().numpy()
+        return scores
 
     def query(self, layer: int, head: int) -> Float[np.ndarray, "position d_head"]:
-        """A head's query vectors, after rotation where the model rotates."""
-        return self._vector(self._layer(layer, head).query, head)
+        """Return the query vectors of a head, after position rotation."""
+        return _copied(self._vectors(layer, head).query[head])
 
     def key(self, layer: int, head: int) -> Float[np.ndarray, "position d_head"]:
-        """A head's key vectors; heads of one group share them."""
-        return self._vector(self._layer(layer, head).key, head)
+        """Return the key vectors of a head; the heads of a group share them."""
+        vectors = self._vectors(layer, head)
+        return _copied(vectors.key[group_of(vectors, head)])
 
     def value(self, layer: int, head: int) -> Float[np.ndarray, "position d_head"]:
-        """A head's value vectors; heads of one group share them."""
-        return self._vector(self._layer(layer, head).value, head)
+        """Return the value vectors of a head; the heads of a group share them."""
+        vectors = self._vectors(layer, head)
+        return _copied(vectors.value[group_of(vectors, head)])
 
     def pooled(
         self, layer: int, head: int, bins: int = 256, how: Literal["max", "mean"] = "max"
     ) -> Float[np.ndarray, "query_bin key_bin"]:
-        """An overview of a long map: at most `bins` x `bins` cells, each a maximum or a mean.
+        """Return an overview of a head's map: at most bins x bins cells, each a maximum or a mean.
 
-        Bin b of an axis of n tokens covers tokens floor(b n / bins) to floor((b + 1) n / bins) - 1.
-        It is made where the vectors are; the map itself is never moved.
+        Bin b of an axis of n tokens: tokens floor(b n / bins) to floor((b + 1) n / bins) - 1.
+        Computed on the model's device, without the whole map in memory.
+
+        >>> import attnviz
+        >>> model = attnviz.load("gpt-classroom")
+        >>> stack = attnviz.capture(model, "The cat sat on the mat.")["self"]
+        >>> overview = stack.pooled(layer=1, head=2, bins=4)
+        >>> overview.shape
+        (4, 4)
+        >>> bool(overview.max() == stack.weights(layer=1, head=2).max())
+        True
 
         Raises:
-            CaptureError: as `weights`, or for an unknown `how`.
+            CaptureError: as `weights`, an unknown `how`, or fewer than one bin.
         """
         if how not in ("max", "mean"):
             raise CaptureError(f"a map is pooled by 'max' or 'mean', not by {how!r}")
@@ -148,13 +168,13 @@ class AttentionStack:
         how: Gathering,
         without: Collection[int] = (),
     ) -> Float[np.ndarray, "query_bin key_bin"]:
-        """The largest weight of each bin of a part of a map, or the sum; 0 where nothing is seen.
+        """Return the largest weight, or the sum, of each bin; 0 in bins without visible keys.
 
         Args:
-            layer: of which layer.
-            head: of which head.
-            query_edges: the bins of queries.
-            key_edges: the bins of keys.
+            layer: index of the layer.
+            head: index of the head.
+            query_edges: bins of queries.
+            key_edges: bins of keys.
             how: "max" or "sum".
             without: keys whose weights are left out.
 
@@ -162,125 +182,81 @@ class AttentionStack:
             CaptureError: as `weights`.
         """
         found = np.zeros((len(query_edges) - 1, len(key_edges) - 1), np.float32)
-        record = self._layer(layer, head)
-        assert record.query is not None  # noqa: S101 - _layer has refused captures without vectors
+        query, visibility = self._vectors(layer, head).query, self.layers[layer].visibility
         width = int(key_edges[-1] - key_edges[0])
-        memory = record.query.new_empty(POOL_ROWS * width, dtype=torch.float32)
+        buffer = query.new_empty(POOL_ROWS * width, dtype=torch.float32)
         for start in range(int(query_edges[0]), int(query_edges[-1]), POOL_ROWS):
             end = min(start + POOL_ROWS, int(query_edges[-1]))
-            # Bins of keys that no row sees stay empty: half of a causal map.
-            left, right = bins_of(key_edges, *record.visibility.within(start, end))
+            # Bins without visible keys stay 0: half of a causal map.
+            left, right = bins_of(key_edges, *visibility.within(start, end))
             if left == right:
                 continue
-            columns = key_edges[left : right + 1]
-            block = slice(start, end), slice(int(columns[0]), int(columns[-1]))
-            left_out = [key for key in without if block[1].start <= key < block[1].stop]
-            wide = self._gathered(layer, head, block, columns, how, left_out, memory)
-            # A bin may have begun in the block before and end in the next.
+            edges = key_edges[left : right + 1]
+            keys = slice(int(edges[0]), int(edges[-1]))
+            left_out = [key - keys.start for key in without if keys.start <= key < keys.stop]
+            rows = slice(start, end)
+            binned_keys = self._binned_keys(layer, head, rows, edges, how, left_out, buffer)
+            # A bin of queries may begin in the block before and end in the next.
             above, below = bins_of(query_edges, start, end)
             inside = query_edges[above : below + 1].clip(start, end) - start
-            rows = gathered(wide.T, inside, how).T.cpu().numpy()
+            binned = gathered(binned_keys.T, inside, how).T.cpu().numpy()
             part = found[above:below, left:right]
-            np.maximum(part, rows, out=part) if how == "max" else np.add(part, rows, out=part)
+            np.maximum(part, binned, out=part) if how == "max" else np.add(part, binned, out=part)
         return found
 
-    def _gathered(
+    def _binned_keys(
         self,
         layer: int,
         head: int,
-        block: tuple[slice, slice],
+        rows: slice,
         edges: Edges,
         how: Gathering,
-        without: list[int],
-        memory: Float[Tensor, " size"],
+        left_out: list[int],
+        buffer: Float[Tensor, " size"],
     ) -> Float[Tensor, "query bin"]:
-        """The largest weight, or the sum, of each bin of keys, where the vectors are."""
-        columns, edges = [key - block[1].start for key in without], edges - edges[0]
+        """Return the largest weight, or the sum, of each bin of keys, on the model's device.
+
+        `left_out` are columns of the block that begins at the first edge.
+        """
+        keys, edges = slice(int(edges[0]), int(edges[-1])), edges - edges[0]
         with torch.inference_mode():
+            tile = self._tile(layer, head, rows, keys, buffer)
             if how == "sum":
-                weights = self._weights(layer, head, *block, memory)
-                weights[:, columns] = 0.0
+                weights = tile.weights()
+                weights[:, left_out] = 0.0
                 return gathered(weights, edges, how)
-            # The largest score has the largest weight: no other need become one.
-            scores, normalizer, rows = self._scores(layer, head, *block, memory)
-            seen = self._hide(scores, layer, *block, -torch.inf)
-            seen[:, columns] = -torch.inf
-            return _weighed(gathered(seen, edges, how), normalizer, head, rows)
+            # softmax is monotone: take the maximum of the scores, exponentiate only that
+            scores = tile.masked_scores()
+            scores[:, left_out] = -torch.inf
+            return tile.weigh(gathered(scores, edges, how))
 
-    def _weights(
-        self, layer: int, head: int, queries: slice, keys: slice, memory: Tensor | None = None
-    ) -> Float[Tensor, "query key"]:
-        """`weights`, where the vectors are; in `memory` if that is given."""
-        scores, normalizer, rows = self._scores(layer, head, queries, keys, memory)
-        weights = _weighed(scores, normalizer, head, rows)
-        return self._hide(weights, layer, queries, keys, 0.0)
-
-    def _layer(self, layer: int, head: int) -> Layer:
+    def _vectors(self, layer: int, head: int) -> Vectors:
+        """Return the vectors of a layer, or raise CaptureError."""
         n_layers, n_heads, _, _ = self.shape
         if not (0 <= layer < n_layers and 0 <= head < n_heads):
             raise CaptureError(
                 f"there is no head L{layer}·H{head} in this {self.kind} attention: layers go from "
                 f"0 to {n_layers - 1}, heads from 0 to {n_heads - 1}"
             )
-        found = self.layers[layer]
-        if found.query is None:
+        vectors = self.layers[layer].vectors
+        if vectors is None:
             raise CaptureError(
                 'this capture kept statistics only, so it has no weights; capture with keep="qkv"'
             )
-        return found
+        return vectors
 
-    def _vector(self, tensor: Tensor | None, head: int) -> Float[np.ndarray, "position d_head"]:
-        assert tensor is not None  # noqa: S101 - _layer has refused captures without vectors
-        group = head * tensor.shape[0] // self.shape[1]
-        # A copy: what a reader does with the vector must not change the capture.
-        return tensor[group].float().cpu().numpy().copy()
-
-    def _scores(
-        self, layer: int, head: int, queries: slice, keys: slice, memory: Tensor | None = None
-    ) -> tuple[Tensor, Normalizer, slice]:
-        record = self._layer(layer, head)
-        assert record.query is not None and record.key is not None  # noqa: S101
-        assert record.normalizer is not None  # noqa: S101
+    def _tile(
+        self, layer: int, head: int, queries: slice, keys: slice, buffer: Tensor | None = None
+    ) -> HeadTile:
+        """Return a rectangle of a head's map, on the model's device; in `buffer` if given."""
+        vectors = self._vectors(layer, head)
         rows, columns = _bounds(queries, self.shape[2]), _bounds(keys, self.shape[3])
-        group = head * record.key.shape[0] // self.shape[1]
-        bias = None
-        if record.bias is not None:
-            one = 0 if _heads(record.bias) == 1 else head
-            bias = record.bias.block(rows.start, rows.stop, columns.start, columns.stop, one)
-            bias = bias[None, None]
-        with torch.inference_mode():
-            scores = masked_scores(
-                record.query[None, head, None, rows],
-                record.key[None, group, None, columns],
-                scaling=record.scaling,
-                softcap=record.softcap,
-                bias=bias,
-                out=memory,
-            )
-        return scores[0, 0], record.normalizer, rows
-
-    def _hide(
-        self, values: Tensor, layer: int, queries: slice, keys: slice, hidden: float
-    ) -> Float[Tensor, "query key"]:
-        """The values with `hidden` in place of those at invisible keys."""
-        rows, columns = _bounds(queries, self.shape[2]), _bounds(keys, self.shape[3])
-        rule = self.layers[layer].visibility.on(values.device)
-        with torch.inference_mode():
-            for left, right in rule.ragged(rows.start, rows.stop, columns.start, columns.stop):
-                visible = rule.table(rows.start, rows.stop, left, right)[0]
-                part = values[:, left - columns.start : right - columns.start]
-                part.masked_fill_(~visible, hidden)
-        return values
+        return HeadTile.of(self.layers[layer], vectors, head, rows, columns, buffer)
 
 
-def _weighed(
-    scores: Float[Tensor, "query key"], normalizer: Normalizer, head: int, rows: slice
-) -> Float[Tensor, "query key"]:
-    """A head's scores made weights, in place."""
-    highest = normalizer.highest[head, rows, None].to(scores.device)
-    total = normalizer.total[head, rows, None].to(scores.device)
-    with torch.inference_mode():
-        return scores.sub_(highest).exp_().div_(total)
+def _copied(vectors: Float[Tensor, "position d_head"]) -> Float[np.ndarray, "position d_head"]:
+    """Copy to the CPU, always: a change of the result must not change the capture."""
+    return vectors.float().cpu().numpy().copy()
 
 
 def _frozen(numbers: np.ndarray) -> np.ndarray:
@@ -288,14 +264,8 @@ def _frozen(numbers: np.ndarray) -> np.ndarray:
     return numbers
 
 
-def _heads(bias: PositionBias) -> int:
-    numbers = bias.by_distance if bias.by_distance is not None else bias.table
-    assert numbers is not None  # noqa: S101
-    return int(numbers.shape[0])
-
-
 def _bounds(part: slice, length: int) -> slice:
-    """A slice with plain bounds; steps are refused, since a tile is a rectangle of neighbours."""
+    """Return a slice with integer bounds; raise CaptureError if it has a step."""
     start, stop, step = part.indices(length)
     if step != 1:
         raise CaptureError(f"tiles are neighbouring tokens: a step of {step} is not possible")

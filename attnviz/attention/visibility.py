@@ -1,7 +1,7 @@
-"""Which keys a query may see: two numbers per query, and a table only where no rule will do.
+"""Visible keys of each query, as an interval per query and a mask of real keys.
 
-They say everything about causal, windowed, chunked and full attention; one flag per key is added
-for padding.
+Causal, windowed, chunked and full attention are intervals; padding is a mask of keys. A table of
+flags [query, key] is stored only for masks that are neither.
 """
 
 from __future__ import annotations
@@ -18,13 +18,14 @@ __all__ = ["Visibility"]
 
 @dataclass(frozen=True)
 class Visibility:
-    """Key j is visible to query i when first[i] <= j < stop[i] and keys[j] (and dense[i, j]).
+    """Key j is visible to query i if first[i] <= j < stop[i] and keys[j] (and dense[i, j]).
 
     Attributes:
         first: first visible key of each query.
         stop: one past the last visible key of each query.
-        keys: which keys are real (not padding); None when all are.
-        dense: only for masks that no interval describes; None otherwise.
+        keys: mask of real keys, False for padding; None without padding.
+        n_keys: number of keys.
+        dense: mask of visible pairs, if intervals do not describe it; None otherwise.
     """
 
     first: Int[Tensor, "batch query"]
@@ -37,38 +38,37 @@ class Visibility:
     def full(
         cls, batch: int, queries: int, keys: int, device: torch.device | str = "cpu"
     ) -> Visibility:
-        """Every query sees every key."""
+        """Return the rule under which every query sees every key."""
         first = torch.zeros(batch, queries, dtype=torch.int32, device=device)
-        made = cls(first, torch.full_like(first, keys), None, keys)
-        # Known without looking: asking a GPU would make it wait.
-        return made._known([0] * queries, [keys] * queries, full=True)
+        rule = cls(first, torch.full_like(first, keys), None, keys)
+        return rule._with_bounds([0] * queries, [keys] * queries, full=True)
 
     @classmethod
     def causal(
         cls, batch: int, queries: int, keys: int, offset: int, device: torch.device | str = "cpu"
     ) -> Visibility:
-        """Query i sees keys 0 to i + offset."""
+        """Return the rule under which query i sees keys 0 to i + offset."""
         ends = [min(max(place + offset + 1, 0), keys) for place in range(queries)]
         stop = torch.tensor(ends, dtype=torch.int32, device=device).expand(batch, -1)
-        made = cls(torch.zeros_like(stop), stop, None, keys)
-        return made._known([0] * queries, ends, full=not queries or ends[0] == keys)
+        rule = cls(torch.zeros_like(stop), stop, None, keys)
+        return rule._with_bounds([0] * queries, ends, full=not queries or ends[0] == keys)
 
-    def _known(self, first: list[int], stop: list[int], *, full: bool) -> Visibility:
-        """Note on the host what the tensors say, where every text of a batch has the same rule."""
-        known = {"extent": (first, stop), "_common": (first, stop), "is_full": full}
-        self.__dict__.update(known)  # where cached properties keep what they found
+    def _with_bounds(self, first: list[int], stop: list[int], *, full: bool) -> Visibility:
+        """Store bounds that are the same for all texts, so that they are not read from a GPU."""
+        bounds = {"extent": (first, stop), "_common": (first, stop), "is_full": full}
+        self.__dict__.update(bounds)  # where cached properties store their results
         return self
 
     def padded(self, keys: Bool[Tensor, "batch key"] | None) -> Visibility:
-        """The same rule with some keys taken out."""
+        """Return the same rule with only the keys of a mask; unchanged when None."""
         return self if keys is None else Visibility(self.first, self.stop, keys, self.n_keys)
 
     @classmethod
     def from_table(cls, visible: Bool[Tensor, "batch query key"]) -> Visibility:
-        """The smallest description of a table of flags.
+        """Return the smallest exact description of a table of flags.
 
-        An interval per query if that says it all, with the keys that nobody sees taken out
-        (padding) if that does, and the table itself only if neither.
+        An interval per query if possible; intervals and a mask of the keys that at least one query
+        sees (padding) if possible; otherwise the table.
         """
         n_keys = visible.shape[-1]
         positions = torch.arange(n_keys, device=visible.device, dtype=torch.int32)
@@ -84,7 +84,7 @@ class Visibility:
 
     @cached_property
     def is_full(self) -> bool:
-        """Whether every query sees every key, so that nothing need be masked."""
+        """True if every query sees every key, so that no mask is needed."""
         return (
             self.dense is None
             and self.keys is None
@@ -94,17 +94,17 @@ class Visibility:
 
     @cached_property
     def extent(self) -> tuple[list[int], list[int]]:
-        """Per query, over the batch: the first key any row sees, one past the last. On the host."""
+        """First key that any text's query i sees, and one past the last; lists on the host."""
         return self.first.amin(0).tolist(), self.stop.amax(0).tolist()
 
     def within(self, start: int, end: int) -> tuple[int, int]:
-        """The first key that any query of a block sees, and one past the last."""
+        """Return the first key that any query start..end-1 sees, and one past the last."""
         first, stop = self.extent
         return min(first[start:end]), max(max(stop[start:end]), 1)
 
     @cached_property
     def is_causal(self) -> bool:
-        """Whether query i sees the keys 0 to i and no others, in every text."""
+        """True if query i sees the keys 0 to i and no others, in every text."""
         if self.dense is not None or self.keys is not None or self.n_keys != self.stop.shape[1]:
             return False
         rule = ([0] * self.n_keys, list(range(1, self.n_keys + 1)))
@@ -112,60 +112,61 @@ class Visibility:
 
     @cached_property
     def _common(self) -> tuple[list[int], list[int]]:
-        """Like `extent`, but what every text of the batch sees. On the host."""
+        """First key that all texts' queries i see, and one past the last; lists on the host."""
         return self.first.amax(0).tolist(), self.stop.amin(0).tolist()
 
-    def ragged(self, start: int, end: int, key_start: int, key_end: int) -> list[tuple[int, int]]:
-        """The stretches of keys in which some query of a block sees a key and another does not.
+    def masked_ranges(
+        self, start: int, end: int, key_start: int, key_end: int
+    ) -> list[tuple[int, int]]:
+        """Return the ranges of keys that some queries start..end-1 see and others do not.
 
-        Outside them nothing need be masked: in a causal block that is all but its last corner.
+        Keys outside them need no mask; a causal block needs one in its last corner only.
         """
         if self.is_full or start >= end:
             return []
         if self.dense is not None or self.keys is not None:
             return [(key_start, key_end)]
-        all_see, all_seen = self._common
-        left, right = max(all_see[start:end]), min(all_seen[start:end])
+        first, stop = self._common
+        left, right = max(first[start:end]), min(stop[start:end])
         if left >= right:
             return [(key_start, key_end)]
-        stretches = [(key_start, min(left, key_end)), (max(right, key_start), key_end)]
-        return [(first, last) for first, last in stretches if first < last]
+        ranges = [(key_start, min(left, key_end)), (max(right, key_start), key_end)]
+        return [(first_key, last_key) for first_key, last_key in ranges if first_key < last_key]
 
     def hidden(
         self, start: int, end: int, key_start: int, key_end: int
     ) -> list[tuple[int, int, Bool[Tensor, "batch 1 query key"]]]:
-        """The stretches of `ragged`, each with what is not seen there.
-
-        Small ones, the corners of causal blocks, are alike from block to block and from layer to
-        layer: each is made once.
-        """
+        """Return the `masked_ranges`, each with the mask of its invisible keys."""
         return [
-            (left, right, self._corner(start, end, left, right))
-            for left, right in self.ragged(start, end, key_start, key_end)
+            (left, right, self._hidden_mask(start, end, left, right))
+            for left, right in self.masked_ranges(start, end, key_start, key_end)
         ]
 
-    def _corner(
+    def _hidden_mask(
         self, start: int, end: int, left: int, right: int
     ) -> Bool[Tensor, "batch 1 query key"]:
-        """What queries start..end do not see of keys left..right."""
+        """Return the mask of the keys left..right-1 that queries start..end-1 do not see.
+
+        Small masks, the corners of causal blocks, are cached: blocks and layers share them.
+        """
         if right - left > 2 * (end - start):
             return ~self.table(start, end, left, right)[:, None]
-        name: tuple[object, ...] = (start, end, left, right)
+        cache_key: tuple[object, ...] = (start, end, left, right)
         if self._is_one_rule:
             first, stop = (bound[start:end] for bound in self.extent)
             width = right - left
-            name = (width, *(min(max(place - left, 0), width) for place in first + stop))
-        if name not in self._corners:
-            self._corners[name] = ~self.table(start, end, left, right)[:, None]
-        return self._corners[name]
+            cache_key = (width, *(min(max(key - left, 0), width) for key in first + stop))
+        if cache_key not in self._masks:
+            self._masks[cache_key] = ~self.table(start, end, left, right)[:, None]
+        return self._masks[cache_key]
 
     @cached_property
     def _is_one_rule(self) -> bool:
-        """Whether all there is to know is one interval per query, the same in every text."""
+        """True if the rule is one interval per query, the same in every text."""
         return self.dense is None and self.keys is None and self._common == self.extent
 
     @cached_property
-    def _corners(self) -> dict[tuple[object, ...], Tensor]:
+    def _masks(self) -> dict[tuple[object, ...], Tensor]:
         return {}
 
     def table(
@@ -175,7 +176,7 @@ class Visibility:
         key_start: int = 0,
         key_end: int | None = None,
     ) -> Bool[Tensor, "batch query key"]:
-        """The flags of queries start..end and keys key_start..key_end."""
+        """Return the mask of visible pairs, queries start..end-1 and keys key_start..key_end-1."""
         rows = slice(start, end)
         columns = slice(key_start, self.n_keys if key_end is None else key_end)
         if self.dense is not None:
@@ -186,10 +187,10 @@ class Visibility:
             visible &= self.keys[:, None, columns]
         return visible
 
-    def sees(
+    def visible_pairs(
         self, query: Int[Tensor, " pair"], key: Int[Tensor, " pair"]
     ) -> Bool[Tensor, "batch pair"]:
-        """Whether each query sees the key paired with it; keys outside the text are not seen."""
+        """Return the mask of pairs whose key is visible; False for keys outside the text."""
         inside = (key >= 0) & (key < self.n_keys)
         key = key.clamp(0, self.n_keys - 1)
         if self.dense is not None:
@@ -199,7 +200,7 @@ class Visibility:
 
     @cached_property
     def count(self) -> Int[Tensor, "batch query"]:
-        """How many keys each query sees."""
+        """Number of visible keys of each query."""
         if self.dense is not None:
             return self.dense.sum(-1).int()
         if self.keys is None:
@@ -208,48 +209,48 @@ class Visibility:
         return (before.gather(1, self.stop.long()) - before.gather(1, self.first.long())).int()
 
     def seen_by(self) -> Int[Tensor, "batch key"]:
-        """How many queries see each key."""
+        """Return the number of queries that see each key."""
         if self.dense is not None:
             return self.dense.sum(1).int()
-        # +1 where a row's interval opens, -1 where it closes; the running sum counts the open ones.
+        # +1 where an interval begins, -1 where it ends; the running sum counts the intervals.
         change = self.first.new_zeros(self.first.shape[0], self.n_keys + 1)
         open_rows = (self.stop > self.first).int()
         change.scatter_add_(1, self.first.long(), open_rows)
         change.scatter_add_(1, self.stop.long(), -open_rows)
-        seen = change.cumsum(1)[:, : self.n_keys].int()
-        return seen if self.keys is None else seen * self.keys.int()
+        counts = change.cumsum(1)[:, : self.n_keys].int()
+        return counts if self.keys is None else counts * self.keys.int()
 
     def on(self, device: torch.device) -> Visibility:
-        """The same rule on a device; made there once."""
+        """Return the same rule on a device; cached."""
         if device == self.first.device:
             return self
-        if device not in self._elsewhere:
+        if device not in self._on_devices:
 
             def moved(tensor: Tensor | None) -> Tensor | None:
                 return None if tensor is None else tensor.to(device)
 
-            self._elsewhere[device] = Visibility(
+            self._on_devices[device] = Visibility(
                 self.first.to(device),
                 self.stop.to(device),
                 moved(self.keys),
                 self.n_keys,
                 moved(self.dense),
             )
-        return self._elsewhere[device]
+        return self._on_devices[device]
 
     @cached_property
-    def _elsewhere(self) -> dict[torch.device, Visibility]:
+    def _on_devices(self) -> dict[torch.device, Visibility]:
         return {}
 
     def of_text(self, index: int, queries: int, keys: int) -> Visibility:
-        """The rule of one text of a batch, without its padding; still with a batch axis of 1.
+        """Return the rule of one text of a batch without its padding; the batch axis is 1.
 
-        On the host, and made once: every layer asks for the same again.
+        On the host and cached: all layers use the same rule.
         """
-        asked = (index, queries, keys)
-        if asked not in self._texts:
-            self._texts[asked] = self._text(*asked)
-        return self._texts[asked]
+        cache_key = (index, queries, keys)
+        if cache_key not in self._texts:
+            self._texts[cache_key] = self._text(*cache_key)
+        return self._texts[cache_key]
 
     @cached_property
     def _texts(self) -> dict[tuple[int, int, int], Visibility]:

@@ -19,6 +19,7 @@ from torch import Tensor
 from attnviz.attention import Intervention, Places
 from attnviz.attention.kernel import attend
 from attnviz.attention.recorder import Call
+from attnviz.attention.scores import ScoreTerms
 from attnviz.doctor.examples import Example, batches
 from attnviz.doctor.replay import Replay
 from attnviz.doctor.twins import Patient
@@ -262,6 +263,5 @@ class _Gates(Intervention):
 
 def _even(call: Call) -> Float[Tensor, "batch query head value_dim"]:
     """What every head would give if it attended to all keys it can see alike."""
-    return attend(
-        torch.zeros_like(call.query), call.key, call.value, call.visibility, scaling=call.scaling
-    )
+    zero = torch.zeros_like(call.query)
+    return attend(zero, call.key, call.value, call.visibility, ScoreTerms(call.scaling))

@@ -135,10 +135,10 @@ def sink_measures(
     mass = stack.statistic("key_mass").astype(np.float64)
     share = np.full(rows.shape[:2], np.nan, np.float32)
     for layer, projection in enumerate(projections):
-        values = stack.layers[layer].value
-        if projection is None or values is None:
+        vectors = stack.layers[layer].vectors
+        if projection is None or vectors is None:
             continue
-        moved = mass[layer] * value_norms(values, projection).cpu().numpy()
+        moved = mass[layer] * value_norms(vectors.value, projection).cpu().numpy()
         total = moved.sum(-1)
         share[layer] = moved[:, places].sum(-1) / np.where(total > 0, total, np.nan)
     return {

@@ -1,4 +1,4 @@
-"""What attention maps are measured by: one file per idea, one registry for all.
+"""Metrics of attention rows and heads: one file per idea, one registry.
 
 attnviz.metrics.names()                      # ("entropy", "normalized_entropy", ...)
 attnviz.metrics.describe("entropy").unit     # "nats"

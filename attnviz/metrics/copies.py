@@ -1,4 +1,4 @@
-"""Weight on earlier copies of a token, and on what followed them."""
+"""Metrics of repeated tokens: weight on earlier copies, and on the tokens after them."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ __all__ = ["duplicate_token", "induction"]
     )
 )
 def duplicate_token(stack: AttentionStack) -> Float[np.ndarray, "layer head query"]:
-    """Sum of A[i, j] over j < i with token j = token i, 0 to 1; NaN where there is no such j.
+    """Sum A[i, j] over j < i with token j = token i, 0 to 1; NaN without such a j.
 
-    Same vocabulary id: "The" and " the" are different tokens.
+    Tokens are equal if their vocabulary ids are: "The" and " the" are different tokens.
     """
     return stack.statistic("duplicate")
 
@@ -42,9 +42,9 @@ def duplicate_token(stack: AttentionStack) -> Float[np.ndarray, "layer head quer
     )
 )
 def induction(stack: AttentionStack) -> Float[np.ndarray, "layer head query"]:
-    """Sum of A[i, j+1] over j < i with token j = token i, 0 to 1; NaN where there is no such j.
+    """Sum A[i, j+1] over j < i with token j = token i, 0 to 1; NaN without such a j.
 
-    Source: prefix matching, Olsson et al. 2022. On random tokens repeated with period n this is
-    the stripe at key offset -(n-1); the one at -n is the duplicate stripe.
+    Source: prefix matching, Olsson et al. 2022. For random tokens repeated with period n this is
+    the stripe at key offset -(n-1); the stripe at -n is `duplicate_token`.
     """
     return stack.statistic("induction")

@@ -1,4 +1,4 @@
-"""How differently two heads look at the same keys."""
+"""Divergence between the attention rows of two heads."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ __all__ = ["jensen_shannon"]
 def jensen_shannon(
     first: Float[np.ndarray, "query key"], second: Float[np.ndarray, "query key"]
 ) -> Float[np.ndarray, " query"]:
-    """Jensen-Shannon divergence of corresponding rows, nats, 0 (equal) to ln 2 (disjoint).
+    """Compute the Jensen-Shannon divergence of each pair of rows, nats, 0 (equal) to ln 2.
 
     JS(p, q) = KL(p || m) / 2 + KL(q || m) / 2 with m = (p + q) / 2. Source: Lin 1991; between
-    heads, Clark et al. 2019. Rows are brought to sum one first (a learned sink takes part of some
-    models' rows); a row without any weight is NaN.
+    heads, Clark et al. 2019. Rows are normalised to sum one first (with a learned sink they sum to
+    less); NaN for a row without any weight.
 
     Raises:
         CaptureError: the two maps have different shapes.

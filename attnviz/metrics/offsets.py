@@ -1,4 +1,4 @@
-"""Weight at a fixed distance: on the token before, after, on the token itself; and how far."""
+"""Metrics of position: weight on the previous, next and same token, and mean distance."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ __all__ = ["itself", "mean_distance", "next_token", "previous_token"]
     )
 )
 def previous_token(stack: AttentionStack) -> Float[np.ndarray, "layer head query"]:
-    """A[i, i-1], 0 to 1; NaN for the first row. Source: Clark et al. 2019 (threshold 0.5)."""
+    """Return A[i, i-1], 0 to 1; NaN for the first row. Source: Clark et al. 2019 (above 0.5)."""
     return stack.statistic("previous")
 
 
@@ -38,7 +38,7 @@ def previous_token(stack: AttentionStack) -> Float[np.ndarray, "layer head query
     )
 )
 def next_token(stack: AttentionStack) -> Float[np.ndarray, "layer head query"]:
-    """A[i, i+1], 0 to 1; NaN where the next token is invisible. Source: Clark et al. 2019."""
+    """Return A[i, i+1], 0 to 1; NaN if the next token is invisible. Source: Clark et al. 2019."""
     return stack.statistic("next")
 
 
@@ -53,7 +53,7 @@ def next_token(stack: AttentionStack) -> Float[np.ndarray, "layer head query"]:
     )
 )
 def itself(stack: AttentionStack) -> Float[np.ndarray, "layer head query"]:
-    """A[i, i], 0 to 1; NaN in cross attention, where no key is the query itself."""
+    """Return A[i, i], 0 to 1; NaN in cross-attention, where queries and keys are other tokens."""
     return stack.statistic("itself")
 
 
@@ -68,8 +68,8 @@ def itself(stack: AttentionStack) -> Float[np.ndarray, "layer head query"]:
     )
 )
 def mean_distance(stack: AttentionStack) -> Float[np.ndarray, "layer head query"]:
-    """sum_j A_ij |i - j|, in tokens; NaN in cross attention, where positions are two scales.
+    """Sum A_ij |i - j| over j, in tokens; NaN in cross-attention, where positions are of two texts.
 
-    It grows with the text and with a sink at its beginning, so compare it on equal texts.
+    Grows with the length of the text and with a sink at its beginning: compare it on equal texts.
     """
     return stack.statistic("distance")

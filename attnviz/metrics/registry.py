@@ -1,4 +1,4 @@
-"""The list of metrics: what each is called, how it is computed per row and per head."""
+"""Registry of metrics: description and functions per row and per head."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ _registry: dict[str, _Entry] = {}
 def mean_over_rows(
     rows: Float[np.ndarray, "layer head query"],
 ) -> Float[np.ndarray, "layer head"]:
-    """The mean over the rows where the metric exists; NaN where it exists in none."""
-    # Not nanmean: it warns of empty rows, and silencing a warning is not safe between threads.
+    """Return the mean over the rows where the metric exists; NaN where it exists in no row."""
+    # nanmean warns about heads without rows, and warning filters are not thread-safe.
     exists = ~np.isnan(rows)
     total = np.where(exists, rows, 0.0).sum(-1, dtype=np.float64)
     count = exists.sum(-1)
@@ -43,11 +43,11 @@ def mean_over_rows(
 def metric(
     description: Metric, per_head: Callable[[AttentionStack], np.ndarray] | None = None
 ) -> Callable[[PerRow], PerRow]:
-    """Register the decorated function as a metric's value per row.
+    """Register the decorated function as the value of a metric per row.
 
     Args:
-        description: its name and how to read it.
-        per_head: its value per head, where that is not the mean over rows.
+        description: name, label, unit, range and meaning.
+        per_head: value per head; the mean over rows when None.
     """
 
     def register(per_row: PerRow) -> PerRow:
@@ -61,38 +61,47 @@ def metric(
 
 
 def names() -> tuple[str, ...]:
-    """The metrics there are, in the order of a menu."""
+    """Return the names of all metrics, in the order of the menus."""
     return tuple(_registry)
 
 
 def describe(name: str) -> Metric:
-    """A metric's label, unit, range and meaning.
+    """Return the label, unit, range and meaning of a metric.
 
     Raises:
-        CaptureError: there is no metric of that name.
+        CaptureError: no metric of this name.
     """
     return _entry(name).metric
 
 
 def definition(name: str) -> str:
-    """A metric's definition as its code states it: formula, source, and what it does not mean."""
+    """Return the docstring of a metric: formula, unit, source, and what it does not mean."""
     return _entry(name).per_row.__doc__ or ""
 
 
 def per_row(name: str, stack: AttentionStack) -> Float[np.ndarray, "layer head query"]:
-    """A metric for every row of weights; NaN where it does not exist (no previous token, ...).
+    """Compute a metric for every row of weights; NaN where it does not exist for a row.
 
     Raises:
-        CaptureError: there is no metric of that name.
+        CaptureError: no metric of this name.
     """
     return _entry(name).per_row(stack)
 
 
 def per_head(name: str, stack: AttentionStack) -> Float[np.ndarray, "layer head"]:
-    """A metric for every head; NaN where no row of the text defines it.
+    """Compute a metric for every head; NaN where it exists for no row of the text.
+
+    >>> import attnviz
+    >>> model = attnviz.load("gpt-classroom")
+    >>> capture = attnviz.capture(model, "The cat sat on the mat. The cat sat")
+    >>> entropy = attnviz.metrics.per_head("entropy", capture["self"])
+    >>> entropy.shape == capture["self"].shape[:2]
+    True
+    >>> attnviz.metrics.describe("entropy").unit
+    'nats'
 
     Raises:
-        CaptureError: there is no metric of that name.
+        CaptureError: no metric of this name.
     """
     return _entry(name).per_head(stack)
 

@@ -1,4 +1,4 @@
-"""Keys that take weight from everywhere."""
+"""Metrics of attention sinks: keys that receive weight from most queries."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ __all__ = ["received", "sink", "sink_first", "sink_key"]
 
 
 def received(stack: AttentionStack) -> Float[np.ndarray, "layer head key"]:
-    """alpha_k: the mean weight each key gets from the queries that can see it, 0 to 1.
+    """Return alpha_k, the mean weight of key k over the queries that see it, 0 to 1.
 
     alpha_k = sum_q A_qk / (number of queries that see k); for a causal text of n tokens the
-    denominator is n - k. Source: Gu et al. 2024, "When attention sink emerges". NaN for a key that
-    nobody sees.
+    denominator is n - k. NaN for a key that no query sees. Source: Gu et al. 2024, "When attention
+    sink emerges".
     """
     seen = stack.seen_by[:, None, :].astype(np.float32)
     means: np.ndarray = np.divide(stack.statistic("key_mass"), np.where(seen > 0, seen, np.nan))
@@ -25,10 +25,10 @@ def received(stack: AttentionStack) -> Float[np.ndarray, "layer head key"]:
 
 
 def _candidates(stack: AttentionStack) -> Float[np.ndarray, "layer head key"]:
-    """`received`, of the keys seen by at least half as many queries as any key is; -1 elsewhere.
+    """Return `received` for keys seen by at least half as many queries as any key; -1 elsewhere.
 
-    The last key of a causal text is seen by one query alone: whatever that query does, its mean
-    says nothing about a sink. In a narrow window every key is seen by few, and they all count.
+    The last key of a causal text is seen by one query only, so its mean is not evidence of a sink.
+    In a narrow window all keys are seen by few queries, and all are candidates.
     """
     seen = stack.seen_by[:, None, :]
     enough = seen * 2 >= seen.max(axis=-1, keepdims=True)
@@ -36,9 +36,9 @@ def _candidates(stack: AttentionStack) -> Float[np.ndarray, "layer head key"]:
 
 
 def sink_key(stack: AttentionStack) -> Int[np.ndarray, "layer head"]:
-    """The key with the largest alpha, among those that enough queries see to tell.
+    """Return the key with the largest alpha_k of each head, among keys that enough queries see.
 
-    Enough is half as many queries as see the most visible key: half of all, without a window.
+    Enough: at least half as many queries as see the most visible key.
     """
     keys: np.ndarray = _candidates(stack).argmax(-1)
     return keys
@@ -57,21 +57,19 @@ def sink_key(stack: AttentionStack) -> Int[np.ndarray, "layer head"]:
     per_head=lambda stack: _candidates(stack).max(-1),
 )
 def sink(stack: AttentionStack) -> Float[np.ndarray, "layer head query"]:
-    """Per head: the largest alpha_k of `received`. Per row: the weight on that same key, 0 to 1.
+    """Return the largest alpha_k of a head; per row the weight on that key, 0 to 1.
 
-    NaN where the key is invisible to the row, or (with statistics alone) where it is not the
-    first key, since no other column can be had from them.
+    NaN where the key is invisible to the row and, in captures that keep statistics only, where it
+    is not the first key.
 
-    Source: Gu et al. 2024 (threshold 0.3). A sink is not a fault by itself: a head may rest there
-    when it has nothing to add, and the weight alone does not say how much value it carries away.
+    Source: Gu et al. 2024 (threshold 0.3). A sink is not a fault: a head may rest there when it has
+    nothing to add, and the weight does not measure how much value the head moves.
     """
     rows = np.full(stack.shape[:3], np.nan, np.float32)
     keys = sink_key(stack)
     if not stack.keeps_weights:
-        # The weight on an arbitrary key cannot be had any more; on the first key it can.
-        first = stack.statistic("first")
-        rows = np.where((keys == 0)[..., None], first, rows)
-        return rows
+        # statistics contain the weight on the first key, and on no other fixed key
+        return np.where((keys == 0)[..., None], stack.statistic("first"), rows)
     for layer, head in np.ndindex(keys.shape):
         key = int(keys[layer, head])
         column = slice(key, key + 1)
@@ -92,5 +90,5 @@ def sink(stack: AttentionStack) -> Float[np.ndarray, "layer head query"]:
     )
 )
 def sink_first(stack: AttentionStack) -> Float[np.ndarray, "layer head query"]:
-    """A_i0, 0 to 1; its mean over rows is alpha_0 of Gu et al. 2024."""
+    """Return A_i0, 0 to 1; the mean over rows is alpha_0 of Gu et al. 2024."""
     return stack.statistic("first")

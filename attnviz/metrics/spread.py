@@ -1,4 +1,4 @@
-"""How widely a row spreads its weight."""
+"""Metrics of spread: entropy, normalized entropy, largest weight."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ __all__ = ["entropy", "max_weight", "normalized_entropy"]
     )
 )
 def entropy(stack: AttentionStack) -> Float[np.ndarray, "layer head query"]:
-    """H_i = -sum_j A_ij ln A_ij, in nats.
+    """Compute H_i = -sum_j A_ij ln A_ij, in nats.
 
     Source: Shannon; per head as an indicator of collapse, Zhai et al. 2023. A small value early
-    in a causal text means little: the first rows have few keys to choose from.
+    in a causal text is no evidence of collapse: the first rows have few visible keys.
     """
     return stack.statistic("entropy")
 
@@ -44,10 +44,10 @@ def entropy(stack: AttentionStack) -> Float[np.ndarray, "layer head query"]:
     )
 )
 def normalized_entropy(stack: AttentionStack) -> Float[np.ndarray, "layer head query"]:
-    """H_i / ln(visible keys of row i), 0 to 1.
+    """Compute H_i / ln(number of visible keys of row i), 0 to 1.
 
-    Rows with one visible key have no choice to make and are NaN, not 0 or 1. Dividing a causal
-    row by ln n instead would make every early query look peaked.
+    NaN for rows with one visible key. A division by ln n instead would give early causal rows small
+    values, as if they were peaked.
     """
     visible = stack.visible[:, None, :].astype(np.float64)
     largest = np.log(np.where(visible > 1, visible, np.nan))
@@ -65,9 +65,9 @@ def normalized_entropy(stack: AttentionStack) -> Float[np.ndarray, "layer head q
     )
 )
 def max_weight(stack: AttentionStack) -> Float[np.ndarray, "layer head query"]:
-    """max_j A_ij, 0 to 1.
+    """Return max_j A_ij, 0 to 1.
 
-    Source: "confidence", Voita et al. 2019, who leave out the end-of-sequence key; nothing is left
+    Source: "confidence", Voita et al. 2019, who leave out the end-of-sequence key; no key is left
     out here. The first causal row always has 1.
     """
     return stack.statistic("max_weight")

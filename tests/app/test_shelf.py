@@ -8,7 +8,6 @@ import time
 
 import numpy as np
 import pytest
-import torch
 
 import attnviz
 from attnviz import Model
@@ -125,8 +124,8 @@ def test_the_size_of_a_capture_is_that_of_its_tensors(gpt: Model) -> None:
     vectors = sum(
         tensor.numel() * tensor.element_size()
         for layer in stack.layers
-        for tensor in (layer.query, layer.key, layer.value)
-        if isinstance(tensor, torch.Tensor)
+        if layer.vectors is not None
+        for tensor in (layer.vectors.query, layer.vectors.key, layer.vectors.value)
     )
     assert vectors < size(long) < 3 * vectors
     assert size(long) > 2 * size(short)

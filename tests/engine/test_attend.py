@@ -10,6 +10,7 @@ import torch
 
 from attnviz.attention.blocks import GPU_SIZES, Block, BlockShape, BlockSizes, Workspace
 from attnviz.attention.kernel import attend
+from attnviz.attention.scores import ScoreTerms
 from attnviz.attention.visibility import Visibility
 from tests.engine.handmade import Vectors, causal, vectors
 from tests.engine.reference import entropy, reference_attention
@@ -52,12 +53,14 @@ def run(made: Vectors, visible: np.ndarray, **options: Any) -> tuple[np.ndarray,
 
     def see(block: Block) -> None:
         place = (slice(None), block.heads, block.rows)
-        part = block.exponentials / block.own.total[..., None]
+        part = block.exponentials / block.sums.total[..., None]
         weights[(*place, slice(block.key_start, block.key_end))] = part
-        rows[place] = block.own.entropy
-        best[place] = block.own.max_weight
+        rows[place] = block.sums.entropy
+        best[place] = block.sums.max_weight
 
-    output = attend(made.query, made.key, made.value, rule, observe=see, **options)
+    names = ("scaling", "softcap", "bias", "sinks")
+    terms = ScoreTerms(**{name: options.pop(name) for name in names if name in options})
+    output = attend(made.query, made.key, made.value, rule, terms, observe=see, **options)
     return output.float().numpy(), weights.numpy(), rows.numpy(), best.numpy()
 
 
@@ -185,7 +188,7 @@ def test_blocks_cover_every_row_once(heads: int) -> None:
 
     rule = Visibility.full(BATCH, 37, 37)
     shape = BlockShape(heads=heads, rows=8)
-    attend(made.query, made.key, made.value, rule, scaling=1.0, observe=see, shape=shape)
+    attend(made.query, made.key, made.value, rule, ScoreTerms(1.0), observe=see, shape=shape)
     assert sorted(seen) == [(head, row) for head in range(HEADS) for row in range(37)]
     assert starts == sorted(starts)
 

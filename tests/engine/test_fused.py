@@ -19,6 +19,7 @@ from attnviz.attention.pairs import SPARSE_SHARE, TokenPairs
 from attnviz.attention.paths import Path, preferring
 from attnviz.attention.recording import InputRecorder
 from attnviz.attention.rows import ROW_NAMES, RowObserver
+from attnviz.attention.scores import ScoreTerms
 from attnviz.attention.visibility import Visibility
 from attnviz.captures import capture_ids
 from tests.engine.handmade import Vectors, causal, vectors
@@ -58,13 +59,14 @@ def observed(
     path: Path,
     ids: Any = None,
     real: Any = None,
-    **options: Any,
+    scaling: float = 0.4,
 ) -> tuple[torch.Tensor, RowObserver]:
     """The output of a path and the statistics taken on it."""
     batch, heads, queries, _ = made.query.shape
     pairs = None if ids is None else TokenPairs(ids)
     observer = RowObserver(batch, heads, queries, rule, pairs, torch.device("cpu"), real)
-    output = attend(made.query, made.key, made.value, rule, observe=observer, path=path, **options)
+    parts = (made.query, made.key, made.value)
+    output = attend(*parts, rule, ScoreTerms(scaling), observe=observer, path=path)
     return output, observer.finish()
 
 
@@ -125,7 +127,7 @@ def test_both_paths_agree_on_anything(
     ids = torch.randint(0, words, (2, n), generator=torch.Generator().manual_seed(seed))
     options = {"scaling": dim**-0.5}
     _, fused = observed(made, rule, "fused", ids, **options)
-    assume(not fused.doubtful)
+    assume(not fused.inaccurate)
     _, blocks = observed(made, rule, "blocks", ids, **options)
     assert_equal(blocks, fused, rule)
 
@@ -148,21 +150,19 @@ def test_scores_as_large_as_are_let_in(seed: int) -> None:
     ids = torch.arange(n).expand(2, -1)
 
     def rows(scaling: float) -> FusedRows:
-        found = FusedRows.of(made.query, made.key, made.value, rule, scaling)
-        assert found is not None
-        return found
+        return FusedRows.of(made.query, made.key, made.value, rule, scaling)
 
     low, high = 0.0, 10.0
     for _ in range(20):
         middle = (low + high) / 2
-        low, high = (middle, high) if rows(middle).are_safe else (low, middle)
+        low, high = (middle, high) if rows(middle).is_accurate else (low, middle)
     assert rows(low).lse.abs().max() > SAFE_SCORE / 3  # the search has ended at large ones
     _, blocks = observed(made, rule, "blocks", ids, scaling=low)
     _, fused = observed(made, rule, "fused", ids, scaling=low)
     assert_equal(blocks, fused, rule)
-    assert blocks.doubtful is None
-    assert not fused.doubtful
-    assert observed(made, rule, "fused", ids, scaling=1.01 * high)[1].doubtful
+    assert blocks.inaccurate is None
+    assert not fused.inaccurate
+    assert observed(made, rule, "fused", ids, scaling=1.01 * high)[1].inaccurate
 
 
 def test_layers_with_large_scores_are_read_again_by_blocks(
@@ -197,29 +197,29 @@ def test_layers_with_large_scores_are_read_again_by_blocks(
 
 
 @pytest.mark.parametrize(
-    "what", ["softcap", "bias", "sinks", "bfloat16", "gradient", "blocks seen"]
+    "what", ["softcap", "bias", "sinks", "bfloat16", "gradient", "observer of blocks"]
 )
 def test_other_calls_are_refused(what: str) -> None:
     made, rule = vectors(), Visibility.full(2, 11, 11)
-    options: dict[str, Any] = {"scaling": 0.4, "path": "fused"}
+    terms, options = ScoreTerms(0.4), {"path": "fused"}
     options["observe"] = RowObserver(2, 4, 11, rule, None, torch.device("cpu"))
-    attend(made.query, made.key, made.value, rule, **options)  # the plain one is taken
+    attend(made.query, made.key, made.value, rule, terms, **options)  # accepted
     parts = [made.query, made.key, made.value]
     if what == "softcap":
-        options["softcap"] = 30.0
+        terms = ScoreTerms(0.4, softcap=30.0)
     elif what == "bias":
-        options["bias"] = torch.zeros(1, 1, 11, 11)
+        terms = ScoreTerms(0.4, bias=torch.zeros(1, 1, 11, 11))
     elif what == "sinks":
-        options["sinks"] = torch.zeros(4)
+        terms = ScoreTerms(0.4, sinks=torch.zeros(4))
     elif what == "bfloat16":
         parts = [part.bfloat16() for part in parts]
     elif what == "gradient":
         parts[0] = parts[0].requires_grad_()
     else:
         options["observe"] = lambda block: None
-    with pytest.raises(ValueError, match="fused path takes"):
-        attend(*parts, rule, **options)
-    attend(*parts, rule, **(options | {"path": None}))
+    with pytest.raises(ValueError, match=f"fused path takes.*this call has.*{what}"):
+        attend(*parts, rule, terms, **options)
+    attend(*parts, rule, terms, **(options | {"path": None}))
 
 
 def test_many_copies_are_left_to_the_blocks() -> None:
@@ -227,7 +227,7 @@ def test_many_copies_are_left_to_the_blocks() -> None:
     few, many = TokenPairs(torch.arange(300)[None]), TokenPairs(torch.zeros(1, 300, dtype=int))
     rule = Visibility.causal(1, 300, 300, 0)
     observers = [RowObserver(1, 4, 300, rule, pairs, torch.device("cpu")) for pairs in (few, many)]
-    assert [observer.takes_rows for observer in observers] == [True, False]
+    assert [observer.accepts_fused_rows for observer in observers] == [True, False]
 
 
 @pytest.mark.parametrize("ids", [[[3, 1, 3, 3, 1, 2]], [[5, 5, 5], [1, 2, 1]], [[7]]])
@@ -239,7 +239,7 @@ def test_listed_pairs_are_the_flagged_ones(ids: list[list[int]]) -> None:
         listed[text, later, copy] = True
     assert torch.equal(listed, flags)
     assert pairs.count == flags.sum()
-    assert torch.equal(pairs.some, flags.any(-1))
+    assert torch.equal(pairs.has_earlier_copy, flags.any(-1))
 
 
 @given(data=some.data())
@@ -268,9 +268,9 @@ def test_captures_agree(
     texts = random_texts(model, lengths)
     blocks = capture_ids(model, texts)
     taken = []
-    take = RowObserver.take
+    take = RowObserver.observe_fused_rows
     monkeypatch.setattr(
-        RowObserver, "take", lambda self, rows: (taken.append(rows), take(self, rows))
+        RowObserver, "observe_fused_rows", lambda self, rows: (taken.append(rows), take(self, rows))
     )
     with preferring("fused"):
         fused = capture_ids(model, texts)
@@ -311,7 +311,7 @@ def test_no_weights_are_made(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*unused: object, **options: object) -> None:
         raise AssertionError("a block of scores was made")
 
-    monkeypatch.setattr("attnviz.attention.kernel.masked_scores", fail)
+    monkeypatch.setattr("attnviz.attention.kernel.attention_scores", fail)
     rule = Visibility.causal(2, 40, 40, 0)
     observed(
         vectors(queries=40, keys=40), rule, "fused", torch.arange(40).expand(2, -1), scaling=0.4
@@ -323,6 +323,6 @@ def test_no_weights_are_made(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_blocks_are_the_choice_on_a_processor() -> None:
     seen: list[Block] = []
     made, rule = vectors(queries=40, keys=40), Visibility.causal(2, 40, 40, 0)
-    attend(made.query, made.key, made.value, rule, scaling=0.4, observe=seen.append)
+    attend(made.query, made.key, made.value, rule, ScoreTerms(0.4), observe=seen.append)
     assert seen
     assert isinstance(FusedRows.of(made.query, made.key, made.value, rule, 0.1), FusedRows)

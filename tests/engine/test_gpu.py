@@ -13,6 +13,7 @@ from attnviz.attention.kernel import attend
 from attnviz.attention.pairs import TokenPairs
 from attnviz.attention.paths import QUICKER_KEYS
 from attnviz.attention.rows import ROW_NAMES, RowObserver
+from attnviz.attention.scores import ScoreTerms
 from attnviz.attention.visibility import Visibility
 from tests.zoo import Pair
 
@@ -37,11 +38,11 @@ def test_gpu_agrees_with_cpu(
     target = TEXT if there.info.family == "encoder-decoder" else None
     ours = attnviz.capture(there, TEXT, target=target)
     first = next(iter(ours.stacks.values())).layers[0]
-    assert first.query is not None
-    assert first.query.is_cuda  # nothing is moved until asked for
-    moved = next(iter(ours.on_host().stacks.values())).layers[0].query
+    assert first.vectors is not None
+    assert first.vectors.query.is_cuda  # tensors stay on the GPU until on_host
+    moved = next(iter(ours.on_host().stacks.values())).layers[0].vectors
     assert moved is not None
-    assert not moved.is_cuda
+    assert not moved.query.is_cuda
     expected = attnviz.capture(pair.model, TEXT, target=target)
     for kind, stack in ours.stacks.items():
         for layer, head in np.ndindex(stack.shape[:2]):
@@ -80,7 +81,7 @@ def test_both_paths_agree_on_a_gpu(mask: str, groups: int) -> None:
     found = {}
     for path in ("blocks", "fused"):
         observer = RowObserver(batch, 12, n, rule, pairs, query.device)
-        output = attend(query, key, value, rule, scaling=0.125, observe=observer, path=path)
+        output = attend(query, key, value, rule, ScoreTerms(0.125), observe=observer, path=path)
         found[path] = (output, observer.finish())
     (one, blocks), (other, fused) = found["blocks"], found["fused"]
     torch.testing.assert_close(other, one, atol=1e-5, rtol=0)
@@ -96,12 +97,12 @@ def test_both_paths_agree_on_a_gpu(mask: str, groups: int) -> None:
 
 def test_long_texts_take_the_fused_path(monkeypatch: pytest.MonkeyPatch) -> None:
     taken = []
-    monkeypatch.setattr(RowObserver, "take", lambda self, rows: taken.append(rows))
+    monkeypatch.setattr(RowObserver, "observe_fused_rows", lambda self, rows: taken.append(rows))
     for n in (QUICKER_KEYS - 1, QUICKER_KEYS):
         rule = Visibility.causal(1, n, n, 0, "cuda")
         made = [torch.randn(1, 4, n, 32, device="cuda") for _ in range(3)]
         observer = RowObserver(1, 4, n, rule, None, made[0].device)
-        attend(made[0], made[1], made[2], rule, scaling=0.1, observe=observer)
+        attend(made[0], made[1], made[2], rule, ScoreTerms(0.1), observe=observer)
         assert len(taken) == (n == QUICKER_KEYS)
 
 
@@ -117,7 +118,7 @@ def test_a_text_of_128_000_tokens() -> None:
     pairs = TokenPairs(torch.arange(n, device="cuda")[None] % 500)  # too many to be listed
     observer = RowObserver(1, heads, n, rule, pairs, query.device)
     with torch.inference_mode():
-        attend(query, key, value, rule, scaling=dim**-0.5, observe=observer)
+        attend(query, key, value, rule, ScoreTerms(dim**-0.5), observe=observer)
     rows = observer.finish().rows
     assert torch.isfinite(rows["entropy"]).all()
     assert (rows["entropy"] <= torch.arange(1, n + 1, device="cuda").log() + 1e-3).all()

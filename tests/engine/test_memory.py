@@ -68,6 +68,6 @@ def test_a_single_text_is_kept_without_a_second_copy_and_without_what_lay_around
     for kind in one:
         for layer, record in zip(one[kind].layers, recorders[0].layers[kind], strict=True):
             for part in ("query", "key", "value"):
-                kept, recorded = getattr(layer, part), getattr(record, part)
+                kept, recorded = getattr(layer.vectors, part), getattr(record.vectors, part)
                 assert kept.data_ptr() == recorded.data_ptr()
                 assert kept.untyped_storage().nbytes() == kept.nbytes

@@ -25,9 +25,8 @@ def by_distance(queries: int, keys: int, seed: int = 0) -> torch.Tensor:
 def test_distance_biases_come_back_from_few_numbers(queries: int, keys: int) -> None:
     table = by_distance(queries, keys)
     bias = PositionBias.of(table)
-    assert bias.table is None
-    assert bias.by_distance is not None
-    assert bias.by_distance.shape == (3, queries + keys - 1)
+    assert bias.by_distance
+    assert bias.numbers.shape == (3, queries + keys - 1)
     assert torch.equal(bias.block(0, queries, 0, keys), table)
 
 

@@ -15,6 +15,7 @@ from attnviz.attention.kernel import attend
 from attnviz.attention.pairs import TokenPairs
 from attnviz.attention.paths import Path, preferring
 from attnviz.attention.rows import ROW_NAMES, RowObserver
+from attnviz.attention.scores import ScoreTerms
 from attnviz.attention.stack import POOL_ROWS
 from attnviz.attention.visibility import Visibility
 from attnviz.captures import Capture, capture, capture_ids
@@ -95,8 +96,8 @@ def asked_there(capture: Capture) -> tuple[dict[Kind, dict[str, np.ndarray]], Ma
     numbers, corner = {}, {}
     for kind, stack in capture.stacks.items():
         for layer in stack.layers:
-            assert layer.query is not None
-            assert layer.query.is_cuda
+            assert layer.vectors is not None
+            assert layer.vectors.query.is_cuda
             assert layer.rows["entropy"].is_cuda
         numbers[kind] = {name: stack.statistic(name) for name in (*ROW_NAMES, "key_mass")}
         corner[kind] = stack.weights(0, 0)
@@ -118,7 +119,7 @@ def test_the_kernel_of_gpus_is_called_as_it_asks(mask: str, groups: int) -> None
             place = move(made.query).device
             watched = RowObserver(2, 4, n, rule, TokenPairs(move(ids)), place, move(visible.any(1)))
             parts = [move(part) for part in (made.query, made.key, made.value)]
-            run = partial(attend, scaling=0.4, observe=watched, path=path)
+            run = partial(attend, terms=ScoreTerms(0.4), observe=watched, path=path)
             outputs.append(real(run(*parts, rule)))
             observers.append(watched.finish())
     torch.testing.assert_close(outputs[1], outputs[0], atol=1e-5, rtol=0)

@@ -15,7 +15,7 @@ from transformers import AttentionInterface, AutoModelForCausalLM, GPT2Config, G
 
 import attnviz
 from attnviz import Model
-from attnviz.attention import AttentionStack
+from attnviz.attention import AttentionStack, Vectors
 from attnviz.attention.blocks import Normalizer
 from attnviz.attention.interface import attention
 from attnviz.captures import Capture, Encoded, capture_ids
@@ -41,8 +41,20 @@ def test_every_architecture_is_proved(zoo: Zoo, name: str) -> None:
     assert proof.reconstruction < 1e-4
 
 
+def with_vectors(capture: Capture, layer: int, **changes: object) -> Capture:
+    """Return the capture with false vectors in one layer."""
+    vectors = vectors_of(capture, layer)
+    return with_layer(capture, layer, vectors=dataclasses.replace(vectors, **changes))  # type: ignore[arg-type]
+
+
+def vectors_of(capture: Capture, layer: int) -> Vectors:
+    vectors = capture["self"].layers[layer].vectors
+    assert vectors is not None
+    return vectors
+
+
 def with_layer(capture: Capture, layer: int, **changes: object) -> Capture:
-    """The capture with one layer's record falsified."""
+    """Return the capture with a false record of one layer."""
     stack = capture["self"]
     layers = list(stack.layers)
     layers[layer] = dataclasses.replace(layers[layer], **changes)  # type: ignore[arg-type]
@@ -52,11 +64,9 @@ def with_layer(capture: Capture, layer: int, **changes: object) -> Capture:
 
 def test_a_wrong_weight_is_found_and_its_head_named(gpt: Model) -> None:
     capture = captured(gpt)
-    query = capture["self"].layers[1].query
-    assert query is not None
-    query = query.clone()
+    query = vectors_of(capture, 1).query.clone()
     query[2] += 0.5
-    proof = attnviz.verify(with_layer(capture, 1, query=query))
+    proof = attnviz.verify(with_vectors(capture, 1, query=query))
     assert not proof.holds
     assert proof.worst.label == "L1·H2"
     assert any("L1·H2" in sentence for sentence in proof.broken)
@@ -84,20 +94,17 @@ def test_a_mask_that_hides_too_much_is_found(bert: Model) -> None:
 
 def test_rows_that_do_not_sum_to_one_are_found(gpt: Model) -> None:
     capture = captured(gpt)
-    normalizer = capture["self"].layers[2].normalizer
-    assert normalizer is not None
-    proof = attnviz.verify(
-        with_layer(capture, 2, normalizer=Normalizer(normalizer.highest, normalizer.total * 1.001))
-    )
+    normalizer = vectors_of(capture, 2).normalizer
+    false = Normalizer(normalizer.highest, normalizer.total * 1.001)
+    proof = attnviz.verify(with_vectors(capture, 2, normalizer=false))
     assert proof.row_sum == pytest.approx(0.001, rel=0.1)
     assert not proof.holds
 
 
 def test_values_of_another_layer_do_not_reconstruct_the_output(gpt: Model) -> None:
     capture = captured(gpt)
-    value = capture["self"].layers[1].value
-    assert value is not None
-    proof = attnviz.verify(with_layer(capture, 1, value=value.flip(1)))
+    value = vectors_of(capture, 1).value
+    proof = attnviz.verify(with_vectors(capture, 1, value=value.flip(1)))
     assert proof.reconstruction > 0.01
     assert not proof.holds
 

@@ -95,8 +95,7 @@ def test_statistics_alone_refuse_weights(bert: Model) -> None:
         with pytest.raises(CaptureError, match=r'statistics only.*keep="qkv"'):
             ask(0, 0)
     for layer in slim.layers:
-        held = (layer.query, layer.key, layer.value, layer.normalizer, layer.bias)
-        assert held == (None,) * 5
+        assert layer.vectors is None
 
 
 def slow_pool(weights: np.ndarray, bins: int, how: str) -> np.ndarray:
@@ -235,8 +234,8 @@ def test_nothing_of_a_batch_is_kept_alive_by_one_of_its_texts(gpt: Model) -> Non
         return sum(
             part.untyped_storage().nbytes()
             for layer in one["self"].layers
-            for part in (layer.query, layer.key, layer.value)
-            if part is not None
+            if layer.vectors is not None
+            for part in (layer.vectors.query, layer.vectors.key, layer.vectors.value)
         )
 
     short, long = capture_ids(gpt, texts)

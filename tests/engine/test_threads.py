@@ -21,10 +21,9 @@ def numbers(one: Capture) -> list[np.ndarray]:
     found = [one.losses]
     for stack in one.stacks.values():
         for layer in stack.layers:
-            assert layer.query is not None
-            assert layer.key is not None
-            assert layer.value is not None
-            found += [part.numpy() for part in (layer.query, layer.key, layer.value)]
+            kept = layer.vectors
+            assert kept is not None
+            found += [part.numpy() for part in (kept.query, kept.key, kept.value)]
             found += list(vars(layer.rows).values())
         found.append(stack.weights(0, 1))
     return found

@@ -121,7 +121,7 @@ def test_sees_equals_the_table_and_nothing_lies_outside_the_text(table: torch.Te
     rule = Visibility.from_table(table)
     _, queries, keys = table.shape
     for key in range(-2, keys + 2):
-        column = rule.sees(torch.arange(queries), torch.full((queries,), key))
+        column = rule.visible_pairs(torch.arange(queries), torch.full((queries,), key))
         inside = 0 <= key < keys
         expected = table[:, :, key] if inside else torch.zeros_like(table[:, :, 0])
         assert torch.equal(column, expected)
