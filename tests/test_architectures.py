@@ -36,8 +36,9 @@ def test_a_gate_hides_no_wrong_values(tmp_path: Path) -> None:
     model = attnviz.load(str(tmp_path))
     capture = attnviz.capture(model, "The cat sat on the mat.")
     layers = list(capture["self"].layers)
-    assert layers[0].value is not None
-    layers[0] = replace(layers[0], value=layers[0].value.flip(1))
+    vectors = layers[0].vectors
+    assert vectors is not None
+    layers[0] = replace(layers[0], vectors=replace(vectors, value=vectors.value.flip(1)))
     stack = replace_layers(capture["self"], layers)
     proof = attnviz.verify(replace(capture, stacks={"self": stack}))
     assert proof.reconstruction > 0.1

@@ -233,3 +233,32 @@ def test_half_precision(mask: str) -> None:
     mine, my_weights, _, _ = run(half, MASKS[mask], scaling=0.4)
     np.testing.assert_allclose(my_weights, weights, atol=1e-2)
     np.testing.assert_allclose(mine, output, atol=3e-2)
+
+
+@pytest.mark.parametrize("trained", ["query", "key", "value", "bias", "sinks"])
+def test_gradient_reaches_every_input(trained: str) -> None:
+    """Compare with the gradient of attention written as one softmax; other inputs are frozen."""
+    made, generator = vectors(), torch.Generator().manual_seed(4)
+    inputs = {
+        "query": made.query,
+        "key": made.key,
+        "value": made.value,
+        "bias": torch.randn(1, HEADS, N, N, generator=generator),
+        "sinks": torch.randn(HEADS, generator=generator),
+    }
+    gradients = []
+    for by_blocks in (True, False):
+        leaf = inputs[trained].clone().requires_grad_()
+        one = inputs | {trained: leaf}
+        if by_blocks:
+            terms = ScoreTerms(0.4, bias=one["bias"], sinks=one["sinks"])
+            rule, shape = Visibility.causal(BATCH, N, N, 0), BlockShape(heads=HEADS, rows=4)
+            output = attend(one["query"], one["key"], one["value"], rule, terms, shape=shape)
+        else:
+            scores = 0.4 * one["query"] @ one["key"].transpose(2, 3) + one["bias"]
+            scores = scores.masked_fill(~torch.ones(N, N, dtype=torch.bool).tril(), -torch.inf)
+            sinks = one["sinks"][:, None, None].expand(BATCH, HEADS, N, 1)
+            weights = torch.cat([scores, sinks], -1).softmax(-1)[..., :-1]
+            output = (weights @ one["value"]).transpose(1, 2)
+        gradients.append(torch.autograd.grad(output.square().sum(), leaf)[0])
+    torch.testing.assert_close(*gradients, atol=1e-4, rtol=1e-4)
