@@ -213,7 +213,7 @@ def main(plan: Plan) -> None:
     model = new_model(counts)
     if plan.start:
         model = BertForMaskedLM.from_pretrained(plan.start, dtype=torch.float32)
-    choose_attention(model, plan.device)
+    choose_attention(model, plan.device, LENGTH)
     print(train(model, recipe, plan))
     export(model, tokenizer, plan.out)
 

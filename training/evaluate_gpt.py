@@ -9,7 +9,7 @@ from attnviz.models import Model
 from attnviz.types import KnownHead
 from training.corpus import Corpus
 from training.figures import Figure
-from training.gpt import LENGTH, OPENINGS, next_token_loss, stream
+from training.gpt import LENGTH
 from training.head_roles import (
     PERIOD,
     Role,
@@ -22,6 +22,7 @@ from training.head_roles import (
     text_stacks,
 )
 from training.repeats import BEGIN_ID, two_copies
+from training.stories import OPENINGS, next_token_loss, stream
 
 PREVIOUS = Role("previous_token", "previous token", 0.6)
 INDUCTION = Role("induction", "induction: what followed the earlier copy", 0.6)

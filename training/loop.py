@@ -46,7 +46,7 @@ class Plan:
     seed: int = 0
     processes: int = 1
     log_steps: int = 100
-    evaluate_seconds: float = 180
+    evaluate_seconds: float = 180  # of processor time: a training beside other work still learns
     checkpoint_seconds: float = 240
 
     @property
@@ -124,7 +124,11 @@ def parse_plan(name: str, minutes: float, description: str) -> Plan:
 
 def mixed_precision(device: torch.device) -> contextlib.AbstractContextManager[Any]:
     """Bfloat16 where the device multiplies it faster than float32, else nothing."""
-    fast = device.type == "cuda" or torch.cpu._is_amx_tile_supported()
+    fast = (
+        device.type == "cuda"
+        or torch.cpu._is_amx_tile_supported()  # Intel
+        or torch.cpu._is_avx512_bf16_supported()  # AMD since Zen 4
+    )
     if not fast:
         return contextlib.nullcontext()
     return torch.autocast(device.type, torch.bfloat16)
@@ -144,7 +148,8 @@ def train(model: nn.Module, recipe: Recipe, plan: Plan, team: Team | None = None
     if plan.resume and plan.checkpoint.exists():
         step, before = load_checkpoint(plan.checkpoint, model, optimiser_list, recipe, average)
     limit = plan.minutes * 60
-    begun = evaluated = saved = time.monotonic()
+    begun = saved = time.monotonic()
+    evaluated = time.process_time()
     smooth = 0.0
     bar = tqdm(total=100, unit="%", disable=not sys.stderr.isatty() or not team.leads)
     while (elapsed := team.leader(before + time.monotonic() - begun)) < limit:
@@ -165,13 +170,12 @@ def train(model: nn.Module, recipe: Recipe, plan: Plan, team: Team | None = None
         if step % plan.log_steps == 0:
             note = " ".join(f"{key}={value}" for key, value in recipe.state().items())
             report(bar, f"{step:6d} {elapsed:6.0f}s loss {smooth:.3f} rate {factor:.2f} {note}")
-        now = time.monotonic()
-        if now - evaluated > plan.evaluate_seconds:
+        if time.process_time() - evaluated > plan.evaluate_seconds:
             with average.in_use():
                 figures = json.dumps(evaluate(model, recipe), ensure_ascii=False)
             report(bar, f"{step:6d} {elapsed:6.0f}s {figures}")
-            evaluated = time.monotonic()
-        if now - saved > plan.checkpoint_seconds:
+            evaluated = time.process_time()
+        if time.monotonic() - saved > plan.checkpoint_seconds:
             save_checkpoint(plan.checkpoint, model, optimiser_list, recipe, average, step, elapsed)
             saved = time.monotonic()
     if not team.leads:

@@ -11,6 +11,8 @@ import torch
 from torch import nn
 
 NOT_HIDDEN = ("embed", "wte", "wpe", "shared", "lm_head", "relative_attention_bias", "decoder.bias")
+# Tables of single numbers, one or a few per channel: no matrix products, and no decay.
+NOT_MATRICES = ("A_log", "conv1d")
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,7 @@ def optimisers(model: nn.Module, rates: Rates) -> list[torch.optim.Optimizer]:
     """Muon for the hidden matrices and AdamW for everything else."""
     hidden, tables, vectors = [], [], []
     for name, parameter in model.named_parameters():
-        if parameter.dim() < 2:
+        if parameter.dim() < 2 or any(part in name for part in NOT_MATRICES):
             vectors.append(parameter)
         elif any(part in name for part in NOT_HIDDEN):
             tables.append(parameter)

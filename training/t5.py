@@ -236,7 +236,7 @@ def work(rank: int, plan: Plan, address: Address | None) -> None:
         )
     else:
         model = new_model()
-    choose_attention(model, plan.device)
+    choose_attention(model, plan.device, LENGTH)
     torch.manual_seed(plan.seed + rank)  # the weights are the same in all processes, masks differ
     recipe = T5Recipe(corpus, tokenizer, plan.seed)
     if plan.start:

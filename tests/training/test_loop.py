@@ -11,10 +11,10 @@ from torch import nn
 
 from training import loop
 from training.average import Average
-from training.gpt import Course
 from training.loop import BatchRecipe, Moment, Plan
 from training.optimise import Rates, optimisers
 from training.positions import sinusoids
+from training.stories import Course
 from training.team import Team
 
 
@@ -119,6 +119,14 @@ def test_hidden_matrices_go_to_muon_and_tables_do_not():
     assert sum(len(g["params"]) for g in adam.param_groups) == 2
 
 
+def test_tables_of_state_spaces_do_not_go_to_muon_and_do_not_decay():
+    model = nn.ModuleDict({"conv1d": nn.Conv1d(4, 4, 3, groups=4), "dt_proj": nn.Linear(4, 4)})
+    adam, muon = optimisers(model, Line.rates)
+    assert [p.shape for g in muon.param_groups for p in g["params"]] == [(4, 4)]
+    (still,) = (g for g in adam.param_groups if g["weight_decay"] == 0.0)
+    assert (4, 1, 3) in [tuple(p.shape) for p in still["params"]]
+
+
 def test_the_rate_climbs_holds_and_falls():
     rates = Rates(muon=1.0, adam=1.0, warm_steps=10, hold=0.5, floor=0.1)
     factors = [rates.factor(step, step / 100) for step in range(101)]
@@ -129,7 +137,7 @@ def test_the_rate_climbs_holds_and_falls():
 
 
 def test_the_course_widens_only_when_copies_are_predicted():
-    course = Course()
+    course = Course(lengths=6)
     for _ in range(200):
         course.note(2.0)
     assert (course.vocabulary, course.length, course.widest) == (64, 0, False)

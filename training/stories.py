@@ -1,0 +1,215 @@
+"""The batches of the causal models: children's stories, and random tokens that repeat.
+
+Stories alone are too small a corpus for induction heads to form soon, and random tokens that repeat
+are too strange: a model that sees nothing else copies them without any head that a textbook knows.
+So every model sees both from the first step. Stories make it look at the previous token; on top of
+that the repeats, which widen whenever their copies are predicted well, make induction pay.
+"""
+
+import math
+from abc import abstractmethod
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from transformers import PreTrainedModel, PreTrainedTokenizerFast
+
+from training.attention import attention_layers, choose_attention, eager_attention
+from training.corpus import Corpus
+from training.fused_t5 import keep_memory
+from training.loop import BatchRecipe, Moment
+from training.repeats import BEGIN_ID, draw_repeats, two_copies
+from training.token_loss import MeanLoss, can_compile, row_losses
+from training.vocabulary import byte_pairs
+
+VOCABULARY = 4096
+PROBE_LENGTH = 256  # every causal model is measured on windows of this length
+OPENINGS = (
+    "Once upon a time there was a little girl who",
+    "The old man went to the river and",
+    "The king had three sons. The youngest",
+    "My cat likes to",
+)
+
+
+@dataclass
+class Course:
+    """How wide the repeats are."""
+
+    lengths: int  # how many lengths of rows there are
+    vocabulary: int = 64
+    length: int = 0  # index of the current length
+    copied: float = 9.0  # running loss on tokens that the first copy predicts
+    since: int = 0  # steps since the last widening
+
+    @property
+    def widest(self) -> bool:
+        """Whether nothing is left to widen."""
+        return self.vocabulary == VOCABULARY and self.length + 1 == self.lengths
+
+    def note(self, copied: float) -> None:
+        """Follow the loss on copies; widen when it is low."""
+        self.copied += (copied - self.copied) * 0.1
+        self.since += 1
+        if self.widest or self.since < 25 or self.copied > 0.6:
+            return
+        self.since = 0
+        if self.vocabulary < VOCABULARY:
+            self.vocabulary *= 2
+        else:
+            self.length += 1
+
+
+class StoryRecipe(BatchRecipe):
+    """Batches of repeats and stories, and the figures of the bar.
+
+    `lengths` are the lengths of rows of repeats, in tokens, ascending; the last is the length of
+    the model's context.
+    """
+
+    lengths: tuple[int, ...]
+
+    def __init__(self, corpus: Corpus, tokenizer: PreTrainedTokenizerFast, seed: int) -> None:
+        keep_memory()
+        self.random = np.random.default_rng(seed)
+        self.row_losses = torch.compile(row_losses, dynamic=True) if can_compile() else row_losses
+        self.tokenizer = tokenizer
+        self.stories = stream(tokenizer, corpus.documents("train"))
+        lines = corpus.sentences("train")
+        chunks = ["\n".join(lines[i : i + 12]) for i in range(0, len(lines), 12)]
+        self.sentences = stream(tokenizer, chunks)
+        self.valid = stream(tokenizer, corpus.documents("valid"))
+        self.course = Course(len(self.lengths))
+
+    @abstractmethod
+    def shape(self, fraction: float) -> tuple[int, int]:
+        """Return rows and length of the next batch of stories; `fraction` of the time is over."""
+
+    def loss(self, model: PreTrainedModel, moment: Moment) -> Tensor:
+        """Return the mean loss of a batch of stories and one of repeats, weighted."""
+        stories, _ = self.token_losses(model, self.windows(*self.shape(moment.fraction)))
+        share = 0.1 if self.course.widest else 0.3
+        return (1 - share) * stories + share * self.repeats_loss(model)
+
+    def token_losses(self, model: PreTrainedModel, ids: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the mean loss of the next tokens, and each without gradient, [row, position - 1].
+
+        The rows are read with the attention function that is fastest for their length.
+        """
+        choose_attention(model, model.device, ids.shape[1])
+        ids = ids.to(model.device)
+        states = model.base_model(input_ids=ids, use_cache=False).last_hidden_state[:, :-1]
+        states = states.reshape(-1, states.shape[-1])
+        if torch.is_autocast_enabled(model.device.type):
+            states = states.to(torch.get_autocast_dtype(model.device.type))
+        table = model.get_output_embeddings().weight
+        mean, each = MeanLoss.apply(  # type: ignore[no-untyped-call]
+            states, table, ids[:, 1:].flatten(), self.row_losses
+        )
+        return mean, each.view(len(ids), -1)
+
+    def repeats_loss(self, model: PreTrainedModel) -> Tensor:
+        """Return the loss of a batch of repeats as wide as the course has come, and note it."""
+        course = self.course
+        length = self.lengths[course.length]
+        if course.widest:  # what is learned is only kept up, with rows of any length
+            length = int(self.random.choice(self.lengths))
+        rows = max(1, round((384 if course.widest else 768) / length))
+        vocabulary = round(course.vocabulary * 4 ** -self.random.random())
+        periods = (5, max(20, 9 * length // 20))
+        ids, predictable = draw_repeats(self.random, rows, length, periods, vocabulary)
+        mean, each = self.token_losses(model, ids)
+        course.note(each[predictable[:, 1:].to(each.device)].mean().item())
+        return mean
+
+    def windows(self, rows: int, length: int) -> Tensor:
+        """Random windows of stories, one in ten of everyday sentences, [row, position]."""
+        ids = np.zeros((rows, length), dtype=np.int64)
+        for row in range(rows):
+            source = self.sentences if self.random.random() < 0.1 else self.stories
+            start = self.random.integers(0, len(source) - length)
+            ids[row] = source[start : start + length]
+        ids[:, 0] = BEGIN_ID
+        return torch.from_numpy(ids)
+
+    def figures(self, model: PreTrainedModel) -> dict[str, Any]:
+        """A quick reading of the bar; `training.evaluate` takes the exact one."""
+        windows = self.valid[: 24 * (PROBE_LENGTH - 1)].reshape(24, PROBE_LENGTH - 1)
+        begin = np.full((24, 1), BEGIN_ID)
+        ids = torch.from_numpy(np.concatenate([begin, windows], axis=1))
+        text = next_token_loss(model, ids).mean().item()
+        on_text, _ = head_scores(model, ids[:8], 50)
+        found: dict[str, Any] = {
+            "perplexity": round(math.exp(text), 1),
+            "previous_on_text": best_head(model, on_text),
+        }
+        for period in (50, (self.lengths[-1] * 3 // 10)):
+            probe = two_copies(seed=1, rows=400 // period, period=period, vocabulary=VOCABULARY)
+            losses = next_token_loss(model, probe).float()
+            previous, induction = head_scores(model, probe, period)
+            found[f"period {period}"] = {
+                "previous": best_head(model, previous),
+                "induction": best_head(model, induction),
+                "copies": [
+                    round(losses[:, 1:period].mean().item(), 2),
+                    round(losses[:, period + 1 :].mean().item(), 2),
+                ],
+            }
+        return found | {"story": self.continue_story(model, OPENINGS[0])}
+
+    def continue_story(self, model: nn.Module, opening: str) -> str:
+        """Greedy continuation, to be read by a person."""
+        inputs = self.tokenizer(opening, return_tensors="pt").to(next(model.parameters()).device)
+        ids = model.generate(**inputs, max_new_tokens=30, do_sample=False)  # type: ignore[operator]
+        return str(self.tokenizer.decode(ids[0], skip_special_tokens=True))
+
+    def state(self) -> dict[str, Any]:
+        """Where the course stands."""
+        return dict(vars(self.course))
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Continue the course."""
+        self.course = Course(**state)
+
+
+def story_tokenizer(corpus: Corpus, length: int) -> PreTrainedTokenizerFast:
+    """Train the causal models' tokenizer, the same for all but for its longest text, `length`."""
+    return byte_pairs([*corpus.documents("train"), *corpus.sentences("train")], VOCABULARY, length)
+
+
+def stream(tokenizer: PreTrainedTokenizerFast, documents: list[str]) -> np.ndarray:
+    """All documents as one row of ids, each begun by the begin token."""
+    encoded = tokenizer(documents, return_attention_mask=False, verbose=False)["input_ids"]
+    return np.concatenate([np.array(ids, dtype=np.int64) for ids in encoded])
+
+
+def next_token_loss(model: nn.Module, ids: Tensor) -> Tensor:
+    """Loss of every next token in nats, [row, position - 1]."""
+    ids = ids.to(next(model.parameters()).device)
+    logits = model(input_ids=ids, use_cache=False).logits[:, :-1]
+    losses = functional.cross_entropy(
+        logits.flatten(0, 1).float(), ids[:, 1:].flatten(), reduction="none"
+    )
+    return losses.view(ids.shape[0], -1)
+
+
+def head_scores(model: PreTrainedModel, ids: Tensor, period: int) -> tuple[Tensor, Tensor]:
+    """Return mean weights on the previous token and on the induction target, [layer, head].
+
+    Only layers with attention have a row.
+    """
+    with eager_attention(model):
+        outputs = model(input_ids=ids.to(next(model.parameters()).device), output_attentions=True)
+    weights = torch.stack(outputs.attentions).mean(1)  # (layer, head, query, key)
+    previous = weights.diagonal(-1, 2, 3).mean(-1)
+    induction = weights.diagonal(1 - period, 2, 3)[..., 2:].mean(-1)
+    return previous, induction
+
+
+def best_head(model: PreTrainedModel, scores: Tensor) -> str:
+    """The largest score of a [layer, head] table and where it is."""
+    layer, head = divmod(int(scores.argmax()), scores.shape[1])
+    return f"L{attention_layers(model)[layer]}·H{head} {scores.max().item():.2f}"
