@@ -1,20 +1,20 @@
-"""What attnviz raises.
+"""Exceptions of attnviz.
 
     AttnvizError
     ├── InputError              the text or an argument cannot be used
-    │   ├── EmptyText           nothing to look at
+    │   ├── EmptyText           the text is empty
     │   └── TextTooLong         more tokens than the model has positions
     ├── ModelError              the model cannot be used
     │   ├── ModelNotFound       no such model, folder or revision
     │   ├── ModelNotAllowed     gated, or a path outside the allowed folders
     │   ├── ModelOffline        needs the hub, and the hub cannot be reached
     │   ├── ModelUnsafe         only weights that would have to be unpickled
-    │   ├── LoadCancelled       the caller no longer wants the model
+    │   ├── LoadCancelled       the caller cancelled the load
     │   └── ModelNotSupported   its attention cannot be instrumented
-    └── CaptureError            what was asked for was not kept, or has another shape
+    └── CaptureError            the capture has no such numbers, or they have another shape
 
-Each message says what was got, what was expected, and what to do. Only `attnviz.ui` turns one
-into a message on the screen; any other exception is a bug.
+Each message has the value that was received, what is valid, and what to do. `attnviz.ui` shows
+these messages on the screen; any other exception is a bug.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ __all__ = [
 
 
 class AttnvizError(Exception):
-    """The family: catch this to catch everything attnviz says about its input."""
+    """Base class of all exceptions that attnviz raises about its input."""
 
 
 class InputError(AttnvizError):
@@ -44,15 +44,15 @@ class InputError(AttnvizError):
 
 
 class EmptyText(InputError):
-    """There is nothing to look at."""
+    """The text is empty or white space."""
 
 
 class TextTooLong(InputError):
     """The text has more tokens than the model has positions.
 
     Attributes:
-        tokens: how many tokens the text has, special tokens included.
-        limit: how many the model takes.
+        tokens: number of tokens of the text, special tokens included.
+        limit: maximum of the model.
     """
 
     def __init__(self, message: str, *, tokens: int, limit: int) -> None:
@@ -66,7 +66,7 @@ class ModelError(AttnvizError):
 
 
 class ModelNotFound(ModelError):
-    """No such model, folder or revision."""
+    """There is no such model, folder or revision."""
 
 
 class ModelNotAllowed(ModelError):
@@ -74,11 +74,11 @@ class ModelNotAllowed(ModelError):
 
 
 class ModelOffline(ModelError):
-    """The model would have to be fetched, and the hub cannot be reached."""
+    """The model is not on this machine, and the hub cannot be reached."""
 
 
 class ModelUnsafe(ModelError):
-    """The model offers no safetensors weights; unpickling a stranger's file runs its code."""
+    """The model has no safetensors weights; unpickling a file can run code from it."""
 
 
 class ModelNotSupported(ModelError):
@@ -90,4 +90,4 @@ class LoadCancelled(ModelError):
 
 
 class CaptureError(AttnvizError):
-    """What was asked of a capture was not kept in it, or has another shape."""
+    """The capture does not contain the numbers, or they have another shape."""

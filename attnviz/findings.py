@@ -1,8 +1,4 @@
-"""The doctor's nouns: what was measured of a head, what it is called for it, and why.
-
-Everything here is frozen and free of torch, so that tables, figures and reports can be made from it
-anywhere.
-"""
+"""Types of a diagnosis: labels, evidence and findings of heads; frozen, without torch."""
 
 from __future__ import annotations
 
@@ -29,45 +25,45 @@ __all__ = [
 Label = Literal[
     "dead", "uniform", "peaked", "redundant", "sink", "specialised", "positional", "healthy"
 ]
-"""What a head is called. A head that fits several gets the first of these; the others are kept."""
+"""Labels of heads. A head that fits several gets the first of them; `Finding.also` has the rest."""
 
 LABELS: tuple[Label, ...] = get_args(Label)
 
 LABEL_MEANINGS: Mapping[Label, str] = {
-    "dead": "It adds next to nothing to the text's vectors.",
-    "uniform": "It spreads its weight evenly, whatever the text says.",
-    "peaked": "It puts all weight on one key and follows no pattern that is known to be useful.",
-    "redundant": "Another head of its layer does the same.",
-    "sink": "It pours its weight into one key that has nothing to do with the query.",
+    "dead": "It adds almost nothing to the vectors of the text.",
+    "uniform": "It spreads its weight evenly on every text.",
+    "peaked": "It puts all its weight on one key and follows no pattern known to be useful.",
+    "redundant": "Another head of the same layer does the same.",
+    "sink": "It puts its weight on one key that is unrelated to the query.",
     "specialised": "It follows a known, useful pattern.",
-    "positional": "It looks at the same places whatever the text says.",
-    "healthy": "None of the others: it looks at different keys for different texts.",
+    "positional": "It looks at the same positions in every text.",
+    "healthy": "None of the other labels: it looks at different keys in different texts.",
 }
 
 DEGENERATE: tuple[Label, ...] = ("dead", "uniform", "peaked", "redundant")
-"""Labels that claim a head to be of no use by themselves. A sink is one only when it is broken."""
+"""Labels of heads without use. A sink is one of them only if it is broken."""
 
 Replacement = Literal["zero", "mean", "uniform"]
-"""What an ablated head's output is replaced by: nothing; its own mean over positions and texts; or
-the plain average of the values its query can see."""
+"""Replacement of an ablated head's output: zero; the head's mean over positions and texts; or the
+average of the values at the query's visible keys."""
 
 REPLACEMENTS: tuple[Replacement, ...] = get_args(Replacement)
 
 Verdict = Literal["confirmed", "contradicted", "open", "untested"]
-"""What ablation says of a label. `open`: the interval allows both; `untested`: nothing was ablated,
-or the label claims nothing that ablation could tell."""
+"""Result of the ablation test of a label. `open`: the interval allows both results; `untested`: the
+head was not ablated, or ablation does not test this label."""
 
 
 @dataclass(frozen=True)
 class Interval:
-    """A number over several texts.
+    """Mean of a number over several texts, with its bootstrap interval.
 
     Attributes:
-        mean: over the texts where it exists; NaN where it exists in none.
+        mean: over the texts where the number exists; NaN if it exists in none.
         low: lower end of the bootstrap 95% interval of the mean; NaN with fewer than two texts.
-        high: upper end.
+        high: upper end of the interval.
         spread: standard deviation over texts; NaN with fewer than two.
-        texts: in how many texts it exists.
+        texts: number of texts where the number exists.
     """
 
     mean: float
@@ -79,15 +75,15 @@ class Interval:
 
 @dataclass(frozen=True)
 class Evidence:
-    """A number that a label rests on, beside the threshold it was held against.
+    """Measure of a head compared with a threshold: one condition of a label's rule.
 
     Attributes:
-        measure: its key among the diagnosis' measures.
-        label: for people.
+        measure: key among the measures of the diagnosis.
+        label: name for tables and sentences.
         unit: "nats", "tokens", or "" for a share.
         value: over the texts.
-        threshold: what it was compared with.
-        above: whether the rule asks for more than the threshold, or for less.
+        threshold: limit of the rule.
+        above: True if the rule requires a value above the threshold; False for below.
     """
 
     measure: str
@@ -100,19 +96,20 @@ class Evidence:
 
 @dataclass(frozen=True)
 class Finding:
-    """What the doctor says of one head.
+    """Label of one head, with evidence and the result of its ablation.
 
     Attributes:
-        head: which.
-        label: what it is called.
-        detail: which kind of it: "previous token", "resting", "working", "broken", "with L0·H3".
-        partner: the head it repeats, where it is redundant.
-        also: other labels whose rules it fits, as "label: detail".
-        evidence: the numbers of the rule that fired.
-        ablation: loss change per token when its output is replaced, nats, by replacement; empty
-            where nothing was ablated.
-        verdict: what ablation says of the label.
-        sentences: all of this in words, most important first.
+        head: address of the head.
+        label: first label whose rule the head fits.
+        detail: variant of the label: "previous token", "resting", "working", "broken",
+            "with L0·H3".
+        partner: for a redundant head, the head with the same output.
+        also: other labels whose rules the head fits, as "label: detail".
+        evidence: measures and thresholds of the label's rule.
+        ablation: change of the loss per token when the head's output is replaced, nats, by
+            replacement; empty if the head was not ablated.
+        verdict: result of the ablation test of the label.
+        sentences: the finding in words, most important first.
     """
 
     head: Head
@@ -127,23 +124,23 @@ class Finding:
 
     @property
     def name(self) -> str:
-        """The label with its detail: "sink: resting"."""
+        """Label and detail: "sink: resting"."""
         return f"{self.label}: {self.detail}" if self.detail else self.label
 
     @property
     def degenerate(self) -> bool:
-        """Whether the label says that the head is of no use, rightly or not."""
+        """True if the label is one of heads without use; ablation may contradict it."""
         return self.label in DEGENERATE or (self.label == "sink" and self.detail == "broken")
 
 
 @dataclass(frozen=True)
 class Progress:
-    """How far something long has come.
+    """Progress of a long computation.
 
     Attributes:
-        stage: what is being done, for people.
-        share: of the whole, 0 to 1.
-        seconds: since it began.
+        stage: name of the current step, for the screen.
+        share: finished part, 0 to 1.
+        seconds: time since the start.
     """
 
     stage: str
@@ -152,14 +149,14 @@ class Progress:
 
     @property
     def seconds_left(self) -> float | None:
-        """An estimate from the share that is done; None before there is anything to go by."""
+        """Estimated remaining time; None before 2% are finished."""
         if self.share < 0.02:
             return None
         return self.seconds * (1.0 - self.share) / self.share
 
     @property
-    def said(self) -> str:
-        """What is being done, and for how long yet: "measuring, about 9 s left"."""
+    def text(self) -> str:
+        """Stage and remaining time: "measuring, about 9 s left"."""
         left = self.seconds_left
         if left is None or self.share > 0.99:
             return self.stage

@@ -1,4 +1,4 @@
-"""The nouns that travel between the parts: frozen, and free of torch."""
+"""Types shared by all parts: frozen dataclasses, without torch."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ __all__ = [
 ]
 
 Kind = Literal["self", "encoder", "decoder", "cross", "image", "text"]
-"""Which attention: `self` in a one-stack model; `encoder`, `decoder` and `cross` in an
-encoder-decoder; `image` and `text` in a model of two towers that do not see each other (CLIP)."""
+"""Kind of attention: `self` in a model of one stack; `encoder`, `decoder` and `cross` in an
+encoder-decoder; `image` and `text` in a model of two separate towers (CLIP)."""
 
 Family = Literal["encoder", "decoder", "encoder-decoder"]
-"""What a model is built of: BERT is an encoder, GPT a decoder, T5 both."""
+"""Architecture family: BERT is an encoder, GPT a decoder, T5 an encoder-decoder."""
 
 KIND_LABELS: Mapping[Kind, str] = {
     "self": "self-attention",
@@ -41,13 +41,14 @@ KIND_LABELS: Mapping[Kind, str] = {
 
 @dataclass(frozen=True)
 class Tokens:
-    """The tokens along one axis of an attention map.
+    """Tokens along one axis of an attention map.
 
     Attributes:
-        ids: the vocabulary ids.
-        labels: one printable, never empty string per token; a leading space is shown as `·`.
-        special: which tokens the tokenizer added ([CLS], </s>, the begin token).
-        segments: 0 for the first sentence and 1 for the second, where the model takes pairs.
+        ids: vocabulary ids.
+        labels: one printable, non-empty string per token; a leading space is shown as `·`.
+        special: mask of the tokens that the tokenizer added ([CLS], </s>, the begin token).
+        segments: 0 for the first sentence and 1 for the second, in models of sentence pairs;
+            None otherwise.
     """
 
     ids: Int[np.ndarray, " position"]
@@ -61,7 +62,7 @@ class Tokens:
 
 @dataclass(frozen=True, order=True)
 class Head:
-    """The address of one attention head: kind, layer and head, zero-based."""
+    """Address of one attention head: kind, layer and head, zero-based."""
 
     kind: Kind
     layer: int
@@ -69,14 +70,14 @@ class Head:
 
     @property
     def label(self) -> str:
-        """`L3·H5`, with the kind before it where a model has several: `cross L3·H5`."""
+        """`L3·H5`; with the kind before it except for "self": `cross L3·H5`."""
         place = f"L{self.layer}·H{self.head}"
         return place if self.kind == "self" else f"{self.kind} {place}"
 
 
 @dataclass(frozen=True)
 class KnownHead:
-    """A head of a shipped model that is known to do something, with the score that says so."""
+    """Head of a shipped model with a known role, and the score that shows it."""
 
     head: Head
     role: str
@@ -86,24 +87,24 @@ class KnownHead:
 
 @dataclass(frozen=True)
 class ModelInfo:
-    """What a person should know about a loaded model.
+    """Description of a loaded model.
 
     Attributes:
-        name: as it was asked for.
-        title: what it does in a few words, where somebody has said so; its name otherwise.
-        source: where the weights came from.
-        revision: the hub commit, or a digest of the weights file for a local folder.
+        name: argument of `load`: catalogue name, hub id or folder.
+        title: short description from the catalogue; the model's name if there is none.
+        source: origin of the weights.
+        revision: hub commit; for a local folder, a digest of the weights file.
         model_type: the library's name of the architecture ("bert", "gpt2", "t5").
-        family: encoder, decoder or both.
-        heads: number of (layers, query heads) per kind of attention.
+        family: encoder, decoder or encoder-decoder.
+        heads: (layers, query heads) per kind of attention.
         key_heads: number of key/value heads per kind (smaller with grouped queries).
-        max_tokens: tokens of a text the model was made for; None where it names no limit.
-        parameters: how many weights it has.
-        device: where it runs ("cpu", "cuda:0", "mps").
-        dtype: what it computes in ("float32").
-        known_heads: heads worth a look, for shipped models.
-        layers: per kind, the model's own number of each layer that has attention: all of them,
-            but in a hybrid such as Jamba only some.
+        max_tokens: limit of the text in tokens; None if the model has none.
+        parameters: number of parameters.
+        device: "cpu", "cuda:0", "mps".
+        dtype: dtype of the computation ("float32").
+        known_heads: heads with a known role, for shipped models.
+        layers: per kind, the index in the model of each layer that has attention: all layers,
+            or some in a hybrid such as Jamba.
     """
 
     name: str
@@ -124,15 +125,15 @@ class ModelInfo:
 
 @dataclass(frozen=True)
 class Metric:
-    """One number per row or head: how it is called, measured and read.
+    """Description of a metric of rows or heads.
 
     Attributes:
-        name: its key in the registry.
+        name: key in the registry.
         label: for menus and axes.
         unit: "nats", "tokens", or "" for a share between 0 and 1.
-        meaning: one line for a person who sees the number for the first time.
-        limits: the range a colour scale should span; None for an open end.
-        says: a phrase with one `{value}` slot that completes "this head ...".
+        meaning: explanation in one line.
+        limits: range of the colour scale; None for an open end.
+        phrase: completes "this head ..."; has one `{value}` slot.
     """
 
     name: str
@@ -140,12 +141,12 @@ class Metric:
     unit: str
     meaning: str
     limits: tuple[float | None, float | None]
-    says: str
+    phrase: str
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """What the model expects at one position: the likeliest tokens and their probabilities."""
+    """Most likely tokens at one position, and their probabilities."""
 
     labels: tuple[str, ...]
     probabilities: Float[np.ndarray, " candidate"]
@@ -153,22 +154,22 @@ class Prediction:
 
 @dataclass(frozen=True)
 class Proof:
-    """How far a capture is from the library's own eager attention on the same input.
+    """Differences between a capture and the library's eager attention on the same input.
 
     Attributes:
-        weights: largest difference of any weight; in sixteen bits from the nearer of the library's
-            and the same computed in float32.
-        worst: the head where that is.
+        weights: largest difference of a weight; in 16 bits from the nearer of the library's weight
+            and the same weight computed in float32.
+        worst: head of that weight.
         logits: largest difference of any logit, as a share of the largest logit; of the last
             layer's output in a model without a language head.
         leak: largest weight, here or in the library's run, on a key that the other one hides.
-        row_sum: largest distance of a row's sum from one (a learned sink's share counted in).
+        row_sum: largest distance of a row's sum from one, a learned sink's share included.
         reconstruction: largest difference between the output of the attention function and the
             shown weights times values, as a share of the largest; before any gate, norm or
             projection of the model.
-        weights_bound: what `weights`, `leak` and `row_sum` have to stay under in this precision.
-        logits_bound: what `logits` and `reconstruction` have to stay under.
-        broken: what is wrong, as sentences; empty when everything holds.
+        weights_bound: upper bound of `weights`, `leak` and `row_sum` in this precision.
+        logits_bound: upper bound of `logits` and `reconstruction`.
+        broken: one sentence per bound that is exceeded; empty if all hold.
     """
 
     weights: float
@@ -183,5 +184,5 @@ class Proof:
 
     @property
     def holds(self) -> bool:
-        """Whether every number is within its bound."""
+        """True if every number is within its bound."""
         return not self.broken

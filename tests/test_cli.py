@@ -301,6 +301,6 @@ def test_a_poor_terminal_gets_what_it_can_show(
 
 
 def test_seconds_and_minutes_left() -> None:
-    said = [Progress("x", 0.5, seconds).said for seconds in (0.1, 89, 200)]
+    said = [Progress("x", 0.5, seconds).text for seconds in (0.1, 89, 200)]
     assert said == ["x, about 1 s left", "x, about 89 s left", "x, about 3 min left"]
-    assert Progress("x", 0.01, 5).said == Progress("x", 1.0, 5).said == "x"
+    assert Progress("x", 0.01, 5).text == Progress("x", 1.0, 5).text == "x"

@@ -25,7 +25,7 @@ __all__ = ["Comparison", "Outputs", "is_linear"]
 
 
 def is_linear(module: nn.Module) -> bool:
-    """Return whether a module maps vectors by a matrix: `Linear`, GPT-2's `Conv1D` and the like."""
+    """Return True if a module maps vectors by a matrix: `Linear`, GPT-2's `Conv1D` and the like."""
     weight = getattr(module, "weight", None)
     return (
         isinstance(weight, nn.Parameter)
@@ -45,13 +45,13 @@ class _Found:
 
 @dataclass
 class Comparison:
-    """Compare captured weights with those of a twin that runs the library's eager attention.
+    """Comparison of captured weights with those of a twin that runs the library's eager attention.
 
-    What a query may see is what the library's own weights say: a key that either side hides may get
-    no weight from the other. No family of models is assumed to look back only.
+    A key is hidden if the capture's mask hides it, or if its weight in the library's run is 0; the
+    other side must give it no weight. No family of models is assumed to be causal.
 
     Attributes:
-        stacks: the capture's stacks, with weights.
+        stacks: stacks of the capture, with weights.
         mixed: per kind and layer the captured weights times the captured values, [query, head *
             value dim]; filled while the twin runs.
     """
@@ -70,7 +70,7 @@ class Comparison:
                 self._due.setdefault(layer.module_name, []).append((kind, number))
         for name, module in twin.named_modules():
             if name in self._due:
-                # Before the library's own hooks, which would keep what they see.
+                # prepend: the library's hooks would keep the weights of all layers
                 module.register_forward_hook(self._hook(name), prepend=True)
 
     def check_complete(self) -> None:
@@ -93,7 +93,7 @@ class Comparison:
         return weights, worst
 
     def leak(self) -> float:
-        """Return the largest weight of either side on a key that the other side hides."""
+        """Return the largest weight of one side on a key that the other side hides."""
         return max(found.leak for found in self._found.values())
 
     def row_sum(self) -> float:
@@ -127,7 +127,7 @@ class Comparison:
         stack = self.stacks[kind]
         visibility = stack.layers[layer].visibility
         visible = visibility.table()[0].numpy()
-        # A query that sees nothing has no weights; the library's eager run gives equal ones.
+        # A query without visible keys has weights 0; the library gives all keys the same weight.
         sees = visibility.count[0].numpy() > 0
         found = _Found(np.zeros(stack.shape[1], np.float32))
         mixed = []
@@ -135,38 +135,38 @@ class Comparison:
             ours = stack.weights(layer, head)
             mixed.append(ours @ stack.value(layer, head))
             other = theirs[head].float().cpu().numpy()
-            taken = _taken_by_sink(stack, layer, head)
-            if taken is not None and np.abs(other.sum(-1) - 1.0).max() < taken.max() / 2:
-                other = other * (1.0 - taken[:, None])  # Granite returns weights without the sink
+            sink = _sink_weights(stack, layer, head)
+            if sink is not None and np.abs(other.sum(-1) - 1.0).max() < sink.max() / 2:
+                other = other * (1.0 - sink[:, None])  # Granite returns weights without the sink
             found.apart[head] = np.abs(ours - other)[sees].max(initial=0.0)
             hidden_here = other[~visible & sees[:, None]].max(initial=0.0)
             hidden_there = ours[(other == 0.0) & sees[:, None]].max(initial=0.0)
             found.leak = max(found.leak, float(hidden_here), float(hidden_there))
-            sums = ours.sum(-1, dtype=np.float64) + (0.0 if taken is None else taken)
+            sums = ours.sum(-1, dtype=np.float64) + (0.0 if sink is None else sink)
             found.row_sum = max(found.row_sum, float(np.abs(sums - 1.0)[sees].max(initial=0.0)))
         self._found[kind, layer] = found
         self.mixed[kind, layer] = np.concatenate(mixed, axis=-1)
 
 
-def _taken_by_sink(
+def _sink_weights(
     stack: AttentionStack, layer: int, head: int
 ) -> Float[np.ndarray, " query"] | None:
-    """Return the share of each row that a learned sink takes; None where the layer has none."""
+    """Return the weight of the learned sink in each row; None if the layer has no sinks."""
     record = stack.layers[layer]
     if record.sinks is None or record.vectors is None:
         return None
     normalizer = record.vectors.normalizer
     relative = record.sinks[head].float().cpu() - normalizer.highest[head].cpu()
-    share: Float[np.ndarray, " query"] = (relative.exp() / normalizer.total[head].cpu()).numpy()
-    return share
+    weights: Float[np.ndarray, " query"] = (relative.exp() / normalizer.total[head].cpu()).numpy()
+    return weights
 
 
 @dataclass
 class Outputs:
-    """An intervention that changes nothing and compares each layer's output with an expected one.
+    """Intervention that compares each layer's output with an expected one and changes nothing.
 
-    What it compares is the output of the attention function itself, before any gate, norm or
-    projection that the model applies to it.
+    The output compared is that of the attention function, before any gate, norm or projection that
+    the model applies to it.
 
     Attributes:
         places: kind and layer of a call.
@@ -180,7 +180,7 @@ class Outputs:
     _seen: set[tuple[Kind, int]] = field(default_factory=set)
 
     def output(self, call: Call, output: Tensor) -> Tensor:
-        """Compare one call's output, and return it as it is."""
+        """Compare the output of one call; return it unchanged."""
         place = self.places.of(call)
         if place is not None:
             self._seen.add(place)
@@ -192,5 +192,5 @@ class Outputs:
 
     @property
     def complete(self) -> bool:
-        """Whether every expected layer has run."""
+        """True if every expected layer has run."""
         return self._seen == self.expected.keys()

@@ -1,7 +1,7 @@
-"""The library's own eager attention on the very queries, keys and values that ours was given.
+"""Comparison of each attention call with the library's eager attention on equal inputs.
 
-In sixteen bits two correct runs of a deep model drift apart, layer by layer: their difference says
-little about one attention. Asked with equal inputs, each layer answers for itself.
+In 16 bits two correct runs of a deep model drift apart from layer to layer. With equal queries,
+keys and values the difference of one layer contains no error of the layers before it.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ SHORT = (torch.bfloat16, torch.float16)
 
 @dataclass
 class EqualInputs:
-    """A listener that computes every call a second time, the library's way, and compares.
+    """Listener that computes every call again by the library's eager attention, and compares.
 
     Attributes:
-        kinds: the kind of each attention module, by `id`.
-        worst: the largest difference of a weight, over all calls.
-        where: the head it belongs to.
-        compared: whether every call could be compared: its module's file has an eager attention.
+        kinds: kind of each attention module, by `id`.
+        worst: largest difference of a weight over all calls.
+        where: head of that weight; None before the first call.
+        compared: True if every call was compared; False if a module's file has no eager attention.
     """
 
     kinds: Mapping[int, Kind]
@@ -43,13 +43,13 @@ class EqualInputs:
     _layers: dict[Kind, int] = field(default_factory=dict)
 
     def begin(self, call: Call) -> Callable[[Block], None] | None:
-        """Collect our weights as they are made."""
+        """Return an observer that collects the weights of the call."""
         if id(call.module) not in self.kinds:
             return None
         return _Weights(call)
 
     def end(self, call: Call, observer: Callable[[Block], None] | None) -> None:
-        """Compute the same call the library's way."""
+        """Compute the call by the library's eager attention, and compare the weights."""
         if not isinstance(observer, _Weights):
             return
         kind = self.kinds[id(call.module)]
@@ -61,12 +61,12 @@ class EqualInputs:
             return
         apart = (observer.weights - theirs.float()).abs()
         if call.query.dtype in SHORT:
-            # A T5 adds its bias in sixteen bits, where scores of 5 are 0.03 apart. Weights that are
-            # near the same call in full precision are not wrong for being far from that.
+            # T5 adds its bias in 16 bits, where neighbouring numbers near 5 are 0.03 apart: a
+            # weight is also correct if it is near the one computed in float32.
             exact = _library(_widened(call))
             if exact is not None:
                 apart = apart.minimum((observer.weights - exact).abs())
-        # A query that sees nothing has no weights to compare; eager spreads it over everything.
+        # A query without visible keys has weights 0; eager gives all keys the same weight.
         apart = apart.masked_fill((call.visibility.count == 0)[:, None, :, None], 0.0)
         per_head = apart.amax((0, 2, 3))
         if self.where is None or float(per_head.max()) > self.worst:
@@ -75,7 +75,7 @@ class EqualInputs:
 
 
 def _widened(call: Call) -> Call:
-    """The same call of the same numbers, to be computed in float32."""
+    """Return the call with float32 tensors of the same numbers."""
     return replace(
         call,
         query=call.query.float(),
@@ -87,7 +87,7 @@ def _widened(call: Call) -> Call:
 
 
 class _Weights:
-    """All weights of one call, put together from its blocks."""
+    """Observer that collects all weights of one call."""
 
     def __init__(self, call: Call) -> None:
         shape = (*call.query.shape[:3], call.key.shape[2])
@@ -100,7 +100,7 @@ class _Weights:
 
 
 def _library(call: Call) -> Float[Tensor, "batch head query key"] | None:
-    """The weights of a call by the eager function of the file its module comes from."""
+    """Return the weights by the eager function of the module's file; None if it has none."""
     eager = _eager_function(call.module)
     if eager is None:
         return None
@@ -129,7 +129,7 @@ def _library(call: Call) -> Float[Tensor, "batch head query key"] | None:
 
 
 def _eager_function(module: nn.Module) -> Callable[..., Any] | None:
-    """`eager_attention_forward` of the module's own file, or of the file it inherits from."""
+    """Return `eager_attention_forward` of the file of the module's class, or of a base class."""
     for kind in type(module).__mro__:
         found = getattr(sys.modules.get(kind.__module__), "eager_attention_forward", None)
         if found is not None:

@@ -1,8 +1,8 @@
-"""Who records: one recorder per capture, found through a context variable.
+"""Recording of attention calls: one recorder per capture, in a context variable.
 
-The attention function is registered once per process and is shared by every model and every user.
-Which recorder it feeds belongs to the running capture alone; a context variable keeps thirty
-students' captures apart where a hook on the shared model would mix them.
+The attention function is registered once per process and shared by all models and users. The
+recorder is stored in a context variable, so that simultaneous captures do not mix; hooks on a
+shared model would mix them.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ Keep = Literal["qkv", "statistics"]
 
 @dataclass(frozen=True)
 class Call:
-    """One call of the attention function, as the model made it."""
+    """Arguments of one call of the attention function."""
 
     module: nn.Module
     query: Float[Tensor, "batch head query dim"]
@@ -60,14 +60,14 @@ class Call:
 
 
 class Listener(Protocol):
-    """Something that wants to know of attention calls."""
+    """Object that is notified of every attention call of a context."""
 
     def begin(self, call: Call) -> Callable[[Block], None] | None:
-        """Called before the call is computed; what it returns is shown every block."""
+        """Return an observer of the call's blocks, or None; runs before the call is computed."""
         ...
 
     def end(self, call: Call, observer: Callable[[Block], None] | None) -> None:
-        """Called when the rows are complete, with what `begin` returned."""
+        """Receive the observer that `begin` returned, after all rows are computed."""
         ...
 
 
@@ -79,13 +79,13 @@ _listening: ContextVar[tuple[Listener, Workspace] | None] = ContextVar(
 
 
 def current() -> tuple[Listener, Workspace] | None:
-    """The listener of the running context, if anybody listens, and its calls' memory."""
+    """Return the listener of the current context and its workspace; None without a listener."""
     return _listening.get()
 
 
 @contextmanager
 def listening(listener: L) -> Iterator[L]:
-    """Within this block, and in this context only, attention calls are told to `listener`."""
+    """Notify `listener` of all attention calls of the current context."""
     token = _listening.set((listener, Workspace()))
     try:
         yield listener
@@ -95,10 +95,14 @@ def listening(listener: L) -> Iterator[L]:
 
 @dataclass(frozen=True)
 class BatchVectors:
-    """Vectors of one layer over a batch, and what turns their scores into weights.
+    """Vectors of one layer over a batch, with the normaliser and bias of their scores.
 
     Attributes:
-        bias: one per text, or one for all; empty without a bias.
+        query: after position rotation.
+        key: of as many heads as the model has key heads.
+        value: of as many heads as `key`.
+        normalizer: turns a score into a weight.
+        bias: one per text, or one for all texts; empty without a bias.
     """
 
     query: Float[Tensor, "batch head query dim"]
@@ -123,17 +127,17 @@ class LayerRecord:
 
 @dataclass
 class Recorder:
-    """Records a forward pass, layer by layer, per kind of attention.
+    """Listener that records a forward pass, layer by layer, per kind of attention.
 
     Args:
-        kinds: the kind of each attention module of the model, by `id`.
-        names: the name of each attention module, by `id`.
-        ids: token ids per kind whose queries and keys are the same text; pads included.
-        keep: "qkv", or "statistics" to keep nothing but the rows' numbers.
-        real: which queries are no padding, per kind; left out where all are real.
-        progress: told after each layer how many are done, all kinds together. What it raises ends
-            the pass.
-        by_blocks: names of modules whose rows must come from blocks; see `inaccurate`.
+        kinds: kind of each attention module of the model, by `id`.
+        names: name of each attention module, by `id`.
+        ids: token ids, padding included, of each kind whose queries and keys are the same text.
+        keep: "qkv" for vectors and statistics, "statistics" for row statistics only.
+        real: mask of queries that are not padding, per kind; kinds without padding are left out.
+        progress: callback with the number of finished layers of all kinds, after each layer. An
+            exception from it ends the pass.
+        by_blocks: names of modules that do not use the fused path; see `inaccurate`.
     """
 
     kinds: Mapping[int, Kind]
@@ -148,7 +152,7 @@ class Recorder:
     _bias: dict[int, tuple[Tensor, tuple[PositionBias, ...]]] = field(default_factory=dict)
 
     def begin(self, call: Call) -> RowObserver | None:
-        """Prepare to observe the rows of a known module's call."""
+        """Return an observer of the call's rows; None if its module is not in `kinds`."""
         kind = self.kinds.get(id(call.module))
         if kind is None:
             return None
@@ -167,7 +171,7 @@ class Recorder:
         )
 
     def end(self, call: Call, observer: Callable[[Block], None] | None) -> None:
-        """Keep what the capture is to keep of a call."""
+        """Append the record of a call."""
         if not isinstance(observer, RowObserver):
             return
         rows = observer.finish()
@@ -186,21 +190,21 @@ class Recorder:
             self.progress(sum(map(len, self.layers.values())))
 
     def inaccurate(self) -> frozenset[str]:
-        """The modules whose scores were too large for the fused path: to be read again by blocks.
+        """Return the modules whose fused statistics are inaccurate: run the pass again by blocks.
 
-        Waits until the pass is over on the device; asked in every layer, it would wait there.
+        Waits for the device once, after the pass, instead of once per layer.
         """
         records = [record for layers in self.layers.values() for record in layers]
-        asked = [
-            (one.module_name, one.rows.inaccurate)
-            for one in records
-            if one.rows.inaccurate is not None
+        flags = [
+            (record.module_name, record.rows.inaccurate)
+            for record in records
+            if record.rows.inaccurate is not None
         ]
-        if not asked:
+        if not flags:
             return frozenset()
-        names, flags = zip(*asked, strict=True)
-        answers = torch.stack(flags).tolist()
-        return frozenset(name for name, answer in zip(names, answers, strict=True) if answer)
+        names, tensors = zip(*flags, strict=True)
+        values = torch.stack(tensors).tolist()
+        return frozenset(name for name, value in zip(names, values, strict=True) if value)
 
     def _vectors(self, call: Call, rows: RowObserver) -> BatchVectors:
         """Return the vectors of a call, without a larger tensor that would stay in memory."""
@@ -213,8 +217,8 @@ class Recorder:
         return BatchVectors(query, key, value, rows.normalizer, bias)
 
     def _compress(self, bias: Tensor) -> tuple[PositionBias, ...]:
-        """The bias per text; T5 hands the same tensor to every layer, so it is done once."""
+        """Return the bias of each text; cached, because T5 passes the same tensor to all layers."""
         if id(bias) not in self._bias:
-            # The tensor is held beside the result, or its id could be given to another one.
+            # The tensor is kept with the result: the id of a freed tensor may be reused.
             self._bias[id(bias)] = (bias, tuple(PositionBias.of(one.detach()) for one in bias))
         return self._bias[id(bias)][1]

@@ -42,7 +42,7 @@ def shown_progress() -> Iterator[Callable[[Progress], None]]:
     ) as bar:
 
         def progress(now: Progress) -> None:
-            bar.set_description_str(now.said, refresh=False)
+            bar.set_description_str(now.text, refresh=False)
             bar.update(min(now.share, 1.0) - bar.n)
 
         yield progress
@@ -66,4 +66,4 @@ class _Lines:
         reached = (now.stage, int(now.share * 10))
         if reached != self.shown:
             self.shown = reached
-            say(f"{now.share:4.0%}  {now.said}")
+            say(f"{now.share:4.0%}  {now.text}")

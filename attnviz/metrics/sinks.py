@@ -49,10 +49,10 @@ def sink_key(stack: AttentionStack) -> Int[np.ndarray, "layer head"]:
         "sink",
         "Sink",
         "",
-        "The mean weight that the most favoured key gets from all who see it. Above 0.3 the key "
-        "counts as a sink.",
+        "The mean weight on the key that receives most, over the queries that see it. Above 0.3 "
+        "the key counts as a sink.",
         (0.0, 1.0),
-        "pours {value} of its weight into one key",
+        "gives {value} of its weight to one key",
     ),
     per_head=lambda stack: _candidates(stack).max(-1),
 )

@@ -224,4 +224,4 @@ def _stage(job: Job[Any]) -> str:
     now = job.progress
     if now is None:
         return "Starting"
-    return plain(now.said[:1].upper() + now.said[1:])
+    return plain(now.text[:1].upper() + now.text[1:])

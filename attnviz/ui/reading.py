@@ -30,6 +30,6 @@ def reading_bar(clock: Callable[[], float] = time.monotonic) -> Callable[[int, i
             place.empty()
         elif spent > GLANCE:
             now = Progress(f"Layer {done} of {layers}", done / layers, spent)
-            place.progress(now.share, now.said)
+            place.progress(now.share, now.text)
 
     return told

@@ -17,8 +17,8 @@ def test_a_metric_explains_itself(name: str) -> None:
     assert about.label[0].isupper()
     assert about.unit in ("nats", "tokens", "")
     assert about.meaning.endswith(".")
-    assert about.says.count("{value}") == 1
-    assert about.says.format(value="0.5")[0].islower()
+    assert about.phrase.count("{value}") == 1
+    assert about.phrase.format(value="0.5")[0].islower()
 
 
 def test_names_and_labels_differ() -> None:
