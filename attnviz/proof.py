@@ -89,15 +89,16 @@ def verify(capture: Capture, *, model: Model | None = None) -> Proof:
 
     Args:
         capture: with queries, keys and values.
-        model: the model as it is in memory now, when the one that the capture was taken from has
-            been released; that one itself when None.
+        model: the model that the capture was taken from. When None, the one still in memory; if it
+            has been released, it is loaded again from its folder or the hub.
 
     Raises:
-        CaptureError: only statistics were kept, the model is no longer in memory, or `model` is
-            another one.
+        CaptureError: only statistics were kept, `model` is another one, or the model was never
+            loaded from a file and has been released.
+        ModelError: the model has to be loaded again, and cannot be.
     """
     if model is None:
-        model = capture.loaded_model()
+        model = _of_capture(capture)
     elif model.info != capture.model:
         raise CaptureError(
             f"this capture was taken from {capture.model.name} ({capture.model.dtype}), and is to "
@@ -134,6 +135,24 @@ def verify(capture: Capture, *, model: Model | None = None) -> Proof:
             broken=(),
         )
     )
+
+
+def _of_capture(capture: Capture) -> Model:
+    """Return a capture's model, loaded again if it has been released."""
+    info = capture.model
+    try:
+        return capture.loaded_model()
+    except CaptureError:
+        if info.source == "object":
+            raise
+    revision = info.revision if info.source == "hub" else None
+    model = models.load(info.name, device=info.device, dtype=info.dtype, revision=revision)
+    if model.info != info:
+        raise CaptureError(
+            f"{info.name} has changed since this capture was taken: its weights were "
+            f"{info.revision} and are {model.info.revision}; capture the text again"
+        )
+    return model
 
 
 def _equal_inputs(

@@ -11,6 +11,7 @@ It is either right, or refused with a sentence. Anything else is a fault, and th
 from __future__ import annotations
 
 import argparse
+import inspect
 import multiprocessing
 import sys
 import tempfile
@@ -26,13 +27,7 @@ import numpy as np
 import torch
 import transformers
 from torch import Tensor
-from transformers import (
-    AutoModelForCausalLM,
-    AutoModelForMaskedLM,
-    AutoModelForSeq2SeqLM,
-    PreTrainedModel,
-    PreTrainedTokenizerBase,
-)
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.models.auto import modeling_auto
 
 import attnviz
@@ -43,11 +38,6 @@ from benchmarks.small_models import shake, small_config
 HeadName = Literal["masked", "causal", "seq2seq"]
 Outcome = Literal["right", "refused", "not run", "fault"]
 
-AUTO: dict[HeadName, Any] = {
-    "masked": AutoModelForMaskedLM,
-    "causal": AutoModelForCausalLM,
-    "seq2seq": AutoModelForSeq2SeqLM,
-}
 MAPPINGS: dict[HeadName, Any] = {
     "masked": modeling_auto.MODEL_FOR_MASKED_LM_MAPPING_NAMES,
     "causal": modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
@@ -106,15 +96,13 @@ def tried(model_type: str, head: HeadName) -> Result:
         try:
             network.save_pretrained(folder)
             tokenizer.save_pretrained(folder)
-            eager = (
-                AUTO[head]
-                .from_pretrained(folder, attn_implementation="eager", dtype=torch.float32)
-                .eval()
+            eager = type(network).from_pretrained(
+                folder, attn_implementation="eager", dtype=torch.float32
             )
         except Exception as error:
             return Result(model_type, head, "not run", described(error))
         try:
-            return compared(model_type, head, Path(folder), eager)
+            return compared(model_type, head, Path(folder), eager.eval())
         except AttnvizError as error:
             return Result(model_type, head, "refused", str(error).replace(folder, model_type))
         except Exception as error:
@@ -126,13 +114,17 @@ def tried(model_type: str, head: HeadName) -> Result:
 def built(model_type: str, head: HeadName, tokenizer: PreTrainedTokenizerBase) -> PreTrainedModel:
     """Return a small random model of an architecture."""
     roles = {role: getattr(tokenizer, f"{role}_token_id") for role in ("pad", "bos", "eos")}
-    config = small_config(model_type, len(tokenizer), roles)
+    name = MAPPINGS[head][model_type]
+    model_class = getattr(transformers, name if isinstance(name, str) else name[0])
+    config = small_config(model_class.config_class, len(tokenizer), roles)
+    if model_type == "reformer":
+        config.is_decoder = head == "causal"
     with torch.device("meta"):
-        size = sum(one.numel() for one in AUTO[head].from_config(config).parameters())
+        size = sum(one.numel() for one in model_class(config).parameters())
     if size > LARGEST:
         raise ValueError(f"{size:,} parameters: not small enough")
     torch.manual_seed(0)
-    network: PreTrainedModel = AUTO[head].from_config(config).eval()
+    network: PreTrainedModel = model_class(config).eval()
     shake(network)
     return network
 
@@ -143,8 +135,11 @@ def library_runs(network: PreTrainedModel) -> None:
     inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
     if network.config.is_encoder_decoder:
         inputs["decoder_input_ids"] = ids[:, :7]
+    options = {}
+    if "use_cache" in inspect.signature(network.forward).parameters:
+        options["use_cache"] = False
     with torch.inference_mode():
-        network(**inputs)
+        network(**inputs, **options)
 
 
 def compared(model_type: str, head: HeadName, folder: Path, eager: PreTrainedModel) -> Result:

@@ -13,7 +13,6 @@ from typing import Any
 
 import torch
 from transformers import PreTrainedConfig, PreTrainedModel
-from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
 __all__ = ["POSITIONS", "shake", "small_config"]
 
@@ -51,7 +50,7 @@ SIZES: Mapping[str, int] = {
             """
             hidden_size d_model n_embd dim emb_dim embedding_size embedding_dim
             word_embed_proj_dim pooler_hidden_size attention_hidden_size lru_width
-            true_hidden_size d_latents backbone_hidden_size kv_channels_total
+            true_hidden_size d_latents backbone_hidden_size audio_hidden_size kv_channels_total
             """,
         ),
         (
@@ -140,72 +139,135 @@ VOCABULARIES = (
     "unpadded_vocab_size",
 )
 
-SETTINGS: Mapping[str, Mapping[str, Any]] = {}
+SSM = {"mamba_n_heads": 8, "mamba_d_head": 8, "mamba_d_ssm": 64}
+TWO_KINDS = ["full_attention", "sliding_attention"]
+
+SETTINGS: Mapping[str, Mapping[str, Any]] = {
+    "bamba": SSM | {"attn_layer_indices": [1, 3]},
+    "blt": {"encoder_hash_byte_group_vocab": 50},
+    "cohere_compass_text": {
+        "layer_types": TWO_KINDS,
+        "rope_parameters": {
+            kind: {"rope_type": "default", "rope_theta": 1e4} for kind in TWO_KINDS
+        },
+    },
+    "dbrx": {"attn_config": {"kv_n_heads": 2, "rope_theta": 1e4, "clip_qkv": 8.0}},
+    "deepseek_v2": {"num_experts_per_tok": 2, "n_routed_experts": 4},
+    "dots1": {"n_routed_experts": 4, "n_shared_experts": 1, "num_experts_per_tok": 2},
+    "dots3_note_text": {"head_dim": 12},
+    "esm": {"pad_token_id": 0, "mask_token_id": 4},
+    "falcon_h1": SSM,
+    "gemma3n_text": {
+        "layer_types": TWO_KINDS * 2,
+        "num_kv_shared_layers": 2,
+        "intermediate_size": INNER,
+        "activation_sparsity_pattern": [0.5, 0.0, 0.0, 0.0],
+    },
+    "gpt_neo": {"attention_types": [[["global", "local"], 2]], "num_layers": 4},
+    "granitemoehybrid": SSM | {"layer_types": ["mamba", "attention"] * 2},
+    "hrm_text": {"num_hidden_layers": 2, "num_layers_per_stack": None},
+    "jamba": {"attn_layer_period": 2, "attn_layer_offset": 1, "expert_layer_period": 2},
+    "led": {"attention_window": 4},
+    "lfm2_moe": {"layer_types": ["conv", "full_attention"] * 2, "num_hidden_layers": 4},
+    "mamba2": {"num_heads": 8, "head_dim": 8},
+    "mobilebert": {"true_hidden_size": LATENT},
+    "neomme": {"head_dim": 16},
+    "qwen4_exp_text": {
+        "indexer_n_heads": 4,
+        "indexer_kv_heads": 2,
+        "indexer_head_dim": HEAD_SIZE,
+        "indexer_budget": 64,
+        "indexer_compress_ratio": 4,
+        "output_gate_type": "sigmoid",
+    },
+    "reformer": {
+        "axial_pos_embds": False,
+        "attn_layers": ["local", "lsh"],
+        "num_hidden_layers": 2,
+        "num_buckets": 4,
+    },
+    "xmod": {"languages": ["en"], "default_language": "en"},
+    "zamba": {
+        "layers_block_type": ["linear_attention", "hybrid"] * 2,
+        "attention_hidden_size": 2 * WIDTH,
+        "attention_head_dim": 2 * HEAD_SIZE,
+    },
+    "zamba2": {
+        "layers_block_type": ["linear_attention", "hybrid"] * 2,
+        "mamba_headdim": HEAD_SIZE,
+        "n_mamba_heads": 8,
+        "attention_hidden_size": 2 * WIDTH,
+        "attention_head_dim": 2 * HEAD_SIZE,
+        "adapter_rank": 8,
+    },
+    "zaya": {"num_experts_per_tok": 1},
+}
 """Settings of single architectures: what their code needs and no rule above gives."""
 
 
-def small_config(model_type: str, words: int, roles: Mapping[str, int | None]) -> PreTrainedConfig:
+def small_config(
+    config_class: type[PreTrainedConfig], words: int, roles: Mapping[str, int | None]
+) -> PreTrainedConfig:
     """Return a small configuration of an architecture.
 
     Args:
-        model_type: the library's name of the architecture.
+        config_class: the library's configuration class of the architecture.
         words: size of the tokenizer's vocabulary.
         roles: "pad", "bos" and "eos" with their ids, None where the tokenizer has no such token.
     """
-    made: PreTrainedConfig = CONFIG_MAPPING[model_type](
-        **_settings(CONFIG_MAPPING[model_type], words, roles)
-    )
-    return made
+    return config_class(**_settings(config_class, words, roles))
 
 
 def _settings(
     config_class: type[PreTrainedConfig], words: int, roles: Mapping[str, int | None]
 ) -> dict[str, Any]:
-    """The settings that make a configuration of this class small."""
-    own = SETTINGS.get(config_class.model_type, {})
-    needed = {name: value for name, value in own.items() if not name.startswith("text_config.")}
-    default = config_class(**needed) if "layer_types" not in needed else config_class()
+    """Return the settings that make a configuration of this class small."""
+    default = config_class()
     found: dict[str, Any] = {}
     extra = words
     for name, value in default.to_dict().items():
-        part = getattr(default, name, None)
+        part = vars(default).get(name)
+        role = name.removeprefix("forced_").removesuffix("_token_id")
         if isinstance(part, PreTrainedConfig):
             found[name] = _settings(type(part), words, roles) | {"model_type": part.model_type}
         elif name == "layer_types" and value:
             found[name] = _every_kind(value)
-        elif name in VOCABULARIES and isinstance(value, int):
+        elif name == "per_layer_config":
+            found[name] = {}
+        elif name in VOCABULARIES:
             found[name] = words + EXTRA_WORDS
-        elif isinstance(value, bool) or not isinstance(value, int):
-            if name.endswith(("eos_token_id", "bos_token_id", "pad_token_id")) and value:
-                found[name] = roles[name[-12:-9]]
-        elif re.search(r"(token_id|token_index|_index)$", name):
-            role = name[-12:-9]
-            if role in roles and not name.startswith(("image", "audio", "video", "vision")):
-                found[name] = roles[role] if roles[role] is not None else 0
-            elif name == "decoder_start_token_id":
-                found[name] = 0
-            else:
-                extra += 1
-                found[name] = extra
-        elif "num_key_value_heads" in name or name == "num_kv_heads":
+        elif name == "head_dim":
+            rotated = vars(default).get("qk_rope_head_dim")
+            found[name] = SIZES["qk_rope_head_dim"] if value and value == rotated else HEAD_SIZE
+        elif name in ("num_key_value_heads", "num_kv_heads"):
             found[name] = KEY_HEADS if _shares_keys(default, value) else HEADS
+        elif role in roles and value is not None:
+            found[name] = roles[role]
+        elif isinstance(value, bool) or not isinstance(value, int):
+            continue
+        elif name == "decoder_start_token_id":
+            found[name] = 0
+        elif name.endswith(("_token_id", "_token_index", "_index")):
+            extra += 1
+            found[name] = extra
         elif name in SIZES and value > 0:
             found[name] = SIZES[name]
-    if "layer_types" in found:
-        for name in ("num_hidden_layers", "n_layer"):
-            if name in found:
-                found[name] = len(found["layer_types"])
-    return found | own
+    found |= SETTINGS.get(config_class.model_type, {})
+    layers = found.get("layer_types") or found.get("layers_block_type")
+    if layers:
+        names = [name for name in ("num_hidden_layers", "n_layer", "num_layers") if name in found]
+        found |= dict.fromkeys(names, len(layers))
+    return found
 
 
-def _shares_keys(default: PreTrainedConfig, key_heads: int) -> bool:
-    """Whether several query heads share a key head by default."""
-    heads = getattr(default, "num_attention_heads", None)
-    return isinstance(heads, int) and 0 < key_heads < heads
+def _shares_keys(default: PreTrainedConfig, key_heads: int | None) -> bool:
+    """Return whether several query heads share a key head by default."""
+    heads = default.to_dict().get("num_attention_heads")
+    return isinstance(heads, int) and key_heads is not None and 0 < key_heads < heads
 
 
 def _every_kind(layers: list[str]) -> list[str]:
-    """Each kind of layer once, in the order of the default; at least two layers."""
+    """Return each kind of layer in the order of the default; twice where they are one or two."""
     kinds = list(dict.fromkeys(layers))
     return kinds * 2 if len(kinds) < 3 else kinds
 

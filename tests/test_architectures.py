@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
+from transformers import PreTrainedConfig
 
 import attnviz
 from attnviz.attention import AttentionStack, Layer
+from attnviz.errors import ModelNotSupported
 from benchmarks.architectures import HeadName, built, tried
 from tests.vocabularies import vocabulary
 
@@ -27,6 +31,32 @@ def test_it_is_right(what: str) -> None:
     result = tried(*PART[what])
     assert result.outcome == "right", result.reason
     assert result.apart < 5e-5
+
+
+REFUSED: dict[tuple[str, HeadName], str] = {
+    ("longt5", "seq2seq"): "longt5.* do not take their encoder attention from",
+    ("bigbird_pegasus", "seq2seq"): "bigbird_pegasus.* do not take their encoder attention from",
+    ("bloom", "causal"): "bloom.* do not take their attention from",
+    ("mamba2", "causal"): "have no attention layer: .* type linear_attention",
+}
+
+
+@pytest.mark.parametrize("what", REFUSED, ids=" ".join)
+def test_it_is_refused_for_the_true_reason(what: tuple[str, HeadName]) -> None:
+    result = tried(*what)
+    assert result.outcome == "refused", result.reason
+    assert re.search(REFUSED[what], result.reason)
+
+
+def test_a_hybrid_without_an_attention_layer_is_refused_by_its_layers() -> None:
+    network = built("lfm2", "causal", vocabulary("bpe"))
+    config = replaced(network.config, layer_types=["conv"] * 2, num_hidden_layers=2)
+    with pytest.raises(ModelNotSupported, match=r"have no attention layer: their .* type conv"):
+        attnviz.instrument(type(network)(config))
+
+
+def replaced(config: PreTrainedConfig, **changes: Any) -> PreTrainedConfig:
+    return type(config)(**{**config.to_dict(), **changes})
 
 
 def test_a_gate_hides_no_wrong_values(tmp_path: Path) -> None:

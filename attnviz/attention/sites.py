@@ -98,8 +98,7 @@ def find_sites(model: PreTrainedModel) -> Sites:
             cannot be shown as one stack per kind.
     """
     refusal = ModelNotSupported(
-        f"{_described(model)} do not take their attention from "
-        "the library's attention interface, so attnviz cannot see it. Supported are BERT, GPT-2, "
+        f"{_described(model)} {_without_attention(model)}. Supported are BERT, GPT-2, "
         "T5 and their relatives (RoBERTa, DistilBERT, ELECTRA, ModernBERT, GPT-NeoX, OPT, Llama, "
         "Mistral, Qwen, Gemma, BART, mT5 and others), ViT, CLIP and Whisper."
     )
@@ -119,6 +118,18 @@ def find_sites(model: PreTrainedModel) -> Sites:
     if all(call.queries == call.keys == text for call in calls):
         text, calls = other, _watched(model, reads, other)
     return _gathered(model, reads, _kinds(model, both, calls, text), calls)
+
+
+def _without_attention(model: PreTrainedModel) -> str:
+    """Return why no attention of a model can be seen."""
+    layers = getattr(model.config.get_text_config(), "layer_types", None) or ()
+    kinds = sorted({str(layer) for layer in layers})
+    if kinds and not any("attention" in kind.replace("linear_attention", "") for kind in kinds):
+        return f"have no attention layer: their layers are of type {', '.join(kinds)}"
+    return (
+        "do not take their attention from the library's attention interface, so attnviz cannot "
+        "see it"
+    )
 
 
 def _described(model: PreTrainedModel) -> str:
@@ -171,9 +182,12 @@ def _watched(model: PreTrainedModel, reads: Sequence[str], text: int) -> list[_S
             )
     if model.config.is_encoder_decoder:
         inputs["decoder_input_ids"] = ids(text)
+    options = {}
+    if "use_cache" in inspect.signature(model.forward).parameters:
+        options["use_cache"] = False  # a cache needs an attention layer, which some models lack
     watcher = _Watcher()
     with torch.inference_mode(), listening(watcher):
-        model(**inputs)
+        model(**inputs, **options)
     return watcher.calls
 
 
@@ -212,6 +226,13 @@ def _kinds(model: PreTrainedModel, both: bool, calls: Sequence[_Seen], text: int
                 "nor from a decoder to an encoder"
             )
         kinds.append(names[sides])
+    lacking = [kind for kind in names.values() if kind not in kinds]
+    if both and lacking:
+        raise ModelNotSupported(
+            f"{_described(model)} do not take their {' and '.join(lacking)} attention from the "
+            f"library's attention interface, only their {' and '.join(dict.fromkeys(kinds))} "
+            "attention; attnviz shows encoder-decoders whose three kinds it can all see"
+        )
     return kinds
 
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import copy
 import dataclasses
 import gc
+import shutil
 import weakref
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -193,16 +195,34 @@ def test_the_library_s_weights_of_one_layer_exist_at_a_time(
     assert kept.attentions is not None
 
 
-def test_an_older_capture_is_proved_by_the_model_that_is_there(zoo: Zoo) -> None:
-    first = attnviz.load(str(zoo("gpt2").folder))
+def test_a_released_model_is_loaded_again_if_it_came_from_a_folder(
+    zoo: Zoo, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(zoo("gpt2").folder, tmp_path / "gpt2")
+    first = attnviz.load(str(folder))
     capture = captured(first)
+    assert attnviz.verify(capture, model=first).holds
+    with pytest.raises(CaptureError, match="is to be compared with"):
+        attnviz.verify(capture, model=zoo("bert").model)
     del first
+    gc.collect()
+    assert attnviz.verify(capture).holds
+    network = GPT2LMHeadModel.from_pretrained(folder)
+    with torch.no_grad():
+        network.transformer.h[0].attn.c_attn.weight.add_(1.0)
+    network.save_pretrained(folder)
+    with pytest.raises(CaptureError, match="has changed since this capture"):
+        attnviz.verify(capture)
+
+
+def test_a_released_object_cannot_be_compared(zoo: Zoo) -> None:
+    network = GPT2LMHeadModel.from_pretrained(zoo("gpt2").folder)
+    model = instrument(network, zoo("gpt2").model.tokenizer)
+    capture = captured(model)
+    del model
     gc.collect()
     with pytest.raises(CaptureError, match="no longer in memory"):
         attnviz.verify(capture)
-    assert attnviz.verify(capture, model=zoo("gpt2").model).holds
-    with pytest.raises(CaptureError, match="is to be compared with"):
-        attnviz.verify(capture, model=zoo("bert").model)
 
 
 def test_layers_without_weights_are_not_passed_over(
