@@ -17,7 +17,8 @@ from attnviz.types import KIND_LABELS, Family, Head, Kind, ModelInfo
 from attnviz.ui import state
 from attnviz.ui.pictures import show_picture
 from attnviz.ui.theme import current_theme
-from attnviz.views import draw_head_map
+from attnviz.views.head_map import head_map_spec
+from attnviz.views.spec import Spec
 
 __all__ = [
     "choose_kind",
@@ -128,7 +129,7 @@ def head_map(
 ) -> None:
     """The map of all heads, coloured by a metric; a click shows that head."""
     show_heads(
-        draw_head_map(
+        head_map_spec(
             values,
             metric=metrics.describe(metric),
             selected=selected,
@@ -142,7 +143,7 @@ def head_map(
     )
 
 
-def show_heads(figure: go.Figure, kind: Kind, *, key: str, filename: str, alt: str) -> None:
+def show_heads(figure: go.Figure | Spec, kind: Kind, *, key: str, filename: str, alt: str) -> None:
     """A map with a cell for every head of this kind; a click shows that head."""
     show_picture(
         figure, key=key, filename=filename, alt=alt, on_click=partial(_take_click, key, kind)

@@ -11,12 +11,13 @@ import streamlit as st
 from attnviz.ui.picture_buttons import picture_buttons
 from attnviz.ui.theme import current_theme
 from attnviz.views import plot_config
+from attnviz.views.spec import PlainFigure, Spec
 
 __all__ = ["show_picture", "show_table", "table_download"]
 
 
 def show_picture(
-    figure: go.Figure,
+    figure: go.Figure | Spec,
     *,
     key: str,
     filename: str,
@@ -33,14 +34,15 @@ def show_picture(
         on_click: called before the page is drawn again when a point was clicked; such a figure
             takes the width of its column.
     """
+    layout = figure.layout
     # A map has a width at which its cells are square; bars and lines take what there is.
-    width = None if on_click else figure.layout.width
+    width = None if on_click else layout["width"] if "width" in layout else None
     if on_click:
         # Streamlit adds this only after the first drawing, and loses it again when that drawing
         # reports its layout late: clicks then did nothing.
-        figure.update_layout(clickmode="event+select")
+        layout["clickmode"] = "event+select"
     st.plotly_chart(
-        figure,
+        PlainFigure(figure) if isinstance(figure, Spec) else figure,
         width=int(width) if width else "stretch",
         key=key,
         theme=None,

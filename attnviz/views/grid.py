@@ -7,6 +7,8 @@ no colour of a scale can be mistaken for.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import plotly.graph_objects as go
 from jaxtyping import Float, Int
@@ -15,9 +17,10 @@ from attnviz.errors import CaptureError
 from attnviz.views.axes import Axis
 from attnviz.views.holes import hatching, speaking_holes
 from attnviz.views.ink import Ink, color_bar
-from attnviz.views.theme import Theme, apply, colorscale, heading, palette
+from attnviz.views.spec import Spec
+from attnviz.views.theme import Theme, colorscale, heading, palette, style
 
-__all__ = ["CELLS", "cell_size", "check_shape", "draw_grid", "note", "outline"]
+__all__ = ["CELLS", "cell_size", "check_shape", "draw_grid", "grid_spec", "note", "outline"]
 
 CELLS = {"xaxis": "x2", "yaxis": "y2"}
 """The axes of everything that is drawn in cells."""
@@ -41,7 +44,7 @@ def cell_size(rows: int, columns: int) -> float:
     return min(34.0, max(440.0, min(13.0 * longest, 760.0)) / longest)
 
 
-def draw_grid(
+def grid_spec(
     values: Float[np.ndarray, "row column"],
     rows: Axis,
     columns: Axis,
@@ -57,8 +60,8 @@ def draw_grid(
     title: str | None = None,
     cell: float | None = None,
     gap: float = 0,
-) -> go.Figure:
-    """Draw a map of cells; those that are NaN are hatched and say `empty` when pointed at.
+) -> Spec:
+    """Return a map of cells as a specification; NaN cells are hatched, with `empty` as hover text.
 
     `hover` is a Plotly template over x, y, z, `customdata` and, for `counts`, `text`. Arrays
     travel as typed arrays (float32, int16), never as a string per cell. The figure's height is
@@ -71,93 +74,106 @@ def draw_grid(
     cell = cell_size(*values.shape) if cell is None else cell
     size = 11 if cell >= 14 else 10
     shared = {"x": columns.names, "y": rows.names, "xgap": gap, "ygap": gap, **CELLS}
+    layout, axis = style(theme)
 
-    figure = go.Figure(_corner_point(rows, columns))
+    traces = [_corner_point(rows, columns)]
     if holes.any():
-        figure.add_trace(hatching(holes, theme, everywhere=gap == 0))
+        traces.append(hatching(holes, theme, everywhere=gap == 0))
         # Below the map, so that it answers the pointer only where the map is open.
-        figure.add_trace(speaking_holes(values.shape, f"%{{y}} → %{{x}}<br>{empty}", shared))
-    figure.add_trace(
-        go.Heatmap(
-            z=np.where(holes, np.nan, values).astype(np.float32),
-            customdata=None if customdata is None else customdata.astype(np.float32),
-            text=None if counts is None else _small(counts),
-            colorscale=colorscale(ink.colors),
-            zmin=ink.low,
-            zmax=ink.high,
-            colorbar=color_bar(ink, theme),
-            hovertemplate=f"{hover}<extra></extra>",
-            hoverongaps=False,
-            name="map",
-            **shared,
-        )
-    )
+        traces.append(speaking_holes(values.shape, f"%{{y}} → %{{x}}<br>{empty}", shared))
+    drawn: dict[str, Any] = {
+        "type": "heatmap",
+        "z": np.where(holes, np.nan, values).astype(np.float32),
+        "colorscale": colorscale(ink.colors),
+        "zmin": ink.low,
+        "zmax": ink.high,
+        "colorbar": color_bar(ink, theme),
+        "hovertemplate": f"{hover}<extra></extra>",
+        "hoverongaps": False,
+        "name": "map",
+        **shared,
+    }
+    if customdata is not None:
+        drawn["customdata"] = customdata.astype(np.float32)
+    if counts is not None:
+        drawn["text"] = _small(counts)
+    traces.append(drawn)
 
     upright = columns.width * size * _LETTER > cell
     corner_width = max(map(len, corner.split("<br>")))
     left = max(26.0, rows.width * size * _LETTER + 14, corner_width * 10 * _LETTER + 10)
     top = (columns.width if upright else 1.6) * size * _LETTER + 16 + (30 if title else 0)
     top = max(top, 34.0 + (30 if title else 0)) if corner else top
-    apply(figure, theme)
-    figure.update_layout(
-        width=round(max(cell * len(columns), _NARROWEST) + left + 12),
-        height=round(max(cell * len(rows), 60) + top + _BAR),
-        margin={"l": left, "r": 12, "t": top, "b": _BAR, "pad": 0},
-        hovermode="closest",
-        title=heading(title),
-        xaxis={**columns.layout(size=size), "side": "top", "autotickangles": [0, -90]},
-        yaxis=rows.layout(size=size, reverse=True),
-        xaxis2=columns.unseen("x"),
-        yaxis2=rows.unseen("y", reverse=True),
-    )
+    layout |= {
+        "width": round(max(cell * len(columns), _NARROWEST) + left + 12),
+        "height": round(max(cell * len(rows), 60) + top + _BAR),
+        "margin": {"l": left, "r": 12, "t": top, "b": _BAR, "pad": 0},
+        "hovermode": "closest",
+        "xaxis": {
+            **axis,
+            **columns.layout(size=size),
+            "side": "top",
+            "autotickangles": [0, -90],
+        },
+        "yaxis": {**axis, **rows.layout(size=size, reverse=True)},
+        "xaxis2": columns.unseen("x"),
+        "yaxis2": rows.unseen("y", reverse=True),
+        "annotations": [],
+    }
+    if title:
+        layout["title"] = heading(title)
     if holes.any():
         hidden = {"visible": False, "fixedrange": True}
-        figure.update_layout(
-            xaxis9={**hidden, "overlaying": "x", "range": [-0.5, len(columns) - 0.5]},
-            yaxis9={**hidden, "overlaying": "y", "range": [len(rows) - 0.5, -0.5]},
-        )
-        _caption(figure, f"▨ {legend}", theme, right=True)
-    _caption(figure, ink.label, theme)
+        layout["xaxis9"] = {**hidden, "overlaying": "x", "range": [-0.5, len(columns) - 0.5]}
+        layout["yaxis9"] = {**hidden, "overlaying": "y", "range": [len(rows) - 0.5, -0.5]}
+        layout["annotations"].append(_caption(f"▨ {legend}", theme, right=True))
+    layout["annotations"].append(_caption(ink.label, theme))
     if corner:
-        figure.add_annotation(
-            text=corner,
-            x=0,
-            y=1,
-            xref="paper",
-            yref="paper",
-            xanchor="right",
-            yanchor="bottom",
-            xshift=-5,
-            yshift=3,
-            align="right",
-            showarrow=False,
-            font={"size": 10, "color": colors.muted},
+        layout["annotations"].append(
+            {
+                "text": corner,
+                "x": 0,
+                "y": 1,
+                "xref": "paper",
+                "yref": "paper",
+                "xanchor": "right",
+                "yanchor": "bottom",
+                "xshift": -5,
+                "yshift": 3,
+                "align": "right",
+                "showarrow": False,
+                "font": {"size": 10, "color": colors.muted},
+            }
         )
-    return figure
+    return Spec(traces, layout)
+
+
+def draw_grid(values: Float[np.ndarray, "row column"], *axes: Axis, **options: Any) -> go.Figure:
+    """Draw a map of cells; arguments as for `grid_spec`."""
+    return grid_spec(values, *axes, **options).figure()
 
 
 def outline(
-    figure: go.Figure,
     theme: Theme,
     *,
     rows: tuple[int, int],
     columns: tuple[int, int],
     width: float = 2,
     inset: float = 0,
-) -> None:
-    """Frame the cells from the first to the last row and column, both included.
+) -> dict[str, Any]:
+    """Return a shape around the cells from the first to the last row and column, both included.
 
     `inset` is a share of a cell: at the edge of the map the outer half of the line is cut off.
     """
-    figure.add_shape(
-        type="rect",
-        x0=columns[0] - 0.5 + inset,
-        x1=columns[1] + 0.5 - inset,
-        y0=rows[0] - 0.5 + inset,
-        y1=rows[1] + 0.5 - inset,
-        line={"color": palette(theme).accent, "width": width},
-        fillcolor="rgba(0,0,0,0)",
-    )
+    return {
+        "type": "rect",
+        "x0": columns[0] - 0.5 + inset,
+        "x1": columns[1] + 0.5 - inset,
+        "y0": rows[0] - 0.5 + inset,
+        "y1": rows[1] + 0.5 - inset,
+        "line": {"color": palette(theme).accent, "width": width},
+        "fillcolor": "rgba(0,0,0,0)",
+    }
 
 
 def note(figure: go.Figure, lines: list[str], theme: Theme) -> None:
@@ -187,31 +203,32 @@ def _small(counts: np.ndarray) -> np.ndarray:
     return counts.astype(np.uint8 if fits else np.int16)
 
 
-def _caption(figure: go.Figure, text: str, theme: Theme, *, right: bool = False) -> None:
-    """Write one line directly below the map, at its left or right end."""
-    figure.add_annotation(
-        text=text,
-        x=1 if right else 0,
-        y=0,
-        xref="paper",
-        yref="paper",
-        xanchor="right" if right else "left",
-        yanchor="top",
-        xshift=1 if right else -1,
-        yshift=-4,
-        showarrow=False,
-        font={"size": 11, "color": palette(theme).muted},
-    )
+def _caption(text: str, theme: Theme, *, right: bool = False) -> dict[str, Any]:
+    """Return an annotation: one line directly below the map, at its left or right end."""
+    return {
+        "text": text,
+        "x": 1 if right else 0,
+        "y": 0,
+        "xref": "paper",
+        "yref": "paper",
+        "xanchor": "right" if right else "left",
+        "yanchor": "top",
+        "xshift": 1 if right else -1,
+        "yshift": -4,
+        "showarrow": False,
+        "font": {"size": 11, "color": palette(theme).muted},
+    }
 
 
-def _corner_point(rows: Axis, columns: Axis) -> go.Scatter:
+def _corner_point(rows: Axis, columns: Axis) -> dict[str, Any]:
     """Return one unseen point on the labelled axes: Plotly labels no axis that holds nothing."""
-    return go.Scatter(
-        x=columns.names[:1],
-        y=rows.names[:1],
-        mode="markers",
-        marker={"opacity": 0},
-        hoverinfo="skip",
-        showlegend=False,
-        name="corner",
-    )
+    return {
+        "type": "scatter",
+        "x": columns.names[:1],
+        "y": rows.names[:1],
+        "mode": "markers",
+        "marker": {"opacity": 0},
+        "hoverinfo": "skip",
+        "showlegend": False,
+        "name": "corner",
+    }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import plotly.graph_objects as go
@@ -11,18 +11,24 @@ from jaxtyping import Float
 from attnviz.errors import CaptureError, InputError
 from attnviz.types import Head, Kind, Metric
 from attnviz.views.axes import number_axis
-from attnviz.views.grid import CELLS, draw_grid, outline
+from attnviz.views.grid import CELLS, grid_spec, outline
 from attnviz.views.ink import Ink
 from attnviz.views.labels import escape_label
+from attnviz.views.spec import Spec
 from attnviz.views.theme import Theme, palette
 
-__all__ = ["CLICK_LIMIT", "draw_head_map"]
+__all__ = ["CLICK_LIMIT", "draw_head_map", "head_map_spec"]
 
 CLICK_LIMIT = 64 * 64
 """Most heads that can be clicked; a larger map can only be read."""
 
 
-def draw_head_map(
+def draw_head_map(values: Float[np.ndarray, "layer head"], **options: Any) -> go.Figure:
+    """Draw one number per head; arguments and errors as for `head_map_spec`."""
+    return head_map_spec(values, **options).figure()
+
+
+def head_map_spec(
     values: Float[np.ndarray, "layer head"],
     *,
     metric: Metric,
@@ -32,8 +38,8 @@ def draw_head_map(
     scale: Literal["linear", "log"] = "linear",
     limits: tuple[float, float] | None = None,
     title: str | None = None,
-) -> go.Figure:
-    """Draw one number per head, with layer 0 at the top as in the model's own order of reading.
+) -> Spec:
+    """Return a map with one number per head and layer 0 at the top as in the model's own order of reading.
 
     A click selects a point of the trace named "heads"; its `customdata` is `[layer, head]`.
     Heads for which the number is not defined (NaN) are hatched.
@@ -72,7 +78,7 @@ def draw_head_map(
         shown, ink = _logarithmic(values, high, ink)
 
     cell = max(14.0, min(44.0, 520 / max(layers, heads)))
-    figure = draw_grid(
+    drawn = grid_spec(
         shown,
         number_axis(layers, "L"),
         number_axis(heads, "H"),
@@ -85,23 +91,27 @@ def draw_head_map(
         gap=2 if cell >= 20 else 1,
     )
     if cell >= 26 and scale == "linear":
-        for trace in _numbers(values, low, high, theme):
-            figure.add_trace(trace)
-    figure.update_xaxes(fixedrange=True)
-    figure.update_yaxes(fixedrange=True)
+        drawn.data.extend(_numbers(values, low, high, theme))
+    for name in drawn.layout:
+        if name.startswith(("xaxis", "yaxis")):
+            drawn.layout[name] = {**drawn.layout[name], "fixedrange": True}
     if values.size <= CLICK_LIMIT:
-        figure.update_traces(hoverinfo="skip", hovertemplate=None, selector={"type": "heatmap"})
-        figure.add_trace(_targets(values, metric, kind, cell))
+        for trace in drawn.data:
+            if trace["type"] == "heatmap":
+                trace["hoverinfo"] = "skip"
+                trace.pop("hovertemplate", None)
+        drawn.data.append(_targets(values, metric, kind, cell))
     if selected is not None and selected.kind == kind:
-        outline(
-            figure,
-            theme,
-            rows=(selected.layer, selected.layer),
-            columns=(selected.head, selected.head),
-            width=3,
-            inset=0.04,
-        )
-    return figure
+        drawn.layout["shapes"] = [
+            outline(
+                theme,
+                rows=(selected.layer, selected.layer),
+                columns=(selected.head, selected.head),
+                width=3,
+                inset=0.04,
+            )
+        ]
+    return drawn
 
 
 def _limits(values: np.ndarray, metric: Metric) -> tuple[float, float]:
@@ -123,7 +133,7 @@ def _logarithmic(values: np.ndarray, high: float, ink: Ink) -> tuple[np.ndarray,
     return shown, Ink(ink.colors, floor, top, ink.label, ticks)
 
 
-def _numbers(values: np.ndarray, low: float, high: float, theme: Theme) -> list[go.Heatmap]:
+def _numbers(values: np.ndarray, low: float, high: float, theme: Theme) -> list[dict[str, Any]]:
     """Return the numbers in their cells, dark on pale colours and pale on dark ones.
 
     Invisible maps write them, because only those leave out text that does not fit its cell.
@@ -136,18 +146,19 @@ def _numbers(values: np.ndarray, low: float, high: float, theme: Theme) -> list[
     layers, heads = values.shape
     clear = "rgba(0,0,0,0)"
     return [
-        go.Heatmap(
-            z=np.where(where & np.isfinite(values), values, np.nan).astype(np.float32),
-            x=number_axis(heads, "H").names,
-            y=number_axis(layers, "L").names,
-            colorscale=[[0, clear], [1, clear]],
-            showscale=False,
-            texttemplate=f"%{{z:.{digits}f}}",
-            textfont={"color": ink},
-            hoverongaps=False,
-            name=f"numbers on {name}",
+        {
+            "type": "heatmap",
+            "z": np.where(where & np.isfinite(values), values, np.nan).astype(np.float32),
+            "x": number_axis(heads, "H").names,
+            "y": number_axis(layers, "L").names,
+            "colorscale": [[0, clear], [1, clear]],
+            "showscale": False,
+            "texttemplate": f"%{{z:.{digits}f}}",
+            "textfont": {"color": ink},
+            "hoverongaps": False,
+            "name": f"numbers on {name}",
             **CELLS,
-        )
+        }
         for name, where, ink in (
             ("strong", strong, colors.page),
             ("weak", ~strong, colors.text),
@@ -155,22 +166,23 @@ def _numbers(values: np.ndarray, low: float, high: float, theme: Theme) -> list[
     ]
 
 
-def _targets(values: np.ndarray, metric: Metric, kind: Kind, cell: float) -> go.Scatter:
-    """Return an invisible square per head: heatmap cells answer no click in Streamlit."""
+def _targets(values: np.ndarray, metric: Metric, kind: Kind, cell: float) -> dict[str, Any]:
+    """Return the trace of an invisible square per head: heatmap cells answer no click in Streamlit."""
     layers, heads = np.indices(values.shape)
     flat = [(int(layer), int(head)) for layer, head in zip(layers.flat, heads.flat, strict=True)]
     unit = f" {metric.unit}" if metric.unit else ""
     invisible = {"marker": {"opacity": 0}}
-    return go.Scatter(
-        x=[f"H{head}" for _, head in flat],
-        y=[f"L{layer}" for layer, _ in flat],
-        mode="markers",
-        marker={"symbol": "square", "size": cell, "opacity": 0},
+    return {
+        "type": "scatter",
+        "x": [f"H{head}" for _, head in flat],
+        "y": [f"L{layer}" for layer, _ in flat],
+        "mode": "markers",
+        "marker": {"symbol": "square", "size": cell, "opacity": 0},
         # Plotly fades what is not selected; here nothing may change but the frame.
-        selected=invisible,
-        unselected=invisible,
-        customdata=flat,
-        text=[
+        "selected": invisible,
+        "unselected": invisible,
+        "customdata": flat,
+        "text": [
             escape_label(
                 f"{metric.label} {value:.3f}{unit}"
                 if np.isfinite(value)
@@ -178,11 +190,11 @@ def _targets(values: np.ndarray, metric: Metric, kind: Kind, cell: float) -> go.
             )
             for value in values.flat
         ],
-        hovertemplate=[
+        "hovertemplate": [
             f"<b>{escape_label(Head(kind, *at).label)}</b><br>%{{text}}<extra></extra>"
             for at in flat
         ],
-        showlegend=False,
-        name="heads",
+        "showlegend": False,
+        "name": "heads",
         **CELLS,
-    )
+    }

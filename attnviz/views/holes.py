@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import plotly.graph_objects as go
 from jaxtyping import Bool
 
 from attnviz.views.theme import Theme, palette
@@ -15,8 +14,8 @@ __all__ = ["hatching", "speaking_holes"]
 
 def hatching(
     holes: Bool[np.ndarray, "row column"], theme: Theme, *, everywhere: bool
-) -> go.Scatter:
-    """Return strokes behind the map, in pixels at every zoom.
+) -> dict[str, Any]:
+    """Return the trace of strokes behind the map, in pixels at every zoom.
 
     They fill the whole plot, where cells without gaps cover all but the holes, or the holes alone.
     """
@@ -27,36 +26,38 @@ def hatching(
         left, top = column - 0.5, row - 0.5
         x += [left, left + width, left + width, left, None]
         y += [top, top, top + height, top + height, None]
-    return go.Scatter(
-        x=x,
-        y=y,
-        fill="toself",
-        mode="lines",
-        line={"width": 0},
-        fillpattern={
+    return {
+        "type": "scatter",
+        "x": x,
+        "y": y,
+        "fill": "toself",
+        "mode": "lines",
+        "line": {"width": 0},
+        "fillpattern": {
             "shape": "/",
             "fgcolor": palette(theme).hatch,
             "bgcolor": "rgba(0,0,0,0)",
             "size": 6,
             "solidity": 0.18,
         },
-        hoverinfo="skip",
-        showlegend=False,
-        zorder=-1,
-        xaxis="x9",
-        yaxis="y9",
-        name="hatching",
-    )
+        "hoverinfo": "skip",
+        "showlegend": False,
+        "zorder": -1,
+        "xaxis": "x9",
+        "yaxis": "y9",
+        "name": "hatching",
+    }
 
 
-def speaking_holes(shape: tuple[int, ...], hover: str, shared: dict[str, Any]) -> go.Heatmap:
-    """Return an invisible map that only answers the pointer."""
+def speaking_holes(shape: tuple[int, ...], hover: str, shared: dict[str, Any]) -> dict[str, Any]:
+    """Return the trace of an invisible map that has a hover label and no colour."""
     clear = "rgba(0,0,0,0)"
-    return go.Heatmap(
-        z=np.zeros(shape, dtype=np.int8),
-        colorscale=[[0, clear], [1, clear]],
-        showscale=False,
-        hovertemplate=f"{hover}<extra></extra>",
-        name="empty",
+    return {
+        "type": "heatmap",
+        "z": np.zeros(shape, dtype=np.int8),
+        "colorscale": [[0, clear], [1, clear]],
+        "showscale": False,
+        "hovertemplate": f"{hover}<extra></extra>",
+        "name": "empty",
         **shared,
-    )
+    }

@@ -129,13 +129,14 @@ def draw_label_map(
         shapes=[_dotted(one.head, theme) for one in findings if one.verdict == "contradicted"]
     )
     if selected is not None and selected.kind == findings[0].head.kind:
-        outline(
-            figure,
-            theme,
-            rows=(selected.layer, selected.layer),
-            columns=(selected.head, selected.head),
-            width=3,
-            inset=0.02,
+        figure.add_shape(
+            outline(
+                theme,
+                rows=(selected.layer, selected.layer),
+                columns=(selected.head, selected.head),
+                width=3,
+                inset=0.02,
+            )
         )
     return figure
 

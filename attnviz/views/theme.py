@@ -18,7 +18,16 @@ import plotly.graph_objects as go
 from attnviz.errors import InputError
 from attnviz.views.labels import escape_label
 
-__all__ = ["FONT_FAMILY", "Palette", "Theme", "apply", "colorscale", "heading", "palette"]
+__all__ = [
+    "FONT_FAMILY",
+    "Palette",
+    "Theme",
+    "apply",
+    "colorscale",
+    "heading",
+    "palette",
+    "style",
+]
 
 Theme = Literal["light", "dark"]
 """Which page the figure is drawn for; figures have a transparent ground."""
@@ -128,14 +137,36 @@ def heading(title: str | None) -> dict[str, Any] | None:
     }
 
 
-def apply(figure: go.Figure, theme: Theme) -> go.Figure:
-    """Give the figure the theme's ground, letters, grid and hover label, and return it.
+def style(theme: Theme) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the theme's settings of a layout and those of every axis in it.
 
-    The template is set, and set empty, because the process-wide default template belongs to
-    whoever imported Plotly last.
+    The template is set, and set empty: the process-wide default template belongs to the code that
+    imported Plotly last.
     """
     colors = palette(theme)
     font = {"family": FONT_FAMILY, "size": 12, "color": colors.text}
+    layout: dict[str, Any] = {
+        "template": {},
+        "paper_bgcolor": "rgba(0,0,0,0)",
+        "plot_bgcolor": "rgba(0,0,0,0)",
+        "font": font,
+        "colorway": list(colors.categorical),
+        "hoverlabel": {
+            "bgcolor": colors.surface,
+            "bordercolor": colors.line,
+            "font": {**font, "size": 13},
+            "align": "left",
+        },
+        "legend": {"bgcolor": "rgba(0,0,0,0)", "font": {"size": 12, "color": colors.text}},
+        "modebar": {
+            # Labels lie below it while the pointer is over the figure.
+            "bgcolor": colors.surface,
+            "color": colors.muted,
+            "activecolor": colors.accent,
+        },
+        # A finger that scrolls the page must not draw a zoom box.
+        "dragmode": False,
+    }
     axis = {
         "gridcolor": colors.line,
         "linecolor": colors.line,
@@ -143,28 +174,13 @@ def apply(figure: go.Figure, theme: Theme) -> go.Figure:
         "tickcolor": colors.line,
         "automargin": True,
     }
-    figure.update_layout(
-        template=go.layout.Template(),
-        paper_bgcolor="rgba(0,0,0,0)",
-        plot_bgcolor="rgba(0,0,0,0)",
-        font=font,
-        colorway=list(colors.categorical),
-        hoverlabel={
-            "bgcolor": colors.surface,
-            "bordercolor": colors.line,
-            "font": {**font, "size": 13},
-            "align": "left",
-        },
-        legend={"bgcolor": "rgba(0,0,0,0)", "font": {"size": 12, "color": colors.text}},
-        modebar={
-            # Labels lie below it while the pointer is over the figure.
-            "bgcolor": colors.surface,
-            "color": colors.muted,
-            "activecolor": colors.accent,
-        },
-        # A finger that scrolls the page must not draw a zoom box.
-        dragmode=False,
-    )
+    return layout, axis
+
+
+def apply(figure: go.Figure, theme: Theme) -> go.Figure:
+    """Set the theme's background, fonts, grid and hover label on a figure, and return it."""
+    layout, axis = style(theme)
+    figure.update_layout({**layout, "template": go.layout.Template()})
     figure.update_xaxes(**axis)
     figure.update_yaxes(**axis)
     return figure

@@ -109,11 +109,12 @@ def draw_weights(
     if scale == "hide_sinks":
         note(figure, _sink_lines(shown, hidden, key_tokens), theme)
     if selected_query is not None:
-        outline(
-            figure,
-            theme,
-            rows=(selected_query, selected_query),
-            columns=(0, shape[1] - 1),
+        figure.add_shape(
+            outline(
+                theme,
+                rows=(selected_query, selected_query),
+                columns=(0, shape[1] - 1),
+            )
         )
     return figure
 
