@@ -4,6 +4,7 @@ import streamlit as st
 
 from attnviz.ui import inputs, look, state
 from attnviz.ui.diagnose import OWN_TEXTS, model_only
+from attnviz.ui.serving import turn
 from attnviz.ui.theme import watch_theme
 
 look.page_setup()
@@ -19,6 +20,7 @@ page = st.navigation(
     ],
     position="top",
 )
-state.remember(model_only() if page.url_path in OWN_TEXTS else inputs.sidebar())
-page.run()
+with turn():
+    state.remember(model_only() if page.url_path in OWN_TEXTS else inputs.sidebar())
+    page.run()
 watch_theme()

@@ -37,7 +37,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "doctor": ENGINE | {"doctor", "probes", "words", "views", "__init__"},
     "monitor": ENGINE | {"monitor"},
     "views": NOUNS | {"views"},
-    "cli": ENGINE | {"doctor", "probes", "words", "proof", "views", "cli", "__init__"},
+    "cli": ENGINE | {"doctor", "probes", "words", "proof", "views", "ui", "cli", "__init__"},
     "__main__": {"cli"},
     "ui": ENGINE | {"doctor", "probes", "words", "proof", "views", "ui", "vendor"},
     "vendor": {"vendor"},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -54,12 +55,17 @@ def _flat(settings: Mapping[str, object], prefix: str = "") -> dict[str, object]
 
 
 def _warm_up() -> None:
-    """Read torch and the library before the first visitor comes.
+    """Import torch and the library, load the shipped models, and exempt all of it from collection.
 
-    Not beside them: two threads that import the same modules from different ends can see one of
-    them half made, and a class opens its first page all at once.
+    Two threads that import the same modules from different ends can see one of them half made, and
+    a class opens its first page all at once. Streamlit collects garbage after every script run:
+    over the million objects of these libraries that took half of the server's time.
     """
-    import attnviz.doctor
-    import attnviz.proof
-    import attnviz.summary
-    import attnviz.views  # noqa: F401
+    from attnviz.models import CLASSROOM
+    from attnviz.ui.caches import load_model
+
+    for model in CLASSROOM:
+        load_model(model.name)
+    gc.collect()
+    gc.freeze()
+    gc.collect()  # the next collections count from the few objects that are left

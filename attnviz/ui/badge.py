@@ -7,30 +7,48 @@ import math
 import streamlit as st
 
 from attnviz.types import Proof
-from attnviz.ui.caches import Request, proved
-from attnviz.ui.messages import plain
+from attnviz.ui.caches import Request
+from attnviz.ui.messages import explained, plain
+from attnviz.ui.proofs import next_look, proof_of
+from attnviz.ui.timer import look_again
 
 __all__ = ["proof_badge"]
 
+RUNNING = (
+    "The same input is being run through the library's own eager attention; the largest difference "
+    "is shown here in a moment."
+)
+
 
 def proof_badge(request: Request) -> None:
-    """In the side bar, after the page is drawn: nobody waits for the proof to see the picture."""
-    with st.sidebar, st.spinner("Comparing with the library …", show_time=False):
-        proof, first = proved(request)
+    """Show the proof in the side bar; the picture does not wait for it."""
     with st.sidebar:
-        if proof.holds:
-            st.badge(
-                f"exact to {proof.weights:.0e}",
-                icon=":material/verified:",
-                color="green",
-                help=_compared(proof, first),
-            )
-        else:
-            st.badge(
-                "not proved", icon=":material/gpp_bad:", color="red", help=_compared(proof, first)
-            )
-            for sentence in proof.broken:
-                st.error(plain(sentence))
+        _badge(request)
+
+
+@st.fragment
+@explained()
+def _badge(request: Request) -> None:
+    """Show the proof once it is there, and look again until then."""
+    job = proof_of(request)
+    if job.error is not None:
+        raise job.error
+    if job.value is None:
+        st.badge("proof is running", icon=":material/hourglass:", color="gray", help=RUNNING)
+        look_again(next_look(job), key="proof_timer")
+        return
+    proof, first = job.value
+    if proof.holds:
+        st.badge(
+            f"exact to {proof.weights:.0e}",
+            icon=":material/verified:",
+            color="green",
+            help=_compared(proof, first),
+        )
+        return
+    st.badge("not proved", icon=":material/gpp_bad:", color="red", help=_compared(proof, first))
+    for sentence in proof.broken:
+        st.error(plain(sentence))
 
 
 def _compared(proof: Proof, first: int | None) -> str:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,7 +21,8 @@ from attnviz.proof import load, verify
 from attnviz.summary import summarize
 from attnviz.types import Kind, Proof
 from attnviz.ui.examples import EXAMPLES
-from attnviz.ui.reading import reading_bar
+from attnviz.ui.reading import reading_bar, spinner
+from attnviz.ui.serving import LOADS, LONG, aside, is_long
 from attnviz.ui.shelf import Shelf
 
 __all__ = [
@@ -53,16 +54,19 @@ LOGIT_BYTES = 1 << 30
 """Texts whose logits would take more get no predictions."""
 
 
-# Module state, not `st.cache_resource`: clearing Streamlit's caches must not replace a lock that a
-# thread holds, nor a semaphore whose places are taken.
-_LOADING = threading.Lock()
-"""Held while a model is loaded: the library patches functions of the process meanwhile."""
+# Module state, not `st.cache_resource`: clearing Streamlit's caches must not lose a model that a
+# run uses, and a run that waits for a value must be able to give its place to others.
+_SHIPPED: Shelf[Model] = Shelf(1 << 60, entries=8)
+"""Shipped models: small and always needed, so that a large one never removes them."""
 
-_PASSES = threading.BoundedSemaphore(max(1, (os.cpu_count() or 2) - 1))
-"""Limits forward passes at a time to the number of processors, less one."""
+_OTHERS: Shelf[Model] = Shelf(1 << 60, entries=2)
+"""Models from the hub and from folders."""
 
 _CAPTURES: Shelf[Capture] = Shelf(CACHE_MB << 20)
 """Captures of all visitors."""
+
+_REPEATED: Shelf[probes.Repetition] = Shelf(CACHE_MB << 18, entries=16)
+"""Repetition experiments of all visitors."""
 
 
 @dataclass(frozen=True)
@@ -86,25 +90,18 @@ def allowed_folders() -> tuple[Path, ...]:
 
 
 def load_model(name: str) -> Model:
-    """A model, from the cache if somebody has used it lately.
+    """Return a model, from memory if it has been used lately.
 
     Raises:
         ModelError: as `attnviz.load`.
     """
-    return _load_shipped(name) if shipped(name) else _load_other(name)
+    if shipped(name):
+        return _SHIPPED.get(name, lambda: load(name), lambda: spinner("Loading the model …"))
+    return _OTHERS.get(name, lambda: _load_other(name), lambda: _loading())
 
 
-# Shipped models are small and wanted all the time; one large visitor must not push them out.
-@st.cache_resource(max_entries=8, show_spinner="Loading the model …")
-def _load_shipped(name: str) -> Model:
-    with _LOADING:
-        return load(name)
-
-
-@st.cache_resource(max_entries=2, show_spinner="Loading the model …")
 def _load_other(name: str) -> Model:
-    with _LOADING:
-        model = load(name, allowed_folders=allowed_folders())
+    model = load(name, allowed_folders=allowed_folders())
     if model.sites.reads != ("input_ids",):
         raise ModelNotSupported(
             f"{model.info.name} reads {' and '.join(model.sites.reads)}, and these pages show "
@@ -113,8 +110,14 @@ def _load_other(name: str) -> Model:
     return model
 
 
+@contextmanager
+def _loading() -> Iterator[None]:
+    with aside(LOADS, "Another model is being loaded"), spinner("Loading the model …"):
+        yield
+
+
 def captured(request: Request) -> Capture:
-    """The capture of a request. Texts that are too long are cut; `Capture.cut` says by how much.
+    """Return the capture of a request; of a text that is too long, `Capture.cut` has the rest.
 
     Raises:
         AttnvizError: as `attnviz.load` and `attnviz.capture`.
@@ -122,8 +125,23 @@ def captured(request: Request) -> Capture:
     return _CAPTURES.get(
         request,
         lambda: _run(load_model(request.model), request, MAX_TOKENS, reading_bar()),
-        lambda: st.spinner("Reading the text …"),
+        lambda: _reading(request),
     )
+
+
+@contextmanager
+def _reading(request: Request) -> Iterator[None]:
+    """Wait for the place that the pass needs; visitors with the same request wait for it too."""
+    model = load_model(request.model)
+    tokens = min(MAX_TOKENS, model.info.max_tokens or MAX_TOKENS, len(request.text) // 3)
+    with _place(model, tokens), spinner("Reading the text …"):
+        yield
+
+
+def _place(model: Model, tokens: int) -> AbstractContextManager[None]:
+    if is_long(model, tokens):
+        return aside(LONG, "Another long text is being read")
+    return nullcontext()
 
 
 @st.cache_resource(max_entries=64, show_spinner=False)
@@ -140,13 +158,12 @@ def summary(request: Request) -> pd.DataFrame:
     return summarize(captured(request))
 
 
-@st.cache_resource(max_entries=256, show_spinner=False)
 def proved(request: Request) -> tuple[Proof, int | None]:
-    """How far the capture of a request is from the library's own eager attention.
+    """Compare the capture of a request with the library's own eager attention.
 
-    And on how many tokens that was found out, when the text is longer than `PROVED_TOKENS`: then
-    the first of them were run by themselves. Otherwise it is the capture on the page that is
-    compared, and nothing is run but the library.
+    Returns the proof, and the number of tokens that were compared where the text is longer than
+    `PROVED_TOKENS`: then its first tokens are captured separately. Otherwise the capture on the
+    page is compared, and only the library runs.
 
     Raises:
         AttnvizError: as `captured`.
@@ -157,9 +174,8 @@ def proved(request: Request) -> tuple[Proof, int | None]:
     first = PROVED_TOKENS if tokens > PROVED_TOKENS else None
     if first is not None:
         shown = _run(model, request, first)
-    with _PASSES:
-        # The capture on the page may be older than the model that is in memory now.
-        return verify(shown, model=model), first
+    # The capture on the page may be older than the model that is in memory now.
+    return verify(shown, model=model), first
 
 
 def _run(
@@ -169,18 +185,17 @@ def _run(
     progress: Callable[[int, int], None] | None = None,
 ) -> Capture:
     text = model.prompt + request.text if request.text.strip() else ""
-    with _PASSES:
-        return capture(
-            model,
-            text,
-            pair=request.pair or None,
-            target=request.target or None,
-            begin=request.begin,
-            cut=True,
-            limit=limit,
-            predict=_has_room_for_logits(model, text, limit),
-            progress=progress,
-        ).on_host()
+    return capture(
+        model,
+        text,
+        pair=request.pair or None,
+        target=request.target or None,
+        begin=request.begin,
+        cut=True,
+        limit=limit,
+        predict=_has_room_for_logits(model, text, limit),
+        progress=progress,
+    ).on_host()
 
 
 def _has_room_for_logits(model: Model, text: str, limit: int) -> bool:
@@ -190,11 +205,10 @@ def _has_room_for_logits(model: Model, text: str, limit: int) -> bool:
     return len(encode(model, text, cut=True, limit=limit).ids) * words * 4 <= LOGIT_BYTES
 
 
-@st.cache_resource(max_entries=16, show_spinner="Running the repeated sequences …")
 def repeated(
     model_name: str, text: str | None, period: int, sequences: int, seed: int
 ) -> probes.Repetition:
-    """The repetition experiment: on random tokens, or on a text when one is given.
+    """Return the repetition experiment: on random tokens, or on a text when one is given.
 
     Raises:
         AttnvizError: as `attnviz.probes`.
@@ -202,10 +216,19 @@ def repeated(
     model = load_model(model_name)
     if text is not None:
         _check_repeated(model, text)
-    with _PASSES:
+
+    @contextmanager
+    def running() -> Iterator[None]:
+        tokens = 2 * period * sequences if text is None else 2 * REPEATED_TOKENS
+        with _place(model, tokens), spinner("Running the repeated sequences …"):
+            yield
+
+    def run() -> probes.Repetition:
         if text is not None:
             return probes.repeat_text(model, text)
         return probes.repeat_random(model, period=period, sequences=sequences, seed=seed)
+
+    return _REPEATED.get((model_name, text, period, sequences, seed), run, running)
 
 
 def _check_repeated(model: Model, text: str) -> None:

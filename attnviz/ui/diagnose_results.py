@@ -16,6 +16,7 @@ from attnviz.ui.diagnose_table import head_table
 from attnviz.ui.heads import choose_kind, show_heads
 from attnviz.ui.messages import explained, plain
 from attnviz.ui.sentences import sentence
+from attnviz.ui.serving import in_turn
 from attnviz.ui.theme import current_theme
 from attnviz.views import draw_label_map
 from attnviz.views.diagnosis_words import diagnosis_sentences
@@ -29,6 +30,7 @@ FRESH = "diagnosis_fresh"
 
 
 @st.fragment
+@in_turn
 @explained()
 def results(measured: Diagnosis) -> None:
     """Everything below the choice of texts; a click runs only this part again."""

@@ -30,6 +30,7 @@ from attnviz.ui.jobs import Work
 from attnviz.ui.messages import explained, plain
 from attnviz.ui.pictures import table_download
 from attnviz.ui.sentences import sentence
+from attnviz.ui.serving import in_turn
 from attnviz.ui.theme import current_theme
 from attnviz.views import draw_head_map
 from attnviz.views.diagnosis_words import head_count
@@ -128,6 +129,7 @@ def _second(first: str) -> str:
 
 
 @st.fragment
+@in_turn
 @explained()
 def _results(measured: Comparison) -> None:
     """Everything below the choice of texts; a click runs only this part again."""

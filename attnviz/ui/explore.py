@@ -9,6 +9,7 @@ from attnviz.ui import detail
 from attnviz.ui.caches import Request, captured, head_numbers
 from attnviz.ui.heads import choose_kind, choose_metric, head_map, head_menus
 from attnviz.ui.messages import explained, plain
+from attnviz.ui.serving import in_turn
 from attnviz.ui.tokens import show_tokens
 
 __all__ = ["explore", "notices", "read"]
@@ -37,6 +38,7 @@ def notices(capture: Capture) -> None:
 
 
 @st.fragment
+@in_turn
 @explained()
 def explore(request: Request) -> None:
     """The page below its title; a click runs only this part again.

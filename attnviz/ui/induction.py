@@ -13,6 +13,7 @@ from attnviz.ui.caches import Request, load_model, repeated
 from attnviz.ui.heads import head_map, head_menus
 from attnviz.ui.messages import explained, plain
 from attnviz.ui.pictures import show_picture, show_table
+from attnviz.ui.serving import in_turn
 from attnviz.ui.theme import current_theme
 from attnviz.views import draw_loss, draw_scores_by_head, draw_stripe
 
@@ -68,6 +69,7 @@ def _verdict(result: Repetition) -> None:
 
 
 @st.fragment
+@in_turn
 @explained()
 def _results(result: Repetition) -> None:
     left, right = st.columns([5, 7], gap="medium")

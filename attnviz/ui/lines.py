@@ -14,6 +14,7 @@ from attnviz.ui import state
 from attnviz.ui.caches import Request, captured
 from attnviz.ui.heads import choose_kind, head_menus
 from attnviz.ui.messages import explained
+from attnviz.ui.serving import in_turn
 from attnviz.ui.theme import current_theme
 from attnviz.ui.token_strip import part as stretch
 from attnviz.views.bertviz import NUMBER_LIMIT, BertvizPart, bertviz_html
@@ -28,6 +29,7 @@ HEIGHT_PER_TOKEN, HEIGHT_PER_LAYER, HEIGHT_AROUND = 24, 130, 140
 
 
 @st.fragment
+@in_turn
 @explained()
 def lines(request: Request) -> None:
     """One layer's heads as lines between words, or every head as a small picture."""

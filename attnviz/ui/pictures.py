@@ -34,13 +34,13 @@ def show_picture(
         on_click: called before the page is drawn again when a point was clicked; such a figure
             takes the width of its column.
     """
-    layout = figure.layout
     # A map has a width at which its cells are square; bars and lines take what there is.
-    width = None if on_click else layout["width"] if "width" in layout else None
+    width = figure.layout.get("width") if isinstance(figure, Spec) else figure.layout.width
     if on_click:
+        width = None
         # Streamlit adds this only after the first drawing, and loses it again when that drawing
         # reports its layout late: clicks then did nothing.
-        layout["clickmode"] = "event+select"
+        figure.layout["clickmode"] = "event+select"
     st.plotly_chart(
         PlainFigure(figure) if isinstance(figure, Spec) else figure,
         width=int(width) if width else "stretch",

@@ -4,23 +4,32 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 
 import streamlit as st
 
 from attnviz.findings import Progress
+from attnviz.ui.visitors import session
 
-__all__ = ["reading_bar"]
+__all__ = ["reading_bar", "spinner"]
 
 GLANCE = 2.0
 """Seconds after which people want to know how long it takes."""
 
 
-def reading_bar(clock: Callable[[], float] = time.monotonic) -> Callable[[int, int], None]:
+def spinner(text: str) -> AbstractContextManager[None]:
+    """Show a spinner while the block runs; nothing in a thread without a page."""
+    return st.spinner(text) if session() else nullcontext()
+
+
+def reading_bar(clock: Callable[[], float] = time.monotonic) -> Callable[[int, int], None] | None:
     """What `attnviz.capture` is to tell its progress: a bar, once that takes longer than a glance.
 
     When the person has typed another text meanwhile, or has left, Streamlit ends the script at the
     next thing it shows: here, and so the pass that nobody waits for ends too.
     """
+    if not session():
+        return None
     place = st.empty()
     begun = clock()
 

@@ -13,6 +13,7 @@ from attnviz.types import Head, Tokens
 from attnviz.ui import state
 from attnviz.ui.caches import Request, captured
 from attnviz.ui.messages import explained, plain
+from attnviz.ui.serving import in_turn
 from attnviz.ui.tiles import SCORED, Grid, How, Window, grid, sink_keys
 from attnviz.ui.zoom_map import zoom_map
 from attnviz.views.weights import SINK_SHARE, Scale
@@ -61,6 +62,7 @@ def show_map(request: Request, head: Head, prefix: str = "") -> None:
 
 
 @st.fragment
+@in_turn
 @explained()
 def _long_map(request: Request, head: Head, prefix: str) -> None:
     """Zooming runs only this again; a chosen row concerns the rest of the page."""

@@ -39,7 +39,7 @@ def head_map_spec(
     limits: tuple[float, float] | None = None,
     title: str | None = None,
 ) -> Spec:
-    """Return a map with one number per head and layer 0 at the top as in the model's own order of reading.
+    """Return a map with one number per head, layer 0 at the top.
 
     A click selects a point of the trace named "heads"; its `customdata` is `[layer, head]`.
     Heads for which the number is not defined (NaN) are hatched.
@@ -167,7 +167,7 @@ def _numbers(values: np.ndarray, low: float, high: float, theme: Theme) -> list[
 
 
 def _targets(values: np.ndarray, metric: Metric, kind: Kind, cell: float) -> dict[str, Any]:
-    """Return the trace of an invisible square per head: heatmap cells answer no click in Streamlit."""
+    """Return a trace of invisible squares: heatmap cells answer no click in Streamlit."""
     layers, heads = np.indices(values.shape)
     flat = [(int(layer), int(head)) for layer, head in zip(layers.flat, heads.flat, strict=True)]
     unit = f" {metric.unit}" if metric.unit else ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import struct
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,11 +13,19 @@ import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
 
-from attnviz.ui import caches
+from attnviz.ui import caches, proofs
 from attnviz.ui.diagnose import jobs
 
 ROOT = Path(__file__).parents[2]
 OpenApp = Callable[..., AppTest]
+
+
+def until(true: Callable[[], bool], seconds: float = 30) -> None:
+    """Wait until something is true, and fail if it does not become so."""
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end
+        time.sleep(0.02)
 
 
 @pytest.fixture
@@ -24,7 +33,10 @@ def open_app(monkeypatch: pytest.MonkeyPatch) -> OpenApp:
     """`open_app(page=..., model=..., layer=...)`: the app as a link with these would open it."""
     monkeypatch.chdir(ROOT)
     st.cache_resource.clear()
-    caches._CAPTURES.clear()
+    for shelf in (caches._SHIPPED, caches._OTHERS, caches._CAPTURES, caches._REPEATED):
+        shelf.clear()
+    until(lambda: all(job.over for job in list(proofs._JOBS._jobs.values())))
+    proofs._JOBS.clear()
     jobs().clear()
 
     def open_(page: str | None = None, **link: object) -> AppTest:

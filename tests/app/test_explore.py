@@ -184,9 +184,8 @@ def test_the_proof_is_about_the_capture_on_the_page(
     assert proof.holds
     assert first is None
     assert len(runs) == 1
-    caches._load_shipped.clear()  # the capture outlives its model: another is loaded for the proof
+    caches._SHIPPED.clear()  # the capture outlives its model: another is loaded for the proof
     gc.collect()
-    caches.proved.clear()
     assert caches.proved(request)[0] == proof
     assert len(runs) == 1
 

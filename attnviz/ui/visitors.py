@@ -1,0 +1,37 @@
+"""Who a script run belongs to: the session (a browser tab) and the visitor (a browser)."""
+
+from __future__ import annotations
+
+import streamlit as st
+from streamlit.runtime import Runtime
+from streamlit.runtime.scriptrunner import get_script_run_ctx
+
+__all__ = ["connected", "session", "visitor"]
+
+COOKIE = "_streamlit_xsrf"
+"""Streamlit's cookie against forged requests: random, and the same in all tabs of a browser."""
+
+
+def session() -> str:
+    """Return the id of the session of this script run; empty outside of one."""
+    context = get_script_run_ctx(suppress_warning=True)
+    return "" if context is None else context.session_id
+
+
+def visitor() -> str:
+    """Return an id of the browser, or of the session where the browser sends no cookie."""
+    cookie = str(st.context.cookies.get(COOKIE) or "")
+    parts = cookie.split("|")
+    if len(parts) != 4:  # version, mask, masked token, time
+        return cookie or session()
+    try:
+        mask, masked = bytes.fromhex(parts[1]), bytes.fromhex(parts[2])
+    except ValueError:
+        return session()
+    # The mask changes whenever the cookie is set again; the token below it does not.
+    return bytes(one ^ mask[at % len(mask)] for at, one in enumerate(masked)).hex() or session()
+
+
+def connected(session: str) -> bool:
+    """Return whether a session has an open page."""
+    return Runtime.exists() and Runtime.instance().is_active_session(session)

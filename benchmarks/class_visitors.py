@@ -1,0 +1,138 @@
+"""Visitors of the app without a browser: each sends texts through Streamlit's websocket.
+
+A visitor's texts carry a marker word of that visitor. A marker of another visitor in a message is
+counted as mixed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from dataclasses import dataclass, field
+
+import websockets
+from streamlit.proto.BackMsg_pb2 import BackMsg
+from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
+from websockets.asyncio.client import ClientConnection
+
+__all__ = ["Outcome", "Visitor", "marker", "work"]
+
+PATIENCE = 120  # seconds until a run counts as an error
+WORDS = (
+    "a boy and his dog went down to the lake where big ducks swim while mother bakes bread "
+    "at home then they see one red boat with two men who wave hello"
+).split()  # noqa: SIM905 - a list of words is easier to read as a sentence
+TEXT_WORDS = 48  # about 60 tokens with the marker
+SYLLABLES = ("ba", "ko", "ti", "mu", "ze", "ra", "lo", "ni", "pe", "sha", "gu", "vy")
+
+
+@dataclass
+class Outcome:
+    """Results of all visitors.
+
+    Attributes:
+        finished: seconds from sending a text to the end of its script run.
+        pictured: seconds from sending a text to the map of the chosen head.
+        errors: messages of exceptions and of lost connections.
+        mixed: pairs of visitors: whose run it was, and whose marker was in it.
+        started: runs begun.
+    """
+
+    finished: list[float] = field(default_factory=list)
+    pictured: list[float] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
+    mixed: list[tuple[int, int]] = field(default_factory=list)
+    started: int = 0
+
+
+def marker(number: int) -> str:
+    """Return a word that is part of no other visitor's texts."""
+    first, rest = number % len(SYLLABLES), number // len(SYLLABLES)
+    second, third = rest % len(SYLLABLES), rest // len(SYLLABLES)
+    return "q" + SYLLABLES[first] + SYLLABLES[second] + SYLLABLES[third % len(SYLLABLES)] + "q"
+
+
+class Visitor:
+    """One browser tab: a websocket, and the id of the text field once the page has come."""
+
+    def __init__(self, number: int, address: str, model: str, everyone: int) -> None:
+        self.number, self.model = number, model
+        self.marker = marker(number)
+        self.others = [(k, marker(k).encode()) for k in range(everyone) if k != number]
+        self._address = address
+        self._random = random.Random(number)
+        self._field = ""
+        self._turn = 0
+
+    async def visit(self, until: float, period: float, outcome: Outcome) -> None:
+        """Open the page, and send a new text every `period` seconds until a moment has come."""
+        try:
+            async with websockets.connect(
+                f"ws://{self._address}/_stcore/stream",
+                subprotocols=[websockets.Subprotocol("streamlit")],
+                max_size=None,
+                origin=websockets.Origin(f"http://{self._address}"),
+            ) as socket:
+                await self._run(socket, None, Outcome())
+                if not self._field:
+                    outcome.errors.append("the page has no text field")
+                    return
+                await asyncio.sleep(self._random.random() * period)
+                while time.monotonic() < until:
+                    begun = time.monotonic()
+                    outcome.started += 1
+                    await self._run(socket, self._text(), outcome)
+                    await asyncio.sleep(max(0.0, period - (time.monotonic() - begun)))
+        except (OSError, TimeoutError, websockets.WebSocketException) as error:
+            outcome.errors.append(f"{type(error).__name__}: {error}"[:200])
+
+    def _text(self) -> str:
+        self._turn += 1
+        words = (self._random.choice(WORDS) for _ in range(TEXT_WORDS))
+        return f"{self.marker} {self._turn} " + " ".join(words)
+
+    async def _run(self, socket: ClientConnection, text: str | None, outcome: Outcome) -> None:
+        """Send a text, or open the page without one, and read until the script has finished."""
+        message = BackMsg()
+        message.rerun_script.query_string = f"model={self.model}"
+        if text is not None:
+            widget = message.rerun_script.widget_states.widgets.add()
+            widget.id, widget.string_value = self._field, text
+        begun = time.monotonic()
+        await socket.send(message.SerializeToString())
+        pictured = False
+        while True:
+            received = await asyncio.wait_for(socket.recv(), PATIENCE)
+            assert isinstance(received, bytes)
+            outcome.mixed += [(self.number, k) for k, word in self.others if word in received]
+            answer = ForwardMsg.FromString(received)
+            kind = answer.WhichOneof("type")
+            if kind == "script_finished":
+                outcome.finished.append(time.monotonic() - begun)
+                return
+            if kind != "delta" or answer.delta.WhichOneof("type") != "new_element":
+                continue
+            element = answer.delta.new_element
+            what = element.WhichOneof("type")
+            if what == "text_area" and element.text_area.label == "Text":
+                self._field = element.text_area.id
+            elif what == "exception":
+                outcome.errors.append(element.exception.message[:200])
+            elif not pictured and element.bidi_component.component_name == "attnviz_zoom_map":
+                outcome.pictured.append(time.monotonic() - begun)
+                pictured = True
+
+
+async def work(
+    address: str, visitors: int, period: float, seconds: float, models: list[str]
+) -> Outcome:
+    """Let a class send texts for some seconds and return the times of its runs."""
+    outcome = Outcome()
+    until = time.monotonic() + seconds
+    everyone = [
+        Visitor(number, address, models[number % len(models)], visitors)
+        for number in range(visitors)
+    ]
+    await asyncio.gather(*(one.visit(until, period, outcome) for one in everyone))
+    return outcome
