@@ -22,7 +22,7 @@ PATIENCE = 120  # seconds until a run counts as an error
 WORDS = (
     "a boy and his dog went down to the lake where big ducks swim while mother bakes bread "
     "at home then they see one red boat with two men who wave hello"
-).split()  # noqa: SIM905 - a list of words is easier to read as a sentence
+)
 TEXT_WORDS = 48  # about 60 tokens with the marker
 SYLLABLES = ("ba", "ko", "ti", "mu", "ze", "ra", "lo", "ni", "pe", "sha", "gu", "vy")
 
@@ -89,7 +89,7 @@ class Visitor:
 
     def _text(self) -> str:
         self._turn += 1
-        words = (self._random.choice(WORDS) for _ in range(TEXT_WORDS))
+        words = (self._random.choice(WORDS.split()) for _ in range(TEXT_WORDS))
         return f"{self.marker} {self._turn} " + " ".join(words)
 
     async def _run(self, socket: ClientConnection, text: str | None, outcome: Outcome) -> None:
