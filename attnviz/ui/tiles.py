@@ -19,7 +19,17 @@ from attnviz.attention.pooling import Gathering, seen_per_bin
 from attnviz.types import Head
 from attnviz.views.weights import SINK_SHARE
 
-__all__ = ["BINS", "SCORED", "Grid", "How", "Window", "encode", "grid", "sink_keys"]
+__all__ = [
+    "BINS",
+    "SCORED",
+    "Grid",
+    "How",
+    "Window",
+    "encode",
+    "encode_signed",
+    "grid",
+    "sink_keys",
+]
 
 How = Literal["max", "mean"]
 
@@ -211,4 +221,18 @@ def encode(found: Grid) -> tuple[bytes, float]:
     codes = np.rint(np.sqrt(shares) * FULL).astype("<u2")
     codes[np.isnan(found.values)] = MASKED
     codes[np.isinf(found.values)] = SINK
+    return codes.tobytes(), scale
+
+
+def encode_signed(found: Grid) -> tuple[bytes, float]:
+    """Return the bytes of a grid of differences, and the scale they are on.
+
+    Two bytes per number: value = scale * sign(code) * (code / 32767)²; -32768 is NaN.
+    """
+    values = found.values
+    finite = np.abs(values[np.isfinite(values)])
+    scale = float(finite.max()) if finite.size and finite.max() > 0 else 1.0
+    shares = np.clip(np.nan_to_num(values) / scale, -1.0, 1.0)
+    codes = np.rint(np.sign(shares) * np.sqrt(np.abs(shares)) * 32767).astype("<i2")
+    codes[~np.isfinite(values)] = -32768
     return codes.tobytes(), scale

@@ -13,6 +13,7 @@ Charts that are no maps have axes of numbers: `value_axis`.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -20,7 +21,7 @@ from attnviz.types import Tokens
 from attnviz.views.labels import display_width, escape_label, shorten
 from attnviz.views.theme import Palette
 
-__all__ = ["Axis", "number_axis", "token_axis", "value_axis"]
+__all__ = ["Axis", "labels_of", "number_axis", "token_axis", "value_axis"]
 
 
 @dataclass(frozen=True)
@@ -72,16 +73,20 @@ class Axis:
         }
 
 
-def token_axis(tokens: Tokens, *, width: int = 14, first: int = 0) -> Axis:
-    """Return the axis of a list of tokens; labels wider than `width` letters are shortened.
+def labels_of(tokens: Tokens | Sequence[str]) -> Sequence[str]:
+    """Return the labels of tokens, or a list of labels as it is."""
+    return tokens.labels if isinstance(tokens, Tokens) else tokens
+
+
+def token_axis(tokens: Tokens | Sequence[str], *, width: int = 14, first: int = 0) -> Axis:
+    """Return the axis of tokens or labels; labels wider than `width` letters are shortened.
 
     `first` is the position of the first one, where they are a part of a text.
     """
-    shown = [shorten(label, width) for label in tokens.labels]
+    whole = labels_of(tokens)
+    shown = [shorten(label, width) for label in whole]
     return Axis(
-        names=tuple(
-            f"{escape_label(label)} ({at})" for at, label in enumerate(tokens.labels, first)
-        ),
+        names=tuple(f"{escape_label(label)} ({at})" for at, label in enumerate(whole, first)),
         labels=tuple(escape_label(label) for label in shown),
         width=max((display_width(label) for label in shown), default=0),
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import plotly.graph_objects as go
 from jaxtyping import Float
@@ -10,17 +12,17 @@ from attnviz.errors import InputError
 from attnviz.types import Tokens
 from attnviz.views.axes import token_axis
 from attnviz.views.grid import check_shape, draw_grid
-from attnviz.views.ink import Ink
 from attnviz.views.labels import escape_label
-from attnviz.views.theme import Theme, palette
+from attnviz.views.maps.map_specification import difference_specification
+from attnviz.views.theme import Theme
 
 __all__ = ["draw_difference"]
 
 
 def draw_difference(
     difference: Float[np.ndarray, "query key"],
-    query_tokens: Tokens,
-    key_tokens: Tokens,
+    query_tokens: Tokens | Sequence[str],
+    key_tokens: Tokens | Sequence[str],
     *,
     label_a: str,
     label_b: str,
@@ -50,22 +52,17 @@ def draw_difference(
     finite = np.abs(difference[np.isfinite(difference)])
     largest = float(finite.max()) if finite.size else 0.0
     end = limit if limit is not None else (largest if largest > 0 else 1.0)
-    first, second = escape_label(label_a), escape_label(label_b)
+    specification = difference_specification(label_a, label_b, end)
+    name = escape_label(specification.value)
     return draw_grid(
         difference,
         token_axis(query_tokens),
         token_axis(key_tokens),
-        ink=Ink(
-            palette(theme).diverging,
-            -end,
-            end,
-            f"{second} − {first}",
-            ((-end, f"−{end:.2g}"), (0.0, "0"), (end, f"+{end:.2g}")),
-        ),
-        hover=f"<b>%{{y}}</b> → <b>%{{x}}</b><br>{second} − {first}: %{{z:+.4f}}",
+        ink=specification.ink(theme),
+        hover=f"<b>%{{y}}</b> → <b>%{{x}}</b><br>{name}: %{{z:+.4f}}",
         theme=theme,
-        empty="masked in one of the two",
-        legend="masked",
-        corner="key →<br>query ↓",
+        empty=specification.missing,
+        legend=specification.missing_caption,
+        corner=specification.corner,
         title=title,
     )

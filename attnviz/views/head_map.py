@@ -11,13 +11,15 @@ from jaxtyping import Float
 from attnviz.errors import CaptureError, InputError
 from attnviz.types import Head, Kind, Metric
 from attnviz.views.axes import number_axis
+from attnviz.views.contrast import page_ink_is_better
 from attnviz.views.grid import CELLS, grid_spec, outline
 from attnviz.views.ink import Ink
 from attnviz.views.labels import escape_label
+from attnviz.views.maps.map_specification import head_specification
 from attnviz.views.spec import Spec
 from attnviz.views.theme import Theme, palette
 
-__all__ = ["CLICK_LIMIT", "draw_head_map", "head_map_spec"]
+__all__ = ["CLICK_LIMIT", "draw_head_map", "head_limits", "head_map_spec"]
 
 CLICK_LIMIT = 64 * 64
 """Most heads that can be clicked; a larger map can only be read."""
@@ -68,12 +70,9 @@ def head_map_spec(
             f"The selected head {selected.label} is outside the map of {layers} layers x "
             f"{heads} heads."
         )
-    low, high = _limits(values, metric) if limits is None else limits
-    label = (
-        f"{escape_label(metric.label)}{f' ({escape_label(metric.unit)})' if metric.unit else ''}"
-    )
-    colors = palette(theme)
-    shown, ink = values, Ink(colors.sequential, low, high, label)
+    low, high = head_limits(values, metric) if limits is None else limits
+    specification = head_specification(metric, low, high)
+    shown, ink = values, specification.ink(theme)
     if scale == "log":
         shown, ink = _logarithmic(values, high, ink)
 
@@ -85,7 +84,7 @@ def head_map_spec(
         ink=ink,
         hover="%{y}·%{x}<br>%{z:.3f}",
         theme=theme,
-        corner="head →<br>layer ↓",
+        corner=specification.corner,
         title=title,
         cell=cell,
         gap=2 if cell >= 20 else 1,
@@ -114,7 +113,7 @@ def head_map_spec(
     return drawn
 
 
-def _limits(values: np.ndarray, metric: Metric) -> tuple[float, float]:
+def head_limits(values: np.ndarray, metric: Metric) -> tuple[float, float]:
     """Return the metric's limits, with the numbers' own extremes at an open end."""
     finite = values[np.isfinite(values)]
     low, high = metric.limits
@@ -141,8 +140,8 @@ def _numbers(values: np.ndarray, low: float, high: float, theme: Theme) -> list[
     colors = palette(theme)
     largest = float(np.nanmax(np.abs(values))) if np.isfinite(values).any() else 0.0
     digits = 0 if largest >= 100 else 1 if largest >= 10 else 2
-    share = np.clip((np.nan_to_num(values, nan=low) - low) / (high - low), 0, 1)
-    strong = share > 0.45
+    shares = (np.nan_to_num(values, nan=low) - low) / (high - low)
+    strong = page_ink_is_better(shares, theme)
     layers, heads = values.shape
     clear = "rgba(0,0,0,0)"
     return [

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool
 
-from attnviz.views.theme import Theme, palette
+from attnviz.views.maps.map_specification import hatching_pattern
+from attnviz.views.theme import Theme
 
 __all__ = ["hatching", "speaking_holes"]
 
@@ -33,13 +34,7 @@ def hatching(
         "fill": "toself",
         "mode": "lines",
         "line": {"width": 0},
-        "fillpattern": {
-            "shape": "/",
-            "fgcolor": palette(theme).hatch,
-            "bgcolor": "rgba(0,0,0,0)",
-            "size": 6,
-            "solidity": 0.18,
-        },
+        "fillpattern": hatching_pattern(theme),
         "hoverinfo": "skip",
         "showlegend": False,
         "zorder": -1,

@@ -11,6 +11,7 @@ from jaxtyping import Float
 from attnviz.errors import CaptureError, InputError
 from attnviz.types import Head, Kind, Tokens
 from attnviz.views.labels import escape_label
+from attnviz.views.maps.map_specification import diagonal_lines, repetition_diagonals
 from attnviz.views.theme import Theme, apply, heading, palette
 from attnviz.views.weights import Scale, draw_weights
 
@@ -55,16 +56,16 @@ def draw_stripe(
         weights, tokens, tokens, scores=scores, theme=theme, scale=scale, title=title
     )
     colors = palette(theme)
-    stripes = (
-        ("induction", period - 1, colors.accent, "solid", "──"),
-        ("duplicate", period, colors.categorical[2], "dot", "┄┄"),
-    )
+    diagonals = repetition_diagonals(period)
     lines = []
-    for name, offset, color, dash, stroke in stripes:
+    for diagonal, line, stroke in zip(
+        diagonals, diagonal_lines(theme, len(diagonals)), ("──", "┄┄"), strict=True
+    ):
+        name, offset, color = diagonal.name, diagonal.offset, line["color"]
         figure.add_shape(
             type="path",
             path=_frame(offset, length),
-            line={"color": color, "width": 1.5, "dash": dash},
+            line=line,
             name=name,
             layer="above",
         )

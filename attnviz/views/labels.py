@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import unicodedata
 
-__all__ = ["display_width", "escape_label", "shorten"]
+__all__ = ["clean_label", "display_width", "escape_label", "shorten"]
 
 _ENTITIES = {
     ord("&"): "&amp;",
@@ -31,16 +31,29 @@ def escape_label(label: str) -> str:
     label with right-to-left letters is wrapped in a Unicode isolate: it reads from right to
     left inside, and what follows it stays in place.
     """
-    cleaned = "".join(
+    cleaned = _without_controls(label)
+    escaped = cleaned.translate(_ENTITIES)
+    if any(unicodedata.bidirectional(character) in _RIGHT_TO_LEFT for character in cleaned):
+        return f"{_ISOLATE}{escaped}{_POP}"
+    return escaped
+
+
+def clean_label(label: str) -> str:
+    """Return the label with visible signs for line breaks, tabs and control characters.
+
+    For a drawing that escapes markup itself.
+    """
+    return _without_controls(label).replace("\n", "↵").replace("\t", "⇥")
+
+
+def _without_controls(label: str) -> str:
+    """Replace control characters, surrogates and marks that reorder text by `�`."""
+    return "".join(
         character
         if character in "\n\t" or not _is_control(character)
         else "\N{REPLACEMENT CHARACTER}"
         for character in label
     )
-    escaped = cleaned.translate(_ENTITIES)
-    if any(unicodedata.bidirectional(character) in _RIGHT_TO_LEFT for character in cleaned):
-        return f"{_ISOLATE}{escaped}{_POP}"
-    return escaped
 
 
 def shorten(label: str, width: int = 14) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
@@ -10,29 +11,24 @@ from jaxtyping import Bool, Float, Int
 
 from attnviz.errors import InputError
 from attnviz.types import Tokens
-from attnviz.views.axes import Axis, token_axis
+from attnviz.views.axes import Axis, labels_of, token_axis
 from attnviz.views.grid import CELLS, check_shape, draw_grid, note, outline
-from attnviz.views.ink import Ink
 from attnviz.views.labels import escape_label, shorten
+from attnviz.views.maps.map_specification import LOG_FLOOR, weight_specification
 from attnviz.views.theme import Theme, palette
 
 __all__ = ["LOG_FLOOR", "SINK_SHARE", "Scale", "draw_weights", "sink_columns"]
 
 Scale = Literal["linear", "log", "hide_sinks"]
 
-LOG_FLOOR = 1e-4
-"""On the log scale, smaller weights have the colour of this one."""
-
 SINK_SHARE = 0.3
 """A key that holds more than this share of the weight, averaged over all rows, is a sink."""
-
-_LOG_TICKS = ((-4.0, "≤0.0001"), (-2.0, "0.01"), (0.0, "1"))
 
 
 def draw_weights(
     weights: Float[np.ndarray, "query key"],
-    query_tokens: Tokens,
-    key_tokens: Tokens,
+    query_tokens: Tokens | Sequence[str],
+    key_tokens: Tokens | Sequence[str],
     *,
     scores: Float[np.ndarray, "query key"] | None = None,
     ranks: Int[np.ndarray, "query key"] | None = None,
@@ -41,7 +37,7 @@ def draw_weights(
     title: str | None = None,
     selected_query: int | None = None,
     value_label: str = "weight",
-    limit: float | None = None,
+    limit: float | None = 1.0,
 ) -> go.Figure:
     """Draw the attention map of one head: queries downward, keys to the right.
 
@@ -49,9 +45,9 @@ def draw_weights(
     of weight 0.
 
     Args:
-        weights: after softmax.
-        query_tokens: the tokens that look, one per row.
-        key_tokens: the tokens looked at, one per column.
+        weights: after softmax; NaN where masked.
+        query_tokens: one per row; tokens or plain labels.
+        key_tokens: one per column; tokens or plain labels.
         scores: before softmax, -inf where masked; shown on hover.
         ranks: 1 for the key with the row's largest weight; shown on hover.
         theme: the page's theme.
@@ -60,7 +56,8 @@ def draw_weights(
         title: written above the map.
         selected_query: the row to frame.
         value_label: what the number is called, when it is not the plain weight.
-        limit: the largest weight of the colours, to compare maps; the map's own when None.
+        limit: the weight at the last colour; 1 makes colours comparable between maps, None takes
+            the map's own largest weight.
 
     Raises:
         CaptureError: an array's shape does not match the tokens.
@@ -83,31 +80,29 @@ def draw_weights(
     visible = np.delete(shown, hidden, axis=1)
     visible = visible[np.isfinite(visible)]
     largest = float(visible.max()) if visible.size else 1.0
-    high = limit if limit is not None else (largest if largest > 0 else 1.0)
-    ink = Ink(palette(theme).sequential, 0.0, high, escape_label(value_label))
-    if scale == "log":
-        ink = Ink(ink.colors, float(np.log10(LOG_FLOOR)), 0.0, ink.label, _LOG_TICKS)
-
+    own = largest if largest > 0 else 1.0
+    high = own if limit is None or scale == "hide_sinks" else limit
+    specification = weight_specification(value=value_label, high=high, logarithmic=scale == "log")
     rows, columns = token_axis(query_tokens), token_axis(key_tokens)
     numbers, hover = _hover(weights, scores, ranks is not None, escape_label(value_label), scale)
     figure = draw_grid(
         _logarithm(shown) if scale == "log" else shown,
         rows,
         columns,
-        ink=ink,
+        ink=specification.ink(theme),
         hover=hover,
         customdata=numbers,
         counts=ranks,
         theme=theme,
-        empty="masked: this query cannot see this key",
-        legend="masked",
-        corner="key →<br>query ↓",
+        empty=specification.missing,
+        legend=specification.missing_caption,
+        corner=specification.corner,
         title=title,
     )
     if hidden.size:
         _hide(figure, shown, hidden, rows, columns, theme)
     if scale == "hide_sinks":
-        note(figure, _sink_lines(shown, hidden, key_tokens), theme)
+        note(figure, _sink_lines(shown, hidden, labels_of(key_tokens)), theme)
     if selected_query is not None:
         figure.add_shape(
             outline(
@@ -179,12 +174,12 @@ def _hide(
     )
 
 
-def _sink_lines(shown: np.ndarray, hidden: np.ndarray, key_tokens: Tokens) -> list[str]:
+def _sink_lines(shown: np.ndarray, hidden: np.ndarray, key_labels: Sequence[str]) -> list[str]:
     """Say which keys are left out of the colours, and what share of all weight they hold."""
     if not hidden.size:
         return [f"no sink: no key holds over {SINK_SHARE:.0%} of the weight"]
     share = float(np.nansum(shown[:, hidden]) / max(float(np.nansum(shown)), 1e-12))
-    named = [f"{escape_label(shorten(key_tokens.labels[at], 12))} ({at})" for at in hidden[:2]]
+    named = [f"{escape_label(shorten(key_labels[at], 12))} ({at})" for at in hidden[:2]]
     more = f" and {len(hidden) - 2} more" if len(hidden) > 2 else ""
     holds = "hold" if len(hidden) > 1 else "holds"
     return [f"grey: {', '.join(named)}{more}", f"{holds} {share:.0%} of all weight, not coloured"]

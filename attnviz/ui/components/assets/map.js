@@ -1,0 +1,200 @@
+// The map component: one matrix with labels on both sides, drawn by Plotly.
+
+import "../attnviz.vendor/plotly-cartesian-4.1.1.min.js";
+import { cellAt, decode, describe, formatPosition } from "./map_grids.js";
+import { figureOf, luminance } from "./map_figure.js";
+import { listen } from "./map_input.js";
+import { layoutOf } from "./map_layout.js";
+import {
+  atClosestZoom, drawableGrids, isZoomed, revealSelected, settle, suitableGrid, wanted, wholeWindow, zoomAction,
+} from "./map_window.js";
+
+const { Plotly } = globalThis;
+const states = new WeakMap();
+const KEPT = 8; // grids kept in the browser
+const HINTS = {
+  zoom: "Click a row to follow its token. After a click: zoom with the wheel, + and −; drag or use the arrows to move; Shift and arrows read cell by cell; Enter selects the row; 0 shows all.",
+  small: "Click a row to follow its token. Keyboard: arrows read cell by cell, Enter selects the row.",
+  touch: "Tap to read a cell and follow its row. Pinch to zoom, drag to move.",
+};
+
+export default function (component) {
+  const { data, parentElement, setStateValue, setTriggerValue } = component;
+  const state = states.get(parentElement) ?? create(parentElement);
+  states.set(parentElement, state);
+  state.sendView = (view) => setStateValue("view", view);
+  state.sendCell = (row, column) => setTriggerValue("cell", { row, column, text: state.map.text });
+  update(state, decode(data));
+}
+
+function create(parentElement) {
+  const root = parentElement.querySelector(".map");
+  const find = (name) => root.querySelector(name);
+  const state = {
+    root,
+    stage: find(".stage"), plot: find(".plot"), surface: find(".surface"), says: find(".says"), where: find(".where"),
+    rowBand: find(".row-band"), columnBand: find(".column-band"), rowName: find(".row-name"), columnName: find(".column-name"),
+    map: null, grids: [], window: null, cursor: null, pointed: null, pressed: null,
+    pointers: new Map(), timer: 0, lastRequest: "", frame: 0,
+  };
+  state.draw = () => {
+    cancelAnimationFrame(state.frame);
+    state.frame = requestAnimationFrame(() => draw(state));
+  };
+  state.say = (text) => (state.says.textContent = text);
+  state.point = (cell) => point(state, cell);
+  state.choose = (row, column) => choose(state, row, column);
+  listen(state);
+  new ResizeObserver(state.draw).observe(state.stage);
+  // The theme changes without a run of the script: a transition of the background reports it.
+  root.addEventListener("transitionend", (event) => event.target === root && state.draw());
+  root.addEventListener("fullscreenchange", state.draw);
+  for (const button of root.querySelectorAll("[data-zoom]")) {
+    button.addEventListener("click", () => zoomAction(state, button.dataset.zoom));
+  }
+  for (const button of root.querySelectorAll("[data-format]")) {
+    button.addEventListener("click", () => save(state, button.dataset.format));
+  }
+  find("[data-fullscreen]").addEventListener("click", () =>
+    document.fullscreenElement ? document.exitFullscreen() : root.requestFullscreen?.()
+  );
+  return state;
+}
+
+function update(state, map) {
+  const before = state.map;
+  state.map = map;
+  if (before?.text !== map.text) {
+    state.window = wholeWindow(state);
+    state.cursor = null;
+    state.hinted = false;
+  }
+  if (before?.identity !== map.identity) state.grids = [];
+  if (map.grid) {
+    const same = (grid) => String(grid.window) === String(map.grid.window);
+    state.grids = [map.grid, ...state.grids.filter((grid) => !same(grid))];
+    // The grid of the whole map is always kept: it is drawn while finer numbers are on their way.
+    const whole = state.grids.slice(KEPT).filter((grid) => String(grid.window) === String(wholeWindow(state)));
+    state.grids = [...state.grids.slice(0, KEPT), ...whole];
+  }
+  const named = map.small ? state.grids.find((grid) => grid.steps[0] === 1 && grid.steps[1] === 1) : null;
+  map.rowLabels = named?.rowLabels;
+  map.columnLabels = named?.columnLabels;
+  if (state.cursor) {
+    state.cursor = cellAt(drawableGrids(state), state.cursor.rows[0], state.cursor.columns[0]);
+    state.say(state.cursor ? describe(map, state.cursor).join(": ") : "");
+  }
+  state.surface.setAttribute("aria-label", map.alt);
+  if (before && before.text === map.text && String(before.selected) !== String(map.selected)) revealSelected(state);
+  draw(state);
+  if (!suitableGrid(state)) settle(state, 0); // nothing came, or the window has moved on
+}
+
+function measuring(state) {
+  const context = (state.context ??= document.createElement("canvas").getContext("2d"));
+  const family = getComputedStyle(state.root).fontFamily;
+  return (text, size) => {
+    context.font = `${size}px ${family}`;
+    return context.measureText(text).width;
+  };
+}
+
+function styleOf(state) {
+  const page = getComputedStyle(state.root).backgroundColor.match(/[\d.]+/g)?.slice(0, 3).map(Number);
+  const dark = luminance(page ?? [255, 255, 255]) < 0.2;
+  return { ...(dark ? state.map.styles.dark : state.map.styles.light), font: getComputedStyle(state.root).fontFamily };
+}
+
+function draw(state) {
+  const { map, root, stage, plot, surface } = state;
+  const width = stage.clientWidth;
+  if (!map || !width) return;
+  const full = document.fullscreenElement && root.matches(":fullscreen");
+  const space = { width, height: full ? innerHeight - 110 : Math.min(map.tallest, Math.max(innerHeight - 300, 360)) };
+  const measure = measuring(state);
+  const rule = full ? { ...map.labelRule, largestCell: 90 } : map.labelRule;
+  state.box = layoutOf({ ...map, labelRule: rule }, space, measure);
+  const { box } = state;
+  const { data, layout } = figureOf(state, styleOf(state), measure);
+  const identity = `${map.identity}:${wanted(state).window}`;
+  Plotly.react(plot, data, layout, { staticPlot: true, responsive: false }).then(() => {
+    if (suitableGrid(state)) root.dataset.painted = identity;
+  });
+  for (const [name, value] of Object.entries({ left: box.left, top: box.top, width: box.across, height: box.down })) {
+    surface.style[name] = `${value}px`;
+  }
+  surface.classList.toggle("zoomed", isZoomed(state));
+  tools(state);
+  point(state, state.pointed);
+  root.dataset.plot = [box.left, box.top, box.across, box.down].join();
+}
+
+function tools(state) {
+  const { map, root, box } = state;
+  const { window: [r0, r1, c0, c1], steps } = wanted(state);
+  const size = steps[0] * steps[1] > 1 ? `${steps[0]} × ${steps[1]} cells per bin` : "single cells";
+  state.where.textContent =
+    `queries ${formatPosition(r0)}–${formatPosition(r1 - 1)}, keys ${formatPosition(c0)}–${formatPosition(c1 - 1)} · ` +
+    (suitableGrid(state) ? size : "loading …");
+  // Where every cell has its label there is nothing to zoom into.
+  const clear = map.small && box.across / map.shape[1] >= map.labelRule.least && !isZoomed(state);
+  map.zoomable = map.numbered && !clear;
+  root.querySelector(".zoom-tools").hidden = !map.zoomable;
+  if (!state.hinted && map.numbered) {
+    state.hinted = true;
+    state.say(HINTS[matchMedia("(hover: none)").matches ? "touch" : clear ? "small" : "zoom"]);
+  }
+  root.querySelector("[data-zoom=out]").disabled = !isZoomed(state);
+  root.querySelector("[data-zoom=whole]").disabled = !isZoomed(state);
+  root.querySelector("[data-zoom=in]").disabled = atClosestZoom(state);
+}
+
+// Mark the row and the column of the cell under the pointer, and read the cell out.
+function point(state, cell) {
+  const { map, box, window: [r0, r1, c0, c1] } = state;
+  const before = state.pointed;
+  state.pointed = cell;
+  const marks = [state.rowBand, state.columnBand, state.rowName, state.columnName];
+  for (const mark of marks) mark.hidden = !cell;
+  if (before !== cell && map.numbered) {
+    const detail = cell ? { text: map.text, query: cell.rows[0], key: cell.columns[0] } : null;
+    document.dispatchEvent(new CustomEvent("attnviz:cell", { detail }));
+  }
+  if (!cell) return;
+  const y = (row) => Math.min(Math.max(((row - r0) / (r1 - r0)) * box.down, 0), box.down);
+  const x = (column) => Math.min(Math.max(((column - c0) / (c1 - c0)) * box.across, 0), box.across);
+  const [top, bottom, left, right] = [y(cell.rows[0]), y(cell.rows[1] + 1), x(cell.columns[0]), x(cell.columns[1] + 1)];
+  const set = (element, values) => {
+    for (const [name, value] of Object.entries(values)) element.style[name] = `${value}px`;
+  };
+  set(state.rowBand, { left: box.left, top: box.top + top, width: box.across, height: Math.max(bottom - top, 1) });
+  set(state.columnBand, { left: box.left + left, top: box.top, width: Math.max(right - left, 1), height: box.down });
+  state.rowName.textContent = cell.rowLabel;
+  state.columnName.textContent = cell.columnLabel;
+  state.rowName.style.fontSize = state.columnName.style.fontSize = `${box.font}px`;
+  set(state.rowName, { top: box.top + (top + bottom) / 2, right: state.stage.clientWidth - box.left + 2 });
+  set(state.columnName, { left: box.left + (left + right) / 2, top: box.top - 2 });
+  state.columnName.classList.toggle("upright", !box.flat);
+  const [where, what] = describe(map, cell);
+  state.say(`${where}: ${what}`);
+}
+
+function choose(state, row, column) {
+  const { map } = state;
+  if (map.selects === "none") return;
+  const selected = row === null ? null : [row, map.selects === "cell" ? column : null];
+  if (String(selected) === String(map.selected)) return;
+  map.selected = selected;
+  state.draw();
+  state.sendCell(row, column);
+}
+
+// Save what is on the screen, on the page's colour.
+async function save(state, format) {
+  const style = styleOf(state);
+  const { data, layout } = figureOf({ ...state, cursor: null }, style, measuring(state));
+  await Plotly.downloadImage(
+    { data, layout: { ...layout, paper_bgcolor: style.page }, config: { staticPlot: true } },
+    { format, filename: state.map.filename, width: state.box.width, height: state.box.height, scale: format === "png" ? 3 : 1 }
+  );
+}

@@ -1,0 +1,235 @@
+// The Plotly figure of a map: traces and layout from the specification and the grids.
+//
+// Position i covers [i, i + 1] on an axis. Colours, colour bar, hatching, captions and frames come
+// from Python (`attnviz.views.maps.map_style`), where the same parts make `draw_weights`.
+
+import { escapeText, ticksOf } from "./map_layout.js";
+import { drawableGrids, suitableGrid } from "./map_window.js";
+
+// Cells lie on a second pair of axes above the first, so that hatching stays behind them.
+const CELLS = { xaxis: "x2", yaxis: "y2" };
+const CLEAR = [[0, "rgba(0,0,0,0)"], [1, "rgba(0,0,0,0)"]];
+
+export function figureOf(state, style, measure) {
+  const { map, box } = state;
+  const exact = suitableGrid(state);
+  const grids = exact ? [exact] : [...drawableGrids(state)].sort((a, b) => area(b) - area(a));
+  const highest = map.highest ?? grids.at(-1)?.highest ?? 1;
+  const range = map.log ? [Math.log10(map.log), 0] : [map.signed ? -highest : map.lowest ?? 0, highest];
+  // Plotly draws axes only where a trace uses them.
+  const data = [{ type: "scatter", x: [null], y: [null], hoverinfo: "skip" }];
+  if (grids.some((grid) => grid.masked)) data.push(hatching(state, style));
+  grids.forEach((grid, number) => data.push(...cells(state, grid, style, range, number === grids.length - 1)));
+  if (map.numbers && exact) data.push(...cellTexts(state, exact, style, range));
+  const rows = ticksOf(state, "row", measure);
+  const columns = ticksOf(state, "column", measure);
+  const [r0, r1, c0, c1] = state.window;
+  const axis = (ticks, from, to) => ({
+    range: [from, to],
+    fixedrange: true,
+    showgrid: false,
+    zeroline: false,
+    showline: !map.gap,
+    mirror: true,
+    linecolor: style.line,
+    tickmode: "array",
+    tickvals: ticks.positions.map((at) => at + 0.5),
+    ticktext: ticks.texts,
+    tickfont: { size: ticks.size, color: style.text },
+    tickangle: ticks.upright ? -90 : 0,
+    ticks: ticks.marks ? "outside" : "",
+    ticklen: ticks.marks,
+    tickcolor: style.muted,
+    ticklabelstandoff: 2,
+    automargin: false,
+  });
+  const layout = {
+    width: box.width,
+    height: box.height,
+    margin: { l: box.left, r: box.width - box.left - box.across, t: box.top, b: box.height - box.top - box.down, pad: 0 },
+    paper_bgcolor: "rgba(0,0,0,0)",
+    plot_bgcolor: "rgba(0,0,0,0)",
+    font: { family: style.font, size: 12, color: style.text },
+    showlegend: false,
+    xaxis: { ...axis(columns, c0, c1), side: "top" },
+    yaxis: axis(rows, r1, r0),
+    xaxis2: { overlaying: "x", visible: false, fixedrange: true, range: [c0, c1] },
+    yaxis2: { overlaying: "y", visible: false, fixedrange: true, range: [r1, r0] },
+    shapes: [...marks(state, style), ...frames(state, style)],
+    annotations: captions(state, style),
+  };
+  return { data, layout };
+}
+
+const area = (grid) => grid.steps[0] * grid.steps[1];
+
+// Strokes behind the whole plot: visible where the cells above are open.
+function hatching({ window: [r0, r1, c0, c1] }, style) {
+  return {
+    type: "scatter",
+    mode: "lines",
+    x: [c0, c1, c1, c0],
+    y: [r0, r0, r1, r1],
+    fill: "toself",
+    line: { width: 0 },
+    fillpattern: style.fillpattern,
+    hoverinfo: "skip",
+  };
+}
+
+function cells({ map }, grid, style, [low, high], withBar) {
+  const aside = new Set(grid.steps[1] === 1 ? map.aside.map((key) => key - grid.window[2]) : []);
+  const grey = [];
+  const z = [];
+  let anyGrey = false;
+  for (let row = 0; row < grid.rows; row++) {
+    const values = grid.values.slice(row * grid.columns, (row + 1) * grid.columns);
+    const covered = new Float32Array(grid.columns).fill(NaN);
+    for (let column = 0; column < grid.columns; column++) {
+      const value = values[column];
+      if (value === Infinity || (aside.has(column) && !Number.isNaN(value))) {
+        covered[column] = 1;
+        anyGrey = true;
+        values[column] = NaN;
+      } else if (map.log && !Number.isNaN(value)) {
+        values[column] = Math.log10(Math.max(value, map.log));
+      }
+    }
+    z.push(values);
+    grey.push(covered);
+  }
+  const place = {
+    type: "heatmap",
+    x0: grid.window[2] + grid.steps[1] / 2,
+    dx: grid.steps[1],
+    y0: grid.window[0] + grid.steps[0] / 2,
+    dy: grid.steps[0],
+    hoverinfo: "skip",
+    ...CELLS,
+    xgap: map.gap,
+    ygap: map.gap,
+  };
+  const { heatmap } = style;
+  const traces = [
+    {
+      ...place,
+      z,
+      zmin: low,
+      zmax: high,
+      colorscale: heatmap.colorscale,
+      showscale: withBar && !map.bare,
+      colorbar: heatmap.colorbar,
+    },
+  ];
+  if (anyGrey) {
+    const tone = [[0, style.grey], [1, style.grey]];
+    traces.push({ ...place, z: grey, zmin: 0, zmax: 1, colorscale: tone, showscale: false });
+  }
+  return traces;
+}
+
+// The numbers in their cells, in the ink that stands out better. Two unseen maps write them.
+function cellTexts({ map }, grid, style, [low, high]) {
+  const digits = Math.max(...grid.values.map((one) => (Number.isFinite(one) ? Math.abs(one) : 0)));
+  const decimals = digits >= 100 ? 0 : digits >= 10 ? 1 : 2;
+  const inks = [style.page, style.text];
+  return inks.map((ink, number) => {
+    const z = [];
+    for (let row = 0; row < grid.rows; row++) {
+      z.push(
+        Array.from({ length: grid.columns }, (_, column) => {
+          const value = grid.values[row * grid.columns + column];
+          if (!Number.isFinite(value)) return null;
+          const at = (value - low) / (high - low);
+          return betterInk(colorAt(style.heatmap.colorscale, at), inks) === number ? value : null;
+        })
+      );
+    }
+    return {
+      type: "heatmap", x0: 0.5, dx: 1, y0: 0.5, dy: 1, z,
+      colorscale: CLEAR, showscale: false, hoverinfo: "skip", ...CELLS,
+      texttemplate: `%{z:.${decimals}f}`, textfont: { color: ink },
+    };
+  });
+}
+
+const channels = (hex) => [1, 3, 5].map((at) => parseInt(hex.slice(at, at + 2), 16));
+
+function colorAt(scale, share) {
+  const at = Math.min(Math.max(share, 0), 1) * (scale.length - 1);
+  const [from, to] = [scale[Math.floor(at)], scale[Math.ceil(at)]].map((stop) => channels(stop[1]));
+  return from.map((one, channel) => one + (to[channel] - one) * (at - Math.floor(at)));
+}
+
+// Relative luminance and contrast of WCAG 2.
+export function luminance(color) {
+  const [red, green, blue] = color.map((one) => {
+    const share = one / 255;
+    return share <= 0.04045 ? share / 12.92 : ((share + 0.055) / 1.055) ** 2.4;
+  });
+  return 0.2126 * red + 0.7152 * green + 0.0722 * blue;
+}
+
+function betterInk(color, inks) {
+  const own = luminance(color);
+  const contrast = inks.map((ink) => {
+    const other = luminance(channels(ink));
+    return (Math.max(own, other) + 0.05) / (Math.min(own, other) + 0.05);
+  });
+  return contrast[0] >= contrast[1] ? 0 : 1;
+}
+
+// Diagonals of the map, outlined: the cells (row, row - offset).
+function marks({ map }, style) {
+  const length = map.shape[0];
+  return map.marks.map(({ offset }, number) => {
+    const last = length - offset;
+    const corners = [
+      [0, offset], [1, offset], [last, length - 1], [last, length], [last - 1, length], [0, offset + 1],
+    ];
+    return {
+      type: "path",
+      path: `M ${corners.map((one) => one.join(" ")).join(" L ")} Z`,
+      line: style.marks[number],
+      layer: "above",
+      xref: "x2",
+      yref: "y2",
+    };
+  });
+}
+
+function frames({ map, cursor, box, window: [r0, r1, c0, c1] }, style) {
+  const rectangle = ([x0, x1], [y0, y1], width) => ({
+    type: "rect", xref: "x2", yref: "y2", x0, x1, y0, y1, line: { color: style.frame.color, width }, fillcolor: "rgba(0,0,0,0)",
+  });
+  const shapes = [];
+  if (map.selected) {
+    const [row, column] = map.selected;
+    const thin = box.down / (r1 - r0) <= 5;
+    const across = column === null ? [c0, c1] : [column, column + 1];
+    shapes.push(rectangle(across, [row, row + 1], thin ? 1 : style.frame.width));
+  }
+  if (cursor) {
+    shapes.push(rectangle([cursor.columns[0], cursor.columns[1] + 1], [cursor.rows[0], cursor.rows[1] + 1], 2));
+  }
+  return shapes;
+}
+
+function captions({ map, box, grids }, style) {
+  const base = { xref: "paper", yref: "paper", showarrow: false };
+  const notes = [];
+  if (map.corner) {
+    notes.push({
+      ...base, text: map.corner, x: 0, y: 1, xanchor: "right", yanchor: "bottom", align: "right",
+      xshift: -5, yshift: 3, font: { size: 10, color: style.muted },
+    });
+  }
+  if (map.bare) return notes;
+  const below = { ...base, y: 0, yanchor: "top", yshift: -4, font: { size: 11, color: style.muted } };
+  notes.push({ ...below, text: escapeText(map.caption), x: 0, xanchor: "left", xshift: -1 });
+  if (grids.some((grid) => grid.masked)) {
+    const shift = Math.max(box.across, 230);
+    notes.push({ ...below, text: map.maskedCaption, x: 0, xanchor: "right", xshift: shift });
+  }
+  return notes;
+}

@@ -1,0 +1,112 @@
+// Decode the bytes of a message into grids of numbers, and describe one cell in words.
+//
+// Positions are counted in rows and columns (queries and keys, or layers and heads). A window
+// [row start, row stop, column start, column stop] is a rectangle of positions; a grid holds one
+// number per bin of its window. NaN: masked or not defined. Infinity: only keys that are set aside.
+
+const MASKED = 0xffff;
+const SET_ASIDE = 0xfffe;
+const FULL = 0xfffd;
+
+export const formatNumber = (value, signed = false) => {
+  const size = Math.abs(value);
+  const text = size === 0 ? "0" : size < 0.0001 ? size.toExponential(1) : size.toFixed(4);
+  return value < 0 ? `−${text}` : signed && value > 0 ? `+${text}` : text;
+};
+export const formatPosition = (value) => value.toLocaleString("en");
+// Unicode isolates keep a right-to-left token from reordering the text around it.
+export const isolate = (label) => `\u2068${label}\u2069`;
+
+// Layout of the bytes: header length (uint32), JSON header, numbers. Encodings of the numbers:
+// "f4": float32 per value; "f4f4": values, then scores; "u2": value = scale * (code / 65533)²;
+// "i2": value = scale * sign(code) * (code / 32767)², -32768 is NaN.
+export function decode(bytes) {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const length = view.getUint32(0, true);
+  const header = JSON.parse(new TextDecoder().decode(bytes.subarray(4, 4 + length)));
+  const { grid } = header;
+  if (!grid) return header;
+  const body = bytes.slice(4 + length).buffer;
+  grid.columns = grid.columnLabels.length;
+  grid.rows = grid.rowLabels.length;
+  const count = grid.rows * grid.columns;
+  if (grid.encoding === "u2") {
+    grid.values = Float32Array.from(new Uint16Array(body, 0, count), (code) =>
+      code === MASKED ? NaN : code === SET_ASIDE ? Infinity : (code / FULL) ** 2 * grid.scale
+    );
+  } else if (grid.encoding === "i2") {
+    grid.values = Float32Array.from(new Int16Array(body, 0, count), (code) =>
+      code === -32768 ? NaN : Math.sign(code) * (code / 32767) ** 2 * grid.scale
+    );
+  } else {
+    grid.values = new Float32Array(body, 0, count);
+    if (grid.encoding === "f4f4") grid.scores = new Float32Array(body, 4 * count, count);
+  }
+  grid.masked = grid.values.some(Number.isNaN);
+  return header;
+}
+
+// Return what the finest grid holds at a position, or null outside all grids.
+export function cellAt(grids, row, column) {
+  let best = null;
+  for (const grid of grids) {
+    const [r0, r1, c0, c1] = grid.window;
+    if (row < r0 || row >= r1 || column < c0 || column >= c1) continue;
+    if (!best || grid.steps[0] * grid.steps[1] < best.steps[0] * best.steps[1]) best = grid;
+  }
+  if (!best) return null;
+  const [r0, r1, c0, c1] = best.window;
+  const down = Math.floor((row - r0) / best.steps[0]);
+  const across = Math.floor((column - c0) / best.steps[1]);
+  const at = down * best.columns + across;
+  const fromRow = r0 + down * best.steps[0];
+  const fromColumn = c0 + across * best.steps[1];
+  return {
+    value: best.values[at],
+    score: best.scores?.[at],
+    rank: best.scores && rankInRow(best, down, across),
+    exact: best.steps[0] === 1 && best.steps[1] === 1,
+    rows: [fromRow, Math.min(fromRow + best.steps[0], r1) - 1],
+    columns: [fromColumn, Math.min(fromColumn + best.steps[1], c1) - 1],
+    rowLabel: best.rowLabels[down],
+    columnLabel: best.columnLabels[across],
+  };
+}
+
+// 1 is the largest value of the row; of equal values the first comes first.
+function rankInRow(grid, row, column) {
+  const values = grid.values.subarray(row * grid.columns, (row + 1) * grid.columns);
+  const own = values[column];
+  return values.reduce((rank, one, at) => rank + (one > own || (one === own && at < column)), 1);
+}
+
+// Two sentences about a cell: where it is, and what it holds.
+export function describe(map, cell) {
+  const place = ([first, last], label) => {
+    if (!map.numbered) return isolate(label);
+    if (first === last) return `${isolate(label)} (${first})`;
+    return `${first}–${last} (from ${isolate(label)})`;
+  };
+  const between = map.numbered ? " → " : "·";
+  const where = `${place(cell.rows, cell.rowLabel)}${between}${place(cell.columns, cell.columnLabel)}`;
+  if (Number.isNaN(cell.value)) return [where, map.missing];
+  if (cell.value === Infinity) return [where, "set aside: only sinks here"];
+  let name = map.value;
+  if (!cell.exact) name = map.how === "mean" ? `mean ${name} of this bin` : `largest ${name} of this bin`;
+  const score = cell.score === undefined ? "" : ` · score ${cell.score.toFixed(3)} · rank ${cell.rank}`;
+  const unit = map.unit ? ` ${map.unit}` : "";
+  return [where, `${name} ${formatNumber(cell.value, map.signed)}${unit}${score}`];
+}
+
+// Return a function from a position to its label: from grids in which every position has one.
+export function labelLookup(grids, side) {
+  const [axis, field] = side === "row" ? [0, "rowLabels"] : [1, "columnLabels"];
+  const complete = grids.filter((grid) => grid.steps[axis] === 1);
+  return (position) => {
+    for (const grid of complete) {
+      const [start, stop] = grid.window.slice(2 * axis, 2 * axis + 2);
+      if (position >= start && position < stop) return grid[field][position - start];
+    }
+    return null;
+  };
+}

@@ -1,0 +1,237 @@
+"""Component that draws every map of the app with Plotly.js, in the browser.
+
+A small map is sent whole. Of a long one the browser has an overview in bins, requests the part that
+is zoomed into, and gets at most 256 x 256 numbers per message. The browser keeps the grids it has
+got: a run of the page that changes no number sends none.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import struct
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import streamlit as st
+
+from attnviz.ui.tiles import SCORED, Grid, How, Window, encode, encode_signed
+from attnviz.views.config import safe_filename
+from attnviz.views.labels import clean_label, shorten
+from attnviz.views.maps.map_specification import LABEL_RULE, MapSpecification, style
+
+__all__ = ["LABEL_WIDTH", "WHOLE_WIDTH", "MapEvents", "pack", "plotly_map"]
+
+LABEL_WIDTH, WHOLE_WIDTH = 16, 80
+"""Characters of a label that are sent of long maps and of small ones: bounds the message."""
+
+Selects = Literal["row", "cell", "none"]
+
+_ASSETS = Path(__file__).parent / "assets"
+_HTML = """<div class="map">
+  <div class="zoom-tools" hidden>
+    <div class="steps" role="group" aria-label="Zoom">
+      <button type="button" data-zoom="in" aria-label="Zoom in">+</button>
+      <button type="button" data-zoom="out" aria-label="Zoom out">−</button>
+      <button type="button" data-zoom="whole">Whole map</button>
+    </div>
+    <span class="where"></span>
+  </div>
+  <div class="stage">
+    <div class="plot" aria-hidden="true"></div>
+    <div class="row-band" hidden></div>
+    <div class="column-band" hidden></div>
+    <div class="row-name" aria-hidden="true" hidden></div>
+    <div class="column-name" aria-hidden="true" hidden></div>
+    <div class="surface" tabindex="0" role="application" aria-roledescription="map"></div>
+  </div>
+  <div class="says" role="status" aria-live="polite"></div>
+  <div class="pictures">
+    <button type="button" data-format="svg" aria-label="Save the picture as SVG">↓ SVG</button>
+    <button type="button" data-format="png" aria-label="Save the picture as PNG">↓ PNG</button>
+    <button type="button" data-fullscreen aria-label="Full screen">⛶ Full screen</button>
+  </div>
+</div>"""
+
+_component = st.components.v2.component(
+    "attnviz.map",
+    html=_HTML,
+    css=(_ASSETS / "map.css").read_text("utf-8"),
+    js="map.js",
+)
+
+
+@dataclass(frozen=True)
+class MapEvents:
+    """What the browser reported in this run.
+
+    Attributes:
+        window: the part of the map on the screen.
+        clicked: whether a row or cell was selected, or the selection ended, just now.
+    """
+
+    window: Window
+    clicked: bool
+
+
+def plotly_map(
+    specification: MapSpecification,
+    row_labels: Sequence[str],
+    column_labels: Sequence[str],
+    numbers: Callable[[Window], Grid],
+    *,
+    depends_on: tuple[object, ...],
+    how: How = "max",
+    aside: tuple[int, ...] = (),
+    selected: tuple[int, int | None] | None = None,
+    selects: Selects = "row",
+    on_cell: Callable[[int | None, int | None], None] = lambda row, column: None,
+    tallest: int = 900,
+    bare: bool = False,
+    filename: str,
+    alt: str,
+    key: str,
+) -> MapEvents:
+    """Show a map and return what the browser reported.
+
+    Args:
+        specification: colours, captions and marks.
+        row_labels: one per row, raw.
+        column_labels: one per column, raw.
+        numbers: returns the grid of a window; called when the browser needs it.
+        depends_on: everything the numbers depend on; equal values mean equal numbers.
+        how: what stands for a bin of a long map.
+        aside: columns drawn in grey and left out of the colours.
+        selected: selected row and column; the column is None where whole rows are selected.
+        selects: what a click selects.
+        on_cell: called with the row and column that were clicked, or with None and None when the
+            selection ends, before the run that the click causes.
+        tallest: largest height of the plot in pixels.
+        bare: leave out colour bar and captions.
+        filename: of saved pictures, without ending.
+        alt: description for screen readers.
+        key: the widget's key.
+    """
+    shape = (len(row_labels), len(column_labels))
+    text = _digest(row_labels, column_labels)
+    identity = _digest(*(repr(one) for one in depends_on), text, how, aside)
+    reported = (st.session_state.get(key) or {}).get("view")
+    view: dict[str, Any] = (
+        reported if isinstance(reported, dict) and reported.get("text") == text else {}
+    )
+    region = Window.read(view.get("region"), shape) or Window.whole(shape)
+    # One answer per request: the turn is a random number that the browser adds to each.
+    request = (identity, region, view.get("turn"))
+    sent = st.session_state.get(f"{key}:sent")
+    has = view.get("identity") == identity and view.get("has") is True
+    complete = sent is not None and sent[0] == identity and (has or sent == request)
+    if not complete:
+        st.session_state[f"{key}:sent"] = request
+    header = {
+        "text": text,
+        "identity": identity,
+        "shape": list(shape),
+        "small": max(shape) <= SCORED,
+        "numbered": specification.numbered,
+        "value": specification.value,
+        "unit": specification.unit,
+        "caption": specification.caption,
+        "missing": specification.missing,
+        "maskedCaption": f"▨ {specification.missing_caption}",
+        "corner": specification.corner,
+        "signed": specification.colors == "diverging",
+        "lowest": specification.low,
+        "highest": specification.high,
+        "log": specification.log_floor,
+        "gap": specification.gap,
+        "numbers": specification.numbers,
+        "marks": [{"offset": one.offset, "name": one.name} for one in specification.diagonals],
+        "aside": list(aside),
+        "how": how,
+        "selected": None if selected is None or not 0 <= selected[0] < shape[0] else selected,
+        "selects": selects,
+        "labelRule": LABEL_RULE,
+        "tallest": tallest,
+        "bare": bare,
+        "filename": safe_filename(filename),
+        "alt": alt,
+        "styles": {theme: style(specification, theme) for theme in ("light", "dark")},
+    }
+    found = None if complete else numbers(region)
+    reply = _component(
+        data=pack(header, found, row_labels, column_labels),
+        key=key,
+        default={"view": None},
+        on_view_change=lambda: None,
+        on_cell_change=lambda: _take_cell(key, text, shape, on_cell),
+    )
+    window = Window.read(view.get("window"), shape) or Window.whole(shape)
+    return MapEvents(window, reply.get("cell") is not None)
+
+
+def _take_cell(
+    key: str,
+    text: str,
+    shape: tuple[int, int],
+    on_cell: Callable[[int | None, int | None], None],
+) -> None:
+    """Check a reported cell and pass it on; anything else from the browser is ignored."""
+    reported = (st.session_state.get(key) or {}).get("cell")
+    if not isinstance(reported, dict) or reported.get("text") != text:
+        return
+    row, column = reported.get("row"), reported.get("column")
+    if row is None and column is None:
+        on_cell(None, None)
+    elif _is_index(row, shape[0]) and _is_index(column, shape[1]):
+        on_cell(row, column)
+
+
+def _is_index(number: object, count: int) -> bool:
+    return isinstance(number, int) and not isinstance(number, bool) and 0 <= number < count
+
+
+def pack(
+    header: dict[str, Any],
+    found: Grid | None,
+    row_labels: Sequence[str],
+    column_labels: Sequence[str],
+) -> bytes:
+    """Return the length of a JSON header (uint32), the header, and the numbers; little-endian.
+
+    The header's "grid" is null when only colours or choices have changed.
+    """
+    codes = b""
+    grid: dict[str, Any] | None = None
+    if found is not None:
+        codes, scale = encode_signed(found) if header["signed"] else encode(found)
+        rows, columns = found.window.slices
+        width = WHOLE_WIDTH if header["small"] else LABEL_WIDTH
+        if found.scores is not None:
+            encoding = "f4f4"
+        elif header["signed"]:
+            encoding = "i2"
+        else:
+            encoding = "u2"
+        grid = {
+            "window": found.window.numbers(),
+            "steps": [found.query_step, found.key_step],
+            "encoding": encoding,
+            "scale": scale,
+            "highest": found.without(header["aside"]).highest,
+            "rowLabels": _labels(row_labels[rows], found.query_step, width),
+            "columnLabels": _labels(column_labels[columns], found.key_step, width),
+        }
+    text = json.dumps({**header, "grid": grid}, ensure_ascii=False, allow_nan=False)
+    encoded = text.encode("utf-8", "replace")
+    return struct.pack("<I", len(encoded)) + encoded + codes
+
+
+def _labels(labels: Sequence[str], step: int, width: int) -> list[str]:
+    """Return the first label of every bin, cut to a width: some characters have no width."""
+    return [clean_label(shorten(label, width)[:width]) for label in labels[::step]]
+
+
+def _digest(*parts: object) -> str:
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]

@@ -1,0 +1,1 @@
+"""Maps: matrices of cells with labels on both sides."""
