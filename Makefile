@@ -16,12 +16,14 @@ $(BIN)/python:
 	$(PYTHON) -c 'import sys; sys.exit("attnviz needs Python 3.11 or newer, this is " + sys.version.split()[0]) if sys.version_info < (3, 11) else None'
 	$(PYTHON) -m venv $(VENV)
 
-$(APP_READY): requirements.txt | $(BIN)/python
+$(APP_READY): requirements.txt pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --disable-pip-version-check -q -r requirements.txt
+	$(BIN)/python -m pip install --disable-pip-version-check -q --no-deps -e .
 	touch $@
 
-$(DEV_READY): requirements.txt requirements-dev.txt | $(BIN)/python
+$(DEV_READY): requirements.txt requirements-dev.txt pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --disable-pip-version-check -q -r requirements-dev.txt
+	$(BIN)/python -m pip install --disable-pip-version-check -q --no-deps -e .
 	touch $@ $(APP_READY)
 
 test: $(DEV_READY) lint types  ## everything: format, lint, types, all tests

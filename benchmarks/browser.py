@@ -23,7 +23,7 @@ PATIENCE = 60_000  # milliseconds; a busy machine is slow, and that is what is t
 # What is painted now, as the map itself says when it has drawn.
 PAINTED = """() => {
     for (const one of document.querySelectorAll('.st-key-weights *')) {
-        const zoom = one.shadowRoot?.querySelector('.zoom');
+        const zoom = one.shadowRoot?.querySelector('.map');
         if (zoom) return zoom.dataset.painted ?? null;
     }
     return null;
@@ -136,7 +136,7 @@ def click_head(
     page: Page, received: Received, layer: int, head: int, shape: tuple[int, int]
 ) -> tuple[float, int, int]:
     """Click a cell of the map of heads; milliseconds, the largest message, and all bytes."""
-    plot = page.locator(".st-key-head_map .js-plotly-plot .nsewdrag").last
+    plot = page.locator(".st-key-head_map .map .surface")
     box = plot.bounding_box()
     assert box is not None
     page.evaluate(WATCH)

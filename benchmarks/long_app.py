@@ -83,7 +83,7 @@ def explore(page: Page, watch: Watch, sizes: LlamaConfig, pictures: Path | None)
 
     area = page.get_by_label("Text", exact=True)
     area.fill(" ".join(f"word{number - FIRST}" for number in draw_words(tokens - 1)))
-    where = page.locator(".st-key-weights .zoom .where").first
+    where = page.locator(".st-key-weights .map .where").first
     with watch.step("from typing to the first head's map"):
         area.press("Control+Enter")
         page.wait_for_timeout(8000)
@@ -106,7 +106,7 @@ def explore(page: Page, watch: Watch, sizes: LlamaConfig, pictures: Path | None)
         if "single cells" in where.inner_text():
             break
         with watch.step("zoom in: " + where.inner_text()):
-            page.locator(".st-key-weights .zoom [data-act=in]").first.click()
+            page.locator(".st-key-weights .map [data-zoom=in]").first.click()
             page.wait_for_timeout(300)
             wait_until_idle(page)
     look("cells")

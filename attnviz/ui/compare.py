@@ -15,15 +15,15 @@ from attnviz.models import CLASSROOM
 from attnviz.types import Head, Kind
 from attnviz.ui import state
 from attnviz.ui.caches import Request, captured, default_request, load_model
+from attnviz.ui.components.plotly_map import plotly_map
 from attnviz.ui.detail import head_title
 from attnviz.ui.explore import notices
 from attnviz.ui.heads import choose_kind, head_menus
 from attnviz.ui.messages import plain
-from attnviz.ui.pictures import show_picture
 from attnviz.ui.rows import show_rows
-from attnviz.ui.theme import current_theme
+from attnviz.ui.tiles import Grid
 from attnviz.ui.weights import show_map
-from attnviz.views import draw_difference
+from attnviz.views.maps.map_specification import difference_specification
 
 __all__ = ["compare"]
 
@@ -78,19 +78,19 @@ def _difference_map(
             icon=":material/info:",
         )
         return
-    figure = draw_difference(
-        _difference(stack_a, head_a, stack_b, head_b),
-        stack_a.query_tokens,
-        stack_a.key_tokens,
-        label_a=f"A {head_a.label}",
-        label_b=f"B {head_b.label}",
-        theme=current_theme(),
-    )
-    show_picture(
-        figure,
-        key="difference",
+    values = _difference(stack_a, head_a, stack_b, head_b)
+    sizes = np.abs(values[np.isfinite(values)])
+    end = float(sizes.max(initial=0.0)) or 1.0
+    plotly_map(
+        difference_specification(f"A {head_a.label}", f"B {head_b.label}", end),
+        stack_a.query_tokens.labels,
+        stack_a.key_tokens.labels,
+        lambda window: Grid(window, 1, 1, values[window.slices]),
+        depends_on=(values.tobytes(),),
+        selects="none",
         filename="attnviz-difference",
         alt=f"{head_b.label} minus {head_a.label}, cell by cell",
+        key="difference",
     )
 
 

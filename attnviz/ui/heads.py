@@ -15,9 +15,11 @@ from attnviz import metrics
 from attnviz.captures import Capture
 from attnviz.types import KIND_LABELS, Family, Head, Kind, ModelInfo
 from attnviz.ui import state
+from attnviz.ui.components.plotly_map import plotly_map
 from attnviz.ui.pictures import show_picture
-from attnviz.ui.theme import current_theme
-from attnviz.views.head_map import head_map_spec
+from attnviz.ui.tiles import Grid
+from attnviz.views.head_map import head_limits
+from attnviz.views.maps.map_specification import head_specification
 from attnviz.views.spec import Spec
 
 __all__ = [
@@ -127,19 +129,27 @@ def _numbered(own: tuple[int, ...], number: int) -> str:
 def head_map(
     values: Float[np.ndarray, "layer head"], metric: str, selected: Head, *, key: str
 ) -> None:
-    """The map of all heads, coloured by a metric; a click shows that head."""
-    show_heads(
-        head_map_spec(
-            values,
-            metric=metrics.describe(metric),
-            selected=selected,
-            kind=selected.kind,
-            theme=current_theme(),
-        ),
-        selected.kind,
-        key=key,
+    """Show one number per head as a map; a click selects the head."""
+    what = metrics.describe(metric)
+    layers, heads = values.shape
+
+    def choose(layer: int | None, head: int | None) -> None:
+        if layer is not None and head is not None:
+            state.choose_head(Head(selected.kind, layer, head))
+
+    plotly_map(
+        head_specification(what, *head_limits(values, what)),
+        [f"L{layer}" for layer in range(layers)],
+        [f"H{head}" for head in range(heads)],
+        lambda window: Grid(window, 1, 1, values[window.slices]),
+        depends_on=(metric, values.tobytes()),
+        selected=(selected.layer, selected.head),
+        selects="cell",
+        on_cell=choose,
+        tallest=520,
         filename=f"attnviz-heads-{metric}",
-        alt=f"{metrics.describe(metric).label} of every head; {selected.label} is chosen",
+        alt=f"{what.label} of every head; {selected.label} is selected",
+        key=key,
     )
 
 

@@ -10,12 +10,15 @@ from attnviz import metrics
 from attnviz.probes import Repetition
 from attnviz.types import Head
 from attnviz.ui.caches import Request, load_model, repeated
+from attnviz.ui.components.plotly_map import plotly_map
 from attnviz.ui.heads import head_map, head_menus
 from attnviz.ui.messages import explained, plain
 from attnviz.ui.pictures import show_picture, show_table
 from attnviz.ui.serving import in_turn
 from attnviz.ui.theme import current_theme
-from attnviz.views import draw_loss, draw_scores_by_head, draw_stripe
+from attnviz.ui.tiles import grid
+from attnviz.views import draw_loss, draw_scores_by_head
+from attnviz.views.maps.map_specification import repetition_diagonals, weight_specification
 
 __all__ = ["induction"]
 
@@ -89,19 +92,17 @@ def _results(result: Repetition) -> None:
             head_map(result.scores[metric], metric, head, key="induction_map")
     with right:
         stack = result.capture["self"]
-        figure = draw_stripe(
-            stack.weights(head.layer, head.head),
-            stack.query_tokens,
-            period=result.period,
-            scores=stack.scores(head.layer, head.head),
-            theme=current_theme(),
-            title=head.label,
-        )
-        show_picture(
-            figure,
-            key="stripe",
+        st.subheader(head.label, anchor=False)
+        plotly_map(
+            weight_specification(diagonals=repetition_diagonals(result.period)),
+            stack.query_tokens.labels,
+            stack.key_tokens.labels,
+            lambda window: grid(stack, head, window),
+            depends_on=(stack.query_tokens.ids, result.capture.model, head),
+            selects="none",
             filename=f"attnviz-stripe-L{head.layer}H{head.head}",
-            alt=f"Weights of {head.label} over both copies, with the induction stripe marked",
+            alt=f"Weights of {head.label} over both copies, with the induction diagonal marked",
+            key="stripe",
         )
     left, right = st.columns(2, gap="medium")
     with left:

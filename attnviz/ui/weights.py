@@ -12,10 +12,11 @@ from attnviz.attention import AttentionStack
 from attnviz.types import Head, Tokens
 from attnviz.ui import state
 from attnviz.ui.caches import Request, captured
+from attnviz.ui.components.plotly_map import plotly_map
 from attnviz.ui.messages import explained, plain
 from attnviz.ui.serving import in_turn
 from attnviz.ui.tiles import SCORED, Grid, How, Window, grid, sink_keys
-from attnviz.ui.zoom_map import zoom_map
+from attnviz.views.maps.map_specification import weight_specification
 from attnviz.views.weights import SINK_SHARE, Scale
 
 __all__ = ["LONG", "is_long", "show_map", "weights_table"]
@@ -88,17 +89,21 @@ def _map(request: Request, head: Head, prefix: str) -> bool:
     name = f"attnviz-{prefix.replace('_', '-')}{head.kind}-L{head.layer}H{head.head}"
     with place:
         row_note(head)
-        seen, clicked = zoom_map(
-            stack,
-            head,
+        token = state.token(len(stack.query_tokens))
+        events = plotly_map(
+            weight_specification(
+                value="weight" if how == "max" else "mean weight",
+                high=_highest(request, head, how, sinks),
+                logarithmic=scale == "log",
+            ),
+            stack.query_tokens.labels,
+            stack.key_tokens.labels,
             cut,
-            of=repr(request),
+            depends_on=(request, head),
             how=how,
-            scale=scale,
-            highest=_highest(request, head, how, sinks),
             aside=sinks,
-            selected=state.token(len(stack.query_tokens)),
-            on_row=state.choose_token,
+            selected=None if token is None else (token, None),
+            on_cell=lambda row, column: state.choose_token(row),
             filename=name,
             alt=f"{head.label} {words.headline(stack, head.layer, head.head)}",
             key=f"{prefix}weights",
@@ -106,8 +111,8 @@ def _map(request: Request, head: Head, prefix: str) -> bool:
         if scale == "hide_sinks":
             st.caption(_sink_sentence(stack, head, sinks))
     with controls:
-        _cells_download(stack, head, seen, key=f"{prefix}weights:csv", filename=name)
-    return clicked
+        _cells_download(stack, head, events.window, key=f"{prefix}weights:csv", filename=name)
+    return events.clicked
 
 
 def _choose_scale(key: str) -> Scale:
@@ -159,13 +164,15 @@ def _overview(request: Request, head: Head, how: How, sinks: tuple[int, ...]) ->
 
 
 def _highest(request: Request, head: Head, how: How, sinks: tuple[int, ...]) -> float | None:
-    """The largest weight of the map, which no zooming changes; a mean depends on its bin."""
+    """Return the weight at the last colour: 1, or the largest beside the sinks.
+
+    None for means: they depend on the size of a bin, so the colours follow what is in view.
+    """
     if how == "mean":
         return None
     if sinks:
         return _overview(request, head, how, sinks).without(sinks).highest
-    largest = captured(request)[head.kind].statistic("max_weight")[head.layer, head.head]
-    return float(np.nanmax(largest))
+    return 1.0
 
 
 def _sink_sentence(stack: AttentionStack, head: Head, sinks: tuple[int, ...]) -> str:

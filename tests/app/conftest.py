@@ -57,18 +57,22 @@ def said(app: AppTest) -> str:
     return "\n".join(str(part.value) for part in parts)
 
 
-def maps(app: AppTest) -> list[dict[str, object]]:
-    """What the browser is told of each head's map: the header, with weights and scores if whole."""
+def maps(app: AppTest, corner: str = "key") -> list[dict[str, object]]:
+    """Return the header of every map of weights, with weights and scores if they came whole.
+
+    `corner` is the beginning of what is written in the corner: "head" for maps of heads.
+    """
     found = []
     for one in app.get("bidi_component"):
-        if one.proto.component_name == "attnviz_zoom_map":
+        if one.proto.component_name == "attnviz.map":
             packed = one.proto.bytes
             (length,) = struct.unpack("<I", packed[:4])
-            told = json.loads(packed[4 : 4 + length])
-            if told["grid"] and told["grid"]["scored"]:
+            header = json.loads(packed[4 : 4 + length])
+            if header["grid"] and header["grid"]["encoding"] == "f4f4":
                 numbers = np.frombuffer(packed[4 + length :], "<f4")
-                told["weights"], told["scores"] = numbers.reshape(2, *told["shape"])
-            found.append(told)
+                header["weights"], header["scores"] = numbers.reshape(2, *header["shape"])
+            if str(header["corner"]).startswith(corner) and not header["signed"]:
+                found.append(header)
     return found
 
 

@@ -60,7 +60,7 @@ def test_a_long_text_opens_whole(open_long: OpenApp) -> None:
     assert not app.warning  # nothing was cut
     (shown,) = maps(app)
     assert shown["grid"]["window"] == [0, *shown["shape"][:1], 0, *shown["shape"][1:]]
-    assert not shown["grid"]["scored"]
+    assert shown["grid"]["encoding"] == "u2"
     assert "the strip shows the surroundings" in said(app)
 
 
@@ -93,7 +93,7 @@ def test_rows_are_an_overview_and_the_part_around_the_token(open_long: OpenApp) 
     app.number_input(key="token_position").set_value(400).run()
     assert not app.exception
     drawn = [one.proto.spec for one in app.get("plotly_chart")]
-    assert len(drawn) == 3  # the heads, the whole text in bins, and a bar per token of a part
+    assert len(drawn) == 2  # the whole text in bins, and a bar per token of a part
     bars = next(json.loads(one) for one in drawn if '"type":"bar"' in one)
     places = [int(name.rsplit("(", 1)[1][:-1]) for name in bars["data"][0]["x"]]
     assert places[0] <= 400 <= places[-1]

@@ -61,13 +61,27 @@ def click_head(page: Page, plot: int, head: Head, layers: int, heads: int) -> No
     page.mouse.up()
 
 
+def click_in_map(page: Page, key: str, row: int, column: int, rows: int, columns: int) -> None:
+    """Click one cell of a map of the whole model or text."""
+    surface = page.locator(f".st-key-{key} .map[data-painted] .surface")
+    surface.scroll_into_view_if_needed()
+    box = surface.bounding_box()
+    assert box is not None
+    surface.click(
+        position={
+            "x": box["width"] * (column + 0.5) / columns,
+            "y": box["height"] * (row + 0.5) / rows,
+        }
+    )
+
+
 def place(page: Page, query: int, key: int, queries: int, keys: int) -> tuple[float, float]:
     """The middle of a cell of the chosen head's map, in pixels of the page."""
-    canvas = page.locator(".st-key-weights .zoom canvas")
-    canvas.scroll_into_view_if_needed()
-    box = canvas.bounding_box()
+    stage = page.locator(".st-key-weights .map .stage")
+    stage.scroll_into_view_if_needed()
+    box = stage.bounding_box()
     assert box is not None
-    drawn = page.locator(".st-key-weights .zoom").get_attribute("data-plot") or ""
+    drawn = page.locator(".st-key-weights .map").get_attribute("data-plot") or ""
     left, top, across, down = map(float, drawn.split(","))
     return (
         box["x"] + left + across * (key + 0.5) / keys,

@@ -82,7 +82,7 @@ def received(page: Page) -> list[int]:
 def test_the_longest_strip_comes_in_small_messages(page: Page, address: str, folder: Path) -> None:
     sizes = received(page)
     page.goto(f"{address}/?model={folder}&layer=1&head=3")
-    page.locator(".st-key-weights .zoom").wait_for()
+    page.locator(".st-key-weights .map").wait_for()
     wait_until_idle(page)
     area = page.get_by_label("Text", exact=True)
     area.fill(words(TOKEN_LIMIT - 2))  # and a begin and an end token
@@ -97,7 +97,7 @@ def test_the_longest_strip_comes_in_small_messages(page: Page, address: str, fol
 def test_three_thousand_tokens_to_single_cells(page: Page, address: str, folder: Path) -> None:
     sizes = received(page)
     page.goto(f"{address}/?model={folder}&layer=1&head=3")
-    zoom = page.locator(".st-key-weights .zoom")
+    zoom = page.locator(".st-key-weights .map")
     zoom.wait_for()
     wait_until_idle(page)
     text = words(TOKENS)
@@ -109,14 +109,14 @@ def test_three_thousand_tokens_to_single_cells(page: Page, address: str, folder:
     wait_until_idle(page)
 
     for _ in range(7):
-        zoom.locator("[data-act=in]").click()
+        zoom.locator("[data-zoom=in]").click()
         page.wait_for_timeout(200)
     expect(where).to_have_text(re.compile("single cells"))
     numbers = [int(one.replace(",", "")) for one in re.findall(r"[\d,]*\d", where.inner_text())]
     first, last, key_first, key_last = numbers[:4]
-    canvas = zoom.locator("canvas")
-    canvas.scroll_into_view_if_needed()
-    box = canvas.bounding_box()
+    stage = zoom.locator(".stage")
+    stage.scroll_into_view_if_needed()
+    box = stage.bounding_box()
     assert box is not None
     left, top, across, down = map(float, (zoom.get_attribute("data-plot") or "").split(","))
     row, column = last - 2, key_first + 2
@@ -125,7 +125,7 @@ def test_three_thousand_tokens_to_single_cells(page: Page, address: str, folder:
         box["y"] + top + down * (row + 0.5 - first) / (last - first + 1),
     )
     page.mouse.move(*at)
-    tip = zoom.locator(".tip")
+    tip = zoom.locator(".says")
     expect(tip).to_contain_text(f"({row}) →")
     stack = capture(load(str(folder), allowed_folders=[folder.parent]), text, predict=False)["self"]
     weight = stack.weights(1, 3, slice(row, row + 1), slice(column, column + 1))[0, 0]

@@ -9,10 +9,9 @@ import pytest
 from playwright.sync_api import BrowserContext, Page, expect
 
 import attnviz
-from attnviz.types import Head
 from attnviz.views.theme import palette
 from tests.browser.conftest import Watch
-from tests.browser.steps import Server, click_head, open_app, place, type_text, wait_until_idle
+from tests.browser.steps import Server, click_in_map, open_app, place, type_text, wait_until_idle
 
 TEXT = "The old king sat down. The old king sat"
 
@@ -23,7 +22,7 @@ def test_type_click_read_and_open_the_link_cold(
     open_app(page, server)
     type_text(page, TEXT)
 
-    click_head(page, 0, Head("self", 2, 5), layers=4, heads=8)
+    click_in_map(page, "head_map", 2, 5, rows=4, columns=8)
     expect(page.get_by_role("heading", name=re.compile("L2·H5"))).to_be_visible()
     wait_until_idle(page)
     assert "layer=2" in page.url
@@ -34,8 +33,8 @@ def test_type_click_read_and_open_the_link_cold(
     row = n - 1
     column = int(stack.weights(2, 5)[row].argmax())
     page.mouse.move(*place(page, row, column, n, n))
-    tip = page.locator(".st-key-weights .zoom .tip")
-    tip.wait_for()
+    tip = page.locator(".st-key-weights .map .says")
+    expect(tip).to_contain_text("weight")
     shown = tip.text_content() or ""
     expected = stack.weights(2, 5)[row, column]
     numbers = [float(one) for one in re.findall(r"\d+\.\d+", shown)]

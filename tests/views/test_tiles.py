@@ -11,8 +11,8 @@ import torch
 
 from attnviz.attention import AttentionStack
 from attnviz.types import Head
+from attnviz.ui.components.plotly_map import LABEL_WIDTH, pack
 from attnviz.ui.tiles import BINS, FULL, MASKED, SINK, Grid, Window, encode, grid, sink_keys
-from attnviz.ui.zoom_map import LABEL_WIDTH, pack
 from tests.views.long_stack import long_stack
 
 LIMIT = 300_000  # bytes of one view
@@ -118,17 +118,18 @@ def test_a_view_is_small_whatever_the_text(word: str, window: Window) -> None:
     stack = long_stack(600, words=(word,), heads=1)
     head = Head("self", 0, 0)
     # All that a view needs: its grid, and its header with both themes' colours.
-    header = {"aside": [], "colors": "#" * 3000}
-    packed = pack(header, grid(stack, head, window), stack)
+    header = {"aside": [], "signed": False, "small": False, "styles": "#" * 6000}
+    labels = stack.query_tokens.labels
+    packed = pack(header, grid(stack, head, window), labels, labels)
     assert len(packed) < LIMIT
     length = struct.unpack("<I", packed[:4])[0]
     read = json.loads(packed[4 : 4 + length])["grid"]
-    assert len(read["queries"]) * len(read["keys"]) * 2 == len(packed) - 4 - length
-    assert max(map(len, read["queries"])) <= LABEL_WIDTH
+    assert len(read["rowLabels"]) * len(read["columnLabels"]) * 2 == len(packed) - 4 - length
+    assert max(map(len, read["rowLabels"])) <= LABEL_WIDTH
 
 
 def test_nothing_is_sent_twice_when_nothing_has_changed(stack: AttentionStack) -> None:
-    assert len(pack({"aside": []}, None, stack)) < 200
+    assert len(pack({"aside": []}, None, (), ())) < 200
 
 
 def test_a_map_of_two_texts_has_a_step_per_side() -> None:

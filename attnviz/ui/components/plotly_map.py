@@ -12,11 +12,11 @@ import json
 import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 import streamlit as st
 
+from attnviz.ui.components.served_component import ServedComponent
 from attnviz.ui.tiles import SCORED, Grid, How, Window, encode, encode_signed
 from attnviz.views.config import safe_filename
 from attnviz.views.labels import clean_label, shorten
@@ -29,7 +29,6 @@ LABEL_WIDTH, WHOLE_WIDTH = 16, 80
 
 Selects = Literal["row", "cell", "none"]
 
-_ASSETS = Path(__file__).parent / "assets"
 _HTML = """<div class="map">
   <div class="zoom-tools" hidden>
     <div class="steps" role="group" aria-label="Zoom">
@@ -55,12 +54,7 @@ _HTML = """<div class="map">
   </div>
 </div>"""
 
-_component = st.components.v2.component(
-    "attnviz.map",
-    html=_HTML,
-    css=(_ASSETS / "map.css").read_text("utf-8"),
-    js="map.js",
-)
+_component = ServedComponent("map", _HTML)
 
 
 @dataclass(frozen=True)

@@ -38,6 +38,7 @@ function create(parentElement) {
     pointers: new Map(), timer: 0, lastRequest: "", frame: 0,
   };
   state.draw = () => {
+    if (state.box) tools(state); // the text beside the buttons does not wait for the drawing
     cancelAnimationFrame(state.frame);
     state.frame = requestAnimationFrame(() => draw(state));
   };

@@ -4,8 +4,9 @@ import numpy as np
 import streamlit as st
 
 from attnviz.types import Head
+from attnviz.ui.components.plotly_map import plotly_map
 from attnviz.ui.tiles import grid
-from attnviz.ui.zoom_map import zoom_map
+from attnviz.views.maps.map_specification import weight_specification
 from tests.views.long_stack import long_stack
 
 stack = long_stack(int(st.query_params.get("tokens", 600)))
@@ -23,24 +24,28 @@ def cut(window):
     return grid(stack, head, window, how=how, aside=np.array(aside, dtype=int))
 
 
-seen, clicked = zoom_map(
-    stack,
-    head,
+chosen = st.session_state.get("selected")
+events = plotly_map(
+    weight_specification(
+        value="weight" if how == "max" else "mean weight",
+        high=float(stack.weights(0, head.head).max()) if how == "max" else None,
+        logarithmic=scale == "log",
+    ),
+    stack.query_tokens.labels,
+    stack.key_tokens.labels,
     cut,
-    of="test",
+    depends_on=("test", head),
     how=how,
-    scale=scale,
-    highest=float(stack.weights(0, head.head).max()) if how == "max" else None,
     aside=aside,
-    selected=st.session_state.get("selected"),
-    on_row=lambda row: st.session_state.update(selected=row),
+    selected=None if chosen is None else (chosen, None),
+    on_cell=lambda row, column: st.session_state.update(selected=row),
     filename="map",
     alt=f"head {head.head}",
-    key="zoom",
+    key="map",
 )
 if st.button("choose row 500"):
     st.session_state["selected"] = 500
     st.rerun()
-st.text(f"seen: {seen.numbers()}")
+st.text(f"seen: {events.window.numbers()}")
 st.text(f"grids: {len(sent)}")
-st.text(f"selected: {st.session_state.get('selected')}, clicked: {clicked}")
+st.text(f"selected: {st.session_state.get('selected')}, clicked: {events.clicked}")

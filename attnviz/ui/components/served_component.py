@@ -1,0 +1,64 @@
+"""Components whose JavaScript is served as files of the installed package."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+import streamlit as st
+from streamlit.errors import StreamlitAPIException
+
+from attnviz.errors import AttnvizError
+
+__all__ = ["ASSETS", "ServedComponent"]
+
+ASSETS = Path(__file__).parent / "assets"
+
+
+class ServedComponent:
+    """A Streamlit component, registered when it is first shown.
+
+    Streamlit finds the files through the manifest of the installed package,
+    `attnviz/pyproject.toml`, and reads it only while it runs: registering at import would fail
+    outside of the app.
+    """
+
+    def __init__(self, name: str, html: str) -> None:
+        """Describe the component.
+
+        Args:
+            name: its name in the manifest; its files are `name.js` and `name.css`.
+            html: the content that the JavaScript fills.
+        """
+        self.name = name
+        self.html = html
+        self._lock = Lock()
+        self._show: Callable[..., Any] | None = None
+
+    def __call__(self, **options: Any) -> Any:
+        """Show the component; options and result as for a component of Streamlit.
+
+        Raises:
+            AttnvizError: attnviz is not installed in this environment, so that the files cannot be
+                served.
+        """
+        with self._lock:
+            if self._show is None:
+                self._show = self._registered()
+        return self._show(**options)
+
+    def _registered(self) -> Callable[..., Any]:
+        try:
+            return st.components.v2.component(
+                f"attnviz.{self.name}",
+                html=self.html,
+                css=(ASSETS / f"{self.name}.css").read_text("utf-8"),
+                js=f"{self.name}.js",
+            )
+        except StreamlitAPIException as error:
+            raise AttnvizError(
+                "The maps cannot be served: attnviz is not installed in this Python environment. "
+                'Run `pip install -e ".[app]"` in its folder, or `make app`.'
+            ) from error
