@@ -224,6 +224,19 @@ function captions({ map, box, grids }, style) {
       xshift: -5, yshift: 3, font: { size: 10, color: style.muted },
     });
   }
+  if (map.marks.length) {
+    const lines = map.marks.map(({ offset, name }, number) => {
+      const { color, dash } = style.marks[number];
+      const stroke = dash === "solid" ? "──" : "┄┄";
+      return `<span style="color:${color}">${stroke}</span> ${escapeText(name)}: key = query − ${offset}`;
+    });
+    // In the upper right corner, where a causal map has nothing to show.
+    notes.push({
+      ...base, text: lines.join("<br>"), x: 1, y: 1, xanchor: "right", yanchor: "top", align: "left",
+      xshift: -8, yshift: -8, bgcolor: style.page, bordercolor: style.line, borderpad: 5,
+      font: { size: 11, color: style.text },
+    });
+  }
   if (map.bare) return notes;
   const below = { ...base, y: 0, yanchor: "top", yshift: -4, font: { size: 11, color: style.muted } };
   notes.push({ ...below, text: escapeText(map.caption), x: 0, xanchor: "left", xshift: -1 });
