@@ -12,20 +12,23 @@ import torch
 import attnviz
 from attnviz.models import Model
 from attnviz.models.catalogue import CLASSROOM
-from training import evaluate_bert, evaluate_gpt, evaluate_t5
+from training import evaluate_bert, evaluate_gpt, evaluate_hybrid, evaluate_llama, evaluate_t5
 from training.corpus import Corpus, CorpusNotFoundError
-from training.figures import Figure, table
+from training.evaluate_stories import label_of
+from training.figures import Figure, rule_cell, table
 from training.head_roles import write_heads
 
 MODULES: dict[str, ModuleType] = {
     "gpt2": evaluate_gpt,
     "bert": evaluate_bert,
     "t5": evaluate_t5,
+    "ministral": evaluate_llama,
+    "jamba": evaluate_hybrid,
 }
 
 
 def figures(model: Model, corpus: Corpus | None = None) -> list[Figure]:
-    """The figures of the bar for a GPT, a BERT or a T5."""
+    """Return the figures of the bar for one of the shipped kinds of models."""
     found: list[Figure] = MODULES[model.info.model_type].figures(model, corpus)
     return found
 
@@ -49,10 +52,13 @@ def main() -> None:
     model = attnviz.load(options.name, device="cpu")
     module = MODULES[model.info.model_type]
     print(table(figures(model, corpus)))
-    heads = module.known_heads(model)
-    print("\n| head | role | score |\n|---|---|---|")
+    heads, rules = module.known_heads(model), module.rules(model)
+    print("\n| head | role | score | best rule of position alone |\n|---|---|---|---|")
     for one in heads:
-        print(f"| {one.head.label} | {one.label} | {one.score:.2f} |")
+        rule = rule_cell(rules[one.role])
+        print(f"| {label_of(model, one.head)} | {one.label} | {one.score:.2f} | {rule} |")
+    if module is evaluate_hybrid:
+        print("\n" + evaluate_hybrid.copying_table(evaluate_hybrid.copying(model)))
     if options.samples:
         print("\n" + "\n".join(module.samples(model)))
     if options.write_heads:

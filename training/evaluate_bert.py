@@ -1,6 +1,6 @@
 """The bar of the classroom BERT."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -15,6 +15,7 @@ from training.bert import cloze_hits, encode_stories, masked_accuracy, valid_bat
 from training.corpus import Corpus
 from training.figures import Figure
 from training.head_roles import Role, Table, best, mean_table, name_heads, text_stacks
+from training.position_rules import Rule, best_rule
 
 PREVIOUS = Role("previous_token", "previous token", 0.5)
 NEXT = Role("next_token", "next token", 0.5)
@@ -30,15 +31,21 @@ def figures(model: Model, corpus: Corpus | None) -> list[Figure]:
     special = np.maximum(special_table(stacks, "[SEP]"), special_table(stacks, "[CLS]"))
     with torch.no_grad():
         fitting = sum(hit for _, _, hit in cloze_hits(model.network, model.tokenizer))
+    rule = rules(model)
     named = [
-        ("head on a neighbour (previous or next token)", neighbour, 0.5),
-        ("head on [SEP] or [CLS]", special, 0.6),
-        ("head on the same word in the other sentence", same_word_table(model), 0.5),
+        ("head on a neighbour (previous or next token)", neighbour, 0.5, rule[PREVIOUS.name]),
+        ("head on [SEP] or [CLS]", special, 0.6, rule[CLASS.name]),
+        (
+            "head on the same word in the other sentence",
+            same_word_table(model),
+            0.5,
+            rule[SAME_WORD.name],
+        ),
     ]
     found = [Figure("cloze sentences with a fitting word in the first five of 40", fitting, 30)]
-    for name, table, bar in named:
+    for name, table, bar, position in named:
         head, score = best(table)
-        found.append(Figure(name, score, bar, note=head.label))
+        found.append(Figure(name, score, bar, note=head.label, rule=position))
     if corpus is not None:
         stories = encode_stories(model.tokenizer, corpus.documents("valid"))
         with torch.no_grad():
@@ -49,13 +56,16 @@ def figures(model: Model, corpus: Corpus | None) -> list[Figure]:
 
 def special_table(stacks: Sequence[AttentionStack], token: str) -> Table:
     """Mean weight that words give to a special token."""
-    rows = []
-    for stack in stacks:
-        keys = np.array([label == token for label in stack.key_tokens.labels])
-        wanted = ~stack.query_tokens.special[:, None] & keys[None, :]
-        rows.append(weight_on(stack, wanted))
+    rows = [weight_on(stack, special_keys(stack, token)) for stack in stacks]
     table: Table = np.concatenate(rows, axis=-1).mean(-1)
     return table
+
+
+def special_keys(stack: AttentionStack, token: str) -> Bool[np.ndarray, "query key"]:
+    """Return which keys are a special token, for queries that are words."""
+    keys = np.array([label == token for label in stack.key_tokens.labels])
+    wanted: np.ndarray = ~stack.query_tokens.special[:, None] & keys[None, :]
+    return wanted
 
 
 def weight_on(
@@ -73,12 +83,29 @@ def weight_on(
 
 def same_word_table(model: Model) -> Table:
     """Mean weight on the same token in the other sentence, over words that both sentences have."""
-    rows = []
-    for first, second in probe_texts.pairs():
-        stack = capture(model, first, pair=second, predict=False)["self"]
-        rows.append(weight_on(stack, same_word(stack.query_tokens)))
+    rows = [weight_on(stack, same_word(stack.query_tokens)) for stack in pair_stacks(model)]
     table: Table = np.concatenate(rows, axis=-1).mean(-1)
     return table
+
+
+def pair_stacks(model: Model) -> list[AttentionStack]:
+    """Return the attention over the sentence pairs that share words."""
+    return [
+        capture(model, first, pair=second, predict=False)["self"]
+        for first, second in probe_texts.pairs()
+    ]
+
+
+def rules(model: Model) -> Mapping[str, Rule]:
+    """Return, per role of a known head, the best rule of position alone on the same rows."""
+    stacks = text_stacks(model)
+    return {
+        PREVIOUS.name: Rule(1.0, "-1 tokens away"),
+        NEXT.name: Rule(1.0, "+1 tokens away"),
+        SEPARATOR.name: best_rule([special_keys(stack, "[SEP]") for stack in stacks]),
+        CLASS.name: best_rule([special_keys(stack, "[CLS]") for stack in stacks]),
+        SAME_WORD.name: best_rule([same_word(one.query_tokens) for one in pair_stacks(model)]),
+    }
 
 
 def same_word(tokens: Tokens) -> Bool[np.ndarray, "query key"]:

@@ -1,10 +1,11 @@
 """The bar of the classroom T5."""
 
 import re
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from tokenizers import Encoding
 
 from attnviz.attention import AttentionStack
@@ -15,6 +16,7 @@ from training import probe_texts
 from training.corpus import Corpus
 from training.figures import Figure
 from training.head_roles import Role, Table, mean_table, name_heads
+from training.position_rules import Rule, best_rule
 from training.probe_texts import Aligned
 from training.translation import PREFIX, bleu, translate
 
@@ -57,6 +59,7 @@ def figures(model: Model, corpus: Corpus | None) -> list[Figure]:
             float(table.max()),
             0.5,
             note=f"cross L{layer}·H{head}, {label} (best heads: {others})",
+            rule=rules(model)["alignment"],
         )
     ]
     judged = probe_texts.judgements()
@@ -92,15 +95,35 @@ def alignment_table(model: Model, shift: int) -> Table:
     """
     hits: list[np.ndarray] = []
     for pair in probe_texts.alignments():
-        stack_words = word_weights(model, pair, shift)  # (layer, head, french, english)
-        english, french = WORD.findall(PREFIX + pair.english), WORD.findall(pair.french)
-        best = stack_words.argmax(-1)
-        for french_word, english_word in pair.words:
-            row = best[:, :, french.index(french_word)]
-            right = [index for index, word in enumerate(english) if word == english_word]
-            hits.append(np.isin(row, right))
+        best = word_weights(model, pair, shift).argmax(-1)  # (layer, head, french)
+        right = right_words(pair)
+        for french in right.any(axis=1).nonzero()[0]:
+            hits.append(np.isin(best[:, :, french], right[french].nonzero()[0]))
     table: Table = np.mean(hits, axis=0)
     return table
+
+
+def right_words(pair: Aligned) -> Bool[np.ndarray, "french english"]:
+    """Return which English words, those of the prefix included, are right for a French one."""
+    english, french = WORD.findall(PREFIX + pair.english), WORD.findall(pair.french)
+    right = np.zeros((len(french), len(english)), dtype=bool)
+    for french_word, english_word in pair.words:
+        right[french.index(french_word)] = [word == english_word for word in english]
+    return right
+
+
+def rules(model: Model) -> Mapping[str, Rule]:
+    """Return, per role of a known head, the best rule of position alone on the same rows.
+
+    The rules of alignment know words: a word d words on, or the one on the diagonal between the
+    words behind the prefix and those of the translation.
+    """
+    tables = [right_words(pair) for pair in probe_texts.alignments()]
+    return {
+        "alignment": best_rule(tables, diagonal=len(WORD.findall(PREFIX))),
+        PREVIOUS.name: Rule(1.0, "-1 tokens away"),
+        NEXT.name: Rule(1.0, "+1 tokens away"),
+    }
 
 
 def word_weights(

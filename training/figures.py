@@ -4,16 +4,22 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
+from training.position_rules import Rule
+
 
 @dataclass(frozen=True)
 class Figure:
-    """One measured number beside its bar."""
+    """One measured number beside its bar.
+
+    `rule` is the best rule of position alone on the same data, for figures about what a head does.
+    """
 
     name: str
     value: float
     bar: float
     side: Literal["at least", "below"] = "at least"
     note: str = ""
+    rule: Rule | None = None
 
     @property
     def reached(self) -> bool:
@@ -23,10 +29,18 @@ class Figure:
 
 def table(figures: Iterable[Figure]) -> str:
     """The figures as a Markdown table, ready for a model card."""
-    lines = ["| figure | value | bar | reached | |", "|---|---|---|---|---|"]
+    lines = [
+        "| figure | value | bar | reached | best rule of position alone | where |",
+        "|---|---|---|---|---|---|",
+    ]
     lines += [
         f"| {figure.name} | {figure.value:.4g} | {figure.side} {figure.bar:g} | "
-        f"{'yes' if figure.reached else '**no**'} | {figure.note} |"
+        f"{'yes' if figure.reached else '**no**'} | {rule_cell(figure.rule)} | {figure.note} |"
         for figure in figures
     ]
     return "\n".join(lines)
+
+
+def rule_cell(rule: Rule | None) -> str:
+    """Return a rule as a cell of a table: its score and its name."""
+    return "" if rule is None else f"{rule.score:.2f} ({rule.label})"

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from attnviz import metrics
 from attnviz.attention import AttentionStack
@@ -20,6 +20,7 @@ from training import probe_texts
 from training.repeats import two_copies
 
 PERIOD = 50
+PERIODS = tuple(range(10, 121, 10))
 Table = Float[np.ndarray, "layer head"]
 
 
@@ -43,18 +44,46 @@ def text_stacks(model: Model, kind: Kind = "self") -> list[AttentionStack]:
     return [capture(model, text, predict=False)[kind] for text in probe_texts.texts()]
 
 
-def repeat_stacks(model: Model) -> list[AttentionStack]:
-    """Attention over the begin token and two copies of random tokens."""
-    probe = two_copies(seed=1, rows=8, period=PERIOD, vocabulary=len(model.tokenizer))
-    encoded = [Encoded(tuple(ids)) for ids in probe.tolist()]
+def repeat_ids(model: Model, period: int = PERIOD) -> list[list[int]]:
+    """Return rows of the begin token and two copies of `period` random tokens, 400 or more each."""
+    rows = max(2, 400 // period)
+    return two_copies(1, rows, period, len(model.tokenizer)).tolist()  # type: ignore[no-any-return]
+
+
+def mixed_ids(model: Model) -> list[list[int]]:
+    """Return rows of two copies of random tokens, every row with another period, 10 to 120.
+
+    No fixed distance leads to the earlier copies of all rows: a head has to read the tokens.
+    """
+    return [two_copies(period, 1, period, len(model.tokenizer))[0].tolist() for period in PERIODS]
+
+
+def stacks_of(model: Model, rows: Sequence[Sequence[int]]) -> list[AttentionStack]:
+    """Return the attention over rows of ids."""
+    encoded = [Encoded(tuple(row)) for row in rows]
     return [one["self"] for one in capture_ids(model, encoded, predict=False)]
 
 
+def repeat_stacks(model: Model, period: int = PERIOD) -> list[AttentionStack]:
+    """Return the attention over the begin token and two copies of random tokens."""
+    return stacks_of(model, repeat_ids(model, period))
+
+
 def second_copy(name: str, stacks: Sequence[AttentionStack]) -> Table:
-    """A metric per head over the rows of the second copy."""
-    rows = [metrics.per_row(name, stack)[:, :, PERIOD + 1 :] for stack in stacks]
+    """Return a metric per head, averaged over the rows of the second copies."""
+    rows = [metrics.per_row(name, stack)[:, :, (stack.shape[2] + 1) // 2 :] for stack in stacks]
     table: Table = np.nanmean(np.concatenate(rows, axis=-1), axis=-1)
     return table
+
+
+def earlier_copies(ids: Sequence[int], *, after: bool) -> Bool[np.ndarray, "query key"]:
+    """Return which keys are earlier copies of a query in the second copy, or follow one."""
+    row = np.array(ids)
+    places = np.arange(len(row))
+    same = (row[:, None] == row[None, :]) & (places[None, :] < places[:, None])
+    same[: (len(row) + 1) // 2] = False
+    moved: np.ndarray = np.roll(same, 1, axis=1) if after else same
+    return moved
 
 
 def best(table: Table) -> tuple[Head, float]:

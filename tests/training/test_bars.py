@@ -9,7 +9,7 @@ import pytest
 import attnviz
 from training import evaluate, probe_texts
 from training.corpus import Corpus
-from training.figures import Figure
+from training.figures import Figure, rule_cell
 from training.translation import translate
 
 SHARED = Path(__file__).parents[2].parent / "shared" / "data"
@@ -18,8 +18,10 @@ GPT = [
     ("previous-token head, over text", 0.6),
     ("the same head, over random tokens", 0.6),
     ("induction head, random tokens of period 50", 0.6),
-    ("second copy cheaper than the first, nats", 2.0),
+    ("second copy of period 50 cheaper than the first, nats", 2.0),
+    ("induction head, random tokens of twelve periods from 10 to 120", 0.6),
     ("perplexity on valid.txt", 60.0),
+    ("bits per byte on valid.txt", 1.64),
 ]
 BERT = [
     ("cloze sentences with a fitting word in the first five of 40", 30),
@@ -34,7 +36,18 @@ T5 = [
     ("BLEU on test.tsv", 25.0),
 ]
 BARS = {"gpt-classroom": GPT, "bert-classroom": BERT, "t5-classroom": T5}
-UNSEEN = {"perplexity on valid.txt", "masked-token accuracy on valid.txt", "BLEU on test.tsv"}
+UNSEEN = {
+    "perplexity on valid.txt",
+    "bits per byte on valid.txt",
+    "masked-token accuracy on valid.txt",
+    "BLEU on test.tsv",
+}
+# Figures of what a head reads in the text: a rule that knows positions alone falls short of them.
+READ = {
+    "gpt-classroom": "induction head, random tokens of twelve periods from 10 to 120",
+    "bert-classroom": "head on the same word in the other sentence",
+    "t5-classroom": "content words whose right source word has the most weight",
+}
 
 
 def corpora() -> Corpus:
@@ -72,6 +85,24 @@ def test_a_shipped_model_reaches_its_bar(name, label, bar):
 def test_every_figure_that_is_printed_is_asserted(name):
     asserted = {label for label, _ in BARS[name]} - UNSEEN
     assert set(figures(name, unseen=False)) == asserted
+
+
+@pytest.mark.parametrize(("name", "label"), READ.items())
+def test_a_head_that_reads_the_text_does_better_than_position_alone(name, label):
+    figure = figures(name, unseen=False)[label]
+    assert figure.rule is not None
+    assert figure.value > figure.rule.score + 0.1
+
+
+@pytest.mark.parametrize("name", list(BARS))
+def test_a_card_has_every_figure_and_every_rule_of_position(name):
+    folder = Path(evaluate.__file__).parents[1] / "attnviz/models/classroom" / name
+    card = (folder / "README.md").read_text(encoding="utf8")
+    for figure in figures(name, unseen=False).values():
+        (row,) = (line for line in card.splitlines() if line.startswith(f"| {figure.name} |"))
+        cells = [cell.strip() for cell in row.split("|")[1:-1]]
+        assert float(cells[1]) == pytest.approx(figure.value, abs=0.02)
+        assert cells[4] == rule_cell(figure.rule)
 
 
 def test_the_judged_translations_are_the_models_own():

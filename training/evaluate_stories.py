@@ -1,0 +1,175 @@
+"""What the models that continue stories have in common: losses on text and copies, and heads."""
+
+import math
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from jaxtyping import Bool
+
+from attnviz.attention import AttentionStack
+from attnviz.models import Model
+from attnviz.types import Head, KnownHead
+from training.corpus import Corpus
+from training.figures import Figure
+from training.head_roles import (
+    PERIOD,
+    Role,
+    Table,
+    best,
+    earlier_copies,
+    mean_table,
+    mixed_ids,
+    name_heads,
+    repeat_ids,
+    repeat_stacks,
+    second_copy,
+    stacks_of,
+    text_stacks,
+)
+from training.position_rules import Rule, best_rule
+from training.repeats import BEGIN_ID
+from training.stories import OPENINGS, PROBE_LENGTH, next_token_loss, stream
+
+PREVIOUS = Role("previous_token", "previous token", 0.6)
+INDUCTION = Role("induction", "induction: what followed the earlier copy", 0.6)
+DUPLICATE = Role("duplicate_token", "earlier copies of the same token", 0.5)
+SINK = Role("sink_first", "rests on the begin token", 0.8)
+GPT_BITS = 1.517  # per byte of valid.txt, by the classroom GPT
+BEYOND_GPT = 1.15 * GPT_BITS  # the bar of later models
+
+
+def previous_tables(model: Model) -> tuple[Table, Table]:
+    """Return the mean weight on the previous token, over text and over random tokens."""
+    text = mean_table("previous_token", text_stacks(model))
+    return text, mean_table("previous_token", repeat_stacks(model))
+
+
+def previous_figures(model: Model) -> list[Figure]:
+    """Return the figures of the head that looks at the previous token, in text and in repeats."""
+    on_text, on_random = previous_tables(model)
+    head, _ = best(np.minimum(on_text, on_random))
+    place = (head.layer, head.head)
+    rule = Rule(1.0, "-1 tokens away")  # the role is a rule of position
+    return [
+        Figure(name, float(table[place]), 0.6, note=head.label, rule=rule)
+        for name, table in (
+            ("previous-token head, over text", on_text),
+            ("the same head, over random tokens", on_random),
+        )
+    ]
+
+
+def copy_figures(model: Model, period: int = PERIOD) -> list[Figure]:
+    """Return the figures of two copies of `period` random tokens: the head and what it saves."""
+    ids = repeat_ids(model, period)
+    head, score = best(second_copy("induction", stacks_of(model, ids)))
+    first, second = copy_losses(model, ids)
+    return [
+        Figure(
+            f"induction head, random tokens of period {period}",
+            score,
+            0.6,
+            note=head.label,
+            rule=best_rule([earlier_copies(row, after=True) for row in ids]),
+        ),
+        Figure(
+            f"second copy of period {period} cheaper than the first, nats",
+            first - second,
+            2.0,
+            note=f"{first:.2f} and {second:.2f}",
+        ),
+    ]
+
+
+def mixed_figure(model: Model, least: float = 0.6) -> Figure:
+    """Return the figure of induction where no fixed distance leads to the earlier copy."""
+    ids = mixed_ids(model)
+    head, score = best(second_copy("induction", stacks_of(model, ids)))
+    rule = best_rule([earlier_copies(row, after=True) for row in ids])
+    name = "induction head, random tokens of twelve periods from 10 to 120"
+    return Figure(name, score, least, note=head.label, rule=rule)
+
+
+def copy_losses(model: Model, ids: list[list[int]]) -> tuple[float, float]:
+    """Return the mean loss per token of the first and of the second copies, nats."""
+    with torch.no_grad():
+        losses = next_token_loss(model.network, torch.tensor(ids))
+    half = losses.shape[1] // 2
+    return losses[:, :half].mean().item(), losses[:, half:].mean().item()
+
+
+def text_losses(model: Model, corpus: Corpus) -> tuple[float, float]:
+    """Return the loss on unseen stories in nats per piece and in bits per byte.
+
+    The stories are cut in windows of 256 tokens that begin with the begin token, the same for every
+    model.
+    """
+    ids = stream(model.tokenizer, corpus.documents("valid"))
+    windows = ids[: len(ids) // (PROBE_LENGTH - 1) * (PROBE_LENGTH - 1)]
+    windows = windows.reshape(-1, PROBE_LENGTH - 1)
+    begin = np.full((len(windows), 1), BEGIN_ID)
+    batch = torch.from_numpy(np.concatenate([begin, windows], axis=1))
+    with torch.no_grad():
+        losses = [next_token_loss(model.network, part).double() for part in batch.split(16)]
+    nats = torch.cat(losses).mean().item()
+    pieces = model.tokenizer.convert_ids_to_tokens(range(len(model.tokenizer)))
+    sizes = np.array([len(piece) for piece in pieces])  # one letter of a piece is one byte
+    sizes[model.tokenizer.all_special_ids] = 0
+    return nats, nats / math.log(2) * windows.size / float(sizes[windows].sum())
+
+
+def text_figures(model: Model, corpus: Corpus, most_bits: float = BEYOND_GPT) -> list[Figure]:
+    """Return the figure of unseen stories: bits per byte, and the perplexity beside it."""
+    nats, bits = text_losses(model, corpus)
+    note = f"perplexity per piece {math.exp(nats):.2f}"
+    return [Figure("bits per byte on valid.txt", bits, most_bits, side="below", note=note)]
+
+
+def known_heads(model: Model) -> list[KnownHead]:
+    """Return the heads worth a look; those of copies by rows of many periods."""
+    repeats = stacks_of(model, mixed_ids(model))
+    on_text, on_random = previous_tables(model)
+    return [
+        *name_heads(PREVIOUS, np.minimum(on_text, on_random)),
+        *name_heads(INDUCTION, second_copy("induction", repeats)),
+        *name_heads(DUPLICATE, second_copy("duplicate_token", repeats)),
+        *name_heads(SINK, mean_table("sink_first", text_stacks(model)), most=2),
+    ]
+
+
+def rules(model: Model) -> Mapping[str, Rule]:
+    """Return, per role of a known head, the best rule of position alone on the same rows."""
+    ids = mixed_ids(model)
+    return {
+        PREVIOUS.name: Rule(1.0, "-1 tokens away"),
+        SINK.name: Rule(1.0, "always key 0"),
+        INDUCTION.name: best_rule([earlier_copies(row, after=True) for row in ids]),
+        DUPLICATE.name: best_rule([earlier_copies(row, after=False) for row in ids]),
+    }
+
+
+def furthest(stack: AttentionStack, layer: int) -> int:
+    """Return the largest distance, in tokens, over which any head of a layer has weight."""
+    return max(_distance(stack.weights(layer, head) > 0) for head in range(stack.shape[1]))
+
+
+def _distance(seen: Bool[np.ndarray, "query key"]) -> int:
+    queries, keys = seen.nonzero()
+    return int((queries - keys).max())
+
+
+def label_of(model: Model, head: Head) -> str:
+    """Return the label of a head, with the model's own number of its layer where that differs."""
+    own = model.info.layers[head.kind][head.layer]
+    return head.label if own == head.layer else f"{head.label} (layer {own} of the model)"
+
+
+def samples(model: Model) -> list[str]:
+    """Greedy continuations of story openings, with the model's own generation settings."""
+    found = []
+    for opening in OPENINGS:
+        inputs = model.tokenizer(opening, return_tensors="pt").to(model.network.device)
+        ids = model.network.generate(**inputs, max_new_tokens=50, do_sample=False)
+        found.append(model.tokenizer.decode(ids[0], skip_special_tokens=True))
+    return found
