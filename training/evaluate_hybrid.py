@@ -78,7 +78,8 @@ def guessed(model: Model, row: list[int]) -> float:
     with torch.no_grad():
         logits = model.network(input_ids=ids, use_cache=False).logits[0]
     start = (len(row) + 1) // 2
-    return (logits[start:-1].argmax(-1) == ids[0, start + 1 :]).float().mean().item()
+    right = logits[start:-1].argmax(-1) == ids[0, start + 1 :]
+    return float(right.float().mean())
 
 
 def _zero(output: Tensor) -> Tensor:
@@ -102,7 +103,7 @@ def changed(module: nn.Module, change: Callable[[Tensor], Tensor]) -> Iterator[N
 
 
 @contextmanager
-def without_head(attention: nn.Module, head: int) -> Iterator[None]:
+def without_head(attention: Any, head: int) -> Iterator[None]:
     """Set what one head adds to zero for a while: its part of what the projection reads."""
     size = attention.head_dim
 

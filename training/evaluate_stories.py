@@ -111,7 +111,7 @@ def text_losses(model: Model, corpus: Corpus) -> tuple[float, float]:
     begin = np.full((len(windows), 1), BEGIN_ID)
     batch = torch.from_numpy(np.concatenate([begin, windows], axis=1))
     with torch.no_grad():
-        losses = [next_token_loss(model.network, part).double() for part in batch.split(16)]
+        losses = [next_token_loss(model.network, part).double() for part in torch.split(batch, 16)]
     nats = torch.cat(losses).mean().item()
     pieces = model.tokenizer.convert_ids_to_tokens(range(len(model.tokenizer)))
     sizes = np.array([len(piece) for piece in pieces])  # one letter of a piece is one byte

@@ -97,8 +97,8 @@ def alignment_table(model: Model, shift: int) -> Table:
     for pair in probe_texts.alignments():
         best = word_weights(model, pair, shift).argmax(-1)  # (layer, head, french)
         right = right_words(pair)
-        for french in right.any(axis=1).nonzero()[0]:
-            hits.append(np.isin(best[:, :, french], right[french].nonzero()[0]))
+        for french in np.flatnonzero(right.any(axis=1)):
+            hits.append(np.isin(best[:, :, french], np.flatnonzero(right[french])))
     table: Table = np.mean(hits, axis=0)
     return table
 

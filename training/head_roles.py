@@ -47,7 +47,8 @@ def text_stacks(model: Model, kind: Kind = "self") -> list[AttentionStack]:
 def repeat_ids(model: Model, period: int = PERIOD) -> list[list[int]]:
     """Return rows of the begin token and two copies of `period` random tokens, 400 or more each."""
     rows = max(2, 400 // period)
-    return two_copies(1, rows, period, len(model.tokenizer)).tolist()  # type: ignore[no-any-return]
+    ids: list[list[int]] = two_copies(1, rows, period, len(model.tokenizer)).tolist()
+    return ids
 
 
 def mixed_ids(model: Model) -> list[list[int]]:
