@@ -8,8 +8,10 @@ import numpy as np
 from jaxtyping import Float
 
 from attnviz import metrics
+from attnviz.attention import AttentionStack
 from attnviz.captures import Capture, Encoded, capture_ids, encode
 from attnviz.errors import InputError, TextTooLong
+from attnviz.metrics.registry import mean_over_rows
 from attnviz.models import Model
 
 __all__ = ["Repetition", "repeat_random", "repeat_text"]
@@ -43,7 +45,7 @@ class Repetition:
     def gain(self) -> float:
         """How many nats per token cheaper the second copy is than the first."""
         # The first token of the second copy cannot be known to be a repetition: left out in both.
-        return float(np.nanmean(self.first_copy[1:]) - np.nanmean(self.second_copy[1:]))
+        return float(self.first_copy[1:].mean() - self.second_copy[1:].mean())
 
 
 def repeat_random(
@@ -124,9 +126,7 @@ def _repeat(model: Model, copies: list[list[int]]) -> Repetition:
     captures = [*shown, *others]
     second = slice(len(start) + period, length)
     scores = {
-        name: np.mean(
-            [np.nanmean(_second_copy(name, one, second), axis=-1) for one in captures], axis=0
-        )
+        name: np.mean([_second_copy(name, one["self"], second) for one in captures], axis=0)
         for name in SCORES
     }
     # losses[i] is the cost of token i + 1; shifted so that entry i is the cost of token i.
@@ -141,8 +141,10 @@ def _repeat(model: Model, copies: list[list[int]]) -> Repetition:
     )
 
 
-def _second_copy(name: str, capture: Capture, rows: slice) -> Float[np.ndarray, "layer head query"]:
-    return metrics.per_row(name, capture["self"])[:, :, rows]
+def _second_copy(name: str, stack: AttentionStack, rows: slice) -> Float[np.ndarray, "layer head"]:
+    """Return a metric's mean over some rows; NaN for heads whose numbers are not all finite."""
+    means = mean_over_rows(metrics.per_row(name, stack)[:, :, rows])
+    return np.where(stack.not_finite, np.nan, means)
 
 
 def _ordinary_tokens(model: Model) -> list[int]:

@@ -13,14 +13,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from attnviz import models
 from attnviz.attention import Comparison, EqualInputs, Outputs, Places, intervening, listening
 from attnviz.captures import Capture, Encoded, capture_ids, encode, model_inputs
 from attnviz.errors import CaptureError, ModelNotSupported
+from attnviz.finite import exceeds, largest_difference, largest_size
 from attnviz.models import Model, cancellable, check_wanted, twin
+from attnviz.origins import broken_weights, origin_of
 from attnviz.types import Head, Kind, Proof
 
 __all__ = ["BOUNDS", "load", "verify"]
@@ -30,6 +34,7 @@ BOUNDS: Mapping[str, tuple[float, float]] = {"float32": (5e-5, 1e-4), "float64":
 
 SHORT_BOUNDS = (1e-2, 5e-2)  # bfloat16 and float16 carry two to three digits
 PROBE = "The cat sat on the mat, and the cat slept on the mat."
+SMALLEST = float(np.finfo(np.float32).tiny)
 OUTPUTS = ("logits", "logits_per_image", "last_hidden_state")
 """What a model returns, by the names of the library; the first one that there is gets compared."""
 
@@ -61,16 +66,20 @@ def load(
 
 
 def _self_check(model: Model) -> None:
-    """Refuse a model whose captured attention is not the library's own."""
+    """Refuse a model whose captured attention is not the library's own.
+
+    NaN and infinity in the library's own run do not refuse a model: it is shown as what it is.
+    """
     encoded = Encoded(features=_noise(model))
     if model.vocabulary is not None:
         target = PROBE if model.info.family == "encoder-decoder" else None
         encoded = replace(encode(model, PROBE, target=target, cut=True), features=encoded.features)
     proof = verify(capture_ids(model, [encoded])[0])
-    if not proof.holds:
+    wrong = [sentence for sentence in proof.broken if sentence != proof.not_finite]
+    if wrong:
         raise ModelNotSupported(
             f"attnviz cannot prove its numbers for '{model.info.name}' "
-            f"({model.info.model_type}), so it does not show them: " + "; ".join(proof.broken)
+            f"({model.info.model_type}), so it does not show them: " + "; ".join(wrong)
         )
 
 
@@ -133,6 +142,7 @@ def verify(capture: Capture, *, model: Model | None = None) -> Proof:
             weights_bound=weights_bound,
             logits_bound=logits_bound,
             broken=(),
+            not_finite=_not_finite(model, capture, compared.all_finite() and _is_finite(eager)),
         )
     )
 
@@ -185,8 +195,10 @@ def _since_captured(model: Model, capture: Capture) -> tuple[float, Head]:
     for kind, stack in capture.stacks.items():
         for layer in range(stack.shape[0]):
             for head in range(stack.shape[1]):
-                apart = stack.weights(layer, head) - again[kind].weights(layer, head)
-                worst = max(worst, (float(abs(apart).max(initial=0)), Head(kind, layer, head)))
+                anew = again[kind].weights(layer, head)
+                apart = largest_difference(stack.weights(layer, head), anew)
+                if apart > worst[0]:
+                    worst = (apart, Head(kind, layer, head))
     return worst
 
 
@@ -204,9 +216,10 @@ def _library_drift(model: Model, capture: Capture, eager: Any) -> float:
 
 
 def _judged(proof: Proof) -> Proof:
-    """The same proof, saying what is broken.
+    """Return the proof with `broken` filled in.
 
-    A comparison of outputs that could not be made is NaN and not held against the model.
+    A comparison that could not be made is NaN and not held against the model. A number that is
+    not finite where the library's is makes a comparison infinite, never NaN.
     """
     sentences = (
         (proof.weights, proof.weights_bound, f"a weight of {proof.worst.label} is off by"),
@@ -222,18 +235,44 @@ def _judged(proof: Proof) -> Proof:
     broken = tuple(
         f"{sentence} {value:.1e} (allowed: {bound:.0e})"
         for value, bound, sentence in sentences
-        if value > bound
+        if not math.isnan(value) and exceeds(value, bound)
     )
-    return replace(proof, broken=broken)
+    first = (proof.not_finite,) if proof.not_finite else ()
+    return replace(proof, broken=(*first, *broken))
+
+
+def _not_finite(model: Model, capture: Capture, run_is_finite: bool) -> str:
+    """Return the sentence that names where NaN or infinity begin; empty if there are none."""
+    weights = broken_weights(model.network)
+    if run_is_finite and not weights:
+        return ""
+    origin = origin_of(model, capture, weights=weights)
+    if origin is not None:
+        return origin.sentence
+    return "NaN or infinity in the library's own eager run of this input"
 
 
 def _logits_error(run: Any, eager: Any) -> float:
-    """Return the largest difference of an output from the eager run's, relative to the largest."""
-    name = next((name for name in OUTPUTS if getattr(eager, name, None) is not None), None)
-    if name is None:
+    """Return the largest difference of an output from the eager run's, relative to the largest.
+
+    Over the numbers that are finite there; NaN without any.
+    """
+    ours, theirs = _output(run), _output(eager)
+    if ours is None or theirs is None:
         return math.nan
-    ours, theirs = getattr(run, name).float(), getattr(eager, name).float()
-    return float((ours - theirs).abs().max() / theirs.abs().max())
+    return largest_difference(ours, theirs) / max(largest_size(theirs), SMALLEST)
+
+
+def _output(run: Any) -> Float[np.ndarray, ...] | None:
+    """Return the output of a run that gets compared; None if there is none."""
+    name = next((name for name in OUTPUTS if getattr(run, name, None) is not None), None)
+    return None if name is None else getattr(run, name).float().cpu().numpy()
+
+
+def _is_finite(run: Any) -> bool:
+    """Return whether all numbers of a run's output are finite."""
+    output = _output(run)
+    return output is None or bool(np.isfinite(output).all())
 
 
 def _run(model: Model, capture: Capture, attention: str, compared: Comparison | None = None) -> Any:

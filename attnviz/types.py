@@ -170,6 +170,9 @@ class Proof:
         weights_bound: upper bound of `weights`, `leak` and `row_sum` in this precision.
         logits_bound: upper bound of `logits` and `reconstruction`.
         broken: one sentence per bound that is exceeded; empty if all hold.
+        not_finite: the sentence of `broken` that names where NaN or infinity begin in the model;
+            empty if all weights of the model and all numbers of the library's run are finite.
+            The differences above are of finite numbers.
     """
 
     weights: float
@@ -181,6 +184,7 @@ class Proof:
     weights_bound: float
     logits_bound: float
     broken: tuple[str, ...]
+    not_finite: str = ""
 
     @property
     def holds(self) -> bool:

@@ -68,6 +68,11 @@ def number(value: float, unit: str) -> str:
 
 def headline(stack: AttentionStack, layer: int, head: int) -> str:
     """One sentence: the patterns that take most of the head's weight, or how it spreads it."""
+    if stack.not_finite[layer, head]:
+        return (
+            "has NaN or infinity among its numbers: this model is broken here, and what the head "
+            "looks at is not defined"
+        )
     values = {name: float(metrics.per_head(name, stack)[layer, head]) for name in PATTERNS}
     found = sorted(
         (name for name, value in values.items() if value >= LEANING_FROM),

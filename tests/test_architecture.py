@@ -18,12 +18,13 @@ ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "attnviz"
 PAGE_LINES = 100
 
-NOUNS = {"types", "errors", "findings", "characters"}
-ENGINE = NOUNS | {"attention", "models", "recorded", "captures", "metrics", "summary"}
+NOUNS = {"types", "errors", "findings", "characters", "finite"}
+ENGINE = NOUNS | {"attention", "models", "recorded", "captures", "metrics", "summary", "origins"}
 MAY_IMPORT: dict[str, set[str]] = {
     "types": {"types", "errors"},
     "errors": set(),
     "characters": set(),
+    "finite": set(),
     "findings": {"types", "errors", "findings"},
     "attention": NOUNS | {"attention"},
     "models": NOUNS | {"attention", "models"},
@@ -31,6 +32,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "captures": NOUNS | {"attention", "models", "recorded"},
     "metrics": NOUNS | {"attention", "metrics"},
     "summary": NOUNS | {"captures", "metrics"},
+    "origins": NOUNS | {"attention", "models", "recorded", "captures"},
     "probes": ENGINE | {"probes"},
     "words": ENGINE | {"words"},
     "proof": ENGINE | {"proof"},
@@ -56,6 +58,7 @@ THIRD_PARTY: dict[str, set[str]] = {
         "models",
         "captures",
         "recorded",
+        "origins",
         "metrics",
         "doctor",
         "probes",

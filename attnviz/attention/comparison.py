@@ -12,13 +12,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from attnviz.attention.interventions import Places
 from attnviz.attention.recorder import Call
 from attnviz.attention.stack import AttentionStack
 from attnviz.errors import ModelNotSupported
+from attnviz.finite import largest_difference, largest_size
 from attnviz.types import Head, Kind
 
 __all__ = ["Comparison", "Outputs", "is_linear"]
@@ -36,11 +37,16 @@ def is_linear(module: nn.Module) -> bool:
 
 @dataclass
 class _Found:
-    """Largest differences of one layer: of weights per head, of the rest over all heads."""
+    """Largest differences of one layer: of weights per head, of the rest over all heads.
+
+    `apart` is NaN for a head of which the library returns no finite weight; `finite` is False if
+    any weight of the layer, by either side, or any value vector is not.
+    """
 
     apart: Float[np.ndarray, " head"]
     leak: float = 0.0
     row_sum: float = 0.0
+    finite: bool = True
 
 
 @dataclass
@@ -84,13 +90,19 @@ class Comparison:
                 )
 
     def worst(self) -> tuple[float, Head]:
-        """Return the largest difference of a weight, and its head."""
+        """Return the largest difference of a weight, and its head; NaN if no weight is finite."""
         weights, worst = 0.0, Head(next(iter(self.stacks)), 0, 0)
+        compared = False
         for (kind, layer), found in self._in_order():
-            if found.apart.max() > weights:
-                weights = float(found.apart.max())
-                worst = Head(kind, layer, int(found.apart.argmax()))
-        return weights, worst
+            for head in np.flatnonzero(~np.isnan(found.apart)):
+                compared = True
+                if found.apart[head] > weights:
+                    weights, worst = float(found.apart[head]), Head(kind, layer, int(head))
+        return (weights if compared else math.nan), worst
+
+    def all_finite(self) -> bool:
+        """Return whether all weights and values, of the library's run and the capture, are."""
+        return all(found.finite for found in self._found.values())
 
     def leak(self) -> float:
         """Return the largest weight of one side on a key that the other side hides."""
@@ -133,19 +145,37 @@ class Comparison:
         mixed = []
         for head in range(stack.shape[1]):
             ours = stack.weights(layer, head)
-            mixed.append(ours @ stack.value(layer, head))
+            mixed.append(_mixed(ours, stack.value(layer, head), visible))
             other = theirs[head].float().cpu().numpy()
             sink = _sink_weights(stack, layer, head)
-            if sink is not None and np.abs(other.sum(-1) - 1.0).max() < sink.max() / 2:
+            if sink is not None and largest_size(other.sum(-1) - 1.0) < sink.max() / 2:
                 other = other * (1.0 - sink[:, None])  # Granite returns weights without the sink
-            found.apart[head] = np.abs(ours - other)[sees].max(initial=0.0)
-            hidden_here = other[~visible & sees[:, None]].max(initial=0.0)
-            hidden_there = ours[(other == 0.0) & sees[:, None]].max(initial=0.0)
-            found.leak = max(found.leak, float(hidden_here), float(hidden_there))
+            found.finite &= not stack.not_finite[layer, head]
+            found.finite &= bool(np.isfinite(other[sees]).all())
+            found.apart[head] = largest_difference(ours[sees], other[sees])
+            hidden_here = largest_size(other[~visible & sees[:, None]])
+            hidden_there = largest_size(ours[(other == 0.0) & sees[:, None]])
+            found.leak = max(found.leak, hidden_here, hidden_there)
             sums = ours.sum(-1, dtype=np.float64) + (0.0 if sink is None else sink)
-            found.row_sum = max(found.row_sum, float(np.abs(sums - 1.0)[sees].max(initial=0.0)))
+            found.row_sum = max(found.row_sum, largest_size(sums[sees] - 1.0))
         self._found[kind, layer] = found
         self.mixed[kind, layer] = np.concatenate(mixed, axis=-1)
+
+
+def _mixed(
+    weights: Float[np.ndarray, "query key"],
+    values: Float[np.ndarray, "key value_dim"],
+    visible: Bool[np.ndarray, "query key"],
+) -> Float[np.ndarray, "query value_dim"]:
+    """Return weights times values; NaN where a visible key's value is not finite.
+
+    A key that a query does not see adds nothing to its row, also where 0 x NaN would be NaN.
+    """
+    finite = np.isfinite(values)
+    mixed: Float[np.ndarray, "query value_dim"] = weights @ np.where(finite, values, 0.0)
+    if not finite.all():
+        mixed[visible.astype(np.float32) @ ~finite > 0] = np.nan
+    return mixed
 
 
 def _sink_weights(
@@ -171,12 +201,13 @@ class Outputs:
     Attributes:
         places: kind and layer of a call.
         expected: per kind and layer, [query, head * value dim].
-        apart: largest difference, as a share of the largest number of the layer's output.
+        apart: largest difference, as a share of the largest number of the layer's output; NaN
+            before any finite output.
     """
 
     places: Places
     expected: Mapping[tuple[Kind, int], Float[np.ndarray, "query head_value_dim"]]
-    apart: float = 0.0
+    apart: float = math.nan
     _seen: set[tuple[Kind, int]] = field(default_factory=set)
 
     def output(self, call: Call, output: Tensor) -> Tensor:
@@ -185,9 +216,10 @@ class Outputs:
         if place is not None:
             self._seen.add(place)
             mixed = output[0].float().cpu().flatten(1).numpy()
-            scale = max(float(np.abs(mixed).max(initial=0.0)), 1e-6)
-            apart = float(np.abs(mixed - self.expected[place]).max(initial=0.0)) / scale
-            self.apart = apart if math.isnan(apart) else max(self.apart, apart)
+            apart = largest_difference(self.expected[place], mixed)
+            apart /= max(largest_size(mixed), 1e-6)
+            if not math.isnan(apart):
+                self.apart = apart if math.isnan(self.apart) else max(self.apart, apart)
         return output
 
     @property

@@ -66,6 +66,9 @@ class EqualInputs:
             exact = _library(_widened(call))
             if exact is not None:
                 apart = apart.minimum((observer.weights - exact).abs())
+        # A weight that is not finite in the library's run has no difference, one that is not finite
+        # here alone an infinite one.
+        apart = apart.masked_fill(~theirs.isfinite(), 0.0).nan_to_num(nan=torch.inf)
         # A query without visible keys has weights 0; eager gives all keys the same weight.
         apart = apart.masked_fill((call.visibility.count == 0)[:, None, :, None], 0.0)
         per_head = apart.amax((0, 2, 3))

@@ -31,6 +31,8 @@ from attnviz.attention.visibility import Visibility
 
 __all__ = ["attend"]
 
+TINY = torch.finfo(torch.float32).tiny  # the total of a row without any weight
+
 
 def attend(
     query: Float[Tensor, "batch head query dim"],
@@ -105,6 +107,7 @@ def _attend_in_blocks(
     buffer = workspace.take("scores", size, query.device)
     workspace.take("exponentials", size, query.device)
     sums = RowSums.empty(batch, heads, queries, query.device)
+    has_keys = (visibility.count > 0)[:, None]  # (B, 1, q)
     output = value.new_empty(batch, queries, heads, value.shape[-1])  # (B, q, h, dv)
     for tile in _tiles(query, key, visibility, shape):
         q = query[:, tile.heads, tile.queries]  # (B, h, q, d)
@@ -120,6 +123,9 @@ def _attend_in_blocks(
             workspace=workspace,
             piece=shape.piece,
         )  # exps (B, h, q, k), sums (B, h, q)
+        # Visible keys, all with a score of -inf: NaN, as in any other softmax.
+        lost = has_keys[..., tile.queries] & (tile_sums.total <= TINY)
+        tile_sums.total.masked_fill_(lost, torch.nan)
         if observe is not None:
             sums.part(tile.heads, tile.queries).copy_from(tile_sums)
             observe(tile.block(exps, sums))
@@ -160,9 +166,13 @@ def _weighted_values(
     """Return sum_j exps_ij / total_i * v_j, in float32; `exps` in the dtype of `value`."""
     batch, heads, rows, keys = exps.shape
     groups = value.shape[1]
+    total = total[..., None]
+    if value.dtype == torch.float16:
+        # float16 ends at 65,504: sums of exponentials times values would go beyond it.
+        exps, total = exps / total, torch.ones_like(total)
     stacked = exps.view(batch, groups, -1, keys).to(value)  # (B, g, h/g*q, k)
     mixed = torch.matmul(stacked, value).view(batch, heads, rows, -1)  # (B, h, q, dv)
-    return (mixed.float() / total[..., None]).transpose(1, 2)
+    return (mixed.float() / total).transpose(1, 2)
 
 
 class _Tile(NamedTuple):

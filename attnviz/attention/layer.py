@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from attnviz.attention.bias import PositionBias
@@ -57,6 +57,7 @@ class Layer:
         sinks: one learned score per head in the softmax denominator; None without sinks.
         rows: statistics of each row of weights.
         vectors: None if the capture keeps statistics only.
+        finite_values: mask of the keys whose value vectors hold neither NaN nor infinity.
     """
 
     module_name: str
@@ -66,6 +67,7 @@ class Layer:
     sinks: Float[Tensor, " head"] | None
     rows: RowStatistics
     vectors: Vectors | None
+    finite_values: Bool[Tensor, "key_head key"]
 
     @classmethod
     def of(cls, record: LayerRecord, text: int, queries: int, keys: int) -> Layer:
@@ -78,6 +80,7 @@ class Layer:
             record.sinks,
             record.rows.of_text(text, queries, keys),
             _vectors(record, text, queries, keys),
+            alone(record.finite_values[text, :, :keys]),
         )
 
     def on_host(self) -> Layer:
@@ -87,6 +90,7 @@ class Layer:
             sinks=None if self.sinks is None else self.sinks.cpu(),
             rows=self.rows.on_host(),
             vectors=None if self.vectors is None else self.vectors.on_host(),
+            finite_values=self.finite_values.cpu(),
         )
 
 

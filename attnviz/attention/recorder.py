@@ -114,7 +114,10 @@ class BatchVectors:
 
 @dataclass(frozen=True)
 class LayerRecord:
-    """Attention of one layer over a batch; `vectors` is None if only statistics are kept."""
+    """Attention of one layer over a batch; `vectors` is None if only statistics are kept.
+
+    `finite_values` is a mask of the keys whose value vectors hold neither NaN nor infinity.
+    """
 
     module_name: str
     visibility: Visibility
@@ -123,6 +126,7 @@ class LayerRecord:
     sinks: Float[Tensor, " head"] | None
     rows: RowObserver
     vectors: BatchVectors | None
+    finite_values: Bool[Tensor, "batch key_head key"]
 
 
 @dataclass
@@ -184,6 +188,7 @@ class Recorder:
                 sinks=None if call.sinks is None else call.sinks.detach(),
                 rows=rows,
                 vectors=self._vectors(call, rows) if self.keep == "qkv" else None,
+                finite_values=call.value.detach().isfinite().all(-1),
             )
         )
         if self.progress is not None:

@@ -10,7 +10,7 @@ from typing import Literal
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from attnviz.attention.head_tile import HeadTile, group_of
@@ -67,6 +67,18 @@ class AttentionStack:
     def seen_by(self) -> Int[np.ndarray, "layer key"]:
         """Number of queries that see each key."""
         return _frozen(np.stack([layer.visibility.seen_by()[0].numpy() for layer in self.layers]))
+
+    @cached_property
+    def not_finite(self) -> Bool[np.ndarray, "layer head"]:
+        """Mask of the heads with NaN or infinity in a row of weights or in a value vector.
+
+        Every query has an entropy, so an entropy that is not finite means scores that are not.
+        """
+        rows = ~np.isfinite(self.statistic("entropy")).all(-1)
+        heads = self.shape[1]
+        shared = [layer.finite_values.all(-1).cpu().numpy() for layer in self.layers]
+        values = np.stack([one.repeat(heads // len(one)) for one in shared])
+        return _frozen(rows | ~values)
 
     def statistic(self, name: str) -> Float[np.ndarray, "layer head row"]:
         """Return one of the statistics of `RowStatistics` for all layers."""

@@ -100,10 +100,13 @@ def per_head(name: str, stack: AttentionStack) -> Float[np.ndarray, "layer head"
     >>> attnviz.metrics.describe("entropy").unit
     'nats'
 
+    NaN too for a head with NaN or infinity in any row of weights or any value vector
+    (`AttentionStack.not_finite`): the mean of its other rows would look like a healthy head's.
+
     Raises:
         CaptureError: no metric of this name.
     """
-    return _entry(name).per_head(stack)
+    return np.where(stack.not_finite, np.nan, _entry(name).per_head(stack)).astype(np.float32)
 
 
 def _entry(name: str) -> _Entry:

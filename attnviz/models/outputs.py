@@ -77,7 +77,10 @@ def wrong_sizes_explained(model: Model, encoded: Encoded) -> Iterator[None]:
 def read_logits(
     model: Model, logits: Float[Tensor, "position vocabulary"], ids: Sequence[int], shifted: bool
 ) -> tuple[tuple[Prediction, ...], Float[np.ndarray, " position"]]:
-    """The likeliest tokens per position, and what the tokens that came have cost."""
+    """The likeliest tokens per position, and what the tokens that came have cost.
+
+    A position whose logits are not all finite has no candidates and no cost (NaN).
+    """
     found: list[Prediction] = []
     losses = np.full(len(logits), math.nan, np.float32)
     for start in range(0, len(logits), LOGIT_ROWS):
@@ -86,10 +89,9 @@ def read_logits(
         names = labels(model.vocabulary, best.indices.flatten().tolist())
         chances = best.values.exp().cpu().numpy()
         width = chances.shape[1]
-        found += [
-            Prediction(names[row * width : (row + 1) * width], chances[row])
-            for row in range(len(chances))
-        ]
+        for row, known in enumerate(np.isfinite(chances).all(-1)):
+            kept = width if known else 0
+            found.append(Prediction(names[row * width : row * width + kept], chances[row, :kept]))
         if shifted:
             came = torch.tensor(list(ids[start + 1 : start + 1 + len(part)]), device=part.device)
             cost = -part[: len(came)].gather(-1, came[:, None])[:, 0]

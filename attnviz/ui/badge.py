@@ -46,7 +46,12 @@ def _badge(request: Request) -> None:
             help=_compared(proof, first),
         )
         return
-    st.badge("not proved", icon=":material/gpp_bad:", color="red", help=_compared(proof, first))
+    st.badge(
+        "NaN or infinity" if proof.not_finite else "not proved",
+        icon=":material/gpp_bad:",
+        color="red",
+        help=_compared(proof, first),
+    )
     for sentence in proof.broken:
         st.error(plain(sentence))
 

@@ -149,7 +149,8 @@ def head_numbers(request: Request, kind: Kind) -> Mapping[str, Float[np.ndarray,
     """Every metric of every head that exists for this text: a click on a head asks for it again."""
     stack = captured(request)[kind]
     found = {name: metrics.per_head(name, stack) for name in metrics.names()}
-    return {name: table for name, table in found.items() if not np.isnan(table).all()}
+    known = {name: table for name, table in found.items() if not np.isnan(table).all()}
+    return known or found  # of a model without a single finite head, a map of holes
 
 
 @st.cache_resource(max_entries=16, show_spinner=False)

@@ -24,6 +24,7 @@ from attnviz.ui.rows import show_rows
 from attnviz.ui.tiles import Grid
 from attnviz.ui.weights import show_map
 from attnviz.views.maps.map_specification import difference_specification
+from attnviz.views.numbers import known_mean
 
 __all__ = ["compare"]
 
@@ -47,11 +48,20 @@ def compare(request: Request) -> None:
         return
     divergence = _divergence(stack_a, head_a, stack_b, head_b)
     st.subheader(f"B minus A: {head_b.label} − {head_a.label}", anchor=False)
-    st.markdown(
-        "Their rows differ by a Jensen-Shannon divergence of "
-        f"**{np.nanmean(divergence):.3f} nats** on average: "
-        f"0 means equal rows, {np.log(2):.3f} (ln 2) rows without a common key."
-    )
+    broken = [
+        head.label for stack, head in (first, second) if stack.not_finite[head.layer, head.head]
+    ]
+    if broken:
+        st.error(
+            f"{' and '.join(dict.fromkeys(broken))} computes NaN or infinity on this text: a "
+            "difference is not defined."
+        )
+    else:
+        st.markdown(
+            "Their rows differ by a Jensen-Shannon divergence of "
+            f"**{known_mean(divergence):.3f} nats** on average: "
+            f"0 means equal rows, {np.log(2):.3f} (ln 2) rows without a common key."
+        )
     left, right = st.columns(2, gap="medium")
     with left:
         _difference_map(stack_a, head_a, stack_b, head_b)

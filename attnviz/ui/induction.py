@@ -59,12 +59,19 @@ def induction(request: Request) -> None:
 
 def _verdict(result: Repetition) -> None:
     scores = result.scores["induction"]
+    if np.isnan(scores).any() or np.isnan(result.gain):
+        st.error(
+            "This model computes NaN or infinity on the repeated sequences: costs and scores that "
+            "depend on them are not defined."
+        )
+    if np.isnan(scores).all():
+        return
     layer, head = np.unravel_index(np.nanargmax(scores), scores.shape)
     st.markdown(
         f"The second copy costs **{abs(result.gain):.2f} nats per token "
         f"{'less' if result.gain >= 0 else 'more'}** than the first "
-        f"({np.nanmean(result.second_copy[1:]):.2f} instead of "
-        f"{np.nanmean(result.first_copy[1:]):.2f}). "
+        f"({result.second_copy[1:].mean():.2f} instead of "
+        f"{result.first_copy[1:].mean():.2f}). "
         f"The strongest induction head is **{Head('self', int(layer), int(head)).label}** with a "
         f"score of **{scores[layer, head]:.2f}**: that share of its weight is on the token that "
         "followed the same token in the first copy."

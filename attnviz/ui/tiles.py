@@ -39,7 +39,7 @@ BINS = 256
 SCORED = 128
 """Windows of no more tokens than this come with the scores of their cells."""
 
-MASKED, SINK, FULL = 0xFFFF, 0xFFFE, 0xFFFD
+MASKED, SINK, BROKEN, FULL = 0xFFFF, 0xFFFE, 0xFFFD, 0xFFFC
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,8 @@ class Grid:
         query_step: queries per number; the last bin may hold fewer.
         key_step: keys per number.
         values: a weight, or the maximum or mean of the visible weights of a bin; NaN where
-            nothing is visible, and infinite where nothing but set-aside keys is.
+            nothing is visible, infinite where nothing but set-aside keys is, and -infinite where
+            the model gives a weight that is not finite.
         scores: before softmax, of a window small enough to send them as well.
     """
 
@@ -171,6 +172,7 @@ def grid(
         values = stack.weights(*place, *window.slices)
         queries, keys = window.slices
         seen = rule.table(queries.start, queries.stop, keys.start, keys.stop)[0].cpu().numpy()
+        values[~np.isfinite(values)] = -np.inf
         values[~seen] = np.nan
     else:
         values = _pooled(stack, head, window, (query_step, key_step), how, aside)
@@ -200,6 +202,7 @@ def _pooled(
     values = stack.binned(head.layer, head.head, queries, keys, gathering, without)
     if how == "mean":
         values /= np.maximum(shown, 1)
+    values[~np.isfinite(values)] = -np.inf
     values[shown == 0] = np.inf
     values[visible == 0] = np.nan
     return values
@@ -209,18 +212,19 @@ def encode(found: Grid) -> tuple[bytes, float]:
     """Bytes of a grid, and the scale they are on.
 
     With scores: every weight and every score as four bytes, exactly; NaN is masked, and the scale
-    is 1. Without: two bytes per number, value = scale * (code / 65533)². The square spends the
+    is 1. Without: two bytes per number, value = scale * (code / 65532)². The square spends the
     digits where most weights are, near zero, and is still exact to 2e-5 of the scale at its upper
-    end. 65535 is masked, 65534 a bin of nothing but set-aside keys.
+    end. 65535 is masked, 65534 a bin of nothing but set-aside keys, 65533 a weight that is NaN.
     """
     if found.scores is not None:
         scores = np.nan_to_num(found.scores, neginf=0.0)
         return found.values.astype("<f4").tobytes() + scores.astype("<f4").tobytes(), 1.0
     scale = found.highest
-    shares = np.clip(np.nan_to_num(found.values, posinf=0.0) / scale, 0.0, 1.0)
+    shares = np.clip(np.nan_to_num(found.values, posinf=0.0, neginf=0.0) / scale, 0.0, 1.0)
     codes = np.rint(np.sqrt(shares) * FULL).astype("<u2")
     codes[np.isnan(found.values)] = MASKED
-    codes[np.isinf(found.values)] = SINK
+    codes[np.isposinf(found.values)] = SINK
+    codes[np.isneginf(found.values)] = BROKEN
     return codes.tobytes(), scale
 
 

@@ -160,7 +160,7 @@ def pack(
     stretches = _stretches(visible)
     keys = np.arange(shape[1])
     sent = scaled[(stretches[:, :1] <= keys) & (keys < stretches[:, 1:])]
-    text = json.dumps(header).encode()
+    text = json.dumps(header, allow_nan=False).encode()
     body = stretches.astype("<u2").tobytes() + sent.tobytes()
     return struct.pack("<I", len(text)) + text + body, identity
 

@@ -138,6 +138,9 @@ def _listed(found: tuple[words.Look, ...], places: bool) -> str:
 
 def _prediction(capture: Capture, token: int) -> None:
     expected: Prediction = capture.predictions[token]
+    if not expected.labels:
+        st.caption("What the model expects here is not defined: its logits are NaN or infinite.")
+        return
     what = "this token" if capture.model.family == "encoder" else "the next token"
     chances = ", ".join(
         f"{plain(words.quoted(label))} {chance:.0%}"

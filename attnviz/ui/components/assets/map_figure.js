@@ -91,6 +91,8 @@ function cells({ map }, grid, style, [low, high], withBar) {
         covered[column] = 1;
         anyGrey = true;
         values[column] = NaN;
+      } else if (value === -Infinity) {
+        values[column] = NaN;
       } else if (map.log && !Number.isNaN(value)) {
         values[column] = Math.log10(Math.max(value, map.log));
       }
@@ -242,7 +244,8 @@ function captions({ map, box, grids }, style) {
   notes.push({ ...below, text: escapeText(map.caption), x: 0, xanchor: "left", xshift: -1 });
   if (grids.some((grid) => grid.masked)) {
     const shift = Math.max(box.across, 230);
-    notes.push({ ...below, text: map.maskedCaption, x: 0, xanchor: "right", xshift: shift });
+    const text = map.maskedCaption + (grids.some((grid) => grid.broken) ? " or NaN" : "");
+    notes.push({ ...below, text, x: 0, xanchor: "right", xshift: shift });
   }
   return notes;
 }

@@ -3,10 +3,12 @@
 // Positions are counted in rows and columns (queries and keys, or layers and heads). A window
 // [row start, row stop, column start, column stop] is a rectangle of positions; a grid holds one
 // number per bin of its window. NaN: masked or not defined. Infinity: only keys that are set aside.
+// -Infinity: a weight that the model computes as NaN or infinity.
 
 const MASKED = 0xffff;
 const SET_ASIDE = 0xfffe;
-const FULL = 0xfffd;
+const BROKEN = 0xfffd;
+const FULL = 0xfffc;
 
 export const formatNumber = (value, signed = false) => {
   const size = Math.abs(value);
@@ -18,7 +20,7 @@ export const formatPosition = (value) => value.toLocaleString("en");
 export const isolate = (label) => `\u2068${label}\u2069`;
 
 // Layout of the bytes: header length (uint32), JSON header, numbers. Encodings of the numbers:
-// "f4": float32 per value; "f4f4": values, then scores; "u2": value = scale * (code / 65533)²;
+// "f4": float32 per value; "f4f4": values, then scores; "u2": value = scale * (code / 65532)²;
 // "i2": value = scale * sign(code) * (code / 32767)², -32768 is NaN.
 export function decode(bytes) {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
@@ -32,7 +34,10 @@ export function decode(bytes) {
   const count = grid.rows * grid.columns;
   if (grid.encoding === "u2") {
     grid.values = Float32Array.from(new Uint16Array(body, 0, count), (code) =>
-      code === MASKED ? NaN : code === SET_ASIDE ? Infinity : (code / FULL) ** 2 * grid.scale
+      code === MASKED ? NaN
+      : code === SET_ASIDE ? Infinity
+      : code === BROKEN ? -Infinity
+      : (code / FULL) ** 2 * grid.scale
     );
   } else if (grid.encoding === "i2") {
     grid.values = Float32Array.from(new Int16Array(body, 0, count), (code) =>
@@ -42,7 +47,8 @@ export function decode(bytes) {
     grid.values = new Float32Array(body, 0, count);
     if (grid.encoding === "f4f4") grid.scores = new Float32Array(body, 4 * count, count);
   }
-  grid.masked = grid.values.some(Number.isNaN);
+  grid.broken = grid.values.some((value) => value === -Infinity);
+  grid.masked = grid.broken || grid.values.some(Number.isNaN);
   return header;
 }
 
@@ -90,6 +96,7 @@ export function describe(map, cell) {
   const between = map.numbered ? " → " : "·";
   const where = `${place(cell.rows, cell.rowLabel)}${between}${place(cell.columns, cell.columnLabel)}`;
   if (Number.isNaN(cell.value)) return [where, map.missing];
+  if (cell.value === -Infinity) return [where, "NaN or infinity: no weight is defined here"];
   if (cell.value === Infinity) return [where, "set aside: only sinks here"];
   let name = map.value;
   if (!cell.exact) name = map.how === "mean" ? `mean ${name} of this bin` : `largest ${name} of this bin`;
