@@ -7,7 +7,6 @@ the data as escaped JSON. BertViz is read, not imported: it would bring torch an
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from jaxtyping import Float
 
 from attnviz.errors import AttnvizError, CaptureError, InputError
 from attnviz.types import Tokens
+from attnviz.views.inline import content_policy, script_json
 from attnviz.views.labels import shorten
 from attnviz.views.theme import Theme, palette
 
@@ -46,18 +46,15 @@ _PAGE = """<!doctype html>
 <span class="controls">{controls}</span>
 <div id="vis"></div>
 </div>
-<script>{d3}</script>
-<script>{jquery}</script>
-<script>
-var require = {{config: function () {{}}}};
-var requirejs = function (names, draw) {{ draw(window.jQuery, window.d3); }};
-</script>
-<script>{drawing}</script>
+{scripts}
 </body>
 </html>
 """
 
-_POLICY = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data:"
+_REQUIRE = """
+var require = {config: function () {}};
+var requirejs = function (names, draw) { draw(window.jQuery, window.d3); };
+"""
 
 _STYLE = """
 html {{ background: {page}; }}
@@ -129,15 +126,20 @@ def bertviz_html(
     body = "background: #fff;"
     if theme == "dark":
         body += " filter: invert(0.93) hue-rotate(180deg);"
+    style = _STYLE.format(page=colors.page, body=body)
+    scripts = (
+        _library("d3-5.7.0.min.js"),
+        _library("jquery-3.7.1.min.js"),
+        _REQUIRE,
+        _drawing(view).replace("PYTHON_PARAMS", script_json(parameters), 1),
+    )
     return _PAGE.format(
-        policy=_POLICY,
+        policy=content_policy(scripts, [style]),
         title=f"BertViz {view} view",
-        style=_STYLE.format(page=colors.page, body=body),
+        style=style,
         root=_ROOT,
         controls=_controls(view, [entry["name"] for entry in entries]),
-        d3=_library("d3-5.7.0.min.js"),
-        jquery=_library("jquery-3.7.1.min.js"),
-        drawing=_drawing(view).replace("PYTHON_PARAMS", _json(parameters), 1),
+        scripts="\n".join(f"<script>{script}</script>" for script in scripts),
     )
 
 
@@ -244,9 +246,3 @@ def _library(name: str) -> str:
     """Return a library without its first-line banner where that holds an address."""
     code = (_VENDOR / name).read_text("utf-8")
     return code.partition("\n")[2] if code.startswith("// http") else code
-
-
-def _json(value: object) -> str:
-    """Return JSON that may stand in a script: nothing in it can end one, or a line of one."""
-    text = json.dumps(value, allow_nan=False, separators=(",", ":"))
-    return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")

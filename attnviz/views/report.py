@@ -6,8 +6,6 @@ these scripts run and forbids every request. No text of a user is in it.
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from html import escape
@@ -22,6 +20,7 @@ from attnviz.views.ablation import MOST_BARS, draw_ablation
 from attnviz.views.config import plot_config
 from attnviz.views.diagnosis_words import diagnosis_sentences
 from attnviz.views.entropy_by_layer import draw_entropy_by_layer
+from attnviz.views.inline import content_policy, script_json
 from attnviz.views.label_colors import ink_on, label_colors
 from attnviz.views.received import draw_received_by_head
 from attnviz.views.report_parts import (
@@ -101,12 +100,12 @@ def draw_report(plain: Mapping[str, Any]) -> str:
     script = (_ASSETS / "report.js").read_text("utf-8")
     plotly = get_plotlyjs()
     return _PAGE.format(
-        policy=_policy(plotly, script),
+        policy=content_policy([plotly, script], styles=None),
         title=escape(title),
         style=_colors() + (_ASSETS / "report.css").read_text("utf-8"),
         body="\n".join(body),
-        figures=_json(figures),
-        config=_json({**plot_config("attnviz-diagnosis"), "displayModeBar": False}),
+        figures=script_json(figures),
+        config=script_json({**plot_config("attnviz-diagnosis"), "displayModeBar": False}),
         plotly=plotly,
         script=script,
     )
@@ -231,21 +230,3 @@ def _colors() -> str:
         )
     chips = (f".{label}{{background:var(--{label});color:var(--on-{label})}}" for label in LABELS)
     return "\n".join([*rules, *chips]) + "\n"
-
-
-def _policy(*scripts: str) -> str:
-    """Only these scripts may run, and nothing may be asked of anybody."""
-    hashes = " ".join(
-        f"'sha256-{base64.b64encode(hashlib.sha256(one.encode()).digest()).decode()}'"
-        for one in scripts
-    )
-    return (
-        f"default-src 'none'; script-src {hashes}; style-src 'unsafe-inline'; "
-        "img-src data: blob:; base-uri 'none'; form-action 'none'"
-    )
-
-
-def _json(value: object) -> str:
-    """JSON that may stand in a page: nothing in it can end the script that holds it."""
-    text = json.dumps(value, allow_nan=False, separators=(",", ":"))
-    return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 import re
@@ -72,6 +73,18 @@ def test_the_page_holds_no_address_but_namespaces(view):
     assert "url(" not in style
     assert "@import" not in style
     assert "default-src 'none'" in html
+
+
+@pytest.mark.parametrize("view", ["head", "model"])
+def test_the_policy_names_every_script_and_style_by_its_digest(view):
+    html = bertviz_html([part()], view=view)
+    policy = re.search(r'Content-Security-Policy" content="(.*?)"', html).group(1)
+    assert "unsafe" not in policy
+    for tag in ("script", "style"):
+        inline = re.findall(rf"<{tag}>(.*?)</{tag}>", html, re.S)
+        digests = [base64.b64encode(hashlib.sha256(one.encode()).digest()) for one in inline]
+        sources = re.search(rf"{tag}-src ([^;]*);", policy).group(1).split()
+        assert sources == [f"'sha256-{digest.decode()}'" for digest in digests]
 
 
 @pytest.mark.parametrize("view", ["head", "model"])
@@ -155,3 +168,20 @@ def test_the_page_draws_without_a_network(open_page, view, theme):
         page.locator("#layer").select_option("1")
         assert page.locator("#vis svg").count() == 1
     assert page.seen == []
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize(
+    "foreign",
+    [
+        "<script>document.title = 'ran'</script>",
+        "<img src=x onerror=\"document.title = 'ran'\">",
+        "<svg onload=\"document.title = 'ran'\"></svg>",
+        "<style>#vis { display: none }</style>",
+    ],
+)
+def test_no_other_script_or_style_runs_in_the_page(open_page, foreign):
+    page = open_page(bertviz_html([part()]).replace("<body>", f"<body>{foreign}"))
+    page.locator("#vis svg line").first.wait_for(state="attached")
+    assert page.locator("#vis").is_visible()
+    assert page.title() == "BertViz head view"
