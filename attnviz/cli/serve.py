@@ -26,6 +26,9 @@ def run_app(options: argparse.Namespace) -> int:
     from streamlit.runtime.pages_manager import PagesManager
     from streamlit.web import bootstrap
 
+    from attnviz.ui import browser
+
+    browser.restrict()
     # A `pages` folder beside the script makes Streamlit answer a server's very first visitor with
     # its old page discovery, which tells them that the page of their link does not exist.
     PagesManager.uses_pages_directory = False

@@ -6,13 +6,20 @@ from pathlib import Path
 
 import streamlit as st
 
+from attnviz.ui import browser
+
 __all__ = ["page_setup"]
 
 ASSETS = Path(__file__).parent / "assets"
 
 
 def page_setup() -> None:
-    """To be called first on every run. The mark is a file: an icon name would be fetched."""
+    """Set the page's title, mark and style; call it first in every run.
+
+    The mark is a file: an icon name would be fetched. A server that `attnviz app` has not started
+    learns here which messages to ignore.
+    """
+    browser.restrict()
     st.set_page_config(page_title="attnviz", page_icon=str(ASSETS / "icon.png"), layout="wide")
     st.logo(str(ASSETS / "logo.svg"), size="large")
     st.html(ASSETS / "app.css")

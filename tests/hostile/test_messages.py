@@ -1,0 +1,221 @@
+"""Every message that a browser can send, sent to a running server beside another visitor."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import urllib.request
+from collections.abc import Iterator
+from contextlib import ExitStack
+
+import pytest
+from streamlit.proto.BackMsg_pb2 import BackMsg
+from streamlit.proto.WidgetStates_pb2 import WidgetState
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import connect
+
+from attnviz.ui.browser import KEPT_FILES, NEEDED, NEEDED_OPERATIONS
+from tests.served import ROOT, script, served
+from tests.visitors import Visitor, visiting
+
+KINDS = [one.name for one in BackMsg.DESCRIPTOR.oneofs_by_name["type"].fields]
+REQUEST = BackMsg.DESCRIPTOR.fields_by_name["backend_operation_request"].message_type
+OPERATIONS = [one.name for one in REQUEST.oneofs_by_name["payload"].fields]
+VALUES = [one.name for one in WidgetState.DESCRIPTOR.oneofs_by_name["value"].fields]
+
+TEXT = "cold rain fell on the cold town and cold rain fell"
+
+
+@pytest.fixture(scope="module", params=["attnviz app", "streamlit run"])
+def address(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[str]:
+    log = tmp_path_factory.mktemp("server") / "log"
+    arguments = (
+        script("app.py")
+        if request.param == "streamlit run"
+        else lambda port: ["attnviz", "app", "--port", port, "--headless"]
+    )
+    with served(arguments, log) as found:
+        yield found
+    assert TEXT not in log.read_text("utf-8", errors="replace")
+
+
+@pytest.fixture
+def stranger(address: str) -> Iterator[Visitor]:
+    with visiting(address) as visitor:
+        yield visitor.open("model=gpt-classroom")
+
+
+@pytest.fixture(scope="module")
+def student(address: str) -> Iterator[Visitor]:
+    with visiting(address) as visitor:
+        visitor.open("model=gpt-classroom")
+        visitor.set(**{visitor.widget("Text").id: ("string_value", TEXT)})
+        yield visitor
+
+
+def works(visitor: Visitor) -> bool:
+    """Whether a choice in a menu changes the head on the page, and the text is still the same."""
+    (title,) = [one.body for one in visitor.all("heading")]
+    head = "1" if "H3" in title else "3"
+    visitor.set(**{visitor.widget("Head").id: ("string_value", head)})
+    assert visitor.exceptions == []
+    (title,) = [one.body for one in visitor.all("heading")]
+    assert f"H{head}" in title
+    return "cold" in str(visitor.widget("attnviz_token_strip").bytes)
+
+
+def replies(visitor: Visitor, message: BackMsg) -> set[str]:
+    """Send a message; return the kinds of what the server has to say to it."""
+    visitor.send(message)
+    visitor.send(BackMsg(app_heartbeat=True))
+    while visitor.receive(30).WhichOneof("type") != "heartbeat_ack":
+        pass
+    # The status of the session may still follow from the run before.
+    kinds = {str(one.WhichOneof("type")) for one in visitor.replies}
+    return kinds - {"heartbeat_ack", "session_status_changed"}
+
+
+def samples(kind: str, session: str) -> list[BackMsg]:
+    """Return messages of one kind, odd contents included."""
+    if kind == "rerun_script":
+        made = [BackMsg() for _ in range(4)]
+        made[0].rerun_script.fragment_id = "x" * 1000
+        made[1].rerun_script.page_script_hash = made[1].rerun_script.page_name = "../../etc"
+        made[2].rerun_script.query_string = "model=gpt-classroom&" + "a=b&" * 50_000
+        for number, value in enumerate(VALUES):
+            state = made[3].rerun_script.widget_states.widgets.add(id=f"unknown {number}")
+            field = WidgetState.DESCRIPTOR.fields_by_name[value]
+            if field.message_type is not None:
+                getattr(state, value).SetInParent()
+        for one in made:
+            one.rerun_script.SetInParent()
+            one.rerun_script.context_info.url = "javascript:alert(1)"
+            one.rerun_script.context_info.timezone = "../../etc"
+            one.rerun_script.context_info.color_scheme = "x"
+        return made
+    if kind == "file_urls_request":
+        names = [f"file {number}" for number in range(50_000)]
+        request = {"request_id": "1", "file_names": names, "session_id": session}
+        return [BackMsg(file_urls_request=request)]
+    if kind == "backend_operation_request":
+        made = []
+        for whose in (session, "another", ""):
+            for operation in [*OPERATIONS, None]:
+                message = BackMsg()
+                request = message.backend_operation_request
+                request.request_id, request.session_id = "1", whose
+                if operation is not None:
+                    getattr(request, operation).SetInParent()
+                made.append(message)
+        return made
+    return [BackMsg(**{kind: value}) for value in (True, False)]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_no_message_disturbs_another_visitor(
+    stranger: Visitor, student: Visitor, kind: str
+) -> None:
+    for message in samples(kind, stranger.session):
+        stranger.send(message)
+    assert works(student)
+
+
+def test_clearing_the_caches_is_ignored(stranger: Visitor) -> None:
+    stranger.set(**{stranger.widget("Text").id: ("string_value", "the dark cold sea")})
+    assert replies(stranger, BackMsg(clear_cache=True)) == set()
+    stranger.set()
+    assert "cold" in str(stranger.widget("attnviz_token_strip").bytes)
+
+
+def test_a_class_goes_on_while_caches_are_to_be_cleared(address: str, stranger: Visitor) -> None:
+    with ExitStack() as stack:
+        students = [stack.enter_context(visiting(address)) for _ in range(6)]
+        models = ("gpt-classroom", "bert-classroom", "t5-classroom")
+        for number, one in enumerate(students):
+            one.query = f"model={models[number % 3]}"
+            one.send(one.rerun({}))
+            stranger.send(BackMsg(clear_cache=True))
+        for one in students:
+            one.finished()
+            assert one.exceptions == []
+            assert one.all("heading")
+
+
+def test_the_state_of_the_checkout_is_not_sent(stranger: Visitor) -> None:
+    assert replies(stranger, BackMsg(load_git_info=True)) == set()
+
+
+def test_the_server_is_not_shut_down(address: str, stranger: Visitor) -> None:
+    assert replies(stranger, BackMsg(debug_shutdown_runtime=True)) == set()
+    assert urllib.request.urlopen(f"{address}/_stcore/health", timeout=10).status == 200
+
+
+def test_nothing_is_written_beside_the_app(stranger: Visitor) -> None:
+    def status() -> str:
+        return subprocess.run(
+            ["git", "status", "--porcelain"], cwd=ROOT, capture_output=True, text=True, check=True
+        ).stdout
+
+    before = status()
+    for message in samples("backend_operation_request", stranger.session):
+        replies(stranger, message)
+    assert status() == before
+
+
+@pytest.mark.parametrize("frame", [b"\xff" * 1000, b"", "text", b"\x00" * (26 << 20)])
+def test_broken_frames_end_no_other_connection(
+    address: str, student: Visitor, frame: bytes | str
+) -> None:
+    with connect(
+        address.replace("http", "ws") + "/_stcore/stream",
+        origin=address,  # type: ignore[arg-type]
+        subprotocols=["streamlit"],  # type: ignore[list-item]
+    ) as connection:
+        try:
+            connection.send(frame)
+            connection.recv(timeout=2)
+        except (TimeoutError, ConnectionClosed):
+            pass
+    assert works(student)
+
+
+def test_a_session_keeps_few_files(address: str, stranger: Visitor) -> None:
+    health = urllib.request.urlopen(f"{address}/_stcore/health", timeout=10)
+    cookie = health.headers["Set-Cookie"].split(";")[0]
+
+    def put(name: str) -> None:
+        body = (
+            b'--x\r\nContent-Disposition: form-data; name="f"; filename="f.txt"\r\n'
+            b"Content-Type: text/plain\r\n\r\n" + b"a" * 1_000_000 + b"\r\n--x--\r\n"
+        )
+        request = urllib.request.Request(
+            f"{address}/_stcore/upload_file/{stranger.session}/{name}",
+            data=body,
+            method="PUT",
+            headers={
+                "Content-Type": "multipart/form-data; boundary=x",
+                "Cookie": cookie,
+                "X-Xsrftoken": cookie.partition("=")[2],
+            },
+        )
+        assert urllib.request.urlopen(request, timeout=30).status == 204
+
+    for number in range(8):
+        put(f"file-{number}")
+    metrics = urllib.request.urlopen(f"{address}/_stcore/metrics", timeout=10).read().decode()
+    (held,) = re.findall(r'UploadedFileManager".*} (\d+)', metrics)
+    assert int(held) == KEPT_FILES * 1_000_000
+
+
+def test_every_kind_is_described() -> None:
+    document = (ROOT / "docs" / "security.md").read_text("utf-8")
+    section = document.split("## Messages a browser can send")[1].split("\n## ")[0]
+    rows = re.findall(r"^\| `([a-z_]+)` \| (\w+) \|", section, re.MULTILINE)
+    described = dict(rows)
+    assert set(described) == {*KINDS, *OPERATIONS, *VALUES}
+    for kind in KINDS:
+        assert (described[kind] == "handled") == (kind in NEEDED)
+    for operation in OPERATIONS:
+        assert (described[operation] == "handled") == (operation in NEEDED_OPERATIONS)
