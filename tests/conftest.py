@@ -6,7 +6,8 @@ import os
 
 # Before torch and the library are imported: they read these once.
 os.environ["HF_HUB_OFFLINE"] = "1"
-os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("ATTNVIZ_TEST_THREADS", "1")
+os.environ.setdefault("OMP_NUM_THREADS", os.environ["ATTNVIZ_TEST_THREADS"])
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 from collections.abc import Callable, Iterator
@@ -44,11 +45,14 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
 
 @pytest.fixture(autouse=True)
-def one_thread() -> None:
-    """Sums in one order, so that equal runs are equal to the last bit."""
+def threads() -> None:
+    """Compute with one thread, or with as many as ATTNVIZ_TEST_THREADS names.
+
+    With one, sums are taken in one order, and equal runs are equal to the last bit.
+    """
     import torch
 
-    torch.set_num_threads(1)
+    torch.set_num_threads(int(os.environ["ATTNVIZ_TEST_THREADS"]))
 
 
 @pytest.fixture(scope="session")
