@@ -105,6 +105,7 @@ class ModelInfo:
         known_heads: heads with a known role, for shipped models.
         layers: per kind, the index in the model of each layer that has attention: all layers,
             or some in a hybrid such as Jamba.
+        other_layers: in a hybrid, index of each layer without attention, and what it has instead.
     """
 
     name: str
@@ -121,6 +122,7 @@ class ModelInfo:
     dtype: str
     known_heads: tuple[KnownHead, ...] = field(default=())
     layers: Mapping[Kind, tuple[int, ...]] = field(default_factory=dict)
+    other_layers: Mapping[int, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

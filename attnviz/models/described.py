@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -17,10 +19,11 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
+from attnviz.attention import Sites
 from attnviz.errors import ModelNotSupported
 from attnviz.types import Family
 
-__all__ = ["family_of", "max_tokens", "reads_text"]
+__all__ = ["family_of", "max_tokens", "other_layers", "reads_text"]
 
 AUTO_CLASSES: dict[Family, Any] = {
     "encoder": AutoModelForMaskedLM,
@@ -28,6 +31,20 @@ AUTO_CLASSES: dict[Family, Any] = {
     "encoder-decoder": AutoModelForSeq2SeqLM,
 }
 UNBOUNDED = 10**6  # tokenizers without a limit say so with a huge number
+
+# Parts of a layer's modules and classes, and what they are in words; the first that fits.
+MIXERS = (
+    ("mamba", "state space (Mamba)"),
+    ("ssm", "state space"),
+    ("delta", "linear attention"),
+    ("lightning", "linear attention"),
+    ("linearattention", "linear attention"),
+    ("linear_attn", "linear attention"),
+    ("recurrent", "recurrence"),
+    ("conv", "convolution"),
+    ("mlp", "feed-forward network only"),
+    ("moe", "feed-forward network only"),
+)
 
 
 def family_of(config: PreTrainedConfig) -> tuple[Family, Any]:
@@ -84,3 +101,26 @@ def max_tokens(network: PreTrainedModel, tokenizer: PreTrainedTokenizerBase | No
             limits.append(module.num_embeddings - unused)
     sensible = [limit for limit in limits if 0 < limit < UNBOUNDED]
     return min(sensible) if sensible else None
+
+
+def other_layers(network: PreTrainedModel, sites: Sites) -> Mapping[int, str]:
+    """Return, per layer of a decoder without attention, its index and what it has instead.
+
+    Empty for models with attention in every layer, and for those with several kinds of it.
+    """
+    stacks = {re.split(r"\.\d+(?:\.|$)", name, maxsplit=1)[0] for name in sites.names.values()}
+    if len(sites.heads) != 1 or len(stacks) != 1:
+        return {}
+    (stack,) = stacks
+    blocks = dict(network.named_modules()).get(stack)
+    (own,) = sites.layers.values()
+    if not isinstance(blocks, torch.nn.ModuleList) or not set(own) <= set(range(len(blocks))):
+        return {}
+    return {index: _mixer(block) for index, block in enumerate(blocks) if index not in own}
+
+
+def _mixer(block: torch.nn.Module) -> str:
+    """Return what a layer has in place of attention, in words."""
+    parts = [f"{name} {type(part).__name__}".lower() for name, part in block.named_children()]
+    found = (words for sign, words in MIXERS if any(sign in part for part in parts))
+    return next(found, "something else")

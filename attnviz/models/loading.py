@@ -20,7 +20,7 @@ from attnviz.attention import Sites, find_sites
 from attnviz.errors import InputError, ModelError, ModelNotFound
 from attnviz.models.building import building
 from attnviz.models.catalogue import known_heads, shipped
-from attnviz.models.described import family_of, max_tokens, reads_text
+from attnviz.models.described import family_of, max_tokens, other_layers, reads_text
 from attnviz.models.explained import Explained
 from attnviz.models.folders import local_folder, readable
 from attnviz.models.hub import reach
@@ -205,6 +205,7 @@ def instrument(
         dtype=str(network.dtype).removeprefix("torch."),
         known_heads=known_heads(folder, sites.heads) if folder is not None else (),
         layers=sites.layers,
+        other_layers=other_layers(network, sites),
     )
     return Model(network, tokenizer, info, sites, prompt, predicts)
 

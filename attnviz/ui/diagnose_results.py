@@ -13,7 +13,7 @@ from attnviz.ui.diagnose_files import downloads
 from attnviz.ui.diagnose_head import head_pictures, head_words
 from attnviz.ui.diagnose_limits import choose_limits, consequences, limits
 from attnviz.ui.diagnose_table import head_table
-from attnviz.ui.heads import choose_kind, show_heads
+from attnviz.ui.heads import choose_kind, menus, show_heads
 from attnviz.ui.messages import explained, plain
 from attnviz.ui.sentences import sentence
 from attnviz.ui.serving import in_turn
@@ -75,20 +75,7 @@ def summary(diagnosis: Diagnosis) -> None:
 
 def choose_head(diagnosis: Diagnosis, kind: Kind) -> Head:
     """Menus for layer and head: for keyboards and links; the map and the table set the same."""
-    first = first_head(diagnosis, kind)
-    chosen = []
-    for column, name, count, default in zip(
-        st.columns(2),
-        (state.LAYER, state.HEAD),
-        diagnosis.model.heads[kind],
-        (first.layer, first.head),
-        strict=True,
-    ):
-        options = list(range(count))
-        state.from_link(name, options, default)
-        chosen.append(column.selectbox(name.title(), options, key=name, persist_state="session"))
-        state.to_link(name)
-    return Head(kind, chosen[0], chosen[1])
+    return menus(diagnosis.model, kind, first_head(diagnosis, kind))
 
 
 def first_head(diagnosis: Diagnosis, kind: Kind | None = None) -> Head:

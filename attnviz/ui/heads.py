@@ -27,8 +27,10 @@ __all__ = [
     "choose_metric",
     "head_map",
     "head_menus",
+    "menus",
     "own_layers",
     "show_heads",
+    "without_attention",
 ]
 
 FIRST_METRICS: Mapping[Family, str] = {
@@ -85,6 +87,22 @@ def own_layers(info: ModelInfo, kind: Kind) -> tuple[int, ...]:
     return () if own == tuple(range(len(own))) else own
 
 
+def without_attention(info: ModelInfo) -> str:
+    """Return a sentence that names the layers without attention; empty if there are none."""
+    by_kind: dict[str, list[int]] = {}
+    for index, words in info.other_layers.items():
+        by_kind.setdefault(words, []).append(index)
+    named = [f"{_layer_list(layers)} ({words})" for words, layers in by_kind.items()]
+    if not named:
+        return ""
+    return f"Without attention, and not in the map: {', '.join(named)}."
+
+
+def _layer_list(layers: Sequence[int]) -> str:
+    """Return "layer 3" or "layers 0, 1, 3"."""
+    return f"layer{'s' if len(layers) > 1 else ''} {', '.join(map(str, layers))}"
+
+
 def head_menus(capture: Capture, kind: Kind, first: Head | None = None, prefix: str = "") -> Head:
     """Menus for layer and head: for keyboards and links; a map sets the same two numbers.
 
@@ -94,14 +112,17 @@ def head_menus(capture: Capture, kind: Kind, first: Head | None = None, prefix: 
         first: the head to begin with; one worth a look when None.
         prefix: of the names in the link, where a page has several pairs of menus.
     """
-    layers, heads, _, _ = capture[kind].shape
-    first = first or state.default_head(capture, kind)
-    own = own_layers(capture.model, kind)
+    return menus(capture.model, kind, first or state.default_head(capture, kind), prefix)
+
+
+def menus(info: ModelInfo, kind: Kind, first: Head, prefix: str = "") -> Head:
+    """Show the menus of `head_menus` for a model, beginning with a given head."""
+    own = own_layers(info, kind)
     chosen = []
     for column, name, count, default in zip(
         st.columns(2),
         (state.LAYER, state.HEAD),
-        (layers, heads),
+        info.heads[kind],
         (first.layer, first.head),
         strict=True,
     ):

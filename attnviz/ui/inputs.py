@@ -9,7 +9,7 @@ from attnviz.types import ModelInfo
 from attnviz.ui import state
 from attnviz.ui.caches import Request, load_model
 from attnviz.ui.examples import EXAMPLES, Example
-from attnviz.ui.heads import own_layers
+from attnviz.ui.heads import own_layers, without_attention
 from attnviz.ui.messages import explained, plain
 
 __all__ = ["choose_model", "choose_text", "sidebar"]
@@ -45,6 +45,8 @@ def choose_model() -> Model:
     model = load_model(name)
     state.to_link(state.MODEL)
     st.caption(_facts(model.info))
+    if note := without_attention(model.info):
+        st.caption(note)
     return model
 
 

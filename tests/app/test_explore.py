@@ -170,8 +170,13 @@ def test_a_hybrid_says_which_layers_have_its_attention(
     assert not app.exception
     assert f"in the model's layer {own[0]}" in said(app).replace("layers", "layer")
     assert f"0 (the model's layer {own[0]})" in app.selectbox(key="layer").options
+    others = [str(layer) for layer in pair.model.info.other_layers]
+    assert others
+    assert f"Without attention, and not in the map: layer{'s' * (len(others) > 1)}" in said(app)
+    assert f"{', '.join(others)} (state space (Mamba))" in said(app)
     plain = open_app(model="gpt-classroom")
     assert "in the model's layer" not in said(plain)
+    assert "Without attention" not in said(plain)
     assert plain.selectbox(key="layer").options == ["0", "1", "2", "3"]
 
 
