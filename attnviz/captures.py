@@ -52,7 +52,16 @@ def capture(
     predict: bool = True,
     progress: Callable[[int, int], None] | None = None,
 ) -> Capture:
-    """Run a model over a text and keep its attention.
+    """Run a model on a text and record its attention.
+
+    >>> import attnviz
+    >>> model = attnviz.load("gpt-classroom")
+    >>> capture = attnviz.capture(model, "The cat sat on the mat.")
+    >>> capture.kinds
+    ('self',)
+    >>> layers, heads, queries, keys = capture["self"].shape
+    >>> queries == keys == len(capture["self"].query_tokens)
+    True
 
     Args:
         model: from `attnviz.load`.

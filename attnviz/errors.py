@@ -40,15 +40,15 @@ class AttnvizError(Exception):
 
 
 class InputError(AttnvizError):
-    """The text or an argument cannot be used."""
+    """Unusable text or argument."""
 
 
 class EmptyText(InputError):
-    """The text is empty or white space."""
+    """Empty text, or white space only."""
 
 
 class TextTooLong(InputError):
-    """The text has more tokens than the model has positions.
+    """Text with more tokens than the model has positions.
 
     Attributes:
         tokens: number of tokens of the text, special tokens included.
@@ -62,32 +62,32 @@ class TextTooLong(InputError):
 
 
 class ModelError(AttnvizError):
-    """The model cannot be used."""
+    """Unusable model."""
 
 
 class ModelNotFound(ModelError):
-    """There is no such model, folder or revision."""
+    """No such model, folder or revision."""
 
 
 class ModelNotAllowed(ModelError):
-    """The model is gated, or its folder lies outside the allowed ones."""
+    """Gated model, or model in a folder outside the allowed ones."""
 
 
 class ModelOffline(ModelError):
-    """The model is not on this machine, and the hub cannot be reached."""
+    """Model that is not on this machine, while the hub cannot be reached."""
 
 
 class ModelUnsafe(ModelError):
-    """The model has no safetensors weights; unpickling a file can run code from it."""
+    """Model without safetensors weights; unpickling a file can run code from it."""
 
 
 class ModelNotSupported(ModelError):
-    """The model's attention does not go through the library's attention interface."""
+    """Model whose attention does not use the library's attention interface."""
 
 
 class LoadCancelled(ModelError):
-    """The caller cancelled the load, or left before it finished."""
+    """Load that the caller cancelled before it finished."""
 
 
 class CaptureError(AttnvizError):
-    """The capture does not contain the numbers, or they have another shape."""
+    """Numbers that the capture does not contain, or that have another shape."""

@@ -48,8 +48,14 @@ def load(
     allowed_folders: Sequence[str | Path] | None = None,
     wanted: Callable[[], bool] | None = None,
 ) -> Model:
-    """`attnviz.models.load`, and for models this project does not ship a proof on a short text
-    (or on noise, for a model of pictures or sounds).
+    """Load a model; check models that attnviz does not ship with `verify` on a short text.
+
+    Models of pictures or sounds are checked on noise.
+
+    >>> import attnviz
+    >>> model = attnviz.load("gpt-classroom")
+    >>> model.info.family
+    'decoder'
 
     Arguments and errors as there; `ModelNotSupported` also when the proof fails. `wanted` cancels
     the load with LoadCancelled once it returns False; it is called about five times a second, from
@@ -92,9 +98,17 @@ def _noise(model: Model) -> dict[str, Tensor]:
 
 
 def verify(capture: Capture, *, model: Model | None = None) -> Proof:
-    """Compare a capture with the library's own eager run of the same input.
+    """Compare a capture with the library's eager run of the same input; return the differences.
 
-    Costs two more forward passes, and the weights of all heads of one layer at a time.
+    Takes two more forward passes, and memory for the weights of all heads of one layer.
+
+    >>> import attnviz
+    >>> model = attnviz.load("gpt-classroom")
+    >>> proof = attnviz.verify(attnviz.capture(model, "The cat sat on the mat."))
+    >>> proof.holds
+    True
+    >>> proof.weights < 5e-5
+    True
 
     Args:
         capture: with queries, keys and values.

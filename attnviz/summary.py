@@ -1,4 +1,4 @@
-"""Every metric of every head in one table."""
+"""Table of all metrics of all heads."""
 
 from __future__ import annotations
 
@@ -11,10 +11,20 @@ __all__ = ["summarize"]
 
 
 def summarize(capture: Capture) -> pd.DataFrame:
-    """One row per (kind, layer, head), one column per metric.
+    """Return a table with one row per (kind, layer, head) and one column per metric.
 
-    NaN where a metric does not exist: no next token in a causal model, no induction in a text
-    without repetition, no distances in cross attention.
+    NaN where a metric does not exist: the next token in a causal model, induction in a text without
+    repetition, distances in cross-attention.
+
+    >>> import attnviz
+    >>> model = attnviz.load("gpt-classroom")
+    >>> capture = attnviz.capture(model, "The cat sat on the mat.")
+    >>> table = attnviz.summarize(capture)
+    >>> list(table.columns[:4])
+    ['kind', 'layer', 'head', 'entropy']
+    >>> layers, heads = capture["self"].shape[:2]
+    >>> len(table) == layers * heads
+    True
     """
     tables = []
     for kind, stack in capture.stacks.items():

@@ -165,7 +165,7 @@ class RowSums:
 
     @property
     def tensors(self) -> tuple[Float[Tensor, "batch head query"], ...]:
-        """The five tensors, in the order of the attributes."""
+        """Five tensors, in the order of the attributes."""
         return self.highest, self.largest, self.mass, self.total, self.score_sum
 
     def copy_from(self, other: RowSums) -> None:

@@ -1,4 +1,4 @@
-"""One fused attention call with log-sum-exp, and the division of a masked call into parts."""
+"""Fused attention call with log-sum-exp, and the division of a masked call into parts."""
 
 from __future__ import annotations
 

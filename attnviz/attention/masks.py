@@ -107,7 +107,7 @@ class LazyMask(Tensor):
 
     @cached_property
     def visibility(self) -> Visibility:
-        """The rule as a `Visibility`; computed once for all layers."""
+        """Visible keys of each query; computed once for all layers."""
         return self.rule.visibility()
 
     def materialize(self) -> Bool[Tensor, "batch 1 query key"]:

@@ -50,7 +50,15 @@ def diagnose(
     seed: int = 0,
     progress: Callable[[Progress], None] | None = None,
 ) -> Diagnosis:
-    """Say of every head of a model what it is, with evidence, and try it by removing the head.
+    """Return one finding per head: label, evidence, and the effect of its removal on the loss.
+
+    >>> import attnviz
+    >>> model = attnviz.load("gpt-classroom")
+    >>> texts = ["The cat sat on the mat.", "The dog ran to the tree."]
+    >>> diagnosis = attnviz.diagnose(model, texts, ablate=False)
+    >>> layers, heads = model.info.heads["self"]
+    >>> len(diagnosis.findings) == layers * heads
+    True
 
     Args:
         model: from `attnviz.load`.

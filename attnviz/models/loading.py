@@ -177,10 +177,17 @@ def instrument(
     prompt: str = "",
     predicts: bool = True,
 ) -> Model:
-    """Make a model that is already in memory ready to be captured.
+    """Prepare a model in memory for captures.
 
-    The model's attention implementation is switched to attnviz's; its numbers do not change.
-    Without a tokenizer it can be given ids, pictures and sounds, but no text.
+    Its attention implementation is set to attnviz's; its numbers do not change. Without a tokenizer
+    it can read ids, pictures and sounds, but no text.
+
+    >>> import attnviz
+    >>> from transformers import GPT2Config, GPT2LMHeadModel
+    >>> network = GPT2LMHeadModel(GPT2Config(n_layer=2, n_head=4, n_embd=16, vocab_size=50))
+    >>> model = attnviz.instrument(network)
+    >>> model.info.heads["self"]
+    (2, 4)
 
     Raises:
         ModelNotSupported: no attention that attnviz could see.

@@ -44,6 +44,15 @@ def draw_weights(
     Cells a query may not see (weight NaN, or score -inf) are hatched, which is not the colour
     of weight 0.
 
+    >>> import numpy as np
+    >>> from attnviz import views
+    >>> from attnviz.types import Tokens
+    >>> tokens = Tokens(np.arange(2), ("The", "cat"), np.zeros(2, bool))
+    >>> weights = np.array([[1.0, np.nan], [0.25, 0.75]])
+    >>> figure = views.draw_weights(weights, tokens, tokens)
+    >>> "heatmap" in [trace.type for trace in figure.data]
+    True
+
     Args:
         weights: after softmax; NaN where masked.
         query_tokens: one per row; tokens or plain labels.

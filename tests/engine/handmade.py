@@ -1,4 +1,4 @@
-"""Attention without a model: vectors, masks and stacks made by hand."""
+"""Attention without a model: random vectors, causal masks, recorded stacks."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def vectors(
     value_dim: int = 5,
     seed: int = 0,
 ) -> Vectors:
-    """Random ones, large enough for attention far from uniform."""
+    """Return random vectors, large enough for weights far from uniform."""
     generator = torch.Generator().manual_seed(seed)
     return Vectors(
         2 * torch.randn(batch, heads, queries, dim, generator=generator),
@@ -46,7 +46,7 @@ def vectors(
 
 
 def tokens(ids: Any) -> Tokens:
-    """Tokens of these ids, each labelled by its number."""
+    """Return tokens with these ids, labelled t0, t1, ..."""
     ids = np.asarray(ids, np.int64)
     return Tokens(ids, tuple(f"t{number}" for number in ids), np.zeros(len(ids), bool))
 
@@ -60,7 +60,7 @@ def record(
     text: int = 0,
     **options: Any,
 ) -> AttentionStack:
-    """A stack of one text of a batch, one layer per set of vectors, recorded as in a model."""
+    """Record a call per set of vectors as a model does; return the stack of one text."""
     modules = [nn.Module().eval() for _ in layers]
     names = {id(module): f"layer {number}" for number, module in enumerate(modules)}
     batch, _, queries, _ = layers[0].query.shape
@@ -82,7 +82,7 @@ def record(
 def from_scores(
     scores: np.ndarray, visible: np.ndarray | None = None, ids: Any = None, **options: Any
 ) -> AttentionStack:
-    """A stack with exactly these scores, [layer, head, query, key]: keys are unit vectors."""
+    """Return a stack with these scores, [layer, head, query, key]; keys are unit vectors."""
     made = []
     for layer in torch.as_tensor(scores, dtype=torch.float32):
         unit = torch.eye(layer.shape[-1]).expand(1, layer.shape[0], -1, -1)
@@ -92,5 +92,5 @@ def from_scores(
 
 
 def causal(n: int) -> np.ndarray:
-    """Flags of a causal map."""
+    """Return the mask of visible pairs of a causal model."""
     return np.tril(np.ones((n, n), bool))

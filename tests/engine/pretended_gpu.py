@@ -1,8 +1,8 @@
-"""A GPU made of a processor: tensors that say they lie on one, and somebody who watches them.
+"""Simulated GPU: tensors on the CPU that report a CUDA device, and a log of their operations.
 
-What a machine without a GPU can check of code for one: that nothing mixes devices, that numbers
-are the same, which calls would make the processor wait, and that the library's GPU-only kernel is
-called as it asks to be. Not how fast anything is, nor what memory it takes, nor the kernel itself.
+Checks without a GPU that no operation mixes devices, that numbers are equal, which operations would
+wait for a GPU, and that the arguments of the GPU-only attention kernel are valid. It does not test
+speed, memory or the kernel itself.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ from attnviz.attention.masks import LazyMask
 __all__ = ["Pretended", "Watch", "on_pretended_gpu", "pretended", "pretending", "real"]
 
 GPU = torch.device("cuda", 0)
-ENGINE = str(Path(attnviz.__file__).parent) + os.sep  # whose waits are of interest
+ENGINE = str(Path(attnviz.__file__).parent) + os.sep  # waits are recorded for this package
 ops = torch.ops.aten
 
 WAITING = (
-    # What these give is known only when everything before them is done.
+    # These read a result on the host, so they wait for all operations before.
     *(ops._local_scalar_dense, ops.is_nonzero, ops.item, ops.equal, ops.nonzero),
     *(ops.masked_select, ops._unique2, ops.unique_dim, ops.unique_consecutive),
 )
@@ -53,17 +53,17 @@ ABOUT = (
     "is_sparse",
     "layout",
 )
-LSE_ROWS = 32  # the kernel's log-sum-exp is as long as a multiple of this
+LSE_ROWS = 32  # the kernel pads its log-sum-exp to a multiple of this
 
 
 class Pretended(Tensor):
-    """A tensor that says it is on a GPU; its numbers lie on the processor."""
+    """Tensor that reports a CUDA device; its numbers are on the CPU."""
 
     held: Tensor
 
     @staticmethod
     def __new__(cls: type[Pretended], held: Tensor) -> Pretended:
-        """A tensor of the same shape, strides and storage."""
+        """Return a tensor of the same shape, strides and storage."""
         made: Pretended = Tensor._make_wrapper_subclass(
             cls, held.shape, strides=held.stride(), dtype=held.dtype, device=GPU
         )
@@ -75,25 +75,25 @@ class Pretended(Tensor):
 
     @classmethod
     def __torch_function__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Outside of `pretending` nobody watches."""
+        """Run the function; operations are recorded only within `pretending`."""
         return run(func, args, kwargs or {}, Watch())
 
     @classmethod
     def __torch_dispatch__(  # type: ignore[override]
         cls, func: Any, types: Any, args: Any = (), kwargs: Any = None
     ) -> Any:
-        """Never reached: what is asked of it is asked of the numbers behind it."""
+        """Raise: operations run on the CPU tensor instead."""
         raise AssertionError(f"{func} has reached a tensor without numbers")
 
 
 @dataclass
 class Watch:
-    """What the processor waited for: the operation, and where in attnviz it was asked for."""
+    """Record of waits: the operation, and the line of attnviz that called it."""
 
     waits: list[tuple[str, str]] = field(default_factory=list)
 
     def wait(self, what: Any) -> None:
-        """Note a wait."""
+        """Record a wait."""
         frame = sys._getframe()
         while frame.f_back is not None and not frame.f_code.co_filename.startswith(ENGINE):
             frame = frame.f_back
@@ -102,8 +102,8 @@ class Watch:
         self.waits.append((getattr(what, "__name__", str(what)), place))
 
 
-class _Asked(TorchFunctionMode):
-    """Sees every call of torch that Python makes."""
+class _FunctionLog(TorchFunctionMode):
+    """Mode that receives every torch function that Python calls."""
 
     def __init__(self, watch: Watch) -> None:
         super().__init__()
@@ -113,8 +113,8 @@ class _Asked(TorchFunctionMode):
         return run(func, args, kwargs or {}, self.watch)
 
 
-class _Inside(TorchDispatchMode):
-    """Sees what a call consists of, and notes what it would wait for."""
+class _OperationLog(TorchDispatchMode):
+    """Mode that receives the operations of a function, and records waits."""
 
     def __init__(self, watch: Watch) -> None:
         super().__init__()
@@ -131,35 +131,35 @@ class _Inside(TorchDispatchMode):
 
 
 def _picks_by_flags(func: Any, given: list[Tensor]) -> bool:
-    """Indexing with flags: how many they pick is known only when they are."""
+    """Return True for indexing with a mask: the size of the result depends on its numbers."""
     picking = func.overloadpacket in (ops.index, ops.index_put, ops.index_put_)
     return picking and any(one.dtype == torch.bool for one in given[1:])
 
 
 @contextmanager
 def pretending() -> Iterator[Watch]:
-    """Within this block tensors can be made on the pretended GPU, and waits are counted."""
+    """Allow tensors on the simulated GPU and record waits."""
     watch = Watch()
     kernel = ops._scaled_dot_product_efficient_attention
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ops, kernel.__name__, _efficient_attention)
         patch.setattr(torch.cuda, "get_device_capability", lambda device=None: (7, 0))
-        with _Asked(watch):
+        with _FunctionLog(watch):
             yield watch
 
 
 def pretended(tensor: Tensor) -> Tensor:
-    """The tensor on the pretended GPU."""
+    """Return the tensor on the simulated GPU."""
     return tensor if isinstance(tensor, Pretended) else Pretended(tensor.detach())
 
 
 def real(tensor: Tensor) -> Tensor:
-    """The numbers behind a pretended tensor."""
+    """Return the CPU tensor of a simulated one."""
     return tensor.held if isinstance(tensor, Pretended) else tensor
 
 
 def on_pretended_gpu(model: Model) -> Model:
-    """The model with its weights on the pretended GPU; the given one stays as it is."""
+    """Return a copy of the model with its weights on the simulated GPU."""
     network = copy.deepcopy(model.network)
     for module in network.modules():
         for name, weight in list(module._parameters.items()):
@@ -179,16 +179,16 @@ def on_pretended_gpu(model: Model) -> Model:
 
 
 def run(func: Any, args: Any, kwargs: dict[str, Any], watch: Watch) -> Any:
-    """What a GPU would have made of a call."""
+    """Run an operation as a GPU would, and return its result."""
     name = getattr(getattr(func, "__self__", None), "__name__", "")
     if func.__name__ == "__get__" and name in ABOUT:
         with torch._C.DisableTorchFunctionSubclass():
             return func(*args, **kwargs)
-    args, kwargs = tree_map(partial(_looked_at, watch=watch), (args, kwargs))
+    args, kwargs = tree_map(partial(_without_lazy_masks, watch=watch), (args, kwargs))
     given = [one for one in tree_flatten((args, kwargs))[0] if isinstance(one, Tensor)]
     here = any(isinstance(one, Pretended) for one in given)
-    args, kwargs, asked = _without_device(func, args, kwargs)
-    there = here if asked is None else asked.type == "cuda"
+    args, kwargs, requested = _without_device(func, args, kwargs)
+    there = here if requested is None else requested.type == "cuda"
     if func in READING or func is Tensor.cpu:
         there = False
         assert func is not Tensor.numpy or not here, "numpy() of a tensor on a GPU"
@@ -196,17 +196,17 @@ def run(func: Any, args: Any, kwargs: dict[str, Any], watch: Watch) -> Any:
         watch.wait(func)  # copies between devices wait, unless memory is pinned
     wrappers = {id(one.held): one for one in given if isinstance(one, Pretended)}
     args, kwargs = tree_map(_unwrapped, (args, kwargs))
-    if func is torch.histc:  # counts whole numbers on a GPU, and not on a processor
+    if func is torch.histc:  # waits for integers on a GPU, not on a CPU
         args = (args[0].float(), *args[1:])
     with ExitStack() as stack:
         if here:
-            stack.enter_context(_Inside(watch))
+            stack.enter_context(_OperationLog(watch))
         found = func(*args, **kwargs)
 
     def wrapped(one: Any) -> Any:
         if not isinstance(one, Tensor) or isinstance(one, Pretended):
             return one
-        known = wrappers.get(id(one))  # an operation in place gives back what it was given
+        known = wrappers.get(id(one))  # an operation in place returns its input
         if known is not None and there:
             assert known.shape == one.shape, f"{func} changes a shape in place"
             return known
@@ -219,10 +219,10 @@ MAKING = (torch.tensor, torch.as_tensor, torch.from_numpy)
 
 
 def _moves(func: Any, given: list[Tensor], here: bool, there: bool) -> bool:
-    """Whether numbers go from one device to the other; which few calls may."""
+    """Return True if an operation copies between devices; few operations may."""
     mixed = here and any(not isinstance(one, Pretended) and one.dim() for one in given)
     if mixed:
-        # Indexing something there, by places that lie here, is allowed.
+        # Indexing a GPU tensor with a CPU index is allowed.
         indexing = func in (Tensor.__getitem__, Tensor.__setitem__)
         assert func is Tensor.copy_ or (indexing and isinstance(given[0], Pretended)), (
             f"{func} mixes devices"
@@ -234,31 +234,31 @@ def _moves(func: Any, given: list[Tensor], here: bool, there: bool) -> bool:
 def _without_device(
     func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> tuple[tuple[Any, ...], dict[str, Any], torch.device | None]:
-    """The same call for the processor, and the device that it was for."""
+    """Return the arguments for the CPU, and the device of the call."""
     kwargs = dict(kwargs)
-    asked = kwargs.get("device")
+    requested = kwargs.get("device")
     if func is Tensor.to:
         rest: list[Any] = []
         for one in args[1:]:
             if isinstance(one, str | torch.device):
-                asked = one
+                requested = one
             elif isinstance(one, Tensor):
-                asked = one.device
+                requested = one.device
                 rest.append(one.dtype)
             else:
                 rest.append(one)
         kwargs.pop("device", None)
         args = (args[0], "cpu", *rest)
-    elif asked is not None:
+    elif requested is not None:
         kwargs["device"] = "cpu"
-    return args, kwargs, None if asked is None else torch.device(asked)
+    return args, kwargs, None if requested is None else torch.device(requested)
 
 
-def _looked_at(one: Any, watch: Watch) -> Any:
-    """A mask that is computed with is computed with as its flags."""
+def _without_lazy_masks(one: Any, watch: Watch) -> Any:
+    """Replace lazy masks by their flags."""
     if not isinstance(one, LazyMask):
         return one
-    with _Asked(watch):
+    with _FunctionLog(watch):
         return one.materialize()
 
 
@@ -267,7 +267,7 @@ def _unwrapped(one: Any) -> Any:
 
 
 def _efficient_attention(*args: Any, **kwargs: Any) -> Any:
-    """The kernel, which exists on a GPU only."""
+    """Compute the fused attention that exists on a GPU only."""
     args, kwargs = tree_map(_unwrapped, (args, kwargs))
     return tree_map(pretended, efficient_attention(*args, **kwargs))
 
@@ -283,7 +283,7 @@ def efficient_attention(
     *,
     scale: float | None = None,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """What the kernel of this name gives, and what it asks of its arguments."""
+    """Check the arguments as the GPU kernel does; return its results."""
     whole = 16 // query.element_size()
     for tensor in (query, key, value):
         assert tensor.dim() == 4

@@ -1,4 +1,4 @@
-"""Attention once more, written out in float64 from the definition: nothing shared, nothing fast."""
+"""Reference attention: loops in float64 from the definition, independent of the package."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def reference_attention(
     bias: np.ndarray | None = None,
     sinks: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Output [batch, query, head, dim], weights and scores [batch, head, query, key]; float64."""
+    """Return output [batch, query, head, dim], weights and scores [batch, head, query, key]."""
     batch, heads, queries, _ = query.shape
     groups, keys = key.shape[1], key.shape[2]
     output = np.zeros((batch, queries, heads, value.shape[-1]))
@@ -47,5 +47,5 @@ def reference_attention(
 
 
 def entropy(weights: np.ndarray) -> np.ndarray:
-    """-sum p ln p over the last axis."""
+    """Return -sum p ln p over the last axis."""
     return -np.where(weights > 0, weights * np.log(np.where(weights > 0, weights, 1)), 0).sum(-1)

@@ -1,4 +1,4 @@
-"""The kernel against attention written out in float64."""
+"""`attend` equals the reference attention in float64."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from tests.engine.reference import entropy, reference_attention
 
 N, BATCH, HEADS = 11, 2, 4
 POSITION = np.arange(N)
-BACK = POSITION[:, None] - POSITION[None, :]  # how far back each key lies
+BACK = POSITION[:, None] - POSITION[None, :]  # query position - key position
 FULL = np.ones((N, N), bool)
 
 
 def padded(visible: np.ndarray, left: int = 0, right: int = 0) -> np.ndarray:
-    """The same map for two texts, the second with padding."""
+    """Return the map for two texts, the second with padding."""
     both = np.stack([visible, visible])
     both[1, :, :left] = False
     both[1, :, N - right :] = False
@@ -33,12 +33,12 @@ MASKS = {
     "everything": np.stack([FULL, FULL]),
     "causal": padded(causal(N)),
     "causal, padded right": padded(causal(N), right=3),
-    "causal, padded left: first rows see nothing": padded(causal(N), left=3),
+    "causal, padded left: first rows see no key": padded(causal(N), left=3),
     "window behind": padded(causal(N) & (BACK < 4)),
     "window both ways": padded(FULL & (abs(BACK) <= 2)),
     "chunks": padded(causal(N) & (POSITION[:, None] // 4 == POSITION[None, :] // 4)),
     "padded both ways": padded(FULL, left=2, right=2),
-    "a hole in the middle": padded(FULL & (POSITION != 5)[None, :]),
+    "a hidden key in the middle": padded(FULL & (POSITION != 5)[None, :]),
     "no rule at all": np.random.default_rng(3).random((2, N, N)) < 0.4,
     "nothing": np.zeros((2, N, N), bool),
 }
@@ -46,7 +46,7 @@ every_mask = pytest.mark.parametrize("mask", MASKS.values(), ids=MASKS.keys())
 
 
 def run(made: Vectors, visible: np.ndarray, **options: Any) -> tuple[np.ndarray, ...]:
-    """Output, weights, entropies and the normaliser, put together from the blocks."""
+    """Return output, weights, entropies and largest weights, collected from the blocks."""
     rule = Visibility.from_table(torch.as_tensor(visible))
     shape = (*made.query.shape[:3], made.key.shape[2])
     weights, rows, best = torch.zeros(shape), torch.zeros(shape[:3]), torch.zeros(shape[:3])
@@ -109,7 +109,7 @@ def test_sinks_of_any_size(sink: float) -> None:
 
 
 def test_scores_in_the_hundreds() -> None:
-    """T5 does not scale. Only the row's highest score may be taken off before exp."""
+    """T5 does not scale: exp is accurate only after subtracting the row's highest score."""
     made = vectors()
     check(Vectors(30 * made.query, made.key, made.value), MASKS["causal"], scaling=1.0)
 
@@ -120,7 +120,7 @@ def test_more_keys_than_queries() -> None:
     check(made, visible, scaling=0.5)
 
 
-def test_rows_that_see_nothing_give_zero() -> None:
+def test_rows_without_visible_keys_are_zero() -> None:
     output, weights, rows, _ = run(vectors(), MASKS["nothing"], scaling=0.4)
     assert not output.any()
     assert not weights.any()
@@ -157,7 +157,7 @@ def test_block_shape_changes_nothing(mask: np.ndarray, groups: int, shape: Block
     ("keys", "heads", "rows"),
     [(128, 12, 128), (2048, 12, 128), (4096, 6, 213), (16_000, 2, 163), (128_000, 1, 40)],
 )
-def test_blocks_of_long_texts_have_rows_enough(keys: int, heads: int, rows: int) -> None:
+def test_blocks_of_long_texts_have_enough_rows(keys: int, heads: int, rows: int) -> None:
     shape = BlockShape.of(1, 12, 12, keys, threads=2)
     assert (shape.heads, shape.rows) == (heads, rows)
 
@@ -165,7 +165,7 @@ def test_blocks_of_long_texts_have_rows_enough(keys: int, heads: int, rows: int)
 @pytest.mark.parametrize("key_heads", [12, 6, 4, 3, 2, 1])
 @pytest.mark.parametrize("keys", [1, 100, 5000, 20_000, 1_000_000])
 @pytest.mark.parametrize("batch", [1, 3])
-def test_heads_that_share_keys_are_not_torn_unevenly(batch: int, keys: int, key_heads: int) -> None:
+def test_block_heads_divide_or_contain_groups(batch: int, keys: int, key_heads: int) -> None:
     group = 12 // key_heads
     for sizes in (GPU_SIZES, BlockSizes(1 << 20, 1 << 10, 16, 64)):
         shape = BlockShape.of(batch, 12, key_heads, keys, sizes=sizes, threads=2)
@@ -197,8 +197,8 @@ def _numbers(part: slice) -> range:
     return range(part.start, part.stop)
 
 
-def test_scores_far_below_the_highest_weigh_nothing() -> None:
-    """Their exp is not taken: it would be slow."""
+def test_scores_far_below_the_highest_have_weight_zero() -> None:
+    """Scores are clamped before exp, which is slow for them."""
     query, key = torch.ones(1, 1, 3, 1), torch.tensor([0.0, -70.0, -300.0, -5e4]).view(1, 1, 4, 1)
     made = Vectors(query, key, torch.eye(4).view(1, 1, 4, 4))
     output, weights, rows, _ = run(made, np.ones((1, 3, 4), bool), scaling=1.0)
@@ -221,7 +221,7 @@ def test_a_workspace_keeps_its_memory(mode: Any) -> None:
         inside = space.take("one", 3, place)
     assert inside.is_inference()
     outside = space.take("one", 3, place)
-    assert not outside.is_inference(), "what one mode made, the other must not write to"
+    assert not outside.is_inference(), "a tensor of inference mode must not be written outside it"
     outside.add_(1.0)
 
 

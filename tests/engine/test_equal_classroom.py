@@ -1,4 +1,4 @@
-"""The shipped models, on real sentences: what attnviz shows is what the library computes."""
+"""Weights and logits of the shipped models equal the library's, on real sentences."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_weights_and_logits_equal_eager(shipped: tuple, text: str) -> None:
     np.testing.assert_allclose([p.probabilities[0] for p in shown.predictions], best, atol=1e-4)
 
 
-def test_it_is_loaded_from_the_package(shipped: tuple) -> None:
+def test_shipped_model_is_loaded_from_the_package(shipped: tuple) -> None:
     one, model, _ = shipped
     assert model.info.source == "classroom"
     assert model.info.family == one.family
@@ -54,7 +54,7 @@ def test_it_is_loaded_from_the_package(shipped: tuple) -> None:
     assert model.info.title == one.title
 
 
-def test_its_known_heads_exist(shipped: tuple) -> None:
+def test_known_heads_exist(shipped: tuple) -> None:
     _, model, _ = shipped
     for known in model.info.known_heads:
         layers, heads = model.info.heads[known.head.kind]

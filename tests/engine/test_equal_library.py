@@ -1,4 +1,4 @@
-"""What attnviz shows is what the library's own eager attention computes, in every architecture."""
+"""Captured weights equal the library's eager attention, in every architecture."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def test_logits_equal_eager(zoo: Callable[[str], Pair], name: str) -> None:
 def test_attention_of_the_random_models_is_far_from_uniform(
     zoo: Callable[[str], Pair], name: str
 ) -> None:
-    """Otherwise the tests above would compare 1/n with 1/n."""
+    """If it were uniform, the tests above would compare 1/n with 1/n."""
     pair = zoo(name)
     texts = random_texts(pair.model, (20,))
     for layers in eager_attentions(pair.eager, **inputs_of(pair.model, texts)).values():
@@ -114,7 +114,7 @@ def test_sentence_pairs_in_a_padded_batch(zoo: Callable[[str], Pair]) -> None:
 
 
 def test_segments_matter(zoo: Callable[[str], Pair]) -> None:
-    """A pair read without its segments is another input; the test above would notice."""
+    """Without segments the logits of a pair differ, so the test above can fail."""
     pair = zoo("bert")
     made = pair.model.tokenizer(*SENTENCES)
     with_segments = Encoded(tuple(made["input_ids"]), tuple(made["token_type_ids"]))

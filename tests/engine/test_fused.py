@@ -1,4 +1,4 @@
-"""The fused path and the blocks give the same numbers."""
+"""Fused path and blocks compute equal numbers."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ NATS = 1e-5
 
 
 def rules(n: int, batch: int = 2) -> dict[str, np.ndarray]:
-    """Flags of every rule models use, [text, query, key]; the second text is padded where said."""
+    """Return masks of visible pairs [text, query, key]; the name says if the second is padded."""
     place = np.arange(n)
     back = place[:, None] - place[None, :]
     full = np.ones((n, n), bool)
@@ -61,7 +61,7 @@ def observed(
     real: Any = None,
     scaling: float = 0.4,
 ) -> tuple[torch.Tensor, RowObserver]:
-    """The output of a path and the statistics taken on it."""
+    """Return the output of a path and its statistics."""
     batch, heads, queries, _ = made.query.shape
     pairs = None if ids is None else TokenPairs(ids)
     observer = RowObserver(batch, heads, queries, rule, pairs, torch.device("cpu"), real)
@@ -73,7 +73,7 @@ def observed(
 def assert_equal(one: RowObserver, other: RowObserver, rule: Visibility) -> None:
     assert set(ROW_NAMES) == one.rows.keys() == other.rows.keys()
     for name in ROW_NAMES:
-        # A distance of hundreds of tokens is a sum of hundreds: relative to its size.
+        # relative: a distance may be hundreds of tokens
         torch.testing.assert_close(
             other.rows[name],
             one.rows[name],
@@ -93,7 +93,7 @@ def assert_equal(one: RowObserver, other: RowObserver, rule: Visibility) -> None
 @pytest.mark.parametrize("groups", [4, 2, 1])
 @pytest.mark.parametrize("mask", rules(1))
 def test_both_paths_agree(mask: str, groups: int) -> None:
-    n = 150  # more than one stretch of keys
+    n = 150  # more than one segment of keys
     made = vectors(groups=groups, queries=n, keys=n, seed=groups)
     visible = torch.as_tensor(rules(n)[mask])
     rule = Visibility.from_table(visible)
@@ -143,8 +143,8 @@ def test_cross_attention() -> None:
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_scores_as_large_as_are_let_in(seed: int) -> None:
-    """The bound on scores is what keeps the entropy within its 1e-5 nats."""
+def test_largest_accepted_scores(seed: int) -> None:
+    """Below the bound on scores the entropy is accurate to 1e-5 nats."""
     n, dim = 300, 64
     made, rule = vectors(queries=n, keys=n, dim=dim, seed=seed), Visibility.causal(2, n, n, 0)
     ids = torch.arange(n).expand(2, -1)
@@ -156,7 +156,7 @@ def test_scores_as_large_as_are_let_in(seed: int) -> None:
     for _ in range(20):
         middle = (low + high) / 2
         low, high = (middle, high) if rows(middle).is_accurate else (low, middle)
-    assert rows(low).lse.abs().max() > SAFE_SCORE / 3  # the search has ended at large ones
+    assert rows(low).lse.abs().max() > SAFE_SCORE / 3  # the search ends at large scores
     _, blocks = observed(made, rule, "blocks", ids, scaling=low)
     _, fused = observed(made, rule, "fused", ids, scaling=low)
     assert_equal(blocks, fused, rule)
@@ -165,10 +165,10 @@ def test_scores_as_large_as_are_let_in(seed: int) -> None:
     assert observed(made, rule, "fused", ids, scaling=1.01 * high)[1].inaccurate
 
 
-def test_layers_with_large_scores_are_read_again_by_blocks(
+def test_layers_with_large_scores_are_computed_again_by_blocks(
     tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Found out once per pass, not once per layer; and known the next time."""
+    """Checked once per pass, not once per layer; remembered for the next capture."""
     model = make_pair("gpt2", tmp_path).model
     texts = random_texts(model, (40,))
     passes: list[frozenset[str]] = []
@@ -199,7 +199,7 @@ def test_layers_with_large_scores_are_read_again_by_blocks(
 @pytest.mark.parametrize(
     "what", ["softcap", "bias", "sinks", "bfloat16", "gradient", "observer of blocks"]
 )
-def test_other_calls_are_refused(what: str) -> None:
+def test_refusal_names_the_condition(what: str) -> None:
     made, rule = vectors(), Visibility.full(2, 11, 11)
     terms, options = ScoreTerms(0.4), {"path": "fused"}
     options["observe"] = RowObserver(2, 4, 11, rule, None, torch.device("cpu"))
@@ -222,8 +222,8 @@ def test_other_calls_are_refused(what: str) -> None:
     attend(*parts, rule, terms, **(options | {"path": None}))
 
 
-def test_many_copies_are_left_to_the_blocks() -> None:
-    """Where all tokens are alike every key is a copy: picking them one by one takes too long."""
+def test_texts_with_many_copies_use_blocks() -> None:
+    """If all tokens are equal every key is a copy: single weights would take too long."""
     few, many = TokenPairs(torch.arange(300)[None]), TokenPairs(torch.zeros(1, 300, dtype=int))
     rule = Visibility.causal(1, 300, 300, 0)
     observers = [RowObserver(1, 4, 300, rule, pairs, torch.device("cpu")) for pairs in (few, many)]
@@ -231,7 +231,7 @@ def test_many_copies_are_left_to_the_blocks() -> None:
 
 
 @pytest.mark.parametrize("ids", [[[3, 1, 3, 3, 1, 2]], [[5, 5, 5], [1, 2, 1]], [[7]]])
-def test_listed_pairs_are_the_flagged_ones(ids: list[list[int]]) -> None:
+def test_listed_pairs_equal_flags(ids: list[list[int]]) -> None:
     pairs = TokenPairs(torch.tensor(ids))
     flags = pairs.flags(0, len(ids[0]))
     listed = torch.zeros_like(flags)
@@ -243,7 +243,7 @@ def test_listed_pairs_are_the_flagged_ones(ids: list[list[int]]) -> None:
 
 
 @given(data=some.data())
-def test_a_block_has_the_pairs_of_its_positions(data: some.DataObject) -> None:
+def test_block_pairs_equal_flags(data: some.DataObject) -> None:
     length, texts = data.draw(some.integers(1, 60)), data.draw(some.integers(1, 3))
     words = some.lists(some.integers(0, 40), min_size=length, max_size=length)
     ids = torch.tensor(data.draw(some.lists(words, min_size=texts, max_size=texts)))
@@ -291,8 +291,8 @@ def test_captures_agree(
                 )
 
 
-def test_layers_it_cannot_take_go_by_blocks(zoo: Callable[[str], Pair]) -> None:
-    """T5 has a bias, Gemma 2 a softcap, gpt-oss sinks: asked for the fused path, they still run."""
+def test_calls_with_other_terms_use_blocks(zoo: Callable[[str], Pair]) -> None:
+    """T5 has a bias, Gemma 2 a softcap, gpt-oss sinks: `preferring` does not break them."""
     for name in ("t5", "gemma2", "gpt_oss"):
         texts = random_texts(zoo(name).model, (12,))
         blocks = capture_ids(zoo(name).model, texts)[0]
@@ -305,11 +305,11 @@ def test_layers_it_cannot_take_go_by_blocks(zoo: Callable[[str], Pair]) -> None:
                 )
 
 
-def test_no_weights_are_made(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The fused path shows no blocks: its memory grows with the text, not with its square."""
+def test_fused_path_computes_no_block_of_scores(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Memory of the fused path is linear in the length of the text."""
 
     def fail(*unused: object, **options: object) -> None:
-        raise AssertionError("a block of scores was made")
+        raise AssertionError("a block of scores was computed")
 
     monkeypatch.setattr("attnviz.attention.kernel.attention_scores", fail)
     rule = Visibility.causal(2, 40, 40, 0)
@@ -320,7 +320,7 @@ def test_no_weights_are_made(monkeypatch: pytest.MonkeyPatch) -> None:
         observed(vectors(queries=40, keys=40), rule, "blocks", scaling=0.4)
 
 
-def test_blocks_are_the_choice_on_a_processor() -> None:
+def test_blocks_are_preferred_on_a_cpu() -> None:
     seen: list[Block] = []
     made, rule = vectors(queries=40, keys=40), Visibility.causal(2, 40, 40, 0)
     attend(made.query, made.key, made.value, rule, ScoreTerms(0.4), observe=seen.append)

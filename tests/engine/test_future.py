@@ -1,4 +1,4 @@
-"""A causal model's past does not know its future."""
+"""In a causal model a later token changes no earlier row."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def weights_of(model: Model, text: Encoded) -> np.ndarray:
 
 
 def change_in_earlier_rows(model: Model, at: int, length: int = 14) -> float:
-    """How much the rows before `at` differ when that token is another one."""
+    """Return the largest change of the rows before `at` when that token is replaced."""
     ids = random_ids(model, length)
     other = (*ids[:at], ids[at] + 1 if ids[at] == 5 else 5, *ids[at + 1 :])
     both = [
@@ -75,7 +75,7 @@ def test_rows_sum_to_one(zoo: Callable[[str], Pair], name: str) -> None:
             sums = all_weights(stack).sum(-1)
             assert (all_weights(stack) >= 0).all()
             assert sums.max() <= 1 + 2e-5
-            if name == "gpt_oss":  # a learned sink takes the rest
+            if name == "gpt_oss":  # a learned sink has the rest
                 assert sums.min() < 0.99
             else:
                 assert sums.min() >= 1 - 2e-5
@@ -84,7 +84,7 @@ def test_rows_sum_to_one(zoo: Callable[[str], Pair], name: str) -> None:
 def test_attention_registered_without_its_mask_sees_the_future(
     zoo: Callable[[str], Pair], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The tests above can fail: this is the mistake they are for."""
+    """Without the mask function the tests above fail."""
     pair = zoo("gpt2")
     network = AutoModelForCausalLM.from_pretrained(pair.folder, dtype=torch.float32)
     AttentionInterface.register("attnviz_without_mask", attention)

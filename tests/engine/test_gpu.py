@@ -1,4 +1,4 @@
-"""The same numbers on a GPU; skipped, and said so, without one."""
+"""Numbers on a GPU equal those on the CPU; skipped without a GPU."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def test_long_texts_take_the_fused_path(monkeypatch: pytest.MonkeyPatch) -> None
 
 @pytest.mark.slow
 def test_a_text_of_128_000_tokens() -> None:
-    """One layer's statistics, and no more memory than a data-centre card has; see benchmarks.md."""
+    """Statistics of one layer fit into 16 GB; see benchmarks.md."""
     n, heads, groups, dim = 128_000, 32, 8, 128
     rule = Visibility.causal(1, n, n, 0, "cuda")
     torch.cuda.reset_peak_memory_stats()

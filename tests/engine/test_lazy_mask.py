@@ -1,4 +1,4 @@
-"""The mask that is only a rule holds the same flags as the library's own mask."""
+"""`LazyMask` has the flags of the library's mask."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from attnviz.attention.masks import LazyMask, lazy_mask, split_mask
 
 
 def packed(n: int, width: int) -> Tensor:
-    """Two texts of several short documents each: numbers of the documents."""
+    """Return document numbers of two texts of several short documents."""
     return torch.stack([torch.arange(n) // width, torch.arange(n) // (width + 1)])
 
 
@@ -39,7 +39,7 @@ KINDS: dict[str, Callable[[int, int], Any]] = {
 
 @st.composite
 def paddings(draw: Any, keys: int) -> Tensor | None:
-    """None, or for two texts any number of pads on either side."""
+    """Draw no padding, or a padding mask of two texts with pads on either side."""
     if draw(st.booleans()):
         return None
     flags = torch.ones(2, keys, dtype=torch.bool)
@@ -52,7 +52,7 @@ def paddings(draw: Any, keys: int) -> Tensor | None:
 
 
 def both(mask_function: Any, padding: Tensor | None, queries: int, keys: int, offset: int) -> tuple:
-    """The lazy mask, and the library's table with nothing skipped."""
+    """Return the lazy mask, and the library's full table."""
     arguments = {
         "batch_size": 2,
         "q_length": queries,
@@ -111,7 +111,7 @@ OPERATIONS: dict[str, Callable[[Tensor], Any]] = {
 
 
 @pytest.mark.parametrize("operation", OPERATIONS.values(), ids=OPERATIONS.keys())
-def test_computing_with_it_computes_with_its_flags(operation: Callable[[Tensor], Any]) -> None:
+def test_operations_use_the_flags(operation: Callable[[Tensor], Any]) -> None:
     lazy, table = both(KINDS["causal"](5, 1), None, 5, 5, 0)
     mine, theirs = operation(lazy), operation(table)
     assert not isinstance(mine, LazyMask)
@@ -119,7 +119,7 @@ def test_computing_with_it_computes_with_its_flags(operation: Callable[[Tensor],
 
 
 @pytest.mark.parametrize("form", ["lazy", "flags", "added", "added -inf", "added half"])
-def test_every_form_of_mask_means_the_same(form: str) -> None:
+def test_all_forms_of_a_mask_are_equal(form: str) -> None:
     padding = torch.tensor([[1, 1, 1, 1, 1, 1], [1, 1, 1, 1, 0, 0]]).bool()
     lazy, table = both(KINDS["causal"](6, 1), padding, 6, 6, 0)
     dtype = torch.bfloat16 if form == "added half" else torch.float32
@@ -132,7 +132,7 @@ def test_every_form_of_mask_means_the_same(form: str) -> None:
     assert torch.equal(visibility.table(), table[:, 0])
 
 
-def test_small_added_numbers_are_a_bias_and_hide_nothing() -> None:
+def test_small_added_numbers_are_a_bias() -> None:
     numbers = torch.tensor([[[[0.5, -3.0], [torch.finfo(torch.float32).min, 1.0]]]])
     visibility, added = split_mask(numbers, 1, 2, 2, torch.device("cpu"))
     assert visibility.table().tolist() == [[[True, True], [False, True]]]
@@ -140,7 +140,7 @@ def test_small_added_numbers_are_a_bias_and_hide_nothing() -> None:
     assert added.tolist() == [[[[0.5, -3.0], [0.0, 1.0]]]]
 
 
-def test_no_mask_means_everything_is_visible() -> None:
+def test_without_mask_all_keys_are_visible() -> None:
     visibility, added = split_mask(None, 2, 3, 4, torch.device("cpu"))
     assert added is None
     assert visibility.is_full

@@ -1,4 +1,4 @@
-"""A capture is linear in the length of the text: no n x n tensor is ever kept."""
+"""Memory of a capture is linear in the length of the text: no n x n tensor is kept."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.zoo import Pair, random_texts
 
 
 def tensors(thing: Any) -> Iterator[torch.Tensor | np.ndarray]:
-    """Every tensor and array inside nested records."""
+    """Yield all tensors and arrays of nested records."""
     if isinstance(thing, torch.Tensor | np.ndarray):
         yield thing
     elif is_dataclass(thing):
@@ -40,7 +40,7 @@ def numbers_held(pair: Pair, length: int, keep: str) -> int:
 
 @pytest.mark.parametrize("keep", ["qkv", "statistics"])
 @pytest.mark.parametrize("name", ["gpt2", "bert", "t5", "mistral", "gemma2", "modernbert"])
-def test_twice_the_text_holds_twice_the_numbers(
+def test_twice_the_text_takes_twice_the_memory(
     zoo: Callable[[str], Pair], name: str, keep: str
 ) -> None:
     short, long = (numbers_held(zoo(name), length, keep) for length in (64, 128))
@@ -52,10 +52,10 @@ def test_statistics_are_a_fraction_of_the_vectors(zoo: Callable[[str], Pair]) ->
 
 
 @pytest.mark.parametrize("name", ["gpt2", "bert", "mistral", "phi3", "gpt_neox", "t5"])
-def test_a_single_text_is_kept_without_a_second_copy_and_without_what_lay_around_it(
+def test_single_text_is_copied_once_and_without_its_base(
     zoo: Callable[[str], Pair], name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Models cut queries, keys and values out of one product, which must not stay in memory."""
+    """Queries, keys and values are views of one product, which must not stay in memory."""
     pair = zoo(name)
     recorders: list[Recorder] = []
 

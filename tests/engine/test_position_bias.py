@@ -1,4 +1,4 @@
-"""Biases kept as 2n-1 numbers are the biases."""
+"""Biases stored as 2n-1 numbers are exact."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ sizes = st.integers(1, 9)
 
 
 def by_distance(queries: int, keys: int, seed: int = 0) -> torch.Tensor:
-    """A random bias per head that depends on the distance alone."""
+    """Return a random bias per head that is a function of the distance."""
     numbers = torch.randn(3, queries + keys - 1, generator=torch.Generator().manual_seed(seed))
     query, key = torch.arange(queries)[:, None], torch.arange(keys)[None, :]
     return numbers[:, key - query + queries - 1]

@@ -1,4 +1,4 @@
-"""What the model expected: losses, predictions and written targets, against the library's own."""
+"""Losses, predictions and generated targets equal the library's."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_losses_beyond_a_block_of_positions(
 
 
 def test_a_targets_losses_include_its_end(zoo: Callable[[str], Pair]) -> None:
-    """The end token is predicted by the last position, though the decoder never reads it."""
+    """The last position predicts the end token, which is not an input of the decoder."""
     pair = zoo("t5")
     one = capture(pair.model, TEXT, target="The dog sat.")
     words = pair.model.tokenizer("The dog sat.")["input_ids"]

@@ -1,4 +1,4 @@
-"""What can be known of the GPU's path without one; `test_gpu.py` is for machines that have one."""
+"""Tests of the GPU code on a simulated GPU; `test_gpu.py` needs a real one."""
 
 from __future__ import annotations
 
@@ -37,17 +37,17 @@ TEXTS = (
 )
 ALLOWED = {"blocks": 1e-6, "fused": 1e-4}  # across layers of sharp attention
 
-FEW = ("gpt2", "bert", "gemma2", "cohere2", "mixtral", "umt5", "clip")  # while working
+FEW = ("gpt2", "bert", "gemma2", "cohere2", "mixtral", "umt5", "clip")  # during the pass
 
-# UMT5 has a position bias of its own in every layer, and each is looked at: does it depend on
-# distance only? Kept until somebody may wait, they would be n x n numbers per layer.
+# UMT5 has another position bias in every layer, and each is read: is it a function of the
+# distance? Read after the pass, they would be n x n numbers per layer until then.
 KNOWN = {"umt5": {"bias.py"}}
 
 
 def ours(waits: list[tuple[str, str]]) -> set[str]:
-    """The files of attnviz's engine in which somebody waited."""
+    """Return the files of attnviz's engine that waited."""
     files = {place.split(":")[0] for _, place in waits}
-    return files - {"captures.py"}  # which called a layer of the library's
+    return files - {"captures.py"}  # called by a layer of the library
 
 
 @pytest.mark.parametrize("path", ["blocks", "fused"])
@@ -56,20 +56,20 @@ def ours(waits: list[tuple[str, str]]) -> set[str]:
     [name if name in FEW else pytest.param(name, marks=pytest.mark.slow) for name in EVERYTHING],
 )
 def test_captures_on_a_gpu(zoo: Callable[[str], Pair], name: str, path: Path) -> None:
-    """The same numbers, and no wait in a layer whose kind and mask have been seen."""
+    """Numbers are equal, and layers with a known kind and mask do not wait."""
     pair, allowed = zoo(name), ALLOWED[path]
     texts = random_texts(pair.model, LENGTHS)
     expected = capture_ids(pair.model, texts)
     marks: list[int] = []
     with pretending() as watch, preferring(path):
         model = on_pretended_gpu(pair.model)
-        capture_ids(model, texts)  # from now on it is known which layers need blocks
+        capture_ids(model, texts)  # the layers that need blocks are known after the first capture
         watch.waits.clear()
         found = capture_ids(model, texts, progress=lambda *_: marks.append(len(watch.waits)))
         waits = list(watch.waits)
-        asked = [asked_there(one) for one in found]
+        statistics = [read_on_device(one) for one in found]
         moved = [one.on_host() for one in found]
-    for one, other, (numbers, corner) in zip(expected, moved, asked, strict=True):
+    for one, other, (numbers, corner) in zip(expected, moved, statistics, strict=True):
         for kind, stack in one.stacks.items():
             for layer, head in np.ndindex(stack.shape[:2]):
                 np.testing.assert_allclose(
@@ -91,8 +91,8 @@ def test_captures_on_a_gpu(zoo: Callable[[str], Pair], name: str, path: Path) ->
     assert sum(place.startswith("recorder.py") for _, place in behind) <= 1
 
 
-def asked_there(capture: Capture) -> tuple[dict[Kind, dict[str, np.ndarray]], Maps]:
-    """Every statistic, and a head's weights, of a capture that has not been moved."""
+def read_on_device(capture: Capture) -> tuple[dict[Kind, dict[str, np.ndarray]], Maps]:
+    """Return all statistics and a head's weights of a capture on the GPU."""
     numbers, corner = {}, {}
     for kind, stack in capture.stacks.items():
         for layer in stack.layers:
@@ -106,8 +106,8 @@ def asked_there(capture: Capture) -> tuple[dict[Kind, dict[str, np.ndarray]], Ma
 
 @pytest.mark.parametrize("groups", [4, 1])
 @pytest.mark.parametrize("mask", rules(1))
-def test_the_kernel_of_gpus_is_called_as_it_asks(mask: str, groups: int) -> None:
-    """Odd sizes: whole 16 bytes, a bias of every head, and a log-sum-exp longer than the rows."""
+def test_arguments_of_the_gpu_kernel_are_valid(mask: str, groups: int) -> None:
+    """Odd sizes: rows of 16 bytes, a bias per head, a log-sum-exp longer than the rows."""
     n = 150
     made = vectors(groups=groups, queries=n, keys=n, seed=groups)
     visible = torch.as_tensor(rules(n)[mask])
@@ -133,7 +133,7 @@ def test_the_kernel_of_gpus_is_called_as_it_asks(mask: str, groups: int) -> None
         )
 
 
-def test_a_statistic_is_moved_in_one_piece(zoo: Callable[[str], Pair]) -> None:
+def test_a_statistic_is_copied_at_once(zoo: Callable[[str], Pair]) -> None:
     with pretending() as watch:
         model = on_pretended_gpu(zoo("gpt2").model)
         stack = capture_ids(model, random_texts(model, (9,)))[0]["self"]
@@ -144,10 +144,10 @@ def test_a_statistic_is_moved_in_one_piece(zoo: Callable[[str], Pair]) -> None:
 
 @pytest.mark.parametrize("how", ["max", "mean"])
 @pytest.mark.parametrize("bins", [1, 7, 40, 300])
-def test_an_overview_is_made_there(
+def test_an_overview_is_computed_on_the_gpu(
     zoo: Callable[[str], Pair], how: Literal["max", "mean"], bins: int
 ) -> None:
-    """And only the overview is moved, not the map."""
+    """Only the overview is copied to the CPU, not the map."""
     pair = zoo("mistral")
     text = random_texts(pair.model, (130,))
     expected = capture_ids(pair.model, text)[0]["self"].pooled(1, 2, bins, how)
@@ -168,10 +168,12 @@ def test_an_overview_is_made_there(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["gpt2", "bert", "t5"])
-def test_what_is_built_on_captures_runs_there(zoo: Callable[[str], Pair], name: str) -> None:
-    """The proof, the table of all metrics, written targets, and a whole diagnosis."""
+def test_proof_metrics_targets_and_diagnosis_run_on_the_gpu(
+    zoo: Callable[[str], Pair], name: str
+) -> None:
+    """Run verify, summarize, generated targets and a diagnosis."""
     given = zoo(name).model
-    texts = TEXTS[-1:] if name == "t5" else TEXTS  # it writes its targets first, slowly
+    texts = TEXTS[-1:] if name == "t5" else TEXTS  # generating targets is slow
     here = diagnose(given, texts)
     with pretending():
         model = on_pretended_gpu(given)
@@ -186,8 +188,8 @@ def test_what_is_built_on_captures_runs_there(zoo: Callable[[str], Pair], name: 
             assert theirs.ablation[way].mean == pytest.approx(cost.mean, abs=1e-4)
 
 
-def test_what_is_pretended_is_noticed() -> None:
-    """The pretence itself: devices that are mixed, waits, and numbers out of reach are told."""
+def test_the_simulation_reports_mistakes() -> None:
+    """Mixed devices, waits and reads from the host are reported."""
     with pretending() as watch:
         here, there = torch.ones(3), torch.ones(3, device="cuda")
         assert there.is_cuda

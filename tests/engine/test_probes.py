@@ -1,4 +1,4 @@
-"""Sequences made to show one ability: what is in them, and what is read from them."""
+"""Repeated sequences: their tokens, scores and losses."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def test_a_copy_without_an_order_is_refused(gpt: Model, period: int) -> None:
         repeat_random(gpt, period=period)
 
 
-def test_what_cannot_be_repeated_is_refused(gpt: Model, bert: Model, t5: Model) -> None:
+def test_invalid_repetitions_are_refused(gpt: Model, bert: Model, t5: Model) -> None:
     for model in (bert, t5):
         with pytest.raises(InputError, match="choose a decoder such as a GPT"):
             repeat_random(model, period=PERIOD)

@@ -1,4 +1,4 @@
-"""`verify` holds for what is right, and names what is wrong."""
+"""`verify` accepts correct captures, and names the error of false ones."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_a_wrong_weight_is_found_and_its_head_named(gpt: Model) -> None:
     assert any("L1·H2" in sentence for sentence in proof.broken)
 
 
-def test_a_look_at_the_future_is_found(gpt: Model) -> None:
+def test_weight_on_future_keys_is_found(gpt: Model) -> None:
     capture = captured(gpt)
     record = capture["self"].layers[0]
     full = dataclasses.replace(
@@ -164,7 +164,7 @@ def test_the_proof_is_that_of_all_weights_at_once(zoo: Zoo, name: str) -> None:
         for stack in capture.stacks.values()
         for layer, head in np.ndindex(stack.shape[:2])
     ]
-    assert proof.row_sum == max(sums) or name == "gpt_oss"  # whose sinks take the rest
+    assert proof.row_sum == max(sums) or name == "gpt_oss"  # sinks have the rest
 
 
 def test_the_library_s_weights_of_one_layer_exist_at_a_time(
@@ -191,7 +191,7 @@ def test_the_library_s_weights_of_one_layer_exist_at_a_time(
     twin.set_attn_implementation("eager")
     with torch.inference_mode():
         kept = twin(torch.tensor([capture.inputs.ids]), output_attentions=True)
-    assert together == [0, 1, 2]  # which the library's own way would not pass
+    assert together == [0, 1, 2]  # the library's return value would not
     assert kept.attentions is not None
 
 
@@ -241,8 +241,8 @@ def test_layers_without_weights_are_not_passed_over(
         attnviz.verify(capture)
 
 
-def test_drift_of_a_deep_and_sharp_model_is_no_error() -> None:
-    """Rounding grows through sharp layers; each layer by itself is right all the same."""
+def test_drift_of_a_deep_and_sharp_model_is_accepted() -> None:
+    """Rounding errors grow through sharp layers, although each layer is accurate."""
     torch.manual_seed(0)
     network = GPT2LMHeadModel(
         GPT2Config(vocab_size=200, n_embd=64, n_head=4, n_layer=10, n_positions=64)
@@ -270,7 +270,7 @@ def test_drift_of_a_deep_and_sharp_model_is_no_error() -> None:
 def test_a_bias_added_in_sixteen_bits_is_not_held_against_a_model(
     zoo: Callable[[str], Pair], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The library rounds the sum of a score and T5's bias; in the 16-bit bound that is no error."""
+    """The library rounds the sum of a score and T5's bias, which the 16-bit bound accepts."""
     model = attnviz.models.load(str(zoo("t5").folder), dtype="bfloat16")
     capture = attnviz.capture(model, "The cat sat on the mat.", target="The cat sat.")
     found = attnviz.verify(capture)

@@ -1,4 +1,4 @@
-"""Who records: one listener at a time, in its own context, and none afterwards."""
+"""Listeners: one per context, none after a capture."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ def heard_by() -> Listener:
     return heard[0]
 
 
-def test_nobody_listens_after_a_capture(gpt: Model) -> None:
+def test_no_listener_after_a_capture(gpt: Model) -> None:
     capture(gpt, "The cat")
     assert current() is None
 
 
-def test_nobody_listens_after_a_failure(gpt: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_listener_after_a_failure(gpt: Model, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*unused: object, **options: object) -> None:
         assert current() is not None
         raise RuntimeError("out of memory")
@@ -51,7 +51,7 @@ def test_listeners_nest() -> None:
         assert heard_by() is outer
 
 
-def test_a_listener_is_heard_in_its_own_context_only() -> None:
+def test_a_listener_is_notified_in_one_context_only() -> None:
     seen: list[object] = []
     with listening(empty()):
         thread = threading.Thread(target=lambda: seen.append(current()))
@@ -77,12 +77,12 @@ def test_the_layers_are_named_in_the_order_they_run(gpt: Model, t5: Model) -> No
     assert cross == [f"decoder.block.{n}.layer.1.EncDecAttention" for n in range(3)]
 
 
-def test_an_unknown_way_of_keeping_is_refused(gpt: Model) -> None:
+def test_unknown_keep_is_refused(gpt: Model) -> None:
     with pytest.raises(InputError, match="'qkv' or 'statistics', not 'everything'"):
         capture(gpt, "The cat", keep="everything")
 
 
-def test_nothing_a_reader_does_changes_a_capture(gpt: Model) -> None:
+def test_changing_results_does_not_change_the_capture(gpt: Model) -> None:
     stack = capture_ids(gpt, [Encoded(random_ids(gpt, 9))])[0]["self"]
     before = stack.weights(1, 1)
     for numbers in (
@@ -98,16 +98,16 @@ def test_nothing_a_reader_does_changes_a_capture(gpt: Model) -> None:
 
 
 @pytest.mark.parametrize("name", ["gpt", "t5"])
-def test_progress_is_told_once_a_layer(name: str, request: pytest.FixtureRequest) -> None:
+def test_progress_is_called_once_per_layer(name: str, request: pytest.FixtureRequest) -> None:
     model: Model = request.getfixturevalue(name)
     target = "a cat" if model.info.family == "encoder-decoder" else None
-    told: list[tuple[int, int]] = []
-    capture(model, "The cat", target=target, progress=lambda *now: told.append(now))
+    calls: list[tuple[int, int]] = []
+    capture(model, "The cat", target=target, progress=lambda *now: calls.append(now))
     layers = sum(count for count, _ in model.info.heads.values())
-    assert told == [(done, layers) for done in range(1, layers + 1)]
+    assert calls == [(done, layers) for done in range(1, layers + 1)]
 
 
-def test_whoever_is_told_may_end_the_pass(gpt: Model) -> None:
+def test_an_exception_of_progress_ends_the_pass(gpt: Model) -> None:
     class Left(Exception):
         pass
 

@@ -1,4 +1,4 @@
-"""Exponentials in pieces, beside the same with a gradient and beside float64."""
+"""Exponentials in pieces, with a gradient, and in float64 are equal."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def scores(request: pytest.FixtureRequest) -> torch.Tensor:
 
 @pytest.fixture
 def masked() -> list[tuple[slice, torch.Tensor]]:
-    """Two stretches; the last row of the first text sees nothing."""
+    """Return two ranges of hidden keys; the last row of the first text sees no key."""
     hidden = torch.rand(BATCH, 1, ROWS, KEYS, generator=torch.Generator().manual_seed(1)) < 0.4
     hidden[0, :, -1] = True
     return [(slice(0, 4), hidden[..., :4]), (slice(4, KEYS), hidden[..., 4:])]
@@ -27,7 +27,7 @@ def masked() -> list[tuple[slice, torch.Tensor]]:
 
 @pytest.mark.parametrize("sinks", [None, torch.tensor([-2.0, 0.0, 90.0])])
 @pytest.mark.parametrize("piece", [1, 2 * KEYS, 5 * KEYS, 1 << 20])
-def test_pieces_give_what_one_softmax_gives(
+def test_pieces_equal_one_softmax(
     scores: torch.Tensor,
     masked: list[tuple[slice, torch.Tensor]],
     sinks: torch.Tensor | None,

@@ -1,4 +1,4 @@
-"""What a capture hands out: whole maps, tiles, overviews, scores, vectors, and refusals."""
+"""AttentionStack: maps, tiles, overviews, scores, vectors, and refusals."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def softmax(scores: np.ndarray) -> np.ndarray:
     return shares / shares.sum(-1, keepdims=True)
 
 
-def test_scores_explain_the_weights(stack: AttentionStack) -> None:
+def test_softmax_of_scores_equals_weights(stack: AttentionStack) -> None:
     for layer, head in np.ndindex(stack.shape[:2]):
         weights, scores = stack.weights(layer, head), stack.scores(layer, head)
         assert weights.dtype == scores.dtype == np.float32
@@ -44,7 +44,7 @@ def test_scores_explain_the_weights(stack: AttentionStack) -> None:
         np.testing.assert_allclose(weights, shares, atol=2e-5)
 
 
-def test_scores_are_minus_infinity_exactly_where_nothing_is_seen(stack: AttentionStack) -> None:
+def test_scores_are_minus_infinity_at_hidden_keys_only(stack: AttentionStack) -> None:
     hidden = np.isneginf(stack.scores(0, 0))
     np.testing.assert_array_equal((~hidden).sum(-1), stack.visible[0])
     np.testing.assert_array_equal((~hidden).sum(0), stack.seen_by[0])
@@ -160,8 +160,8 @@ def test_vectors_of_grouped_heads() -> None:
         np.testing.assert_array_equal(stack.value(0, head), made.value[0, head // 3])
 
 
-def test_vectors_of_a_model_give_its_weights(zoo: Callable[[str], Pair]) -> None:
-    """q, k and the scale are all there is to it, in a model without a bias."""
+def test_weights_computed_from_vectors(zoo: Callable[[str], Pair]) -> None:
+    """In a model without bias, softmax(scale * q.k) equals the weights."""
     stack = capture(zoo("llama").model, "The cat sat on the mat. The cat")["self"]
     for layer, head in np.ndindex(stack.shape[:2]):
         query, key = stack.query(layer, head), stack.key(layer, head)
@@ -183,7 +183,7 @@ def test_each_text_of_a_recorded_batch(text: int) -> None:
 @pytest.mark.parametrize("shape", [(1, 4), (2, 4), (2, 1), (1, 1)])
 @pytest.mark.parametrize("text", [0, 1])
 def test_each_text_has_its_own_bias(text: int, shape: tuple[int, int]) -> None:
-    """A bias may be shared by texts and by heads, and a mask may carry numbers of its own."""
+    """A bias may be shared by texts and heads; a mask may contain a bias too."""
     made = vectors()
     position = torch.randn(*shape, 11, 11, generator=torch.Generator().manual_seed(1))
     added = torch.randn(2, 1, 11, 11, generator=torch.Generator().manual_seed(2))
@@ -226,8 +226,8 @@ def test_shapes_of_an_encoder_decoder(t5: Model) -> None:
     assert [one[kind].same_text for kind in one.kinds] == [True, True, False]
 
 
-def test_nothing_of_a_batch_is_kept_alive_by_one_of_its_texts(gpt: Model) -> None:
-    """A short text captured beside a long one must not hold the long one's vectors."""
+def test_a_text_does_not_keep_its_batch_in_memory(gpt: Model) -> None:
+    """A short text captured in a batch with a long one keeps no vectors of the long one."""
     texts = [Encoded(random_ids(gpt, 5)), Encoded(random_ids(gpt, 100))]
 
     def bytes_held(one: Capture) -> int:

@@ -1,4 +1,4 @@
-"""Texts as people type them: read as they are, or refused in words."""
+"""Unusual texts: read unchanged, or refused with a message."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_strange_text_is_read_and_labelled(
 
 
 def assert_readable(label: str) -> None:
-    """Something to see, and nothing that could hide, break or turn around what stands beside it."""
+    """Check that a label is visible and has no control or direction characters."""
     assert label.strip()
     for character in label:
         if character in "\u200d\ufe0f":  # joins the parts of an emoji
@@ -77,7 +77,7 @@ def test_a_leading_space_is_seen(gpt: Model, t5: Model, bert: Model) -> None:
     assert "cat" in capture(bert, "The cat")["self"].query_tokens.labels
 
 
-def test_parts_of_a_character_are_told_apart(gpt: Model) -> None:
+def test_parts_of_a_character_have_different_labels(gpt: Model) -> None:
     labels = capture(gpt, "💥")["self"].query_tokens.labels[1:]
     assert len(set(labels)) == len(labels) == 4
 
@@ -102,14 +102,14 @@ def test_printable(text: str, shown: str) -> None:
 
 @every_model
 @pytest.mark.parametrize("text", ["", " ", "\n\t", "\u00a0\u3000"])
-def test_nothing_to_look_at(zoo: Callable[[str], Pair], name: str, text: str) -> None:
+def test_empty_text_is_refused(zoo: Callable[[str], Pair], name: str, text: str) -> None:
     with pytest.raises(EmptyText, match="type at least one word"):
         capture(zoo(name).model, text)
 
 
 @every_model
 def test_half_a_character_is_refused(zoo: Callable[[str], Pair], name: str) -> None:
-    """A lone surrogate is no text; files read carelessly contain them."""
+    """A lone surrogate is not text; files decoded with surrogateescape contain them."""
     for text in ("\ud83d", "cat \udc00 mat"):
         with pytest.raises(InputError, match="half a character"):
             capture(zoo(name).model, text)
@@ -181,7 +181,7 @@ def test_the_longer_sentence_of_a_pair_is_cut(
     assert min(lengths) >= min(first, second, 78)
 
 
-def test_a_smaller_limit_of_ones_own(gpt: Model) -> None:
+def test_a_smaller_limit(gpt: Model) -> None:
     with pytest.raises(TextTooLong) as caught:
         capture(gpt, "cat " * 100, limit=50)
     assert caught.value.limit == 50

@@ -1,4 +1,4 @@
-"""Many people on one model: each gets the capture of their own text."""
+"""Simultaneous captures with one model do not mix."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ THREADS, ROUNDS = 16, 3
 
 
 def numbers(one: Capture) -> list[np.ndarray]:
-    """Everything a capture holds, without arithmetic that could hide a difference."""
+    """Return all arrays of a capture, without arithmetic that could hide a difference."""
     found = [one.losses]
     for stack in one.stacks.values():
         for layer in stack.layers:
@@ -47,8 +47,8 @@ def test_parallel_captures_equal_serial_ones(zoo: Callable[[str], Pair], name: s
                     np.testing.assert_array_equal(mine, expected)
 
 
-def test_one_person_cutting_cuts_nobody_elses_text(bert: Model) -> None:
-    """A tokenizer remembers how it last truncated; two people share it."""
+def test_cutting_one_text_does_not_cut_others(bert: Model) -> None:
+    """A tokenizer stores its last truncation, and threads share it."""
     limit = bert.info.max_tokens
     assert limit is not None
     long, short = "cat " * (3 * limit), "mat " * (limit - 20)

@@ -1,4 +1,4 @@
-"""Who sees whom: intervals and flags answer as a table would."""
+"""`Visibility` equals a table of flags."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from attnviz.attention.visibility import Visibility
 
 @st.composite
 def tables(draw: Any) -> torch.Tensor:
-    """Flags [2, query, key]: arbitrary, windows, intervals, or these with keys nobody sees."""
+    """Draw flags [2, query, key]: arbitrary, windows, intervals, or these with hidden keys."""
     queries, keys = draw(st.integers(1, 9)), draw(st.integers(1, 9))
     form = draw(st.sampled_from(["arbitrary", "windows", "intervals", "padded"]))
     if form == "arbitrary":
@@ -40,7 +40,7 @@ def tables(draw: Any) -> torch.Tensor:
 
 
 @given(tables())
-def test_it_is_the_table(table: torch.Tensor) -> None:
+def test_table_is_recovered(table: torch.Tensor) -> None:
     assert torch.equal(Visibility.from_table(table).table(), table)
 
 
@@ -56,8 +56,8 @@ def test_tiles_are_slices_of_the_table(table: torch.Tensor, given_data: Any) -> 
 
 
 @given(tables(), st.data())
-def test_what_is_hidden_is_what_the_table_does_not_show(table: Any, given_data: Any) -> None:
-    """Block after block of one rule, which remembers its corners, and any tile of its map."""
+def test_hidden_equals_the_inverse_of_the_table(table: Any, given_data: Any) -> None:
+    """Compare blocks of one rule, which caches its corners, and any tile."""
     rule = Visibility.from_table(table)
     _, queries, keys = table.shape
     height = given_data.draw(st.integers(1, queries))
@@ -75,7 +75,7 @@ def test_what_is_hidden_is_what_the_table_does_not_show(table: Any, given_data: 
             assert torch.equal(seen, table[:, start:end, low:high])
 
 
-def test_blocks_of_a_causal_map_share_their_corner() -> None:
+def test_blocks_of_a_causal_map_share_a_mask() -> None:
     rule = Visibility.causal(1, 100, 100, 0)
     corners = {
         id(hidden)
@@ -117,7 +117,7 @@ def test_seen_cells_of_bins_are_those_of_the_table(table: torch.Tensor, given_da
 
 
 @given(tables())
-def test_sees_equals_the_table_and_nothing_lies_outside_the_text(table: torch.Tensor) -> None:
+def test_visible_pairs_equal_the_table_and_end_with_the_text(table: torch.Tensor) -> None:
     rule = Visibility.from_table(table)
     _, queries, keys = table.shape
     for key in range(-2, keys + 2):

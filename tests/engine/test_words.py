@@ -1,4 +1,4 @@
-"""A head in sentences: true of the map beside them."""
+"""Sentences about a head are true of its map."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def looks_at(offset: int, ids: object = None) -> AttentionStack:
     return from_scores(scores, causal(N), ids)
 
 
-def test_a_head_is_called_by_what_it_does() -> None:
+def test_headline_names_the_pattern() -> None:
     assert words.headline(looks_at(-1), 0, 0).startswith("mostly looks at the previous token (1.00")
     assert words.headline(looks_at(0), 0, 0).startswith("mostly looks at the token itself (1.00")
     repeated = np.arange(N) % 4
@@ -29,7 +29,7 @@ def test_a_head_is_called_by_what_it_does() -> None:
     assert "looks at earlier copies of the same token (1.00" in found
 
 
-def test_a_sink_is_called_by_its_token() -> None:
+def test_headline_names_the_token_of_a_sink() -> None:
     scores = np.zeros((1, 1, N, N))
     scores[..., 2] = SURE
     said = words.headline(from_scores(scores), 0, 0)

@@ -1,4 +1,4 @@
-"""The metrics once more, as plain loops over whole maps, straight from their definitions."""
+"""Reference metrics: loops over whole maps, from the definitions."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def mean_distance(weights: Map, visible: Map, ids: np.ndarray, row: int) -> floa
 
 
 def alpha(weights: Map, visible: Map) -> list[float]:
-    """The mean weight each key gets from the queries that see it."""
+    """Return the mean weight of each key over the queries that see it."""
     return [
         sum(weights[:, k]) / visible[:, k].sum() if visible[:, k].any() else math.nan
         for k in range(weights.shape[1])
@@ -75,7 +75,7 @@ def alpha(weights: Map, visible: Map) -> list[float]:
 
 
 def sink_key(weights: Map, visible: Map) -> int:
-    """The key of the largest alpha, among those seen at least half as often as any key is."""
+    """Return the key of the largest alpha, among keys seen at least half as often as any key."""
     seen = visible.sum(0)
     received = alpha(weights, visible)
     keys = [k for k in range(len(seen)) if 2 * seen[k] >= max(seen)]
@@ -106,7 +106,7 @@ ONE_TEXT_ONLY = PER_ROW.keys() - {
 
 
 def per_head(name: str, weights: Map, visible: Map, ids: np.ndarray) -> float:
-    """The mean over the rows that have a value; the largest alpha for sinks."""
+    """Return the mean over the rows that have a value; for sinks the largest alpha."""
     if name == "sink":
         return alpha(weights, visible)[sink_key(weights, visible)]
     rows = [PER_ROW[name](weights, visible, ids, row) for row in range(len(weights))]

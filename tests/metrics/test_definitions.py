@@ -1,4 +1,4 @@
-"""Every metric, computed while the attention streams by, equals a loop over the whole map."""
+"""Metrics computed block by block equal loops over the whole map."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def ids_of(model: object, text: str) -> tuple[int, ...]:
 def stacks_and_maps(
     pair: Pair, text: str, keep: Keep = "qkv"
 ) -> list[tuple[AttentionStack, np.ndarray, np.ndarray]]:
-    """Each stack with the library's own weights and the flags of who sees whom."""
+    """Yield each stack with the library's weights and the mask of visible pairs."""
     ids = ids_of(pair.model, text)
     target = (0, *ids[::-1]) if pair.model.info.family == "encoder-decoder" else None
     texts = [Encoded(ids, target=target), Encoded(random_ids(pair.model, 45), target=target)]
@@ -42,14 +42,14 @@ def stacks_and_maps(
     for kind, stack in capture.stacks.items():
         _, _, queries, keys = stack.shape
         maps = np.stack([layer[0, :, :queries, :keys].numpy() for layer in truth[kind]])
-        # Random weights never come out as exact zeros where a key is visible.
+        # Random weights are not exactly zero at visible keys.
         found.append((stack, maps, (maps > 0).any(1)))
     return found
 
 
 @pytest.fixture(params=["one block", "blocks of a head and 8 queries", "no list of copies"])
 def long_text(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Small maps fit into one block, and their copies into a list; work as with long texts, too."""
+    """Run with small blocks and without lists of pairs too, as for long texts."""
     if request.param != "one block":
         sizes = BlockSizes(score_bytes=1, piece_bytes=1, least_rows=8, most_rows=8)
         monkeypatch.setattr("attnviz.attention.kernel.PROCESSOR_SIZES", sizes)
@@ -87,7 +87,7 @@ def test_every_registered_metric_is_checked() -> None:
 
 
 def test_texts_exercise_both_ways_of_finding_copies(zoo: Callable[[str], Pair]) -> None:
-    """Few matching pairs are picked one by one, many are masked: both must have been tried."""
+    """Few pairs are gathered, many are masked: the texts must use both."""
     few = {
         text: pairs.TokenPairs(torch.tensor([ids_of(zoo("gpt2").model, text)])).block(0, LENGTH)
         for text in TEXTS
@@ -107,7 +107,7 @@ def test_statistics_alone_give_the_same_numbers(zoo: Callable[[str], Pair], name
                 metrics.per_head(metric, stack), metrics.per_head(metric, numbers)
             )
             rows, slim_rows = metrics.per_row(metric, stack), metrics.per_row(metric, numbers)
-            if metric == "sink":  # a column other than the first cannot be had from statistics
+            if metric == "sink":  # statistics contain no fixed column but the first
                 first = metrics.sink_key(stack) == 0
                 assert np.isnan(slim_rows[~first]).all()
                 np.testing.assert_allclose(slim_rows[first], rows[first], atol=1e-5)
@@ -116,7 +116,7 @@ def test_statistics_alone_give_the_same_numbers(zoo: Callable[[str], Pair], name
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_received_sums_to_the_weight_there_is(zoo: Callable[[str], Pair], name: str) -> None:
+def test_received_weight_sums_to_all_weight(zoo: Callable[[str], Pair], name: str) -> None:
     for stack, maps, visible in stacks_and_maps(zoo(name), "repeated"):
         total = np.nansum(metrics.received(stack) * visible.sum(1)[:, None], axis=-1)
         np.testing.assert_allclose(total, maps.sum((-1, -2)), rtol=1e-4)

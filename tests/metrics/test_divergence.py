@@ -1,4 +1,4 @@
-"""The Jensen-Shannon divergence between two heads' rows."""
+"""Jensen-Shannon divergence between the rows of two heads."""
 
 from __future__ import annotations
 
@@ -46,8 +46,8 @@ def test_symmetric_and_bounded(seed: int) -> None:
     assert (there <= math.log(2) + 1e-7).all()
 
 
-def test_a_learned_sinks_share_does_not_count() -> None:
-    """Rows that sum to less than one are compared as shares of what they give out."""
+def test_weight_of_a_learned_sink_does_not_count() -> None:
+    """Rows that sum to less than one are normalised first."""
     p, q = rows(1), rows(2)
     np.testing.assert_allclose(jensen_shannon(0.2 * p, q), jensen_shannon(p, q), atol=1e-6)
 

@@ -1,4 +1,4 @@
-"""Metrics of maps made by hand, whose values anyone can tell."""
+"""Metrics of simple maps with known values."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from attnviz.attention import AttentionStack
 from tests.engine.handmade import causal, from_scores
 
 N = 12
-SURE = 60.0  # a score so far above the others that its weight is one
+SURE = 60.0  # score so high that its weight is one
 
 
 def looks_at(offset: int, n: int = N, ids: object = None, back: bool = True) -> AttentionStack:
-    """One head that puts everything on the key at a fixed offset, and on itself where none is."""
+    """Return one head with all weight at a fixed offset, or on itself at the edges."""
     scores = np.zeros((1, 1, n, n))
     for row in range(n):
         key = row + offset
@@ -35,7 +35,7 @@ def test_uniform_attention_has_the_largest_entropy() -> None:
     assert value("max_weight", flat) == pytest.approx(1 / N)
 
 
-def test_a_causal_row_is_measured_against_what_it_sees() -> None:
+def test_causal_rows_are_normalised_by_their_visible_keys() -> None:
     flat = from_scores(np.zeros((1, 1, N, N)), causal(N))
     rows = metrics.per_row("entropy", flat)[0, 0]
     np.testing.assert_allclose(rows, np.log(np.arange(1, N + 1)), atol=1e-6)
@@ -62,7 +62,7 @@ def test_a_perfect_next_token_head() -> None:
     assert value("previous_token", head) == pytest.approx(0)
 
 
-def test_a_head_that_looks_at_its_own_token() -> None:
+def test_a_perfect_self_head() -> None:
     assert value("self", looks_at(0)) == pytest.approx(1)
     assert value("mean_distance", looks_at(0)) == pytest.approx(0)
 
@@ -91,7 +91,7 @@ def test_without_repetition_there_is_no_induction_score() -> None:
 
 
 @pytest.mark.parametrize("key", [0, 3])
-def test_a_sink_is_the_key_that_everyone_pours_into(key: int) -> None:
+def test_a_sink_is_the_key_with_most_weight(key: int) -> None:
     scores = np.zeros((1, 1, N, N))
     scores[..., key] = SURE
     for back, rows in ((True, N - key), (False, N)):
@@ -104,7 +104,7 @@ def test_a_sink_is_the_key_that_everyone_pours_into(key: int) -> None:
 
 
 def test_the_last_causal_key_is_no_sink() -> None:
-    """Only one query sees it, whatever its weight there."""
+    """One query sees it, so its mean weight is no evidence."""
     head = looks_at(0)
     assert metrics.sink_key(head)[0, 0] < N / 2 + 1
 
@@ -133,7 +133,7 @@ def test_permuting_heads_permutes_metrics() -> None:
 
 
 def test_permuting_words_of_the_vocabulary_changes_nothing() -> None:
-    """Metrics read which tokens are equal, never what they are."""
+    """Metrics depend on which tokens are equal, not on their ids."""
     scores = np.random.default_rng(1).normal(0, 2, (1, 3, N, N))
     ids = np.array([1, 2, 3, 1, 2, 3, 4, 1, 5, 2, 3, 1])
     one = from_scores(scores, causal(N), ids)
@@ -149,7 +149,7 @@ def test_sharper_scores_lower_the_entropy() -> None:
     assert len(set(entropies)) == 4
 
 
-def test_values_stay_within_the_limits_they_announce() -> None:
+def test_values_are_within_the_limits_of_the_metric() -> None:
     scores = np.random.default_rng(4).normal(0, 30, (2, 3, N, N))
     for visible in (None, causal(N)):
         stack = from_scores(scores, visible, np.arange(N) % 4)

@@ -1,4 +1,4 @@
-"""What a menu reads about the metrics, and what it gets for a wrong name."""
+"""Descriptions of metrics, and the error for an unknown name."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.engine.handmade import from_scores
 
 
 @pytest.mark.parametrize("name", metrics.names())
-def test_a_metric_explains_itself(name: str) -> None:
+def test_every_metric_is_described(name: str) -> None:
     about = metrics.describe(name)
     assert about.name == name
     assert about.label[0].isupper()

@@ -1,4 +1,4 @@
-"""One table of everything."""
+"""`summarize`: one table of all metrics and heads."""
 
 from __future__ import annotations
 
