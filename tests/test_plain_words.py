@@ -39,7 +39,31 @@ CLEAN = (
 NOT_YET = ("attnviz/attention/sites.py", "tests/engine/test_other_senses.py")
 """Exceptions to `CLEAN`; they count in their folders."""
 
-LIMITS: dict[str, int] = {}
+LIMITS: dict[str, int] = {
+    "README.md": 5,
+    "attnviz": 37,
+    "attnviz/attention": 15,
+    "attnviz/cli": 15,
+    "attnviz/doctor": 227,
+    "attnviz/models": 57,
+    "attnviz/monitor": 47,
+    "attnviz/ui": 220,
+    "attnviz/views": 95,
+    "benchmarks": 76,
+    "docs": 30,
+    "tests": 45,
+    "tests/app": 31,
+    "tests/browser": 21,
+    "tests/doctor": 75,
+    "tests/engine": 4,
+    "tests/hostile": 2,
+    "tests/hub": 6,
+    "tests/models": 28,
+    "tests/monitor": 37,
+    "tests/training": 39,
+    "tests/views": 30,
+    "training": 129,
+}
 
 
 def files() -> Iterator[str]:
