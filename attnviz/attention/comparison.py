@@ -101,7 +101,7 @@ class Comparison:
         return (weights if compared else math.nan), worst
 
     def all_finite(self) -> bool:
-        """Return whether all weights and values, of the library's run and the capture, are."""
+        """Return True if all weights and values of the library's run and the capture are finite."""
         return all(found.finite for found in self._found.values())
 
     def leak(self) -> float:

@@ -31,7 +31,7 @@ from attnviz.attention.visibility import Visibility
 
 __all__ = ["attend"]
 
-TINY = torch.finfo(torch.float32).tiny  # the total of a row without any weight
+TINY = torch.finfo(torch.float32).tiny  # total of a row without any weight
 
 
 def attend(

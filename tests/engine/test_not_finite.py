@@ -1,4 +1,4 @@
-"""NaN and infinity: named, and never proved, measured or described as if they were numbers."""
+"""NaN and infinity are named, and not proved, measured or described as numbers."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ ALL = slice(None)
 
 @dataclass(frozen=True)
 class Fault:
-    """A number in a weight, and the first head that must be found to be broken; None: no head."""
+    """Number written into a weight, and the first head that it breaks; None if it breaks no head."""
 
     model: str
     weight: str
