@@ -218,10 +218,10 @@ def capture_ids(
             recorder = InputRecorder.of(model.sites, inputs, keep, told)
             with listening(recorder):
                 output = body(**inputs, **options)
-            doubtful = recorder.inaccurate()
-            if not doubtful:
+            inaccurate = recorder.inaccurate()
+            if not inaccurate:
                 break
-            model.sites.by_blocks.update(doubtful)
+            model.sites.by_blocks.update(inaccurate)
             del recorder, output  # or both passes would be in memory
     logits = getattr(output, "logits", None) if predict else None
     if logits is not None and logits.dim() < 3:

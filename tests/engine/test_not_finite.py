@@ -33,7 +33,7 @@ ALL = slice(None)
 
 @dataclass(frozen=True)
 class Fault:
-    """Number written into a weight, and the first head that it breaks; None if it breaks no head."""
+    """Number written into a weight, and the first head that it breaks; None for no head."""
 
     model: str
     weight: str
