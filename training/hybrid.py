@@ -29,16 +29,15 @@ class HybridRecipe(StoryRecipe):
 
     rates = Rates(muon=4e-3, adam=1.5e-3, warm_steps=60, hold=0.5, weight_decay=0.1)
     lengths = (48, 64, 96, 144, 200, 256, 400, LENGTH)
+    repeated = 512
 
     def shape(self, fraction: float) -> tuple[int, int]:
-        """Return rows and length of the next batch of stories, at most 2,048 tokens."""
-        if fraction < 0.3:
-            return 12, 128
-        if fraction < 0.45:
-            return 16, 128
+        """Return rows and length of the next batch of stories, at most 1,024 tokens."""
+        if fraction < 0.4:
+            return 8, 128
         if fraction < 0.7:
-            return 8, 256
-        return (4, LENGTH) if self.random.random() < 0.5 else (8, 256)
+            return 4, 256
+        return (2, LENGTH) if self.random.random() < 0.5 else (4, 256)
 
     def token_losses(self, model: PreTrainedModel, ids: Tensor) -> tuple[Tensor, Tensor]:
         """Return the losses of the next tokens, with the scan that is fast on a processor."""

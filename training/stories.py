@@ -67,10 +67,12 @@ class StoryRecipe(BatchRecipe):
     """Batches of repeats and stories, and the figures of the bar.
 
     `lengths` are the lengths of rows of repeats, in tokens, ascending; the last is the length of
-    the model's context.
+    the model's context. `repeated` is the number of tokens of a batch of repeats, until they are as
+    wide as they get; half as many then.
     """
 
     lengths: tuple[int, ...]
+    repeated = 768
 
     def __init__(self, corpus: Corpus, tokenizer: PreTrainedTokenizerFast, seed: int) -> None:
         keep_memory()
@@ -117,7 +119,8 @@ class StoryRecipe(BatchRecipe):
         length = self.lengths[course.length]
         if course.widest:  # what is learned is only kept up, with rows of any length
             length = int(self.random.choice(self.lengths))
-        rows = max(1, round((384 if course.widest else 768) / length))
+        tokens = self.repeated // 2 if course.widest else self.repeated
+        rows = max(1, round(tokens / length))
         vocabulary = round(course.vocabulary * 4 ** -self.random.random())
         periods = (5, max(20, 9 * length // 20))
         ids, predictable = draw_repeats(self.random, rows, length, periods, vocabulary)
