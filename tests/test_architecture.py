@@ -38,6 +38,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "proof": ENGINE | {"proof"},
     "doctor": ENGINE | {"doctor", "probes", "words", "views", "__init__"},
     "monitor": ENGINE | {"monitor"},
+    "efficient": NOUNS | {"efficient"},
     "views": NOUNS | {"views"},
     "cli": ENGINE | {"doctor", "probes", "words", "proof", "views", "ui", "cli", "__init__"},
     "__main__": {"cli"},
@@ -55,6 +56,7 @@ THIRD_PARTY: dict[str, set[str]] = {
     "huggingface_hub": {"models"},
     "torch": {
         "attention",
+        "efficient",
         "models",
         "captures",
         "recorded",

@@ -1,0 +1,272 @@
+"""All variants by name, with one way to run them."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from torch import Tensor
+
+from attnviz.efficient.exact import exact
+from attnviz.efficient.flash import flash
+from attnviz.efficient.linear import linear
+from attnviz.efficient.linformer import linformer
+from attnviz.efficient.nystromformer import nystromformer
+from attnviz.efficient.performer import performer
+from attnviz.efficient.reformer import reformer
+from attnviz.efficient.result import EfficientResult, prepare
+from attnviz.efficient.ring import ring
+from attnviz.efficient.shared_keys import grouped_query, latent, multi_query
+from attnviz.efficient.sparse_patterns import bigbird, longformer, sparse, window
+from attnviz.efficient.state_space import state_space
+from attnviz.errors import InputError
+
+__all__ = ["Variant", "describe", "names", "run"]
+
+
+@dataclass(frozen=True)
+class Variant:
+    """An attention variant.
+
+    Attributes:
+        name: what `run` takes.
+        label: how it is written.
+        relation: "exact", "approximate" or "another model".
+        meaning: one sentence.
+        causal: whether it can be causal.
+        bidirectional: whether it can do without a causal mask.
+        heads: whether it takes a head axis.
+    """
+
+    name: str
+    label: str
+    relation: str
+    meaning: str
+    causal: bool = True
+    bidirectional: bool = True
+    heads: bool = False
+
+
+VARIANTS: tuple[tuple[Variant, Callable[..., EfficientResult]], ...] = (
+    (
+        Variant(
+            "exact", "Exact attention", "exact", "Every query meets every visible key.", heads=True
+        ),
+        exact,
+    ),
+    (
+        Variant(
+            "flash",
+            "FlashAttention",
+            "exact",
+            "The same numbers, tile by tile, without the matrix of scores.",
+        ),
+        flash,
+    ),
+    (
+        Variant(
+            "ring",
+            "Ring attention",
+            "exact",
+            "The same numbers on several devices that pass keys and values around.",
+        ),
+        ring,
+    ),
+    (
+        Variant(
+            "multi_query",
+            "Multi-query",
+            "approximate",
+            "One head of keys and values for all query heads.",
+            heads=True,
+        ),
+        multi_query,
+    ),
+    (
+        Variant(
+            "grouped_query",
+            "Grouped-query",
+            "approximate",
+            "One head of keys and values per group of query heads.",
+            heads=True,
+        ),
+        grouped_query,
+    ),
+    (
+        Variant(
+            "latent",
+            "Latent attention (MLA)",
+            "approximate",
+            "Keys and values from a few numbers per token.",
+            heads=True,
+        ),
+        latent,
+    ),
+    (
+        Variant("window", "Sliding window", "approximate", "Only keys near the query.", heads=True),
+        window,
+    ),
+    (
+        Variant(
+            "longformer",
+            "Longformer",
+            "approximate",
+            "A window, and a few positions that see all and are seen by all.",
+            heads=True,
+        ),
+        longformer,
+    ),
+    (
+        Variant(
+            "bigbird",
+            "BigBird",
+            "approximate",
+            "Blocks: neighbours, global ones and random ones.",
+            heads=True,
+        ),
+        bigbird,
+    ),
+    (
+        Variant(
+            "sparse",
+            "Sparse Transformer",
+            "approximate",
+            "Near keys and every so-manieth key.",
+            bidirectional=False,
+            heads=True,
+        ),
+        sparse,
+    ),
+    (
+        Variant(
+            "linformer",
+            "Linformer",
+            "approximate",
+            "Keys and values mixed into fewer positions.",
+            causal=False,
+        ),
+        linformer,
+    ),
+    (
+        Variant(
+            "performer", "Performer", "approximate", "Random features estimate the exponential."
+        ),
+        performer,
+    ),
+    (
+        Variant(
+            "nystromformer",
+            "Nyströmformer",
+            "approximate",
+            "The softmax matrix from the means of segments.",
+            causal=False,
+        ),
+        nystromformer,
+    ),
+    (
+        Variant(
+            "reformer", "Reformer", "approximate", "Only vectors with the same hash see each other."
+        ),
+        reformer,
+    ),
+    (
+        Variant(
+            "linear",
+            "Linear attention",
+            "another model",
+            "A product of features in place of the exponential.",
+        ),
+        linear,
+    ),
+    (
+        Variant(
+            "state_space",
+            "Selective state space",
+            "another model",
+            "A state that is updated token by token.",
+            bidirectional=False,
+        ),
+        state_space,
+    ),
+)
+
+_BY_NAME: Mapping[str, tuple[Variant, Callable[..., EfficientResult]]] = {
+    variant.name: (variant, function) for variant, function in VARIANTS
+}
+
+
+def names() -> tuple[str, ...]:
+    """Return the names of all variants."""
+    return tuple(_BY_NAME)
+
+
+def describe(name: str) -> Variant:
+    """Return the description of a variant.
+
+    Raises:
+        InputError: there is no such variant.
+    """
+    if name not in _BY_NAME:
+        raise InputError(f"there is no variant '{name}'; there are {', '.join(_BY_NAME)}")
+    return _BY_NAME[name][0]
+
+
+def run(
+    name: str,
+    query: Any,
+    key: Any,
+    value: Any,
+    *,
+    causal: bool = True,
+    scale: float | None = None,
+    **options: Any,
+) -> EfficientResult:
+    """Run one attention variant on given queries, keys and values.
+
+    Args:
+        name: one of `names`.
+        query: [query, d], an array or a tensor; some variants also take [head, query, d].
+        key: [key, d], likewise.
+        value: [key, d_value], likewise.
+        causal: whether query i sees keys 0 to i only.
+        scale: factor of the products; 1 / sqrt(d) when None.
+        options: the variant's settings.
+
+    Returns:
+        Arrays if arrays were given, tensors otherwise; computed in the precision of the inputs.
+
+    Raises:
+        InputError: an unknown variant or setting, shapes that do not fit, or a mask that is not
+            possible for the variant.
+    """
+    variant = describe(name)
+    function = _BY_NAME[name][1]
+    known = [one for one in inspect.signature(function).parameters if one != "inputs"]
+    unknown = sorted(set(options) - set(known))
+    if unknown:
+        raise InputError(
+            f"'{name}' has no setting {unknown[0]!r}; it has {', '.join(known) or 'none'}"
+        )
+    inputs = prepare(query, key, value, causal, scale)
+    if inputs.query.dim() == 3 and not variant.heads:
+        raise InputError(f"'{name}' runs on one head: give [position, number], without a head axis")
+    return _returned(function(inputs, **options), inputs.arrays)
+
+
+def _returned(result: EfficientResult, arrays: bool) -> EfficientResult:
+    """Convert tensors to arrays where the inputs were arrays."""
+    if not arrays:
+        return result
+
+    def convert(one: Any) -> Any:
+        return one.numpy() if isinstance(one, Tensor) else one
+
+    return replace(
+        result,
+        output=convert(result.output),
+        weights=convert(result.weights),
+        computed=convert(result.computed),
+        details={name: convert(one) for name, one in result.details.items()},
+    )
