@@ -14,7 +14,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from attnviz import errors, metrics
+    from attnviz import doctor, efficient, errors, metrics, monitor, views
     from attnviz.captures import Capture, capture, capture_inputs, capture_many
     from attnviz.doctor import Diagnosis, diagnose
     from attnviz.models import Model, instrument
@@ -36,12 +36,16 @@ __all__ = [
     "capture_inputs",
     "capture_many",
     "diagnose",
+    "doctor",
+    "efficient",
     "errors",
     "instrument",
     "load",
     "metrics",
+    "monitor",
     "summarize",
     "verify",
+    "views",
 ]
 
 _HOMES = {
@@ -61,8 +65,12 @@ _HOMES = {
 }
 
 
+_MODULES = ("doctor", "efficient", "errors", "metrics", "monitor", "views")
+"""Parts of the package that are attributes of it without an import of their own."""
+
+
 def __getattr__(name: str) -> Any:
-    if name in ("errors", "metrics"):
+    if name in _MODULES:
         return importlib.import_module(f"attnviz.{name}")
     if name in _HOMES:
         return getattr(importlib.import_module(_HOMES[name]), name)

@@ -44,7 +44,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "__main__": {"cli"},
     "ui": ENGINE | {"doctor", "probes", "words", "proof", "views", "ui", "vendor"},
     "vendor": {"vendor"},
-    "__init__": ENGINE | {"probes", "words", "proof", "doctor", "monitor"},
+    "__init__": ENGINE | {"probes", "words", "proof", "doctor", "monitor", "efficient", "views"},
 }
 """Which parts of the package a part may know. A part that is not here may not exist yet."""
 

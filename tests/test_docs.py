@@ -153,7 +153,7 @@ def test_the_readme_names_every_architecture_that_is_tested() -> None:
 def test_the_notice_names_what_is_shipped() -> None:
     notice = (ROOT / "NOTICE").read_text("utf-8").lower()
     for path in (ROOT / "attnviz" / "vendor").glob("*.js"):
-        name, version = re.findall(r"(\w+)-([\d.]+\d)", path.name)[0]
+        name, version = re.findall(r"([a-z\d-]+)-([\d.]+\d)", path.name)[0]
         assert f"{name} {version}" in notice
     assert "Version 2.0, January 2004" in (ROOT / "LICENSE").read_text("utf-8")
 

@@ -44,7 +44,7 @@ def test_linformer_error_of_the_theorem_falls_with_the_rank():
         for rank in (8, 32, 128)
     ]
     assert errors[0] > errors[1] > errors[2]
-    # The error of a Gaussian projection falls as 1 / sqrt(rank): a factor of 2 for each factor of 4.
+    # The error of a Gaussian projection falls as 1 / sqrt(rank): by 2 for each factor of 4.
     assert errors[0] / errors[1] == pytest.approx(2, rel=0.35)
 
 
