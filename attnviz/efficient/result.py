@@ -26,7 +26,7 @@ __all__ = [
 
 @dataclass(frozen=True, eq=False)
 class EfficientResult:
-    """What a variant computed.
+    """Output, weights and costs of a variant.
 
     Attributes:
         output: [query, d_value] (with a leading head axis where the inputs have one).

@@ -1,4 +1,4 @@
-"""All variants by name, with one way to run them."""
+"""Variants by name, and one function that runs them."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ __all__ = ["Variant", "describe", "names", "run"]
 
 @dataclass(frozen=True)
 class Variant:
-    """An attention variant.
+    """Description of an attention variant.
 
     Attributes:
         name: what `run` takes.
