@@ -6,6 +6,7 @@ import hashlib
 import os
 import subprocess
 import sys
+import tempfile
 import threading
 from collections import OrderedDict
 from pathlib import Path
@@ -13,7 +14,7 @@ from pathlib import Path
 from transformers import PreTrainedTokenizerBase
 
 from attnviz.characters import shortened
-from attnviz.errors import ModelUnsafe
+from attnviz.errors import ModelError, ModelUnsafe
 from attnviz.models import tokenizer_trial
 from attnviz.models.building import check_wanted
 
@@ -60,7 +61,13 @@ def _check(content: bytes, name: str) -> None:
     with _LOCK:
         reason = _RESULTS.get(key)
     if reason is None:
-        reason = _tried(content)
+        try:
+            reason = _tried(content)
+        except OSError as error:  # a full disk, or no room for another process
+            raise ModelError(
+                f"the tokenizer of '{name}' could not be tried before use: {error.strerror}; free "
+                "disk space or memory and load the model again"
+            ) from error
         with _LOCK:
             _RESULTS[key] = reason
             while len(_RESULTS) > KEPT:
@@ -74,35 +81,36 @@ def _check(content: bytes, name: str) -> None:
 
 def _tried(content: bytes) -> str:
     """Return why a trial refused a tokenizer, or nothing."""
-    with subprocess.Popen(  # noqa: S603 - the program is a file of this package
-        [sys.executable, "-I", tokenizer_trial.__file__],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        env={**os.environ, **QUIET},
-    ) as trial:
-        try:
-            said, status = _waited(trial, content), trial.returncode
-        finally:
-            trial.kill()
-    if said is None:
+    with tempfile.TemporaryFile() as given, tempfile.TemporaryFile() as said:
+        given.write(content)
+        given.seek(0)
+        with subprocess.Popen(  # noqa: S603 - the program is a file of this package
+            [sys.executable, "-I", tokenizer_trial.__file__],
+            stdin=given,
+            stdout=said,
+            stderr=subprocess.DEVNULL,
+            env={**os.environ, **QUIET},
+        ) as trial:
+            try:
+                status = _waited(trial)
+            finally:
+                trial.kill()
+        said.seek(0)
+        printed = said.read(1000).decode(errors="replace")
+    if status is None:
         return f"its trial took longer than {SECONDS:.0f} seconds"
     if status == 0:
         return ""
     if status == tokenizer_trial.REFUSED:
-        return shortened(said.decode(errors="replace"), 200)
+        return shortened(printed, 200)
     return f"it ended the process in which it was tried (status {status})"
 
 
-def _waited(trial: subprocess.Popen[bytes], content: bytes) -> bytes | None:
-    """Return what a trial printed; None if its time is over."""
-    given: bytes | None = content
+def _waited(trial: subprocess.Popen[bytes]) -> int | None:
+    """Return the exit status of a trial; None if its time is over."""
     for _ in range(round(SECONDS / INTERVAL)):
         try:
-            said, _errors = trial.communicate(given, timeout=INTERVAL)
+            return trial.wait(timeout=INTERVAL)
         except subprocess.TimeoutExpired:
-            given = None  # communicate goes on with what it was given first
             check_wanted()
-        else:
-            return said
     return None
