@@ -21,6 +21,7 @@ from attnviz.proof import load, verify
 from attnviz.summary import summarize
 from attnviz.types import Kind, Proof
 from attnviz.ui.examples import EXAMPLES
+from attnviz.ui.presence import still_connected
 from attnviz.ui.reading import reading_bar, spinner
 from attnviz.ui.serving import LOADS, LONG, aside, is_long
 from attnviz.ui.shelf import Shelf
@@ -101,7 +102,7 @@ def load_model(name: str) -> Model:
 
 
 def _load_other(name: str) -> Model:
-    model = load(name, allowed_folders=allowed_folders())
+    model = load(name, allowed_folders=allowed_folders(), wanted=still_connected())
     if model.sites.reads != ("input_ids",):
         raise ModelNotSupported(
             f"{model.info.name} reads {' and '.join(model.sites.reads)}, and these pages show "

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import streamlit as st
-from streamlit.runtime import Runtime
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from attnviz.doctor import Diagnosis, TextSet, diagnose
@@ -20,6 +19,7 @@ from attnviz.ui.diagnose_results import FRESH, results
 from attnviz.ui.diagnose_texts import choose_texts
 from attnviz.ui.jobs import Job, Jobs, Work
 from attnviz.ui.messages import explained, plain
+from attnviz.ui.presence import connected
 
 __all__ = [
     "OWN_TEXTS",
@@ -76,12 +76,8 @@ class Ask:
         return run
 
 
-def _connected(session: str) -> bool:
-    return Runtime.exists() and Runtime.instance().is_active_session(session)
-
-
 # Module state, not `st.cache_resource`: clearing Streamlit's caches must not lose running jobs.
-_JOBS: Jobs[Any] = Jobs(max(1, (os.cpu_count() or 2) - 1), connected=_connected)
+_JOBS: Jobs[Any] = Jobs(max(1, (os.cpu_count() or 2) - 1), connected=connected)
 
 
 def jobs() -> Jobs[Any]:

@@ -192,11 +192,12 @@ class Jobs(Generic[Value]):
         except Cancelled:
             job.ended("cancelled")
         except AttnvizError as error:
-            error.__traceback__ = error.__context__ = None  # they hold the texts
+            # These hold the texts.
+            error.__traceback__ = error.__context__ = error.__cause__ = None
             job.error = error
             job.ended("failed")
-        except Exception as error:
-            job.error = error  # to be raised where somebody sees it
+        except BaseException as error:  # a panic in Rust code is no Exception
+            job.error = error if isinstance(error, Exception) else RuntimeError(repr(error))
             job.ended("failed")
         else:
             job.ended("done")
