@@ -26,7 +26,15 @@ from attnviz.errors import (
 )
 from attnviz.models.tokenizing import is_panic
 
-__all__ = ["Explained"]
+__all__ = ["Explained", "without_safetensors"]
+
+
+def without_safetensors(name: str) -> ModelUnsafe:
+    """Return the error for a model of the hub that has pickles only."""
+    return ModelUnsafe(
+        f"'{name}' offers no safetensors weights; attnviz does not unpickle strangers' "
+        "files. Many models have a safetensors revision: pass it as `revision`"
+    )
 
 
 class Explained:
@@ -72,10 +80,7 @@ class Explained:
                 f"'{name}' is neither a listed model, nor a folder, nor a hub name (org/model)"
             )
         if "safetensors" in text and ("does not appear to have" in text or "no file" in text):
-            return ModelUnsafe(
-                f"'{name}' offers no safetensors weights; attnviz does not unpickle strangers' "
-                "files. Many models have a safetensors revision: pass it as `revision`"
-            )
+            return without_safetensors(name)
         if "trust_remote_code" in text:
             return ModelNotSupported(
                 f"'{name}' comes with its own code, which attnviz does not run; choose a model of "

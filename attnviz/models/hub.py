@@ -1,15 +1,33 @@
-"""Whether the hub can be reached, found out in seconds.
+"""Models of the hub: whether it can be reached, and their files.
 
-A download is tried six times, with longer and longer pauses: forty seconds before a class without
-internet is told that there is none, and all that time no other model is loaded.
+The hub is asked once before a download, with a limit of seconds: a download is tried six times, and
+a class without internet would wait forty seconds for an answer.
 """
 
 from __future__ import annotations
 
-from huggingface_hub import HfApi, is_offline_mode, try_to_load_from_cache
-from huggingface_hub.errors import HfHubHTTPError
+from pathlib import Path
 
-__all__ = ["reach"]
+from huggingface_hub import HfApi, hf_hub_download, is_offline_mode, try_to_load_from_cache
+from huggingface_hub.errors import (
+    EntryNotFoundError,
+    HfHubHTTPError,
+    LocalEntryNotFoundError,
+)
+from transformers import PreTrainedConfig
+
+from attnviz.models.building import check_wanted
+from attnviz.models.explained import without_safetensors
+from attnviz.models.tokenizer_settings import FILES
+from attnviz.models.weight_files import (
+    INDEX,
+    SINGLE,
+    check_entries,
+    check_inside,
+    index_entries,
+)
+
+__all__ = ["fetched", "reach"]
 
 PATIENCE = 10.0  # seconds
 
@@ -30,3 +48,49 @@ def reach(name: str, revision: str | None) -> None:
         HfApi().model_info(name, revision=revision, timeout=PATIENCE)
     except HfHubHTTPError:
         return
+
+
+def fetched(name: str, revision: str | None, config: PreTrainedConfig) -> Path | None:
+    """Download a model's weights and tokenizer, outside the lock for building models.
+
+    Returns:
+        The folder of the hub's cache that holds them, checked by `check_entries`; None if they are
+        not on this machine and the hub cannot be reached.
+
+    Raises:
+        ModelUnsafe: the hub has no safetensors weights for this revision.
+        ModelError: the files name others that may not be opened.
+        Exception: whatever the hub's library raises.
+    """
+    named = getattr(config, "transformers_weights", None)
+    weights, reached = None, True
+    for file in (SINGLE, INDEX) if named is None else (str(named),):
+        try:
+            weights = weights or _file(name, file, revision)
+        except LocalEntryNotFoundError:
+            reached = False
+    if weights is None and reached:
+        raise without_safetensors(name)
+    if weights is None:
+        return None
+    if weights.name.endswith(".json"):
+        for entry in index_entries(weights, name):
+            check_inside(weights.parent, weights.parent / entry, name)
+            _file(name, entry, revision)
+    for file in FILES:
+        _file(name, file, revision)
+    check_entries(weights.parent.resolve(), name)
+    return weights.parent.resolve()
+
+
+def _file(name: str, file: str, revision: str | None) -> Path | None:
+    """Return the path of a file in the hub's cache; None if the hub does not have it."""
+    check_wanted()
+    try:
+        return Path(hf_hub_download(name, file, revision=revision))
+    except LocalEntryNotFoundError:
+        if file in FILES:
+            return None  # a model need not have all of these
+        raise
+    except EntryNotFoundError:
+        return None

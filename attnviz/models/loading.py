@@ -23,7 +23,8 @@ from attnviz.models.catalogue import known_heads, shipped
 from attnviz.models.described import family_of, max_tokens, other_layers, reads_text
 from attnviz.models.explained import Explained
 from attnviz.models.folders import local_folder, readable
-from attnviz.models.hub import reach
+from attnviz.models.hub import fetched, reach
+from attnviz.models.model_size import check_configuration, check_files, check_model
 from attnviz.models.tokenizer_check import check_tokenizer, check_tokenizer_files
 from attnviz.models.tokenizer_settings import without_named_files
 from attnviz.models.weight_files import check_entries, digest, weight_files
@@ -116,7 +117,6 @@ def load(
     folder = chosen.folder if chosen else local_folder(name, allowed_folders)
     if folder is not None and chosen is None:
         check_entries(folder, name)
-        check_tokenizer_files(folder, name)
     files = () if folder is None else weight_files(folder, name)
     place = str(folder) if folder is not None else name
     options: dict[str, Any] = {
@@ -133,6 +133,18 @@ def load(
         if folder is None:
             options["revision"] = commit
         family, auto_class = family_of(config)
+    precision = _dtype(dtype, chosen_device, config)
+    if chosen is None:
+        # Outside the lock: downloads and trials may take long, and need nothing of the library.
+        with Explained(name, revision, local=folder is not None):
+            stored = folder or fetched(name, commit, config)
+            if stored is not None:
+                check_tokenizer_files(stored, name)
+                files = weight_files(stored, name, type(config).extra_files)
+                check_files(files, precision, chosen_device, name)
+            check_configuration(config, name)
+            check_model(auto_class.from_config, config, precision, chosen_device, name)
+    with building(), Explained(name, revision, local=folder is not None):
         tokenizer = None
         if reads_text(auto_class, config):
             paths = {} if folder is None else without_named_files(folder)
@@ -141,7 +153,7 @@ def load(
         network, loaded = auto_class.from_pretrained(
             place,
             config=config,
-            dtype=_dtype(dtype, chosen_device, config),
+            dtype=precision,
             use_safetensors=True,
             output_loading_info=True,
             **options,

@@ -10,7 +10,10 @@ from attnviz.characters import shortened
 from attnviz.errors import ModelError, ModelUnsafe
 from attnviz.models.json_files import read_object
 
-__all__ = ["check_tokenizer_settings", "without_named_files"]
+__all__ = ["FILES", "check_tokenizer_settings", "without_named_files"]
+
+FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json")
+"""Files of a tokenizer that are checked before the library reads them."""
 
 CONFIGURATION = "tokenizer_config.json"
 SPECIAL = "special_tokens_map.json"

@@ -18,7 +18,15 @@ from attnviz.models.building import check_wanted
 from attnviz.models.json_files import SETTINGS, read_object
 from attnviz.models.tokenizer_settings import check_tokenizer_settings
 
-__all__ = ["INDEX", "SINGLE", "check_entries", "digest", "index_entries", "weight_files"]
+__all__ = [
+    "INDEX",
+    "SINGLE",
+    "check_entries",
+    "check_inside",
+    "digest",
+    "index_entries",
+    "weight_files",
+]
 
 SINGLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
@@ -46,9 +54,9 @@ def check_entries(folder: Path, name: str) -> None:
     for place in places:
         with os.scandir(place) as entries:
             for entry in entries:
-                if entry.is_symlink() and not _is_inside(folder, Path(entry.path)):
-                    raise _outside(name)
-                if not entry.is_symlink() and not entry.is_file() and not entry.is_dir():
+                if entry.is_symlink():
+                    check_inside(folder, Path(entry.path), name)
+                elif not entry.is_file() and not entry.is_dir():
                     raise ModelUnsafe(
                         f"'{name}' holds '{shortened(entry.name)}', which is neither a file nor a "
                         "folder; remove it"
@@ -123,12 +131,24 @@ def _check_suffix(entry: str, suffixes: tuple[str, ...], file: str, name: str) -
         )
 
 
+def check_inside(folder: Path, path: Path, name: str) -> None:
+    """Refuse a path that leads out of a folder, with one sentence whether it exists or not.
+
+    Raises:
+        ModelNotAllowed: it does, as written or by a symbolic link.
+    """
+    if not _is_inside(folder, path):
+        raise ModelNotAllowed(
+            f"'{name}' refers to a file outside its folder, by a path or a symbolic link; attnviz "
+            "opens files inside the folder only. Copy the file into the folder"
+        )
+
+
 def _entry(folder: Path, entry: str, file: str, name: str) -> Path:
     """Return the path of a file that another file of the folder names."""
     _check_suffix(entry, (SUFFIX, INDEX_SUFFIX), file, name)
     path = folder / entry
-    if not _is_inside(folder, path):
-        raise _outside(name)
+    check_inside(folder, path, name)
     try:
         there = path.is_file()
     except OSError:  # longer than a file name may be
@@ -152,13 +172,6 @@ def _is_inside(folder: Path, path: Path) -> bool:
         return False
     cached = folder.parent.name == "snapshots" and target.parent == folder.parents[1] / "blobs"
     return target.is_relative_to(folder) or cached
-
-
-def _outside(name: str) -> ModelNotAllowed:
-    return ModelNotAllowed(
-        f"'{name}' refers to a file outside its folder, by a path or a symbolic link; attnviz "
-        "opens files inside the folder only. Copy the file into the folder"
-    )
 
 
 def _no_weights(folder: Path, name: str) -> ModelError:
