@@ -21,10 +21,10 @@ from attnviz.proof import load, verify
 from attnviz.summary import summarize
 from attnviz.types import Kind, Proof
 from attnviz.ui.examples import EXAMPLES
-from attnviz.ui.presence import still_connected
 from attnviz.ui.reading import reading_bar, spinner
 from attnviz.ui.serving import LOADS, LONG, aside, is_long
 from attnviz.ui.shelf import Shelf
+from attnviz.ui.visitors import still_connected
 
 __all__ = [
     "MAX_TOKENS",

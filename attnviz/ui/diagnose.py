@@ -19,7 +19,7 @@ from attnviz.ui.diagnose_results import FRESH, results
 from attnviz.ui.diagnose_texts import choose_texts
 from attnviz.ui.jobs import Job, Jobs, Work
 from attnviz.ui.messages import explained, plain
-from attnviz.ui.presence import connected
+from attnviz.ui.visitors import connected
 
 __all__ = [
     "OWN_TEXTS",

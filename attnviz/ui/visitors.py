@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
+
 import streamlit as st
 from streamlit.runtime import Runtime
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
-__all__ = ["connected", "session", "visitor"]
+__all__ = ["connected", "session", "still_connected", "visitor"]
 
 COOKIE = "_streamlit_xsrf"
 """Streamlit's cookie against forged requests: random, and the same in all tabs of a browser."""
+
+PATIENCE = 5.0
+"""Seconds in which a browser that lost its connection may come back."""
 
 
 def session() -> str:
@@ -35,3 +41,22 @@ def visitor() -> str:
 def connected(session: str) -> bool:
     """Return whether a session has an open page."""
     return Runtime.exists() and Runtime.instance().is_active_session(session)
+
+
+def still_connected() -> Callable[[], bool] | None:
+    """Return a check whether this run's session is still connected; None outside a server.
+
+    The check may be called from any thread.
+    """
+    name = session()
+    if not name or not Runtime.exists():
+        return None
+    seen = time.monotonic()
+
+    def check() -> bool:
+        nonlocal seen
+        if connected(name):
+            seen = time.monotonic()
+        return time.monotonic() - seen < PATIENCE
+
+    return check
