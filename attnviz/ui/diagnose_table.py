@@ -13,6 +13,7 @@ from attnviz.doctor import Diagnosis
 from attnviz.findings import LABELS, Finding, Interval, Verdict
 from attnviz.types import Head
 from attnviz.ui import state
+from attnviz.ui.reported import first_item, index, record
 from attnviz.ui.theme import current_theme
 from attnviz.views import label_colors
 from attnviz.views.diagnosis_words import head_count
@@ -151,7 +152,7 @@ def _ends(value: Interval) -> str:
 
 def _take_head(key: str, heads: tuple[Head, ...]) -> None:
     """Show the head of the row that was clicked."""
-    event: Any = st.session_state.get(key)
-    rows = event["selection"]["rows"] if event else []
-    if rows and rows[0] < len(heads):
-        state.choose_head(heads[rows[0]])
+    rows = record(st.session_state.get(key), "selection").get("rows")
+    row = index(first_item(rows), len(heads))
+    if row is not None:
+        state.choose_head(heads[row])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
@@ -17,6 +16,7 @@ from attnviz.types import KIND_LABELS, Family, Head, Kind, ModelInfo
 from attnviz.ui import state
 from attnviz.ui.components.plotly_map import plotly_map
 from attnviz.ui.pictures import show_picture
+from attnviz.ui.reported import first_item, index, record
 from attnviz.ui.tiles import Grid
 from attnviz.views.head_map import head_limits
 from attnviz.views.maps.map_specification import head_specification
@@ -38,6 +38,9 @@ FIRST_METRICS: Mapping[Family, str] = {
     "encoder": "entropy",
     "encoder-decoder": "entropy",
 }
+
+MOST = 1 << 16
+"""Bound of a reported layer or head; the menus then accept only those that the model has."""
 
 
 def choose_kind(kinds: Sequence[Kind], first: Kind | None = None, key: str = state.KIND) -> Kind:
@@ -183,8 +186,10 @@ def show_heads(figure: go.Figure | Spec, kind: Kind, *, key: str, filename: str,
 
 def _take_click(key: str, kind: Kind) -> None:
     """Show the head whose cell was clicked in the map of this key."""
-    event: Any = st.session_state.get(key)
-    points = event["selection"]["points"] if event else []
-    if points:
-        layer, head = points[0]["customdata"][:2]
-        state.choose_head(Head(kind, int(layer), int(head)))
+    points = record(st.session_state.get(key), "selection").get("points")
+    cell = record(first_item(points)).get("customdata")
+    if not (isinstance(cell, list) and len(cell) >= 2):
+        return
+    layer, head = index(cell[0], MOST), index(cell[1], MOST)
+    if layer is not None and head is not None:
+        state.choose_head(Head(kind, layer, head))

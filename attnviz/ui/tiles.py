@@ -63,6 +63,8 @@ class Window:
             return None
         if not all(isinstance(one, (int, float)) and abs(one) < 1e9 for one in numbers):
             return None
+        if any(isinstance(one, bool) for one in numbers):
+            return None
         query_start, query_stop, key_start, key_stop = (int(one) for one in numbers)
         made = cls(
             max(query_start, 0), min(query_stop, shape[-2]),

@@ -19,6 +19,7 @@ from jaxtyping import Bool, Float, Int
 
 from attnviz.errors import CaptureError, InputError
 from attnviz.types import Tokens
+from attnviz.ui.reported import index, record
 from attnviz.views.theme import Theme, palette
 
 __all__ = ["CELL_LIMIT", "TOKEN_LIMIT", "fits", "pack", "part", "token_strip"]
@@ -92,12 +93,14 @@ def token_strip(
         query_title=query_title,
         key_title=key_title,
     )
-    clicked = _strip(data=packed, key=key, on_clicked_change=on_change).get("clicked")
-    # A click made while other tokens were on the screen counts no more.
-    if not isinstance(clicked, dict) or clicked.get("tokens") != identity:
+    clicked = record(_strip(data=packed, key=key, on_clicked_change=on_change), "clicked")
+    # A click on tokens that are no longer on the screen is ignored.
+    if clicked.get("tokens") != identity:
         return selected
-    index = clicked.get("index")
-    return index if isinstance(index, int) and 0 <= index < len(query_tokens) else None
+    if clicked.get("index") is None:
+        return None
+    chosen = index(clicked["index"], len(query_tokens))
+    return selected if chosen is None else chosen
 
 
 def fits(visible: Bool[np.ndarray, "query key"]) -> bool:

@@ -17,6 +17,7 @@ from typing import Any, Literal
 import streamlit as st
 
 from attnviz.ui.components.served_component import ServedComponent
+from attnviz.ui.reported import index, record
 from attnviz.ui.tiles import SCORED, Grid, How, Window, encode, encode_signed
 from attnviz.views.config import safe_filename
 from attnviz.views.labels import clean_label, shorten
@@ -111,13 +112,13 @@ def plotly_map(
     shape = (len(row_labels), len(column_labels))
     text = _digest(row_labels, column_labels)
     identity = _digest(*(repr(one) for one in depends_on), text, how, aside)
-    reported = (st.session_state.get(key) or {}).get("view")
-    view: dict[str, Any] = (
-        reported if isinstance(reported, dict) and reported.get("text") == text else {}
-    )
+    view = record(st.session_state.get(key), "view")
+    if view.get("text") != text:
+        view = {}
     region = Window.read(view.get("region"), shape) or Window.whole(shape)
     # One answer per request: the turn is a random number that the browser adds to each.
-    request = (identity, region, view.get("turn"))
+    turn = view.get("turn")
+    request = (identity, region, turn if isinstance(turn, (int, float)) else None)
     sent = st.session_state.get(f"{key}:sent")
     has = view.get("identity") == identity and view.get("has") is True
     complete = sent is not None and sent[0] == identity and (has or sent == request)
@@ -172,18 +173,16 @@ def _take_cell(
     on_cell: Callable[[int | None, int | None], None],
 ) -> None:
     """Check a reported cell and pass it on; anything else from the browser is ignored."""
-    reported = (st.session_state.get(key) or {}).get("cell")
-    if not isinstance(reported, dict) or reported.get("text") != text:
+    reported = record(st.session_state.get(key), "cell")
+    if reported.get("text") != text:
         return
     row, column = reported.get("row"), reported.get("column")
     if row is None and column is None:
         on_cell(None, None)
-    elif _is_index(row, shape[0]) and _is_index(column, shape[1]):
+        return
+    row, column = index(row, shape[0]), index(column, shape[1])
+    if row is not None and column is not None:
         on_cell(row, column)
-
-
-def _is_index(number: object, count: int) -> bool:
-    return isinstance(number, int) and not isinstance(number, bool) and 0 <= number < count
 
 
 def pack(
