@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +34,7 @@ __all__ = [
     "captured",
     "head_numbers",
     "load_model",
+    "most_characters",
     "proved",
     "repeated",
     "summary",
@@ -41,6 +42,9 @@ __all__ = [
 
 MAX_TOKENS = int(os.environ.get("ATTNVIZ_MAX_TOKENS", "4096"))
 """Longest text a page shows, where the model has room for that much."""
+
+CHARACTERS_PER_TOKEN = 16
+"""Characters that are read per token of `MAX_TOKENS`; a token of a usual text has 3 to 5."""
 
 CACHE_MB = int(os.environ.get("ATTNVIZ_CACHE_MB", "1024"))
 """Memory for captures of all visitors together."""
@@ -72,13 +76,37 @@ _REPEATED: Shelf[probes.Repetition] = Shelf(CACHE_MB << 18, entries=16)
 
 @dataclass(frozen=True)
 class Request:
-    """What a person wants to see: everything a capture depends on."""
+    """Everything that a capture depends on; texts are cut to `most_characters` first.
+
+    Attributes:
+        model: name of the model.
+        text: what the model reads.
+        pair: second sentence, for encoders.
+        target: output of an encoder-decoder; empty where the model writes it.
+        begin: whether a decoder's text starts with the begin token.
+        left_out: number of characters that were cut off the texts.
+    """
 
     model: str
     text: str
     pair: str = ""
     target: str = ""
     begin: bool = True
+    left_out: int = field(init=False, default=0, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        room, left_out = most_characters(), 0
+        for name in ("text", "pair", "target"):
+            given = getattr(self, name)
+            if len(given) > room:
+                left_out += len(given) - room
+                object.__setattr__(self, name, given[:room])
+        object.__setattr__(self, "left_out", left_out)
+
+
+def most_characters() -> int:
+    """Return the length to which a text is cut before it is tokenised, in characters."""
+    return CHARACTERS_PER_TOKEN * MAX_TOKENS
 
 
 def allowed_folders() -> tuple[Path, ...]:

@@ -121,7 +121,7 @@ def _side(letter: str, request: Request, first: str) -> tuple[AttentionStack, He
         capture = captured(request)
         if source != HERE:
             st.caption(f"{plain(request.model)}: “{plain(_short(request.text))}”")
-            notices(capture)
+            notices(capture, request)
     head = _head(letter, capture, start)
     stack = capture[head.kind]
     head_title(stack, head)

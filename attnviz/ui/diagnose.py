@@ -212,7 +212,9 @@ def _progress(key: Hashable) -> None:
 
 
 def _stage(job: Job[Any]) -> str:
-    """What is being done, and for how long yet."""
+    """Return the stage of the work and the time it still takes."""
+    if job.status == "waiting" and job.progress is not None:
+        return f"Paused at {job.progress.share:.0%}: another diagnosis runs for a few seconds"
     if job.status == "waiting":
         ahead = jobs().ahead(job)
         number = "1 diagnosis is" if ahead == 1 else f"{ahead} diagnoses are"

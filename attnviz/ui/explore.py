@@ -6,7 +6,7 @@ import streamlit as st
 
 from attnviz.captures import Capture
 from attnviz.ui import detail
-from attnviz.ui.caches import Request, captured, head_numbers
+from attnviz.ui.caches import Request, captured, head_numbers, most_characters
 from attnviz.ui.heads import choose_kind, choose_metric, head_map, head_menus
 from attnviz.ui.messages import explained, plain
 from attnviz.ui.serving import in_turn
@@ -22,19 +22,29 @@ def read(request: Request) -> None:
     before it. Streamlit would draw it anew, and show the old one beside it until the end.
     """
     with st.container():
-        notices(captured(request))
+        notices(captured(request), request)
 
 
-def notices(capture: Capture) -> None:
-    """What a person must know before they trust the picture."""
-    if capture.cut:
-        st.warning(
-            f"The text was too long: its last {capture.cut:,} tokens were left out.",
-            icon=":material/content_cut:",
-        )
+def notices(capture: Capture, request: Request) -> None:
+    """Show what was left out of the text, and the target."""
+    if left_out := _left_out(capture, request):
+        st.warning(left_out, icon=":material/content_cut:")
     if capture.target_text is not None:
         who = "wrote" if capture.generated else "was given"
         st.markdown(f"The model {who}: **{plain(capture.target_text)}**")
+
+
+def _left_out(capture: Capture, request: Request) -> str:
+    """Return the sentence about what was cut off; empty where nothing was."""
+    if request.left_out:
+        cut = f", and of these the last {capture.cut:,} tokens were left out" if capture.cut else ""
+        return (
+            f"The text was too long: up to {most_characters():,} characters are read, its last "
+            f"{request.left_out:,} were left out{cut}."
+        )
+    if capture.cut:
+        return f"The text was too long: its last {capture.cut:,} tokens were left out."
+    return ""
 
 
 @st.fragment

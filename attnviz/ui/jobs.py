@@ -1,7 +1,8 @@
-"""Long work in the background: shared by all who ask for the same, and stopped when nobody waits.
+"""Long work in the background: shared by equal requests, run in slices, cancelled when unneeded.
 
-A job runs in a thread of its own, a few at a time. Whoever looks at it says so, again and again; a
-job whose last visitor has pressed cancel, or has closed the page, ends at its next report.
+A job runs in a thread. A few run at the same time; a job that has run for a slice of time while
+others wait pauses at its next report until the others have had a slice. A job ends at its next
+report when its last visitor has pressed cancel or has closed the page.
 """
 
 from __future__ import annotations
@@ -10,11 +11,12 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
-from typing import Generic, Literal, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 
 from attnviz.errors import AttnvizError
 from attnviz.findings import Progress
 from attnviz.ui.shelf import size
+from attnviz.ui.turns import Ticket, Turns
 
 __all__ = ["Job", "Jobs", "Status", "Work"]
 
@@ -25,7 +27,8 @@ Status = Literal["waiting", "running", "done", "failed", "cancelled"]
 PATIENCE = 90.0
 """Seconds after which somebody who has not looked, and is not connected, has left."""
 
-TURN = 0.5  # seconds between two looks at the queue
+SLICE = 10.0
+"""Seconds that a job runs before the jobs that wait get a slice."""
 
 
 class Cancelled(Exception):
@@ -106,7 +109,8 @@ class Jobs(Generic[Value]):
     """All work of one sort, by what it depends on; what is done is kept for the next who asks.
 
     Args:
-        at_a_time: how many run beside each other; the others wait for their turn.
+        at_a_time: how many run at the same time; the others wait for their turn.
+        slice_: seconds that one runs while others wait.
         limit: bytes that finished values may take together; the latest stays in any case.
         entries: how many finished values are kept.
         connected: whether somebody, by the name they gave to `Job.look`, has a page open.
@@ -119,10 +123,12 @@ class Jobs(Generic[Value]):
         *,
         limit: int = 256 << 20,
         entries: int = 48,
+        slice_: float = SLICE,
         connected: Callable[[str], bool] = lambda who: False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._places = threading.BoundedSemaphore(at_a_time)
+        self._turns = Turns(at_a_time)
+        self._slice = slice_
         self._limit, self._entries = limit, entries
         self._connected, self._clock = connected, clock
         self._jobs: OrderedDict[Hashable, Job[Value]] = OrderedDict()
@@ -157,7 +163,7 @@ class Jobs(Generic[Value]):
             self._jobs[key] = job
             self._jobs.move_to_end(key)
         thread = threading.Thread(
-            target=self._run, args=(job, work), name="attnviz-job", daemon=True
+            target=self._run, args=(job, work, who), name="attnviz-job", daemon=True
         )
         thread.start()
         return job
@@ -181,14 +187,11 @@ class Jobs(Generic[Value]):
             listed = [one for one in self._jobs.values() if not one.over]
         return listed.index(job) if job in listed else 0
 
-    def _run(self, job: Job[Value], work: Work[Value]) -> None:
-        while not self._places.acquire(timeout=TURN):
-            if not job.wanted():
-                job.ended("cancelled")
-                return
+    def _run(self, job: Job[Value], work: Work[Value], who: str) -> None:
+        place = _Place(self._turns, job, who, self._slice)
         try:
-            job.status = "running"
-            job.value = work(job.report)
+            place.take()
+            job.value = work(place.report)
         except Cancelled:
             job.ended("cancelled")
         except AttnvizError as error:
@@ -202,7 +205,7 @@ class Jobs(Generic[Value]):
         else:
             job.ended("done")
         finally:
-            self._places.release()
+            place.leave()
             self._tidy()
 
     def _tidy(self) -> None:
@@ -216,3 +219,50 @@ class Jobs(Generic[Value]):
                 len(over) > self._entries or sum(sizes[key] for key in over) > self._limit
             ):
                 del self._jobs[over.pop(0)]
+
+
+class _Place:
+    """The place of a running job, which it leaves and takes again between two slices.
+
+    Args:
+        turns: the queue of all jobs.
+        job: holds the place.
+        who: the session that has started the job.
+        slice_: seconds that the job keeps the place while others wait.
+    """
+
+    def __init__(self, turns: Turns, job: Job[Any], who: str, slice_: float) -> None:
+        self._turns, self._job, self._who, self._slice = turns, job, who, slice_
+        self._ticket: Ticket | None = None
+        self._taken = 0.0
+
+    def take(self) -> None:
+        """Wait for a place.
+
+        Raises:
+            Cancelled: the job is not needed any more.
+        """
+        self._job.status = "waiting"
+        self._ticket = self._turns.take(self._who, self._check)
+        self._job.status, self._taken = "running", time.monotonic()
+
+    def leave(self) -> None:
+        """Give the place to the next job."""
+        ticket, self._ticket = self._ticket, None
+        if ticket is not None:
+            self._turns.give_back(ticket)
+
+    def report(self, progress: Progress) -> None:
+        """Pass on a report; when the slice is over and others wait, wait for the next one.
+
+        Raises:
+            Cancelled: the job is not needed any more.
+        """
+        self._job.report(progress)
+        if self._turns.waiting and time.monotonic() - self._taken > self._slice:
+            self.leave()
+            self.take()
+
+    def _check(self, before: int, seconds: float) -> None:
+        if not self._job.wanted():
+            raise Cancelled

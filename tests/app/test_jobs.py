@@ -118,6 +118,59 @@ def test_no_more_run_at_a_time_than_there_is_room_for(slow: Slow) -> None:
     until(lambda: third.status == "done")
 
 
+def test_a_long_job_lets_short_ones_pass(slow: Slow) -> None:
+    jobs: Jobs[str] = Jobs(1, slice_=0.05)
+    long = jobs.start("long", slow, "anna")
+    until(lambda: long.status == "running")
+    for number in range(3):
+        short = jobs.start(number, lambda progress: "found", f"visitor {number}")
+        until(lambda short=short: short.over)  # type: ignore[misc]
+        assert short.value == "found"
+    assert not long.over
+    until(lambda: long.status == "running")  # it goes on where it was
+    slow.finish.set()
+    until(lambda: long.over)
+    assert long.value == "found" and slow.runs == 1
+
+
+def test_long_jobs_take_turns() -> None:
+    jobs: Jobs[str] = Jobs(1, slice_=0.02)
+    steps: list[str] = []
+    running, most = [0], [0]
+
+    def work(name: str) -> Callable[[Callable[[Progress], None]], str]:
+        def run(progress: Callable[[Progress], None]) -> str:
+            for _ in range(30):
+                running[0] += 1
+                most[0] = max(most[0], running[0])
+                time.sleep(0.005)
+                steps.append(name)
+                running[0] -= 1
+                progress(Progress("working", 0.5, 1.0))
+            return name
+
+        return run
+
+    started = [jobs.start(name, work(name), name) for name in "abc"]
+    until(lambda: all(job.over for job in started))
+    assert [job.value for job in started] == ["a", "b", "c"] and most[0] == 1
+    halves = [set(steps[:45]), set(steps[45:])]
+    assert halves[0] == {"a", "b", "c"} and len(halves[1]) > 1
+
+
+def test_a_paused_job_can_be_cancelled(slow: Slow) -> None:
+    jobs: Jobs[str] = Jobs(1, slice_=0.02)
+    first = jobs.start("first", slow, "anna")
+    until(lambda: first.status == "running")
+    other = Slow()
+    second = jobs.start("second", other, "bert")
+    until(lambda: first.status == "waiting" and first.progress is not None)
+    first.leave("anna")
+    until(lambda: first.status == "cancelled")
+    other.finish.set()
+    until(lambda: second.value == "found")
+
+
 def test_whoever_has_left_is_not_waited_for(slow: Slow) -> None:
     now, here = [0.0], {"anna"}
     jobs: Jobs[str] = Jobs(1, connected=here.__contains__, clock=lambda: now[0])

@@ -15,10 +15,12 @@ from attnviz.ui.components import plotly_map
 from attnviz.ui.reported import first_item, index, record
 from attnviz.ui.tiles import Window
 
+FIELDS = ["selection", "points", "rows", "customdata", "cell", "row", "column", "text"]
+
 JSON: some.SearchStrategy[Any] = some.recursive(
     some.none() | some.booleans() | some.integers() | some.floats() | some.text(max_size=5),
     lambda inner: some.lists(inner, max_size=4) | some.dictionaries(
-        some.sampled_from("selection points rows customdata cell row column text".split())
+        some.sampled_from(FIELDS)
         | some.text(max_size=3),
         inner,
         max_size=4,
