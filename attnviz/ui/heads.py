@@ -93,8 +93,8 @@ def own_layers(info: ModelInfo, kind: Kind) -> tuple[int, ...]:
 def without_attention(info: ModelInfo) -> str:
     """Return a sentence that names the layers without attention; empty if there are none."""
     by_kind: dict[str, list[int]] = {}
-    for index, words in info.other_layers.items():
-        by_kind.setdefault(words, []).append(index)
+    for layer, words in info.other_layers.items():
+        by_kind.setdefault(words, []).append(layer)
     named = [f"{_layer_list(layers)} ({words})" for words, layers in by_kind.items()]
     if not named:
         return ""
