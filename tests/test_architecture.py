@@ -18,12 +18,14 @@ ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "attnviz"
 PAGE_LINES = 100
 
-NOUNS = {"types", "errors", "findings", "characters", "finite"}
+NOUNS = {"types", "errors", "findings", "characters", "finite", "whole_files", "spreadsheets"}
 ENGINE = NOUNS | {"attention", "models", "recorded", "captures", "metrics", "summary", "origins"}
 MAY_IMPORT: dict[str, set[str]] = {
     "types": {"types", "errors"},
     "errors": set(),
     "characters": set(),
+    "spreadsheets": set(),
+    "whole_files": set(),
     "finite": set(),
     "findings": {"types", "errors", "findings"},
     "attention": NOUNS | {"attention"},
@@ -68,7 +70,7 @@ THIRD_PARTY: dict[str, set[str]] = {
         "monitor",
         "ui",
     },
-    "pandas": {"summary", "doctor", "monitor", "ui", "__init__"},
+    "pandas": {"summary", "spreadsheets", "doctor", "monitor", "ui", "__init__"},
 }
 """Who may import what comes from elsewhere; what is not here is free."""
 

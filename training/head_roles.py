@@ -16,6 +16,7 @@ from attnviz.attention import AttentionStack
 from attnviz.captures import Encoded, capture, capture_ids
 from attnviz.models import Model
 from attnviz.types import Head, Kind, KnownHead
+from attnviz.whole_files import write_whole
 from training import probe_texts
 from training.repeats import two_copies
 
@@ -123,4 +124,4 @@ def write_heads(folder: Path, heads: Sequence[KnownHead]) -> None:
         for one in heads
     ]
     text = json.dumps(found, indent=2, ensure_ascii=False) + "\n"
-    (folder / "heads.json").write_text(text, encoding="utf8")
+    write_whole(folder / "heads.json", text)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 
 from attnviz import __version__
 from attnviz.cli.capture import run_capture
 from attnviz.cli.diagnose import run_diagnose
-from attnviz.cli.screen import say
+from attnviz.cli.screen import Parser, say
 from attnviz.cli.serve import run_app
 from attnviz.errors import AttnvizError
 from attnviz.findings import LABELS
@@ -33,9 +32,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
 
 
-def parser() -> argparse.ArgumentParser:
+def parser() -> Parser:
     """The commands and their options."""
-    made = argparse.ArgumentParser(
+    made = Parser(
         prog="attnviz", description="See what attention really does inside a transformer."
     )
     made.add_argument("--version", action="version", version=f"attnviz {__version__}")

@@ -14,6 +14,7 @@ __all__ = ["run_capture"]
 def run_capture(options: argparse.Namespace) -> int:
     """Print the table."""
     import attnviz
+    from attnviz.spreadsheets import as_csv
 
     text = sys.stdin.read() if options.text == "-" else options.text
     model = attnviz.load(options.model)
@@ -29,6 +30,6 @@ def run_capture(options: argparse.Namespace) -> int:
     if found.cut:
         say(f"{found.cut} tokens were cut off")
     with contextlib.suppress(BrokenPipeError):  # `| head` has read enough
-        attnviz.summarize(found).to_csv(sys.stdout, index=False, float_format="%.6g")
+        sys.stdout.write(as_csv(attnviz.summarize(found), float_format="%.6g"))
         sys.stdout.flush()
     return 0

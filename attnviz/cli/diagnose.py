@@ -76,13 +76,15 @@ def _check_places(paths: Sequence[Path]) -> None:
         try:
             folder, there = path.absolute().parent, path.exists()
             missing, taken = not folder.is_dir(), path.is_dir()
+            # A file is written beside its older version first; a device or a pipe is not.
+            written = [path, folder] if path.is_file() else [path] if there else [folder]
         except (OSError, ValueError) as error:  # too long for a name, or no name at all
             raise InputError(f"no file can be called that: {error}") from error
         if missing:
             raise InputError(f"there is no folder '{path.parent}' for '{path.name}'; make it first")
         if taken:
             raise InputError(f"'{path}' is a folder; give the name of a file")
-        if not os.access(path if there else folder, os.W_OK):
+        if not all(os.access(one, os.W_OK) for one in written):
             raise InputError(f"'{path}' may not be written by you; choose another place")
         if path.resolve() in [one.resolve() for one in paths[:number]]:
             raise InputError(f"'{path}' is asked for twice; give each file its own name")

@@ -2,23 +2,34 @@
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import os
 import sys
 from collections.abc import Callable, Iterator
+from typing import Any
 
+from attnviz.characters import escaped
 from attnviz.findings import Progress
 
-__all__ = ["say", "show", "shown_progress"]
+__all__ = ["Parser", "say", "show", "shown_progress"]
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose messages show the control characters of an argument, and do not send them."""
+
+    def _print_message(self, message: str, file: Any = None) -> None:
+        super()._print_message(escaped(message, keep="\n"), file)
 
 
 def say(sentence: str) -> None:
-    """A line for people, beside the output."""
-    print(f"attnviz: {sentence}", file=sys.stderr)  # noqa: T201
+    """Print a line to standard error, with control characters shown as their code points."""
+    print(f"attnviz: {escaped(sentence)}", file=sys.stderr)  # noqa: T201
 
 
 def show(text: str) -> None:
-    """Print, whatever the terminal can show, until nobody reads any more."""
+    """Print lines to standard output, with control characters shown, until the reader is gone."""
+    text = escaped(text, keep="\n")
     encoding = sys.stdout.encoding or "utf-8"
     with contextlib.suppress(BrokenPipeError):
         print(text.encode(encoding, "replace").decode(encoding), flush=True)  # noqa: T201
@@ -42,7 +53,7 @@ def shown_progress() -> Iterator[Callable[[Progress], None]]:
     ) as bar:
 
         def progress(now: Progress) -> None:
-            bar.set_description_str(now.text, refresh=False)
+            bar.set_description_str(escaped(now.text), refresh=False)
             bar.update(min(now.share, 1.0) - bar.n)
 
         yield progress

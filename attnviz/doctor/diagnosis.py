@@ -22,7 +22,9 @@ from attnviz.doctor.sentences import Names
 from attnviz.doctor.thresholds import Thresholds
 from attnviz.errors import CaptureError
 from attnviz.findings import Finding, Interval
+from attnviz.spreadsheets import as_csv
 from attnviz.types import Head, Kind, ModelInfo
+from attnviz.whole_files import write_whole
 
 __all__ = ["Diagnosis", "TextsRead"]
 
@@ -203,7 +205,7 @@ class Diagnosis:
         and every number with its interval.
         """
         written = json.dumps(self.plain(), indent=2, allow_nan=False, ensure_ascii=False)
-        Path(path).write_text(written + "\n", encoding="utf-8")
+        write_whole(path, written + "\n")
 
     def csv(self) -> str:
         """The table, and in every row what is needed to make it again.
@@ -221,12 +223,11 @@ class Diagnosis:
             "seed": self.seed,
             "thresholds": json.dumps(self.thresholds.as_dict()),
         }
-        written: str = self.table.assign(**origin).to_csv(index=False, float_format="%.6g")
-        return written
+        return as_csv(self.table.assign(**origin), float_format="%.6g")
 
     def to_csv(self, path: str | Path) -> None:
         """Write the table, with what is needed to make it again in every row."""
-        Path(path).write_text(self.csv(), encoding="utf-8")
+        write_whole(path, self.csv())
 
     def html(self) -> str:
         """The report: one page that needs no network, without the texts."""
@@ -236,7 +237,7 @@ class Diagnosis:
 
     def to_html(self, path: str | Path) -> None:
         """Write the report: one HTML file that needs no network, without the texts."""
-        Path(path).write_text(self.html(), encoding="utf-8")
+        write_whole(path, self.html())
 
 
 def _spearman(one: np.ndarray, other: np.ndarray) -> float:

@@ -8,6 +8,7 @@ import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
 
+from attnviz.spreadsheets import as_csv
 from attnviz.ui.picture_buttons import picture_buttons
 from attnviz.ui.theme import current_theme
 from attnviz.views import plot_config
@@ -66,7 +67,7 @@ def table_download(
     """A button that saves a table as CSV, UTF-8 with a mark so that spreadsheets read accents."""
     st.download_button(
         label,
-        lambda: table.to_csv(index=index).encode("utf-8-sig"),
+        lambda: as_csv(table, index=index).encode("utf-8-sig"),
         file_name=f"{filename}.csv",
         mime="text/csv",
         key=key,

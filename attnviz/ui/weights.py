@@ -9,6 +9,7 @@ from jaxtyping import Float
 
 from attnviz import words
 from attnviz.attention import AttentionStack
+from attnviz.spreadsheets import as_csv
 from attnviz.types import Head, Tokens
 from attnviz.ui import state
 from attnviz.ui.caches import Request, captured
@@ -198,16 +199,15 @@ def _cells_download(
         label, seen = "Weights as CSV", Window.whole(stack.shape)
     st.download_button(
         label,
-        lambda: (
+        lambda: as_csv(
             weights_table(
                 stack.weights(head.layer, head.head, *seen.slices),
                 stack.query_tokens,
                 stack.key_tokens,
                 seen,
-            )
-            .to_csv()
-            .encode("utf-8-sig")
-        ),
+            ),
+            index=True,
+        ).encode("utf-8-sig"),
         file_name=f"{filename}.csv",
         mime="text/csv",
         key=key,
