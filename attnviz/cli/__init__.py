@@ -48,6 +48,13 @@ def parser() -> Parser:
         help="where to listen; 0.0.0.0 lets a class on the same network in",
     )
     app.add_argument("--headless", action="store_true", help="do not open a browser")
+    app.add_argument(
+        "--workers",
+        type=int,
+        default=1,
+        metavar="N",
+        help="processes that share the visitors, behind nginx; as many as there are processors",
+    )
     app.set_defaults(run=run_app)
 
     capture = commands.add_parser("capture", help="print every head's numbers on a text, as CSV")

@@ -8,6 +8,7 @@ import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 
+from attnviz.cli.workers import run_workers
 from attnviz.errors import AttnvizError
 
 __all__ = ["run_app"]
@@ -23,6 +24,8 @@ def run_app(options: argparse.Namespace) -> int:
             "the app's pages are not part of the installed package; run this from a checkout of "
             "attnviz, or `make app` there"
         )
+    if options.workers > 1:
+        return run_workers(options)
     from streamlit.runtime.pages_manager import PagesManager
     from streamlit.web import bootstrap
 
