@@ -55,6 +55,19 @@ def parser() -> Parser:
         metavar="N",
         help="processes that share the visitors, behind nginx; as many as there are processors",
     )
+    app.add_argument(
+        "--class",
+        dest="classroom",
+        action="store_true",
+        help="for a class: only the listed models, no hub, texts of up to 512 tokens, few "
+        "diagnoses at a time; see docs/class.md",
+    )
+    app.add_argument(
+        "--models",
+        nargs="+",
+        metavar="MODEL",
+        help="the only models that visitors may load: shipped names, or folders",
+    )
     app.set_defaults(run=run_app)
 
     capture = commands.add_parser("capture", help="print every head's numbers on a text, as CSV")

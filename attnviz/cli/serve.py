@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import gc
+import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -24,6 +25,7 @@ def run_app(options: argparse.Namespace) -> int:
             "the app's pages are not part of the installed package; run this from a checkout of "
             "attnviz, or `make app` there"
         )
+    _allow(options)
     if options.workers > 1:
         return run_workers(options)
     from streamlit.runtime.pages_manager import PagesManager
@@ -47,6 +49,27 @@ def run_app(options: argparse.Namespace) -> int:
     bootstrap.load_config_options(settings)
     bootstrap.run(str(script), False, [], settings)
     return 0
+
+
+def _allow(options: argparse.Namespace) -> None:
+    """Set the environment variables that say what visitors may do; workers inherit them.
+
+    A variable that is set already keeps its value.
+    """
+    allowed = {}
+    if options.classroom:
+        allowed = {
+            "ATTNVIZ_MODELS": "shipped",
+            "ATTNVIZ_MAX_TOKENS": "512",
+            "ATTNVIZ_DIAGNOSES": "4",
+            "HF_HUB_OFFLINE": "1",
+        }
+    if options.models:
+        folders = [Path(name).resolve() for name in options.models if Path(name).is_dir()]
+        allowed["ATTNVIZ_MODELS"] = ",".join(options.models)
+        allowed["ATTNVIZ_MODEL_FOLDERS"] = os.pathsep.join(map(str, folders))
+    for name, value in allowed.items():
+        os.environ.setdefault(name, value)
 
 
 def _flat(settings: Mapping[str, object], prefix: str = "") -> dict[str, object]:

@@ -21,6 +21,7 @@ from attnviz.proof import load, verify
 from attnviz.summary import summarize
 from attnviz.types import Kind, Proof
 from attnviz.ui.examples import EXAMPLES
+from attnviz.ui.permissions import check_model
 from attnviz.ui.reading import reading_bar, spinner
 from attnviz.ui.serving import LOADS, LONG, aside, is_long
 from attnviz.ui.shelf import Shelf
@@ -122,8 +123,10 @@ def load_model(name: str) -> Model:
     """Return a model, from memory if it has been used lately.
 
     Raises:
+        ModelNotAllowed: this server allows its visitors other models only.
         ModelError: as `attnviz.load`.
     """
+    check_model(name)
     if shipped(name):
         return _SHIPPED.get(name, lambda: load(name), lambda: spinner("Loading the model …"))
     return _OTHERS.get(name, lambda: _load_other(name), lambda: _loading())

@@ -11,7 +11,6 @@ from jaxtyping import Float
 from attnviz import metrics
 from attnviz.attention import AttentionStack
 from attnviz.captures import Capture
-from attnviz.models import CLASSROOM
 from attnviz.types import Head, Kind
 from attnviz.ui import state
 from attnviz.ui.caches import Request, captured, default_request, load_model
@@ -20,6 +19,7 @@ from attnviz.ui.detail import head_title
 from attnviz.ui.explore import notices
 from attnviz.ui.heads import choose_kind, head_menus
 from attnviz.ui.messages import plain
+from attnviz.ui.permissions import listed_models, takes_any_model
 from attnviz.ui.rows import show_rows
 from attnviz.ui.tiles import Grid
 from attnviz.ui.weights import show_map
@@ -130,15 +130,18 @@ def _side(letter: str, request: Request, first: str) -> tuple[AttentionStack, He
 
 
 def _other_request(letter: str, request: Request) -> Request:
-    names = [model.name for model in CLASSROOM]
+    names = listed_models()
     if request.model not in names:
         names.append(request.model)
-    model = st.selectbox(
-        "Model",
-        names,
-        index=names.index(request.model),
-        key=f"{letter}_model",
-        accept_new_options=True,
+    model = (
+        st.selectbox(
+            "Model",
+            names,
+            index=names.index(request.model),
+            key=f"{letter}_model",
+            accept_new_options=takes_any_model(),
+        )
+        or names[0]
     )
     start = default_request(model)
     text = st.text_input("Text", value=start.text, key=f"{letter}_text:{model}")

@@ -19,6 +19,7 @@ from attnviz.ui.diagnose_results import FRESH, results
 from attnviz.ui.diagnose_texts import choose_texts
 from attnviz.ui.jobs import Job, Jobs, Work
 from attnviz.ui.messages import explained, plain
+from attnviz.ui.permissions import DIAGNOSES
 from attnviz.ui.visitors import connected
 
 __all__ = [
@@ -176,6 +177,13 @@ def wait_for(key: Hashable, work: Callable[[], Work[Value]], verb: str) -> Value
         key=f"start:{verb}",
         help="Runs in the background: you may look at other pages meanwhile.",
     ):
+        if job is None and shelf.unfinished >= DIAGNOSES:
+            st.warning(
+                f"{shelf.unfinished} diagnoses run or wait, and this server allows {DIAGNOSES}. "
+                "Try again when one of them has finished.",
+                icon=":material/hourglass:",
+            )
+            return None
         shelf.start(key, work(), visitor())
         st.session_state[FRESH] = True
         st.rerun()

@@ -12,7 +12,6 @@ import streamlit as st
 from attnviz.doctor import TextSet
 from attnviz.doctor.comparison import Comparison, compare
 from attnviz.findings import Finding, Progress
-from attnviz.models import CLASSROOM
 from attnviz.types import Head, Metric
 from attnviz.ui import state
 from attnviz.ui.caches import load_model
@@ -28,6 +27,7 @@ from attnviz.ui.diagnose_texts import choose_texts
 from attnviz.ui.heads import choose_kind, show_heads
 from attnviz.ui.jobs import Work
 from attnviz.ui.messages import explained, plain
+from attnviz.ui.permissions import listed_models, takes_any_model
 from attnviz.ui.pictures import table_download
 from attnviz.ui.sentences import sentence
 from attnviz.ui.serving import in_turn
@@ -105,19 +105,22 @@ def two_models_page(first: str) -> None:
 
 def _second(first: str) -> str:
     """The menu of the second model; its name is in the link."""
-    names = [model.name for model in CLASSROOM]
+    names = listed_models()
     asked = st.session_state.get(SECOND) or st.query_params.get(SECOND)
     names += [one for one in dict.fromkeys((first, asked)) if one and one not in names]
     state.from_link(SECOND, names, first)
-    chosen = st.selectbox(
-        "Second model",
-        names,
-        key=SECOND,
-        accept_new_options=True,
-        persist_state="session",
-        help="What was fine-tuned from the model of the side bar: a name on the Hugging Face hub "
-        "(org/model) or a folder of this server. It must have the same layers, heads and "
-        "tokenizer.",
+    chosen = (
+        st.selectbox(
+            "Second model",
+            names,
+            key=SECOND,
+            accept_new_options=takes_any_model(),
+            persist_state="session",
+            help="What was fine-tuned from the model of the side bar: a name on the Hugging Face "
+            "hub (org/model) or a folder of this server. It must have the same layers, heads and "
+            "tokenizer.",
+        )
+        or names[0]
     )
     load_model(chosen)
     state.to_link(SECOND)

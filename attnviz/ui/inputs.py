@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import streamlit as st
 
-from attnviz.models import CLASSROOM, Model
+from attnviz.models import Model
 from attnviz.types import ModelInfo
 from attnviz.ui import state
 from attnviz.ui.caches import Request, load_model
 from attnviz.ui.examples import EXAMPLES, Example
 from attnviz.ui.heads import own_layers, without_attention
 from attnviz.ui.messages import explained, plain
+from attnviz.ui.permissions import listed_models, takes_any_model
 
 __all__ = ["choose_model", "choose_text", "sidebar"]
+
+ANY_MODEL = (
+    "One of the models that come with attnviz, or type the name of any BERT, GPT, T5 or relative "
+    "on the Hugging Face hub (org/model), or a folder of this server."
+)
 
 
 def sidebar() -> Request:
@@ -28,19 +34,21 @@ def sidebar() -> Request:
 
 def choose_model() -> Model:
     """A menu of shipped models that also takes a hub name or a folder."""
-    names = [model.name for model in CLASSROOM]
+    names = listed_models()
     asked = st.session_state.get(state.MODEL) or st.query_params.get(state.MODEL)
-    if asked and asked not in names:
+    if asked and asked not in names and takes_any_model():
         names.append(asked)
     state.from_link(state.MODEL, names, names[0])
-    name = st.selectbox(
-        "Model",
-        names,
-        key=state.MODEL,
-        accept_new_options=True,
-        on_change=state.forget_view,
-        help="One of the models that come with attnviz, or type the name of any BERT, GPT, T5 or "
-        "relative on the Hugging Face hub (org/model), or a folder of this server.",
+    name = (
+        st.selectbox(
+            "Model",
+            names,
+            key=state.MODEL,
+            accept_new_options=takes_any_model(),
+            on_change=state.forget_view,
+            help=ANY_MODEL if takes_any_model() else "The models of this server.",
+        )
+        or names[0]
     )
     model = load_model(name)
     state.to_link(state.MODEL)

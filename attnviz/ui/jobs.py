@@ -181,6 +181,12 @@ class Jobs(Generic[Value]):
             for key in [key for key, job in self._jobs.items() if job.over]:
                 del self._jobs[key]
 
+    @property
+    def unfinished(self) -> int:
+        """Number of jobs that run or wait."""
+        with self._lock:
+            return sum(not job.over for job in self._jobs.values())
+
     def ahead(self, job: Job[Value]) -> int:
         """How many run, or wait for longer than this one."""
         with self._lock:
