@@ -5,6 +5,7 @@ import streamlit as st
 from attnviz.ui import inputs, look, state
 from attnviz.ui.diagnose import OWN_TEXTS, model_only
 from attnviz.ui.serving import turn
+from attnviz.ui.status import STATUS
 from attnviz.ui.theme import watch_theme
 
 look.page_setup()
@@ -17,10 +18,14 @@ page = st.navigation(
         st.Page("pages/diagnose/diagnosis.py", title="Diagnose", icon=":material/stethoscope:"),
         st.Page("pages/diagnose/two_models.py", title="Two models", icon=":material/difference:"),
         st.Page("pages/learn/numbers.py", title="Learn", icon=":material/school:"),
+        st.Page("pages/teacher/status.py", title="Status", visibility="hidden"),
     ],
     position="top",
 )
-with turn():
-    state.remember(model_only() if page.url_path in OWN_TEXTS else inputs.sidebar())
-    page.run()
+if page.url_path == STATUS:
+    page.run()  # without waiting for a turn: it shows how many wait
+else:
+    with turn():
+        state.remember(model_only() if page.url_path in OWN_TEXTS else inputs.sidebar())
+        page.run()
 watch_theme()

@@ -119,7 +119,7 @@ class Visitor:
                 self._field = element.text_area.id
             elif what == "exception":
                 outcome.errors.append(element.exception.message[:200])
-            elif not pictured and element.bidi_component.component_name == "attnviz_zoom_map":
+            elif not pictured and element.bidi_component.component_name == "attnviz.map":
                 outcome.pictured.append(time.monotonic() - begun)
                 pictured = True
 

@@ -90,11 +90,13 @@ def _warm_up() -> None:
     a class opens its first page all at once. Streamlit collects garbage after every script run:
     over the million objects of these libraries that took half of the server's time.
     """
-    from attnviz.models import CLASSROOM
     from attnviz.ui.caches import load_model
+    from attnviz.ui.load_report import publish
+    from attnviz.ui.permissions import listed_models
 
-    for model in CLASSROOM:
-        load_model(model.name)
+    for name in listed_models():
+        load_model(name)
+    publish()
     gc.collect()
     gc.freeze()
     gc.collect()  # the next collections count from the few objects that are left

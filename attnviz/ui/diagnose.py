@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import streamlit as st
-from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from attnviz.doctor import Diagnosis, TextSet, diagnose
 from attnviz.errors import AttnvizError
@@ -20,7 +19,8 @@ from attnviz.ui.diagnose_texts import choose_texts
 from attnviz.ui.jobs import Job, Jobs, Work
 from attnviz.ui.messages import explained, plain
 from attnviz.ui.permissions import DIAGNOSES
-from attnviz.ui.visitors import connected
+from attnviz.ui.serving import giving_way
+from attnviz.ui.visitors import connected, session
 
 __all__ = [
     "OWN_TEXTS",
@@ -71,7 +71,7 @@ class Ask:
                 ablate=bool(self.replacements),
                 replacements=self.replacements,
                 seed=self.seed,
-                progress=progress,
+                progress=giving_way(progress),
             )
 
         return run
@@ -84,12 +84,6 @@ _JOBS: Jobs[Any] = Jobs(max(1, (os.cpu_count() or 2) - 1), connected=connected)
 def jobs() -> Jobs[Any]:
     """Return the diagnoses of all visitors; one fewer than the processors run at a time."""
     return _JOBS
-
-
-def visitor() -> str:
-    """The name of this session."""
-    context = get_script_run_ctx()
-    return "" if context is None else context.session_id
 
 
 def model_only() -> Request:
@@ -161,7 +155,7 @@ def wait_for(key: Hashable, work: Callable[[], Work[Value]], verb: str) -> Value
     job = shelf.find(key)
     if job is not None and job.status == "done":
         return job.value
-    if job is not None and not job.over and job.awaited_by(visitor()):
+    if job is not None and not job.over and job.awaited_by(session()):
         _progress(key)
         return None
     if job is not None and job.error is not None:
@@ -184,7 +178,7 @@ def wait_for(key: Hashable, work: Callable[[], Work[Value]], verb: str) -> Value
                 icon=":material/hourglass:",
             )
             return None
-        shelf.start(key, work(), visitor())
+        shelf.start(key, work(), session())
         st.session_state[FRESH] = True
         st.rerun()
     return None
@@ -203,9 +197,9 @@ def _failure(key: Hashable, error: Exception) -> None:
 def _progress(key: Hashable) -> None:
     """The bar, the time left, and the way out; when it is over the page is drawn again."""
     job = jobs().find(key)
-    if job is None or job.over or not job.awaited_by(visitor()):
+    if job is None or job.over or not job.awaited_by(session()):
         st.rerun()
-    job.look(visitor())
+    job.look(session())
     left, right = st.columns([5, 1], vertical_alignment="bottom")
     with left:
         st.progress(0.0 if job.progress is None else job.progress.share, text=_stage(job))
@@ -213,7 +207,7 @@ def _progress(key: Hashable) -> None:
         "Cancel",
         icon=":material/stop_circle:",
         on_click=job.leave,
-        args=(visitor(),),
+        args=(session(),),
         width="stretch",
         help="Stops the work, unless somebody else waits for the same.",
     )

@@ -30,7 +30,7 @@ from attnviz.ui.messages import explained, plain
 from attnviz.ui.permissions import listed_models, takes_any_model
 from attnviz.ui.pictures import table_download
 from attnviz.ui.sentences import sentence
-from attnviz.ui.serving import in_turn
+from attnviz.ui.serving import giving_way, in_turn
 from attnviz.ui.theme import current_theme
 from attnviz.views import draw_head_map
 from attnviz.views.diagnosis_words import head_count
@@ -71,7 +71,12 @@ class Pair:
 
         def run(progress: Callable[[Progress], None]) -> Comparison:
             return compare(
-                first, second, self.texts, ablate=self.ablate, seed=self.seed, progress=progress
+                first,
+                second,
+                self.texts,
+                ablate=self.ablate,
+                seed=self.seed,
+                progress=giving_way(progress),
             )
 
         return run

@@ -5,7 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from attnviz.models import Model
-from attnviz.types import ModelInfo
+from attnviz.types import Family, ModelInfo
 from attnviz.ui import state
 from attnviz.ui.caches import Request, load_model
 from attnviz.ui.examples import EXAMPLES, Example
@@ -86,26 +86,22 @@ def choose_text(model: Model) -> Request:
     family = model.info.family
     keys = state.text_keys(family)
     examples = EXAMPLES[family]
-    state.start_with(keys, examples[0])
-    # Lit while the texts are an example's, and no longer when somebody has changed them.
-    pill = f"example:{family}"
-    st.session_state[pill] = next((one for one in examples if state.filled(keys, one)), None)
-    st.pills(
-        "Examples",
-        examples,
-        format_func=lambda example: example.title,
-        key=pill,
-        on_change=_take_example,
-        args=(family,),
-    )
+    start = state.start_with(keys, examples[0]) or Example("", "", "", "")
+    above = st.container()
     text = st.text_area(
-        "Text", key=keys.text, height=110, persist_state="session", help=_text_help(model)
+        "Text",
+        start.text,
+        key=keys.text,
+        height=110,
+        persist_state="session",
+        help=_text_help(model),
     )
     pair = target = ""
     begin = True
     if family == "encoder":
         pair = st.text_input(
             "Second sentence",
+            start.pair,
             key=keys.pair,
             persist_state="session",
             help="Optional. The model reads both, with [SEP] between them.",
@@ -113,6 +109,7 @@ def choose_text(model: Model) -> Request:
     elif family == "encoder-decoder":
         target = st.text_input(
             "Output",
+            start.target,
             key=keys.target,
             persist_state="session",
             placeholder="written by the model",
@@ -128,11 +125,28 @@ def choose_text(model: Model) -> Request:
             help="The model was trained to see it first, and many heads rest on it. Without it the "
             "first word takes its place.",
         )
+    with above:
+        _choose_example(family, keys)
     chosen = next((one for one in examples if one.text == text and one.hint), None)
     with st.container():  # what is below stays in its place when the hint goes
         if chosen is not None:
             st.caption(f":material/visibility: {chosen.hint}")
     return Request(model.info.name, text, pair, target, begin)
+
+
+def _choose_example(family: Family, keys: state.TextKeys) -> None:
+    """Show the examples; the one whose texts are in the fields is selected."""
+    examples = EXAMPLES[family]
+    pill = f"example:{family}"
+    st.session_state[pill] = next((one for one in examples if state.filled(keys, one)), None)
+    st.pills(
+        "Examples",
+        examples,
+        format_func=lambda example: example.title,
+        key=pill,
+        on_change=_take_example,
+        args=(family,),
+    )
 
 
 def _text_help(model: Model) -> str:

@@ -6,17 +6,16 @@ computes, or after a short while in any case. A proof that no open page needs an
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 
 from attnviz.findings import Progress
 from attnviz.types import Proof
 from attnviz.ui.caches import Request, proved
 from attnviz.ui.jobs import Job, Jobs
-from attnviz.ui.serving import SHORT
+from attnviz.ui.serving import give_way
 from attnviz.ui.visitors import connected, session
 
-__all__ = ["Found", "next_look", "proof_of"]
+__all__ = ["Found", "next_look", "proof_of", "unfinished"]
 
 Found = tuple[Proof, int | None]
 """A proof, and on how many tokens if not on all; as `caches.proved` returns it."""
@@ -36,14 +35,17 @@ def proof_of(request: Request) -> Job[Found]:
     return _JOBS.start(request, lambda report: _prove(request, report), session())
 
 
+def unfinished() -> int:
+    """Return the number of proofs that run or wait."""
+    return _JOBS.unfinished
+
+
 def next_look(job: Job[Found]) -> float:
     """Return the seconds after which the page looks again: more when others are before it."""
     return min(0.4 + 0.1 * _JOBS.ahead(job), 5.0)
 
 
 def _prove(request: Request, report: Callable[[Progress], None]) -> Found:
-    begun = time.monotonic()
-    while SHORT.busy and time.monotonic() - begun < LONGEST_DELAY:
-        time.sleep(0.02)
+    give_way(LONGEST_DELAY)
     report(Progress("Comparing with the library", 0.0, 0.0))
     return proved(request)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
@@ -18,11 +19,22 @@ import streamlit as st
 import torch
 from streamlit.delta_generator import DeltaGenerator
 
+from attnviz.findings import Progress
 from attnviz.models import Model
 from attnviz.ui.turns import Ticket, Turns
 from attnviz.ui.visitors import visitor
 
-__all__ = ["LOADS", "LONG", "SHORT", "aside", "in_turn", "is_long", "turn"]
+__all__ = [
+    "LOADS",
+    "LONG",
+    "SHORT",
+    "aside",
+    "give_way",
+    "giving_way",
+    "in_turn",
+    "is_long",
+    "turn",
+]
 
 Arguments = ParamSpec("Arguments")
 Value = TypeVar("Value")
@@ -114,6 +126,31 @@ def aside(places: Turns, reason: str) -> Iterator[None]:
         places.give_back(other)
         torch.set_num_threads(1)
         _held.ticket = SHORT.take(who)
+
+
+def give_way(longest: float) -> None:
+    """Wait until no script run computes or waits, for at most `longest` seconds."""
+    until = time.monotonic() + longest
+    while SHORT.busy and time.monotonic() < until:
+        time.sleep(0.01)
+
+
+def giving_way(progress: Callable[[Progress], None]) -> Callable[[Progress], None]:
+    """Return a progress callback of a background job that lets script runs go first.
+
+    At every report the job waits for them, but at most for half of its time: it goes on in a class
+    that never stops. It computes on all processors but one.
+    """
+    torch.set_num_threads(max(1, PROCESSORS - 1))
+    last = time.monotonic()
+
+    def told(now: Progress) -> None:
+        nonlocal last
+        give_way(min(2.0, time.monotonic() - last))
+        last = time.monotonic()
+        progress(now)
+
+    return told
 
 
 def is_long(model: Model, tokens: int) -> bool:

@@ -62,16 +62,21 @@ def text_keys(family: str) -> TextKeys:
     return TextKeys(f"text:{family}", f"pair:{family}", f"target:{family}")
 
 
-def start_with(keys: TextKeys, example: Example) -> None:
-    """On a session's first run: the text of the link, if it carries one, or an example."""
+def start_with(keys: TextKeys, example: Example) -> Example | None:
+    """Return the texts that the fields begin with: those of the link, if it has any, or an example.
+
+    None once the session has the fields. The values are for the fields' `value`, not for the
+    session: after a restart of the server the browser still has what was typed, and sends it with
+    its first message; a value set in the session would replace it.
+    """
     if keys.text in st.session_state:
-        return
+        return None
     shared = {name: st.query_params.get(name, "") for name in SHARED_TEXT}
-    if shared["text"]:
-        example = Example("", shared["text"], shared["pair"], shared["target"])
-        for name in SHARED_TEXT:
-            st.query_params.pop(name, None)
-    fill(keys, example)
+    if not shared["text"]:
+        return example
+    for name in SHARED_TEXT:
+        st.query_params.pop(name, None)
+    return Example("", shared["text"], shared["pair"], shared["target"])
 
 
 def forget_view() -> None:

@@ -1,16 +1,17 @@
-// Sends one message some seconds after it was drawn or was given a new number.
+// Sends one message some seconds after it was drawn with a new number.
 
 const states = new WeakMap();
 
 export default function (component) {
   const { data, parentElement, setTriggerValue } = component;
-  const state = states.get(parentElement) ?? { number: null, timer: null };
+  const state = states.get(parentElement) ?? { number: null, due: 0 };
   states.set(parentElement, state);
-  state.send = () => setTriggerValue("due", state.number);
   if (state.number !== data.number) {
-    clearTimeout(state.timer);
     state.number = data.number;
-    state.timer = setTimeout(() => state.send(), data.seconds * 1000);
+    state.due = performance.now() + data.seconds * 1000;
   }
-  return () => clearTimeout(state.timer);
+  // The page may end and begin this effect several times for one number.
+  const wait = Math.max(0, state.due - performance.now());
+  const timer = setTimeout(() => setTriggerValue("due", data.number), wait);
+  return () => clearTimeout(timer);
 }
