@@ -116,7 +116,7 @@ class Workspace:
             buffer.is_inference() == torch.is_inference_mode_enabled()
         )  # fmt: skip
         if buffer is None or not suits or buffer.numel() < numbers:
-            self._buffers[name] = buffer = torch.empty(numbers, device=device)
+            self._buffers[name] = buffer = torch.empty(numbers, dtype=torch.float32, device=device)
         return buffer[:numbers]
 
 
@@ -157,7 +157,9 @@ class RowSums:
     @classmethod
     def empty(cls, batch: int, heads: int, queries: int, device: torch.device) -> RowSums:
         """Return sums of zero for this many rows."""
-        return cls(*torch.zeros(5, batch, heads, queries, device=device).unbind(0))
+        return cls(
+            *torch.zeros(5, batch, heads, queries, dtype=torch.float32, device=device).unbind(0)
+        )
 
     def part(self, heads: slice, queries: slice) -> RowSums:
         """Return views of the sums of some heads and queries."""

@@ -94,7 +94,7 @@ class _Weights:
 
     def __init__(self, call: Call) -> None:
         shape = (*call.query.shape[:3], call.key.shape[2])
-        self.weights = torch.zeros(shape, device=call.query.device)
+        self.weights = torch.zeros(shape, dtype=torch.float32, device=call.query.device)
 
     def __call__(self, block: Block) -> None:
         keys = slice(block.key_start, block.key_end)

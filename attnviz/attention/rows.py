@@ -107,9 +107,13 @@ class RowObserver:
         self.by_blocks = by_blocks
         self.pairs = pairs
         self.real = None if real is None else real.float()[:, None]
-        self._table = torch.zeros(len(ROW_NAMES), batch, heads, queries, device=device)
+        self._table = torch.zeros(
+            len(ROW_NAMES), batch, heads, queries, dtype=torch.float32, device=device
+        )
         self.rows = dict(zip(ROW_NAMES, self._table.unbind(0), strict=True))
-        self.key_mass = torch.zeros(batch, heads, visibility.n_keys, device=device)
+        self.key_mass = torch.zeros(
+            batch, heads, visibility.n_keys, dtype=torch.float32, device=device
+        )
         self._sums: RowSums | None = None
         self._ramp: Tensor | None = None
         self._corner: tuple[tuple[int, int, int], Tensor, Tensor] | None = None

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
+import pandas as pd
 import pytest
 import torch
 
@@ -94,3 +95,49 @@ def test_a_refused_load_releases_the_lock(gpt_folder: object) -> None:
         attnviz.load(str(gpt_folder), wanted=lambda: False)
     (loaded,) = at_once(lambda: attnviz.load(str(gpt_folder)))
     assert isinstance(loaded, Model)
+
+
+def test_captures_while_a_model_in_another_precision_is_built(zoo: Callable[[str], Pair]) -> None:
+    """The library changes torch's default dtype for the whole process during a build."""
+    models = [zoo(name).model for name in ("gpt2", "bert", "gemma2")]
+    folder = str(zoo("bert").folder)
+    text = "The cat sat on the mat."
+    expected = [attnviz.summarize(attnviz.capture(model, text)) for model in models]
+    done = threading.Event()
+
+    def load() -> None:
+        try:
+            for _ in range(12):
+                attnviz.load(folder, dtype="bfloat16")
+        finally:
+            done.set()
+
+    def capture() -> None:
+        while not done.is_set():
+            for model, table in zip(models, expected, strict=True):
+                found = attnviz.capture(model, text)
+                pd.testing.assert_frame_equal(attnviz.summarize(found), table)
+                assert attnviz.verify(found).holds
+
+    at_once(load, capture, capture)
+    assert torch.get_default_dtype() == torch.float32
+
+
+def test_a_default_precision_of_sixteen_bits_changes_no_number(
+    zoo: Callable[[str], Pair],
+) -> None:
+    """What every moment of a build in sixteen bits is like for the captures beside it."""
+    text = "The cat sat on the mat."
+    for name in ("gpt2", "bert", "t5", "gemma2", "mistral"):
+        model = zoo(name).model
+        target = "The dog." if name == "t5" else None
+        expected = attnviz.summarize(attnviz.capture(model, text, target=target))
+        torch.set_default_dtype(torch.bfloat16)
+        try:
+            found = attnviz.capture(model, text, target=target)
+            held = attnviz.verify(found).holds
+            table = attnviz.summarize(found)
+        finally:
+            torch.set_default_dtype(torch.float32)
+        assert held
+        pd.testing.assert_frame_equal(table, expected)
