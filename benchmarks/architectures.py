@@ -33,6 +33,7 @@ from transformers.models.auto import modeling_auto
 
 import attnviz
 from attnviz.errors import AttnvizError
+from attnviz.models.tokenizer_check import check_tokenizer_files
 from attnviz.types import Kind
 from benchmarks.models_page import PAGE, HeadName, Outcome, Result, page
 from benchmarks.small_models import shake, small_config
@@ -220,6 +221,13 @@ def described(error: Exception) -> str:
 
 def sweep(chosen: Sequence[tuple[str, HeadName]], workers: int) -> Iterator[Result]:
     """Try each pair in a process that ends after it, a few at a time."""
+    from tests.vocabularies import vocabulary
+
+    for head in {head for _, head in chosen}:
+        with tempfile.TemporaryDirectory() as folder:
+            vocabulary(VOCABULARIES[head]).save_pretrained(folder)
+            # Once here and not in every process: what a check has found is kept.
+            check_tokenizer_files(Path(folder), VOCABULARIES[head])
     with ThreadPoolExecutor(workers) as pool:
         yield from pool.map(lambda pair: _apart(*pair), chosen)
 

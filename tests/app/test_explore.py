@@ -13,6 +13,7 @@ from attnviz.models import CLASSROOM
 from attnviz.ui import caches
 from attnviz.ui.examples import EXAMPLES
 from tests.app.conftest import OpenApp, maps, said
+from tests.bounds import SAME
 
 NAMES = [model.name for model in CLASSROOM]
 
@@ -43,7 +44,7 @@ def test_the_map_is_sent_whole_with_every_weight_and_score(open_app: OpenApp) ->
     stack = attnviz.capture(attnviz.load("gpt-classroom"), app.text_area[0].value)["self"]
     visible = np.isfinite(stack.scores(2, 5))
     assert (np.isnan(shown["weights"]) == ~visible).all()
-    np.testing.assert_allclose(shown["weights"][visible], stack.weights(2, 5)[visible], atol=1e-6)
+    np.testing.assert_allclose(shown["weights"][visible], stack.weights(2, 5)[visible], atol=SAME)
     np.testing.assert_allclose(shown["scores"][visible], stack.scores(2, 5)[visible], atol=1e-4)
     assert shown["grid"]["columnLabels"] == list(stack.key_tokens.labels)
     assert shown["highest"] == 1  # colours mean the same in every map

@@ -10,6 +10,7 @@ from playwright.sync_api import BrowserContext, Page, expect
 
 import attnviz
 from attnviz.views.theme import palette
+from tests.bounds import SAME
 from tests.browser.conftest import Watch
 from tests.browser.steps import Server, click_in_map, open_app, place, type_text, wait_until_idle
 
@@ -179,4 +180,4 @@ def test_tables_download_as_csv(page: Page, server: Server, tmp_path: Path) -> N
     stack = attnviz.capture(attnviz.load("gpt-classroom"), TEXT)["self"]
     assert len(lines) == 1 + len(stack.query_tokens)
     last = [float(number) for number in lines[-1].split(",")[-len(stack.key_tokens) :]]
-    assert last == pytest.approx(stack.weights(1, 1)[-1].tolist(), abs=1e-6)
+    assert last == pytest.approx(stack.weights(1, 1)[-1].tolist(), abs=SAME)

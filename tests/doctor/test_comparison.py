@@ -16,6 +16,7 @@ from attnviz.doctor import Text, TextSet, compare
 from attnviz.doctor.examples import examples
 from attnviz.errors import InputError
 from attnviz.findings import Progress
+from tests.bounds import MODEL, SAME
 from tests.zoo import eager_attentions, make_pair
 
 TEXTS = TextSet(
@@ -67,8 +68,8 @@ def test_divergence_and_shift_are_those_of_the_librarys_weights(pair: tuple[Mode
             apart[layer, head, text] = np.nan_to_num(rows).mean()
         entropy = [torch.special.entr(one).sum(-1).mean(-1).numpy() for one in maps]
         shift[..., text] = entropy[1] - entropy[0]
-    np.testing.assert_allclose(found.divergence["self"].mean, apart.mean(-1), atol=1e-5)
-    np.testing.assert_allclose(found.entropy_shift["self"].mean, shift.mean(-1), atol=1e-5)
+    np.testing.assert_allclose(found.divergence["self"].mean, apart.mean(-1), atol=MODEL)
+    np.testing.assert_allclose(found.entropy_shift["self"].mean, shift.mean(-1), atol=MODEL)
     assert (found.divergence["self"].texts == len(read)).all()
     # Only the changed head of its layer, and nothing below it, looks elsewhere.
     moved = found.divergence["self"].mean > 1e-4
@@ -83,8 +84,8 @@ def test_a_model_beside_itself_has_not_changed(pair: tuple[Model, Model]) -> Non
     found = compare(base, base, TEXTS, progress=told.append)
     assert found.changes == ()
     assert not found.table["changed"].any()
-    np.testing.assert_allclose(found.divergence["self"].mean, 0, atol=1e-6)
-    np.testing.assert_allclose(found.entropy_shift["self"].mean, 0, atol=1e-6)
+    np.testing.assert_allclose(found.divergence["self"].mean, 0, atol=SAME)
+    np.testing.assert_allclose(found.entropy_shift["self"].mean, 0, atol=SAME)
     shares = [one.share for one in told]
     assert shares == sorted(shares) and shares[-1] == pytest.approx(1.0)
     assert len(found.table) == 12

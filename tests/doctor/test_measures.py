@@ -22,6 +22,7 @@ from attnviz.doctor.windows import content_dependence, cut_to_windows, likeness,
 from attnviz.metrics import jensen_shannon
 from attnviz.models import Model
 from attnviz.types import Kind
+from tests.bounds import SAME
 from tests.zoo import Pair, eager_attentions, inputs_of, random_ids, random_texts
 
 NAMES = ("gpt2", "bert", "t5", "llama", "mistral")
@@ -241,7 +242,7 @@ def test_dependence_on_the_text_is_the_mutual_information(sharp: float) -> None:
 
 def test_dependence_has_its_ends() -> None:
     same = np.repeat(random_rows(1, 5, 7, 2.0), 9, axis=0)
-    assert content_dependence(same)[0] == pytest.approx(0.0, abs=1e-6)
+    assert content_dependence(same)[0] == pytest.approx(0.0, abs=SAME)
     each_its_own = np.zeros((6, 4, 6), np.float32)
     for text in range(6):
         each_its_own[text, :, text] = 1.0
@@ -358,7 +359,7 @@ def test_pairs_of_sentences_with_the_same_words(bert: Model, gpt: Model) -> None
     for layer, head in np.ndindex(*stack.shape[:2]):
         weights = stack.weights(layer, head)
         rows = [sum(weights[row, key] for key in keys) for row, keys in wanted.items()]
-        assert found[layer, head] == pytest.approx(sum(rows) / 5, abs=1e-6)
+        assert found[layer, head] == pytest.approx(sum(rows) / 5, abs=SAME)
     texts = [text.source for text in bundled("encoder").texts[:5]]
     table = read_pairs(bert, texts, nothing)["self"]["pair_duplicate"]
     assert table.shape[-1] == 5 and not np.isnan(table).any()
@@ -400,7 +401,7 @@ def test_alignment_is_weight_on_what_the_prediction_hangs_on(t5: Model) -> None:
     found = alignment(stack, costs, places)
     for layer, head in np.ndindex(*stack.shape[:2]):
         weights = stack.weights(layer, head)
-        assert found[layer, head] == pytest.approx((weights[0, 3] + weights[2, 7]) / 2)
+        assert found[layer, head] == pytest.approx((weights[0, 3] + weights[2, 7]) / 2, abs=SAME)
     assert np.isnan(alignment(stack, np.zeros((3, rows), np.float32), places)).all()
 
 

@@ -15,6 +15,7 @@ from attnviz.findings import Label
 from attnviz.types import Family, Head
 from benchmarks.faults import FAULTS, partner, planted, possible
 from benchmarks.planted_faults import CLASSROOM, RANDOM, Outcome, make_model, outcomes
+from tests.bounds import MODEL
 
 TEXTS = 16
 
@@ -58,24 +59,24 @@ def test_a_fault_is_what_it_is_called(fault: Label) -> None:
         rows = one.weights(2, 3)
         seen = np.arange(1, len(rows) + 1)
         if fault == "uniform":
-            np.testing.assert_allclose(rows, np.tri(len(rows)) / seen[:, None], atol=1e-6)
+            np.testing.assert_allclose(rows, np.tri(len(rows)) / seen[:, None], atol=MODEL)
         elif fault == "peaked":
             assert rows.max(1).mean() > 0.98
         elif fault == "sink":
             assert rows[1:, 0].mean() > 0.9
         elif fault == "redundant":
-            np.testing.assert_allclose(rows, one.weights(2, partner(model, head).head), atol=1e-6)
-            np.testing.assert_allclose(one.value(2, 3), one.value(2, 4), atol=1e-5)
+            np.testing.assert_allclose(rows, one.weights(2, partner(model, head).head), atol=MODEL)
+            np.testing.assert_allclose(one.value(2, 3), one.value(2, 4), atol=MODEL)
         elif fault == "positional":
             other = capture_ids(broken, [read[0]], predict=False)[0]["self"].weights(2, 3)
             size = min(len(other), len(rows))
-            np.testing.assert_allclose(rows[:size, :size], other[:size, :size], atol=1e-5)
+            np.testing.assert_allclose(rows[:size, :size], other[:size, :size], atol=MODEL)
             assert rows[8:].argmax(1).tolist() == list(range(5, len(rows) - 3))
         else:
-            np.testing.assert_allclose(rows, before.weights(2, 3), atol=1e-6)
+            np.testing.assert_allclose(rows, before.weights(2, 3), atol=MODEL)
         # Nothing below is touched, and no other head of the layer.
-        np.testing.assert_allclose(one.weights(1, 3), before.weights(1, 3), atol=1e-6)
-        np.testing.assert_allclose(one.weights(2, 0), before.weights(2, 0), atol=1e-6)
+        np.testing.assert_allclose(one.weights(1, 3), before.weights(1, 3), atol=MODEL)
+        np.testing.assert_allclose(one.weights(2, 0), before.weights(2, 0), atol=MODEL)
 
 
 def test_planting_leaves_the_model_itself_alone() -> None:

@@ -13,6 +13,7 @@ from attnviz import Model
 from attnviz.attention.interface import NAME, attention
 from attnviz.captures import Encoded, capture_ids
 from attnviz.models import instrument
+from tests.bounds import MODEL
 from tests.zoo import ARCHITECTURES, Pair, all_weights, random_ids, random_texts
 
 causal_architectures = pytest.mark.parametrize(
@@ -42,7 +43,7 @@ def change_in_earlier_rows(model: Model, at: int, length: int = 14) -> float:
 def test_a_changed_future_changes_no_earlier_row(
     zoo: Callable[[str], Pair], name: str, at: int
 ) -> None:
-    assert change_in_earlier_rows(zoo(name).model, at) <= 1e-6
+    assert change_in_earlier_rows(zoo(name).model, at) <= MODEL
 
 
 @causal_architectures
@@ -74,23 +75,24 @@ def test_rows_sum_to_one(zoo: Callable[[str], Pair], name: str) -> None:
         for stack in capture.stacks.values():
             sums = all_weights(stack).sum(-1)
             assert (all_weights(stack) >= 0).all()
-            assert sums.max() <= 1 + 2e-5
+            assert sums.max() <= 1 + MODEL
             if name == "gpt_oss":  # a learned sink has the rest
                 assert sums.min() < 0.99
             else:
-                assert sums.min() >= 1 - 2e-5
+                assert sums.min() >= 1 - MODEL
 
 
+@pytest.mark.parametrize("name", ["gpt2", "mixtral"])
 def test_attention_registered_without_its_mask_sees_the_future(
-    zoo: Callable[[str], Pair], monkeypatch: pytest.MonkeyPatch
+    zoo: Callable[[str], Pair], monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     """Without the mask function the tests above fail."""
-    pair = zoo("gpt2")
+    pair = zoo(name)
     network = AutoModelForCausalLM.from_pretrained(pair.folder, dtype=torch.float32)
     AttentionInterface.register("attnviz_without_mask", attention)
     monkeypatch.setattr("attnviz.attention.sites.NAME", "attnviz_without_mask")
     leaky = instrument(network, pair.model.tokenizer)
     assert network.config._attn_implementation != NAME
-    assert change_in_earlier_rows(leaky, 7) > 1e-3
+    assert change_in_earlier_rows(leaky, 7) > 100 * MODEL
     weights = weights_of(leaky, random_texts(leaky, (40,))[0])
     assert weights[..., np.triu(np.ones((40, 40), bool), 1)].any()

@@ -21,6 +21,7 @@ from attnviz import Model
 from attnviz.captures import Encoded, capture_ids
 from attnviz.errors import InputError, ModelNotSupported, TextTooLong
 from attnviz.models import instrument
+from tests.bounds import CALL, MODEL
 from tests.engine.test_equal_library import assert_equal_weights
 from tests.zoo import (
     OTHER_SENSES,
@@ -178,7 +179,7 @@ def test_what_a_picture_has_no_copies_of(zoo: Zoo) -> None:
     assert np.isnan(stack.statistic("duplicate")).all()
     assert np.isnan(stack.statistic("induction")).all()
     diagonal = np.diagonal(weights, -1, 2, 3)
-    np.testing.assert_allclose(stack.statistic("previous")[..., 1:], diagonal, atol=1e-6)
+    np.testing.assert_allclose(stack.statistic("previous")[..., 1:], diagonal, atol=CALL)
 
 
 def picture(model: Model, seed: int = 0) -> dict[str, torch.Tensor]:
@@ -245,7 +246,7 @@ def test_a_sound_and_what_the_model_writes(zoo: Zoo) -> None:
         logits = pair.eager(**sound, decoder_input_ids=target).logits[0]
     for row, prediction in enumerate(capture.predictions):
         best = logits[row].softmax(-1).max()
-        assert prediction.probabilities[0] == pytest.approx(float(best), abs=1e-5)
+        assert prediction.probabilities[0] == pytest.approx(float(best), abs=MODEL)
 
 
 def test_a_sound_and_a_wanted_target(zoo: Zoo) -> None:

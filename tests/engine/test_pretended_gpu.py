@@ -23,6 +23,7 @@ from attnviz.doctor import diagnose
 from attnviz.proof import verify
 from attnviz.summary import summarize
 from attnviz.types import Kind
+from tests.bounds import MODEL
 from tests.engine.handmade import vectors
 from tests.engine.pretended_gpu import Pretended, on_pretended_gpu, pretended, pretending, real
 from tests.engine.test_fused import rules
@@ -35,7 +36,7 @@ TEXTS = (
     "A dog ran to the park and slept there.",
     "The cat ran.",
 )
-ALLOWED = {"blocks": 1e-6, "fused": 1e-4}  # across layers of sharp attention
+ALLOWED = {"blocks": MODEL, "fused": 2 * MODEL}  # across layers of sharp attention
 
 FEW = ("gpt2", "bert", "gemma2", "cohere2", "mixtral", "umt5", "clip")  # during the pass
 
@@ -161,7 +162,7 @@ def test_an_overview_is_computed_on_the_gpu(
             raising=False,
         )
         found = stack.pooled(1, 2, bins, how)
-    np.testing.assert_allclose(found, expected, 0, 1e-6)
+    np.testing.assert_allclose(found, expected, 0, MODEL)
     shared = expected.shape[1] * (130 // POOL_ROWS)  # a bin may lie in two blocks of rows
     assert sum(moved) <= expected.size + shared
 

@@ -12,6 +12,7 @@ from attnviz import Model, metrics
 from attnviz.captures import Encoded, capture_ids
 from attnviz.errors import AttnvizError, EmptyText, InputError, TextTooLong
 from attnviz.probes import repeat_random, repeat_text
+from tests.bounds import MODEL, SAME
 
 PERIOD = 20
 
@@ -36,7 +37,7 @@ def test_scores_are_the_means_over_the_second_copy(gpt: Model) -> None:
     for name, scores in found.scores.items():
         rows = metrics.per_row(name, found.capture["self"])[:, :, PERIOD + 1 :]
         assert not np.isnan(rows).any()
-        np.testing.assert_allclose(scores, rows.mean(-1), atol=1e-6)
+        np.testing.assert_allclose(scores, rows.mean(-1), atol=SAME)
 
 
 def test_scores_average_over_sequences(gpt: Model) -> None:
@@ -49,7 +50,7 @@ def test_scores_average_over_sequences(gpt: Model) -> None:
         [metrics.per_row("induction", one["self"])[:, :, PERIOD + 1 :].mean(-1) for one in alone], 0
     )
     found = repeat_random(gpt, period=PERIOD, sequences=3, seed=0)
-    np.testing.assert_allclose(found.scores["induction"], expected, atol=1e-5)
+    np.testing.assert_allclose(found.scores["induction"], expected, atol=MODEL)
     losses = np.mean([one.losses[PERIOD:-1] for one in alone], 0)
     np.testing.assert_allclose(found.second_copy, losses, atol=1e-4)
 

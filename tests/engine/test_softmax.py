@@ -7,6 +7,7 @@ import torch
 
 from attnviz.attention.blocks import Workspace
 from attnviz.attention.softmax import exponentials, exponentials_with_gradient
+from tests.bounds import CALL, CALL_NATS
 
 BATCH, HEADS, ROWS, KEYS = 2, 3, 4, 9
 
@@ -45,12 +46,10 @@ def test_pieces_equal_one_softmax(
         scores, sinks, masked, observed=True, workspace=Workspace(), piece=piece
     )
     for made, one in ((found, sums), (with_gradient, its_sums)):
-        torch.testing.assert_close(
-            (made / one.total[..., None]).double(), truth, atol=1e-7, rtol=1e-6
-        )
-        torch.testing.assert_close(one.max_weight.double(), truth.amax(-1), atol=1e-7, rtol=1e-6)
+        torch.testing.assert_close((made / one.total[..., None]).double(), truth, atol=CALL, rtol=0)
+        torch.testing.assert_close(one.max_weight.double(), truth.amax(-1), atol=CALL, rtol=0)
         entropy = torch.special.entr(truth).sum(-1)
-        torch.testing.assert_close(one.entropy.double(), entropy, atol=2e-6, rtol=0)
+        torch.testing.assert_close(one.entropy.double(), entropy, atol=CALL_NATS, rtol=0)
         assert not made.masked_select(hidden).any()
     if sinks is None:
         assert not sums.highest[0, :, -1].any(), "no score, so nothing was taken off"

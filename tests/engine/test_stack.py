@@ -13,6 +13,7 @@ from attnviz.attention import AttentionStack
 from attnviz.attention import stack as stack_module
 from attnviz.captures import Encoded, capture_ids
 from attnviz.errors import CaptureError
+from tests.bounds import CALL, MODEL, SAME
 from tests.engine.handmade import causal, from_scores, record, vectors
 from tests.engine.reference import reference_attention
 from tests.zoo import Pair, random_ids, random_texts
@@ -41,7 +42,7 @@ def test_softmax_of_scores_equals_weights(stack: AttentionStack) -> None:
         assert weights.dtype == scores.dtype == np.float32
         assert weights.shape == scores.shape == stack.shape[2:]
         shares = softmax(scores) * weights.sum(-1, keepdims=True)  # less than one with sinks
-        np.testing.assert_allclose(weights, shares, atol=2e-5)
+        np.testing.assert_allclose(weights, shares, atol=MODEL)
 
 
 def test_scores_are_minus_infinity_at_hidden_keys_only(stack: AttentionStack) -> None:
@@ -68,7 +69,7 @@ def test_tiles_are_slices_of_the_whole(stack: AttentionStack, queries: slice, ke
     for ask in (stack.weights, stack.scores):
         whole, tile = ask(1, 2), ask(1, 2, queries, keys)
         assert tile.shape == whole[queries, keys].shape
-        np.testing.assert_allclose(tile, whole[queries, keys], atol=2e-5, rtol=1e-5)
+        np.testing.assert_allclose(tile, whole[queries, keys], atol=MODEL)
 
 
 def test_tiles_with_steps_are_refused(stack: AttentionStack) -> None:
@@ -113,7 +114,7 @@ def slow_pool(weights: np.ndarray, bins: int, how: str) -> np.ndarray:
 @pytest.mark.parametrize("bins", [1, 2, 7, 20, 43, 256])
 def test_pooling_equals_a_loop(stack: AttentionStack, bins: int, how: str) -> None:
     expected = slow_pool(stack.weights(1, 3), bins, how)
-    np.testing.assert_allclose(stack.pooled(1, 3, bins, how), expected, atol=2e-5)
+    np.testing.assert_allclose(stack.pooled(1, 3, bins, how), expected, atol=MODEL)
 
 
 @pytest.mark.parametrize("n", [129, 300, 391])
@@ -122,7 +123,7 @@ def test_pooling_of_maps_longer_than_a_block_of_rows(n: int, bins: int) -> None:
     long = from_scores(np.random.default_rng(n).normal(0, 4, (1, 1, n, n)), causal(n))
     for how in ("max", "mean"):
         expected = slow_pool(long.weights(0, 0), bins, how)
-        np.testing.assert_allclose(long.pooled(0, 0, bins, how), expected, atol=1e-6)
+        np.testing.assert_allclose(long.pooled(0, 0, bins, how), expected, atol=SAME)
 
 
 @pytest.mark.parametrize("how", ["max", "sum"])
@@ -139,7 +140,7 @@ def test_bins_of_a_part_equal_a_loop(
     for row, column in np.ndindex(found.shape):
         cell = weights[rows[row] : rows[row + 1], columns[column] : columns[column + 1]]
         expected = cell.max() if how == "max" else cell.sum()
-        assert found[row, column] == pytest.approx(expected, abs=2e-5)
+        assert found[row, column] == pytest.approx(expected, abs=MODEL)
 
 
 def test_impossible_pooling_is_refused(stack: AttentionStack) -> None:
@@ -167,7 +168,7 @@ def test_weights_computed_from_vectors(zoo: Callable[[str], Pair]) -> None:
         query, key = stack.query(layer, head), stack.key(layer, head)
         scores = query @ key.T / np.sqrt(query.shape[1])
         scores[~causal(len(scores))] = -np.inf
-        np.testing.assert_allclose(softmax(scores), stack.weights(layer, head), atol=2e-5)
+        np.testing.assert_allclose(softmax(scores), stack.weights(layer, head), atol=MODEL)
 
 
 @pytest.mark.parametrize("text", [0, 1])
@@ -177,7 +178,7 @@ def test_each_text_of_a_recorded_batch(text: int) -> None:
     visible = np.ones((2, 11, 11), bool)
     _, weights, _ = reference_attention(*made.numpy(), visible, scaling=0.4)
     for head in range(4):
-        np.testing.assert_allclose(stack.weights(0, head), weights[text, head], atol=1e-6)
+        np.testing.assert_allclose(stack.weights(0, head), weights[text, head], atol=CALL)
 
 
 @pytest.mark.parametrize("shape", [(1, 4), (2, 4), (2, 1), (1, 1)])
@@ -194,16 +195,16 @@ def test_each_text_has_its_own_bias(text: int, shape: tuple[int, int]) -> None:
         *made.numpy(), visible, scaling=0.4, bias=(position + added).numpy()
     )
     for head in range(4):
-        np.testing.assert_allclose(stack.weights(0, head), weights[text, head], atol=1e-6)
-        np.testing.assert_allclose(stack.scores(0, head), scores[text, head], atol=1e-5)
+        np.testing.assert_allclose(stack.weights(0, head), weights[text, head], atol=CALL)
+        np.testing.assert_allclose(stack.scores(0, head), scores[text, head], atol=4 * CALL)
 
 
 def test_row_statistics_belong_to_the_weights(stack: AttentionStack) -> None:
     for layer, head in np.ndindex(stack.shape[:2]):
         weights = stack.weights(layer, head)
         rows = stack.layers[layer].rows
-        np.testing.assert_allclose(rows["mass"][head], weights.sum(-1), atol=2e-5)
-        np.testing.assert_allclose(rows["max_weight"][head], weights.max(-1), atol=2e-5)
+        np.testing.assert_allclose(rows["mass"][head], weights.sum(-1), atol=MODEL)
+        np.testing.assert_allclose(rows["max_weight"][head], weights.max(-1), atol=MODEL)
         np.testing.assert_allclose(rows["key_mass"][head], weights.sum(0), atol=2e-4)
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from attnviz import metrics
 from attnviz.attention import AttentionStack
+from tests.bounds import SAME
 from tests.engine.handmade import causal, from_scores
 
 N = 12
@@ -30,41 +31,41 @@ def value(metric: str, stack: AttentionStack) -> float:
 
 def test_uniform_attention_has_the_largest_entropy() -> None:
     flat = from_scores(np.zeros((1, 1, N, N)))
-    np.testing.assert_allclose(metrics.per_row("entropy", flat), math.log(N), rtol=1e-6)
-    np.testing.assert_allclose(metrics.per_row("normalized_entropy", flat), 1, rtol=1e-6)
-    assert value("max_weight", flat) == pytest.approx(1 / N)
+    np.testing.assert_allclose(metrics.per_row("entropy", flat), math.log(N), rtol=SAME)
+    np.testing.assert_allclose(metrics.per_row("normalized_entropy", flat), 1, rtol=SAME)
+    assert value("max_weight", flat) == pytest.approx(1 / N, abs=SAME)
 
 
 def test_causal_rows_are_normalised_by_their_visible_keys() -> None:
     flat = from_scores(np.zeros((1, 1, N, N)), causal(N))
     rows = metrics.per_row("entropy", flat)[0, 0]
-    np.testing.assert_allclose(rows, np.log(np.arange(1, N + 1)), atol=1e-6)
+    np.testing.assert_allclose(rows, np.log(np.arange(1, N + 1)), atol=SAME)
     share = metrics.per_row("normalized_entropy", flat)[0, 0]
     assert np.isnan(share[0])
-    np.testing.assert_allclose(share[1:], 1, rtol=1e-6)
+    np.testing.assert_allclose(share[1:], 1, rtol=SAME)
 
 
 def test_a_perfect_previous_token_head() -> None:
     head = looks_at(-1)
-    assert value("previous_token", head) == pytest.approx(1)
-    assert value("max_weight", head) == pytest.approx(1)
-    assert value("entropy", head) == pytest.approx(0, abs=1e-6)
-    assert value("mean_distance", head) == pytest.approx((N - 1) / N)
+    assert value("previous_token", head) == pytest.approx(1, abs=SAME)
+    assert value("max_weight", head) == pytest.approx(1, abs=SAME)
+    assert value("entropy", head) == pytest.approx(0, abs=SAME)
+    assert value("mean_distance", head) == pytest.approx((N - 1) / N, abs=SAME)
     assert np.isnan(metrics.per_row("previous_token", head)[0, 0, 0])
     assert np.isnan(value("next_token", head))
-    assert metrics.per_row("self", head)[0, 0, 1:] == pytest.approx(0)
+    assert metrics.per_row("self", head)[0, 0, 1:] == pytest.approx(0, abs=SAME)
 
 
 def test_a_perfect_next_token_head() -> None:
     head = looks_at(1, back=False)
-    assert value("next_token", head) == pytest.approx(1)
+    assert value("next_token", head) == pytest.approx(1, abs=SAME)
     assert np.isnan(metrics.per_row("next_token", head)[0, 0, -1])
-    assert value("previous_token", head) == pytest.approx(0)
+    assert value("previous_token", head) == pytest.approx(0, abs=SAME)
 
 
 def test_a_perfect_self_head() -> None:
-    assert value("self", looks_at(0)) == pytest.approx(1)
-    assert value("mean_distance", looks_at(0)) == pytest.approx(0)
+    assert value("self", looks_at(0)) == pytest.approx(1, abs=SAME)
+    assert value("mean_distance", looks_at(0)) == pytest.approx(0, abs=SAME)
 
 
 @pytest.mark.parametrize("period", [2, 4, 5])
@@ -72,17 +73,19 @@ def test_the_induction_stripe_lies_at_one_less_than_the_period(period: int) -> N
     ids = np.arange(N) % period
     stripe, copies = looks_at(1 - period, ids=ids), looks_at(-period, ids=ids)
     second = metrics.per_row("induction", stripe)[0, 0, period:]
-    np.testing.assert_allclose(second, 1, atol=1e-6)
+    np.testing.assert_allclose(second, 1, atol=SAME)
     assert np.isnan(metrics.per_row("induction", stripe)[0, 0, :period]).all()
-    assert value("duplicate_token", copies) == pytest.approx(1)
-    assert value("induction", copies) == pytest.approx(0, abs=1e-6)
-    assert value("duplicate_token", stripe) == pytest.approx(0, abs=1e-6)
+    assert value("duplicate_token", copies) == pytest.approx(1, abs=SAME)
+    assert value("induction", copies) == pytest.approx(0, abs=SAME)
+    assert value("duplicate_token", stripe) == pytest.approx(0, abs=SAME)
 
 
 def test_a_token_repeated_at_once_is_followed_by_itself() -> None:
     ids = [7, 7, 3, 4]
-    assert metrics.per_row("induction", looks_at(0, 4, ids))[0, 0, 1] == pytest.approx(1)
-    assert metrics.per_row("duplicate_token", looks_at(-1, 4, ids))[0, 0, 1] == pytest.approx(1)
+    assert metrics.per_row("induction", looks_at(0, 4, ids))[0, 0, 1] == pytest.approx(1, abs=SAME)
+    assert metrics.per_row("duplicate_token", looks_at(-1, 4, ids))[0, 0, 1] == pytest.approx(
+        1, abs=SAME
+    )
 
 
 def test_without_repetition_there_is_no_induction_score() -> None:
@@ -97,9 +100,9 @@ def test_a_sink_is_the_key_with_most_weight(key: int) -> None:
     for back, rows in ((True, N - key), (False, N)):
         head = from_scores(scores, causal(N) if back else None)
         assert metrics.sink_key(head)[0, 0] == key
-        assert value("sink", head) == pytest.approx(1)
+        assert value("sink", head) == pytest.approx(1, abs=SAME)
         assert np.sum(~np.isnan(metrics.per_row("sink", head))) == rows
-        assert metrics.received(head)[0, 0, key] == pytest.approx(1)
+        assert metrics.received(head)[0, 0, key] == pytest.approx(1, abs=SAME)
         assert value("sink_first", head) == pytest.approx(1 if key == 0 else 0, abs=0.3)
 
 
@@ -128,7 +131,7 @@ def test_permuting_heads_permutes_metrics() -> None:
     for metric in metrics.names():
         for compute in (metrics.per_row, metrics.per_head):
             np.testing.assert_allclose(
-                compute(metric, one)[:, order], compute(metric, other), atol=1e-6, err_msg=metric
+                compute(metric, one)[:, order], compute(metric, other), atol=SAME, err_msg=metric
             )
 
 
@@ -157,5 +160,5 @@ def test_values_are_within_the_limits_of_the_metric() -> None:
             low, high = metrics.describe(metric).limits
             values = metrics.per_row(metric, stack)
             values = values[~np.isnan(values)]
-            assert low is None or (values >= low - 1e-6).all(), metric
-            assert high is None or (values <= high + 1e-5).all(), metric
+            assert low is None or (values >= low - SAME).all(), metric
+            assert high is None or (values <= high + SAME).all(), metric

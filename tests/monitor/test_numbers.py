@@ -12,6 +12,7 @@ import attnviz
 from attnviz import AttentionMonitor
 from attnviz.models import instrument
 from attnviz.monitor.probe import PERIOD, TEXTS, make_probe
+from tests.bounds import MODEL, SAME
 from tests.monitor.runs import small_gpt
 from tests.vocabularies import vocabulary
 from tests.zoo import Pair
@@ -35,12 +36,14 @@ def test_on_texts_they_are_those_of_capture_many(zoo: Callable[[str], Pair], nam
     for metric in ("entropy", "normalized_entropy", "sink"):
         table = of_texts(model, metric)
         for layer, heads in enumerate(table):
-            assert row[f"attention/{metric}/L{layer}"] == pytest.approx(heads.mean(), abs=1e-5)
+            assert row[f"attention/{metric}/L{layer}"] == pytest.approx(heads.mean(), abs=MODEL)
             for head, value in enumerate(heads):
-                assert row[f"attention/{metric}/L{layer}.H{head}"] == pytest.approx(value, abs=1e-5)
+                assert row[f"attention/{metric}/L{layer}.H{head}"] == pytest.approx(
+                    value, abs=MODEL
+                )
     kept = monitor.heads
     assert (kept["step"] == 7).all() and len(kept) == of_texts(model, "sink").size
-    assert np.allclose(kept["sink"], of_texts(model, "sink").ravel(), atol=1e-5)
+    assert np.allclose(kept["sink"], of_texts(model, "sink").ravel(), atol=MODEL)
 
 
 def test_patterns_are_those_of_a_loop_over_the_librarys_own_weights() -> None:
@@ -65,7 +68,7 @@ def test_patterns_are_those_of_a_loop_over_the_librarys_own_weights() -> None:
         sums["entropy"] += -torch.special.xlogy(weights, weights).sum(-1).mean().item()
     for metric, total in sums.items():
         mean = total / len(probe.sequences)
-        assert row[f"attention/{metric}/L1.H1"] == pytest.approx(mean, abs=1e-6), metric
+        assert row[f"attention/{metric}/L1.H1"] == pytest.approx(mean, abs=SAME), metric
     tables = [[row[f"attention/induction/L{i}.H{j}"] for j in range(2)] for i in range(2)]
     assert row["attention/induction/L0"] == max(tables[0])  # the layer's best head
     assert row["attention/induction/max"] == max(map(max, tables))
@@ -98,7 +101,7 @@ def test_encoder_decoders_have_a_curve_per_kind(t5: attnviz.Model) -> None:
         )
         for layer, heads in enumerate(table):
             name = f"attention/entropy/{kind}.L{layer}"
-            assert row[name] == pytest.approx(heads.mean(), abs=1e-5)
+            assert row[name] == pytest.approx(heads.mean(), abs=MODEL)
     assert "attention/previous_token/decoder.max" in row
     assert not any("previous_token/cross" in name for name in row)  # two texts have no previous
 
@@ -108,7 +111,7 @@ def test_two_sentences_for_an_encoder(bert: attnviz.Model) -> None:
     row = AttentionMonitor([pair], tokenizer=bert.tokenizer).probe(bert.network, 0)
     capture = attnviz.capture(bert, pair[0], pair=pair[1])
     expected = attnviz.metrics.per_head("sink", capture["self"])
-    assert row["attention/sink/L2"] == pytest.approx(expected[2].mean(), abs=1e-6)
+    assert row["attention/sink/L2"] == pytest.approx(expected[2].mean(), abs=SAME)
 
 
 def test_a_batch_of_a_collator_is_read_without_its_padding(
@@ -117,7 +120,7 @@ def test_a_batch_of_a_collator_is_read_without_its_padding(
     made = vocabulary("wordpiece")(TWO, padding=True, return_tensors="pt")
     batch = AttentionMonitor({**made, "labels": made["input_ids"]}).probe(bert.network, 0)
     texts = AttentionMonitor(TWO, tokenizer=bert.tokenizer).probe(bert.network, 0)
-    assert batch == pytest.approx(texts, abs=1e-6) and len(batch) > 10
+    assert batch == pytest.approx(texts, abs=SAME) and len(batch) > 10
 
     tokenizer = vocabulary("unigram")
     made = tokenizer(TWO, padding=True, return_tensors="pt")
@@ -126,7 +129,7 @@ def test_a_batch_of_a_collator_is_read_without_its_padding(
     batch = AttentionMonitor({**made, "labels": labels}).probe(t5.network, 0)
     pairs = list(zip(TWO, TWO[::-1], strict=True))
     texts = AttentionMonitor(pairs, tokenizer=tokenizer).probe(t5.network, 0)
-    assert batch == pytest.approx(texts, abs=1e-6)
+    assert batch == pytest.approx(texts, abs=SAME)
 
 
 def test_pictures_come_as_a_batch(zoo: Callable[[str], Pair]) -> None:
