@@ -14,13 +14,14 @@ from training.evaluate_stories import (
     text_losses,
 )
 from training.figures import Figure
+from training.head_roles import PERIOD
 
 __all__ = ["figures", "known_heads", "rules", "samples"]
 
 
 def figures(model: Model, corpus: Corpus | None) -> list[Figure]:
     """Every figure of the bar that can be measured with what is there."""
-    found = [*previous_figures(model), *copy_figures(model), mixed_figure(model)]
+    found = [*previous_figures(model, PERIOD), *copy_figures(model), mixed_figure(model)]
     if corpus is not None:
         nats, bits = text_losses(model, corpus)
         found += [

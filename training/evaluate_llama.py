@@ -30,7 +30,7 @@ def window_layers(model: Model) -> list[int]:
 def figures(model: Model, corpus: Corpus | None) -> list[Figure]:
     """Every figure of the bar that can be measured with what is there."""
     found = [
-        *previous_figures(model),
+        *previous_figures(model, PERIOD, LONG),
         *copy_figures(model, PERIOD),
         *copy_figures(model, LONG),
         mixed_figure(model),

@@ -16,12 +16,30 @@ SHARED = Path(__file__).parents[2].parent / "shared" / "data"
 
 GPT = [
     ("previous-token head, over text", 0.6),
-    ("the same head, over random tokens", 0.6),
+    ("the same head, over 100 random tokens", 0.6),
     ("induction head, random tokens of period 50", 0.6),
     ("second copy of period 50 cheaper than the first, nats", 2.0),
     ("induction head, random tokens of twelve periods from 10 to 120", 0.6),
     ("perplexity on valid.txt", 60.0),
     ("bits per byte on valid.txt", 1.64),
+]
+LLAMA = [
+    ("previous-token head, over text", 0.6),
+    ("the same head, over 100 random tokens", 0.6),
+    ("the same head, over 600 random tokens", 0.6),
+    ("induction head, random tokens of period 50", 0.6),
+    ("second copy of period 50 cheaper than the first, nats", 2.0),
+    ("induction head, random tokens of period 300", 0.6),
+    ("second copy of period 300 cheaper than the first, nats", 2.0),
+    ("induction head, random tokens of twelve periods from 10 to 120", 0.6),
+    ("tokens that window layers look back", 64),
+    ("bits per byte on valid.txt", 1.74),
+]
+HYBRID = [
+    ("induction head, random tokens of period 50", 0.6),
+    ("second copy of period 50 cheaper than the first, nats", 2.0),
+    ("induction head, random tokens of twelve periods from 10 to 120", 0.6),
+    ("bits per byte on valid.txt", 1.74),
 ]
 BERT = [
     ("cloze sentences with a fitting word in the first five of 40", 30),
