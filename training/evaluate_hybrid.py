@@ -51,10 +51,10 @@ def copying(model: Model) -> list[Copying]:
     for layer, block in enumerate(model.network.model.layers):
         attention = getattr(block, "self_attn", None)
         if attention is None:
-            with changed(block.mamba, _zero):
+            with changed(block.mamba, torch.zeros_like):
                 found.append(_copying(model, f"layer {layer}, state space: output 0"))
             continue
-        with changed(attention, _zero):
+        with changed(attention, torch.zeros_like):
             found.append(_copying(model, f"layer {layer}, attention: all heads 0"))
         for head in range(model.network.config.num_attention_heads):
             with without_head(attention, head):
@@ -80,10 +80,6 @@ def guessed(model: Model, row: list[int]) -> float:
     start = (len(row) + 1) // 2
     right = logits[start:-1].argmax(-1) == ids[0, start + 1 :]
     return float(right.float().mean())
-
-
-def _zero(output: Tensor) -> Tensor:
-    return torch.zeros_like(output)
 
 
 @contextmanager
