@@ -18,13 +18,13 @@ from training.stories import VOCABULARY, StoryRecipe
 
 LENGTH = 1024
 WINDOW = 64
-LAYERS = ["sliding_attention", "full_attention"] * 2
+LAYERS = ["full_attention", "sliding_attention"] * 2
 
 
 class LlamaRecipe(StoryRecipe):
     """Stories and repeats in rows that grow to 1,024 tokens."""
 
-    rates = Rates(muon=4e-3, adam=1.5e-3, warm_steps=60, hold=0.5, weight_decay=0.1)
+    rates = Rates(muon=4e-3, adam=1.5e-3, warm_steps=60, hold=0.58, weight_decay=0.1)
     lengths = (48, 64, 96, 144, 200, 256, 400, 640, LENGTH)
 
     def shape(self, fraction: float) -> tuple[int, int]:
@@ -43,7 +43,7 @@ class LlamaRecipe(StoryRecipe):
 
 
 def new_model() -> MinistralForCausalLM:
-    """Make a model of 4.1 million chance weights; its first and third layer have a window."""
+    """Make a model of 4.1 million chance weights; layers 1 and 3 have a window."""
     model = MinistralForCausalLM(
         MinistralConfig(
             vocab_size=VOCABULARY,

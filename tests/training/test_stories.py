@@ -80,7 +80,7 @@ def test_new_models_have_four_to_six_million_weights_and_begin_with_the_words(na
 
 def test_every_other_layer_of_the_llama_has_a_window():
     config = llama.new_model().config
-    assert config.layer_types == ["sliding_attention", "full_attention"] * 2
+    assert config.layer_types == ["full_attention", "sliding_attention"] * 2
     assert (config.sliding_window, config.num_attention_heads) == (64, 8)
     assert config.num_key_value_heads == 2
 
