@@ -15,7 +15,7 @@ from transformers import PreTrainedModel
 
 from attnviz.attention.interface import NAME
 from attnviz.attention.recorder import Call, listening
-from attnviz.errors import ModelNotSupported
+from attnviz.errors import AttnvizError, ModelNotSupported
 from attnviz.types import Kind
 
 __all__ = ["FEATURES", "Sites", "find_sites"]
@@ -147,7 +147,7 @@ def _first_that_runs(model: PreTrainedModel) -> tuple[tuple[str, ...], list[_See
     for reads in choices:
         try:
             return reads, _watched(model, reads, TEXT_TOKENS[0])
-        except ModelNotSupported:
+        except AttnvizError:
             raise
         except Exception as error:  # each model stumbles over what it cannot read in its own way
             if reads == choices[-1]:

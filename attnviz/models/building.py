@@ -31,15 +31,17 @@ _WANTED: ContextVar[Callable[[], bool] | None] = ContextVar("attnviz_wanted", de
 def cancellable(wanted: Callable[[], bool] | None) -> Iterator[None]:
     """Cancel every load in this context once `wanted()` returns False; None changes nothing.
 
-    `wanted` is called about five times a second, from the thread that loads, while the load waits
-    for the lock, while modules are built and while weights are read.
+    `wanted` is called about five times a second, from the thread that loads: while the load waits
+    for the lock, while modules are built, while weights are read, and before every module of a
+    forward pass.
     """
     if wanted is None:
         yield
         return
     token = _WANTED.set(wanted)
     try:
-        yield
+        with _checked_modules():
+            yield
     finally:
         _WANTED.reset(token)
 
@@ -62,33 +64,30 @@ def building() -> Iterator[None]:
     while not _LOCK.acquire(timeout=INTERVAL):
         check_wanted()
     try:
-        with _checked_registrations():
-            yield
+        yield
     finally:
         _LOCK.release()
 
 
 @contextmanager
-def _checked_registrations() -> Iterator[None]:
-    """Call `check_wanted` when torch adds a module or a weight, at most once per interval.
+def _checked_modules() -> Iterator[None]:
+    """Call `check_wanted` when this thread adds or runs a module, at most once per interval.
 
-    The library builds a model and reads its weights in one call; this is the only place in it where
-    a load can stop.
+    The library builds a model and reads its weights in one call; these are the only places in it
+    where a load can stop.
     """
-    if _WANTED.get() is None:
-        yield
-        return
-    checked = time.monotonic()
+    checked, thread = time.monotonic(), threading.get_ident()
 
     def check(*unused: Any) -> None:
         nonlocal checked
-        if time.monotonic() - checked > INTERVAL:
+        if threading.get_ident() == thread and time.monotonic() - checked > INTERVAL:
             checked = time.monotonic()
             check_wanted()
 
     handles = [
         torch_module.register_module_module_registration_hook(check),
         torch_module.register_module_parameter_registration_hook(check),
+        torch_module.register_module_forward_pre_hook(check),
     ]
     try:
         yield

@@ -58,6 +58,9 @@ class Explained:
     def _explain(self, error: BaseException) -> ModelError:
         name = self.name
         causes = list(_causes(error))
+        own = next((cause for cause in causes if isinstance(cause, ModelError)), None)
+        if own is not None:  # the library has wrapped it: a load that was cancelled
+            return own
 
         def caused_by(*types: type[BaseException]) -> bool:
             return any(isinstance(cause, types) for cause in causes)

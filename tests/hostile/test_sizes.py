@@ -19,8 +19,9 @@ from safetensors.torch import save_file
 from transformers import AutoConfig, AutoModelForCausalLM
 
 import attnviz
+from attnviz import Model
 from attnviz.errors import AttnvizError, LoadCancelled, ModelError
-from attnviz.models import memory, model_size
+from attnviz.models import cancellable, memory, model_size
 from attnviz.models.building import building
 from attnviz.models.model_size import check_configuration, check_files, check_model
 from tests.zoo import ARCHITECTURES, Pair
@@ -165,6 +166,22 @@ def test_a_build_ends_when_it_is_no_longer_wanted(
     thread.start()
     thread.join(timeout=5)
     assert free.is_set()
+
+
+def test_a_pass_ends_when_the_load_is_no_longer_wanted(gpt: Model) -> None:
+    """Loading ends with passes over a probe, and those of a large model may take minutes."""
+    asked: list[float] = []
+
+    def wanted() -> bool:
+        asked.append(time.monotonic())
+        return len(asked) < 2
+
+    with pytest.raises(LoadCancelled), cancellable(wanted):
+        until = time.monotonic() + 60
+        while time.monotonic() < until:
+            attnviz.capture(gpt, "The cat sat.")
+    assert asked[1] - asked[0] < 5
+    assert attnviz.capture(gpt, "The cat sat.")["self"].shape[0] == 3
 
 
 def test_after_cancelled_loads_others_succeed(gpt_folder: Path) -> None:
