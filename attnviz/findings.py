@@ -23,13 +23,22 @@ __all__ = [
 ]
 
 Label = Literal[
-    "dead", "uniform", "peaked", "redundant", "sink", "specialised", "positional", "healthy"
+    "non-finite",
+    "dead",
+    "uniform",
+    "peaked",
+    "redundant",
+    "sink",
+    "specialised",
+    "positional",
+    "healthy",
 ]
 """Labels of heads. A head that fits several gets the first of them; `Finding.also` has the rest."""
 
 LABELS: tuple[Label, ...] = get_args(Label)
 
 LABEL_MEANINGS: Mapping[Label, str] = {
+    "non-finite": "It computes NaN or infinity.",
     "dead": "It adds almost nothing to the vectors of the text.",
     "uniform": "It spreads its weight evenly on every text.",
     "peaked": "It puts all its weight on one key and follows no pattern known to be useful.",
@@ -40,7 +49,7 @@ LABEL_MEANINGS: Mapping[Label, str] = {
     "healthy": "None of the other labels: it looks at different keys in different texts.",
 }
 
-DEGENERATE: tuple[Label, ...] = ("dead", "uniform", "peaked", "redundant")
+DEGENERATE: tuple[Label, ...] = ("non-finite", "dead", "uniform", "peaked", "redundant")
 """Labels of heads without use. A sink is one of them only if it is broken."""
 
 Replacement = Literal["zero", "mean", "uniform"]

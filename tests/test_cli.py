@@ -94,6 +94,7 @@ class Doctor:
     breaks: Exception | None = None
     findings: tuple[Finding, ...] = FINDINGS
     notes: tuple[str, ...] = ("a note",)
+    not_finite: str = ""
 
     def __call__(self, model: attnviz.Model, texts: TextSet, **options: Any) -> Doctor:
         self.asked = {"model": model.info.name, "texts": texts, **options}

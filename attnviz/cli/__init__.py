@@ -85,7 +85,8 @@ def parser() -> Parser:
         help="say which heads are degenerate, with evidence",
         description="Measure every head on a set of texts, remove each to see what it costs, and "
         "say what it is: " + ", ".join(LABELS) + ".",
-        epilog="Exit status: 0; 1 when --fail-on found a head; 2 for input that cannot be used.",
+        epilog="Exit status: 0; 1 when --fail-on found a head, or the model computes NaN or "
+        "infinity; 2 for input that cannot be used.",
     )
     diagnose.add_argument("model", help="a shipped model, a hub name, or a folder")
     diagnose.add_argument(

@@ -12,8 +12,9 @@ __all__ = ["run_capture"]
 
 
 def run_capture(options: argparse.Namespace) -> int:
-    """Print the table."""
+    """Print the table; return 1 if the model's numbers are not all finite."""
     import attnviz
+    from attnviz.origins import broken_weights, origin_of
     from attnviz.spreadsheets import as_csv
 
     text = sys.stdin.read() if options.text == "-" else options.text
@@ -32,4 +33,10 @@ def run_capture(options: argparse.Namespace) -> int:
     with contextlib.suppress(BrokenPipeError):  # `| head` has read enough
         sys.stdout.write(as_csv(attnviz.summarize(found), float_format="%.6g"))
         sys.stdout.flush()
-    return 0
+    weights = broken_weights(model.network)
+    if not weights and not any(stack.not_finite.any() for stack in found.stacks.values()):
+        return 0
+    origin = origin_of(model, found, weights=weights)
+    if origin is not None:
+        say(f"{origin.sentence}; numbers of broken heads are left empty")
+    return 1

@@ -54,7 +54,9 @@ def run_diagnose(options: argparse.Namespace) -> int:
     if failing:
         listed = ", ".join(f"{one.head.label} ({one.name})" for one in failing)
         say(f"--fail-on {options.fail_on} found {listed}")
-    return 2 if lost else 1 if failing else 0
+    if found.not_finite:
+        say(found.not_finite)
+    return 2 if lost else 1 if failing or found.not_finite else 0
 
 
 def _threshold(written: str) -> tuple[str, object]:

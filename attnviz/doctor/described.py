@@ -13,6 +13,15 @@ __all__ = ["OWN", "describe", "names"]
 
 _OWN = (
     Metric(
+        "not_finite",
+        "Texts with NaN or infinity",
+        "",
+        "The share of texts on which the head's weights, its values or what it adds hold NaN or "
+        "infinity. All other numbers are of the other texts.",
+        (0.0, 1.0),
+        "computes NaN or infinity on {value} of the texts",
+    ),
+    Metric(
         "lowest_entropy",
         "Lowest normalized entropy",
         "",

@@ -66,6 +66,8 @@ class Diagnosis:
         versions: of attnviz and of what it ran on.
         seed: of all that was drawn at random.
         seconds: how long it took.
+        not_finite: where NaN or infinity begin in the model, as a sentence; empty if its weights
+            and what its heads computed are finite.
     """
 
     model: ModelInfo
@@ -81,6 +83,7 @@ class Diagnosis:
     seed: int
     seconds: float
     names: Mapping[Kind, Names] = field(default_factory=dict)
+    not_finite: str = ""
 
     def finding(self, head: Head) -> Finding:
         """What was found of one head.
@@ -186,6 +189,7 @@ class Diagnosis:
                 "seed": self.seed,
                 "seconds": self.seconds,
                 "notes": list(self.notes),
+                "not_finite": self.not_finite,
                 "loss": asdict(self.loss),
                 "agreement": dict(self.agreement),
                 "measures": {

@@ -14,6 +14,7 @@ import numpy as np
 from attnviz import __version__
 from attnviz.doctor.ablation import ablate as ablate_heads
 from attnviz.doctor.ablation import ablate_groups
+from attnviz.doctor.broken_numbers import loss_note, origin_note
 from attnviz.doctor.diagnosis import Diagnosis, TextsRead
 from attnviz.doctor.examples import Example, LongTexts, examples
 from attnviz.doctor.importance import importance
@@ -156,13 +157,17 @@ def _examined(
     projections = Patient.of(model).projections()
     measured = measure(model, read, reading.texts, projections, seed=seed, progress=tick)
     notes = (*reading.notes, *measured.notes)
+    broken = origin_note(model, read, measured)
+    if broken:
+        notes = (broken, *notes)
     asked = any(example.questions for example in read)
     tried, loss = Experiments(), Interval(math.nan, math.nan, math.nan, math.nan, 0)
     leaning: dict[Kind, Intervals] = {}
     if not ways:
         notes = (*notes, "no head was removed: labels rest on what heads look at alone")
     elif asked:
-        tried, leaning, loss = _experiments(model, read, measured, ways, seed, clock)
+        tried, leaning, loss, lost = _experiments(model, read, measured, ways, seed, clock)
+        notes = (*notes, lost) if lost else notes
     called = _names(model, read)
     found = findings(measured, limits, tried, called)
     clock.end()
@@ -186,6 +191,7 @@ def _examined(
         seed=seed,
         seconds=clock.seconds,
         names=called,
+        not_finite=broken,
     )
 
 
@@ -196,8 +202,11 @@ def _experiments(
     replacements: Sequence[Replacement],
     seed: int,
     clock: Clock,
-) -> tuple[Experiments, dict[Kind, Intervals], Interval]:
-    """What replacing heads does, alone and in pairs, and how the loss leans on them."""
+) -> tuple[Experiments, dict[Kind, Intervals], Interval, str]:
+    """What replacing heads does, alone and in pairs, and how the loss leans on them.
+
+    With a note on texts whose loss is not finite; empty if there are none.
+    """
     tick = clock.begin(REMOVING)
     ablation = ablate_heads(model, read, replacements=replacements, progress=tick)
     tokens = ablation.tokens.astype(np.float64)
@@ -218,7 +227,8 @@ def _experiments(
     tick = clock.begin(GRADIENTS)
     slopes = importance(model, read, progress=tick)
     leaning = {kind: intervals(slope, seed=seed) for kind, slope in slopes.items()}
-    return Experiments(alone, together), leaning, ratios(ablation.baseline, tokens, seed=seed).at()
+    loss = ratios(ablation.baseline, tokens, seed=seed).at()
+    return Experiments(alone, together), leaning, loss, loss_note(ablation.baseline, tokens)
 
 
 def _similar(measured: Measures) -> list[tuple[Head, Head]]:

@@ -74,7 +74,7 @@ def intervals(
     texts it covers the truth in about nine cases of ten.
 
     Args:
-        values: a number per text; NaN where a text does not define it: it is left out there.
+        values: a number per text; where it is NaN or infinite the text is left out.
         seed: of the draws. The draws for a cell depend on its number of texts alone, so cells over
             the same texts are compared on the same draws.
         resamples: how many sets are drawn.
@@ -95,7 +95,8 @@ def ratios(
     each resampled set of texts gives one such ratio. The spread is that of the texts' own ratios.
 
     Args:
-        changes: one number per text, summed over its tokens; NaN where there is none.
+        changes: one number per text, summed over its tokens; texts where it is NaN or infinite
+            are left out.
         tokens: how many tokens that was; a text with none is left out.
         seed: as for `intervals`.
         resamples: as for `intervals`.
@@ -103,7 +104,7 @@ def ratios(
     cells, count = changes.shape[:-1], changes.shape[-1]
     flat = np.asarray(changes, np.float64).reshape(-1, count)
     weight = np.asarray(tokens, np.float64)
-    exists = ~np.isnan(flat) & (weight > 0)
+    exists = np.isfinite(flat) & (weight > 0)
     found = {name: np.full(len(flat), np.nan) for name in ("mean", "low", "high", "spread")}
     for rows, texts in _alike(exists):
         size = weight[texts]

@@ -145,6 +145,12 @@ def fits(
 ) -> Iterator[Fit]:
     """Every label whose rule a head fits, in the order of `LABELS`; healthy where none does."""
     limits = thresholds
+    if values["not_finite"].mean > 0:
+        # Nothing else holds of a head whose numbers are no numbers, wherever the limits are.
+        yield Fit(
+            "non-finite", evidence=(_evidence("not_finite", values["not_finite"], 0.0, True),)
+        )
+        return
     found: list[Fit] = []
 
     def rule(
@@ -283,7 +289,7 @@ def _verdict(
     A degenerate label claims that nothing is lost without the head. A uniform one is confirmed as
     well when putting the plain average in its place changes nothing, unless removing it costs.
     """
-    if what is None or fit.label in ("positional", "healthy"):
+    if what is None or fit.label in ("non-finite", "positional", "healthy"):
         return "untested"
     if fit.label == "sink":
         return "open" if what == "open" else "confirmed"

@@ -26,7 +26,7 @@ def entropies(diagnosis: Diagnosis) -> dict[Kind, Float[np.ndarray, "layer head 
     middles = (np.arange(QUANTILES) + 0.5) / QUANTILES
     found: dict[Kind, np.ndarray] = {}
     for kind, values in diagnosis.measures.values.items():
-        samples = np.asarray(values["normalized_entropy"], np.float64)
+        samples = np.asarray(values["normalized_entropy"], np.float64)  # NaN where not finite
         known = ~np.isnan(samples).all(axis=-1)
         if samples.shape[-1] > QUANTILES:
             drawn = np.full((*samples.shape[:2], QUANTILES), np.nan)
@@ -56,6 +56,6 @@ def _plain(values: np.ndarray) -> list[Any]:
     """Nested lists with four digits; None where a number does not exist."""
     rounded = np.round(np.asarray(values, np.float64), 4)
     holes = rounded.astype(object)
-    holes[np.isnan(rounded)] = None
+    holes[~np.isfinite(rounded)] = None
     found: list[Any] = holes.tolist()
     return found

@@ -70,6 +70,9 @@ def read_texts(
                 found |= sink_measures(stack, projections[kind])
                 found["separators"] = separators(stack)
                 found["output_share"] = outputs.share(kind, row, stack, stream.get(kind))
+                broken = stack.not_finite
+                found = {name: np.where(broken, np.nan, table) for name, table in found.items()}
+                found["not_finite"] = broken.astype(np.float32)
                 for name, table in found.items():
                     room = tables.setdefault(kind, {})
                     if name not in room:
@@ -138,7 +141,8 @@ def sink_measures(
         vectors = stack.layers[layer].vectors
         if projection is None or vectors is None:
             continue
-        moved = mass[layer] * value_norms(vectors.value, projection).cpu().numpy()
+        norms = value_norms(vectors.value, projection).cpu().numpy()
+        moved = mass[layer] * np.where(np.isfinite(norms), norms, np.nan)
         total = moved.sum(-1)
         share[layer] = moved[:, places].sum(-1) / np.where(total > 0, total, np.nan)
     return {
@@ -257,6 +261,7 @@ class _Outputs:
             norms = self._norms.get((kind, layer))
             if norms is not None:
                 length = stream[layer, text, :queries, None]
-                ratio = norms[text, :queries] / np.where(length > 0, length, np.nan)
+                known = (length > 0) & np.isfinite(length)
+                ratio = norms[text, :queries] / np.where(known, length, np.nan)
                 found[layer] = mean_over_rows(ratio.T)
         return found

@@ -83,7 +83,14 @@ def _seen(
         return _number(values[name].mean)
 
     label = finding.label
-    if label == "dead":
+    if label == "non-finite":
+        number = values["not_finite"]
+        count = round(number.mean * number.texts)
+        yield (
+            f"It computes NaN or infinity on {count} of {number.texts} texts: what it looks at and "
+            "what it adds are not defined there."
+        )
+    elif label == "dead":
         yield (
             "What it adds is next to nothing: vectors "
             f"{share('output_share')} times as long as those it adds them to."

@@ -17,6 +17,7 @@ __all__ = ["LABEL_MARKS", "ink_on", "label_colors", "short_mark"]
 
 _COLORS: Mapping[Theme, Mapping[Label, str]] = {
     "light": {
+        "non-finite": "#ff2bd6",
         "dead": "#0f1955",
         "uniform": "#ca7b0f",
         "peaked": "#ae1400",
@@ -27,6 +28,7 @@ _COLORS: Mapping[Theme, Mapping[Label, str]] = {
         "healthy": "#eef1f5",
     },
     "dark": {
+        "non-finite": "#ff5db1",
         "dead": "#ffffff",
         "uniform": "#ffc809",
         "peaked": "#993c12",
@@ -39,6 +41,7 @@ _COLORS: Mapping[Theme, Mapping[Label, str]] = {
 }
 
 LABEL_MARKS: Mapping[Label, str] = {
+    "non-finite": "N",
     "dead": "D",
     "uniform": "U",
     "peaked": "P",
@@ -51,6 +54,7 @@ LABEL_MARKS: Mapping[Label, str] = {
 """One letter each, for cells without room: F has a function, L a fixed location."""
 
 _WORDS: Mapping[Label, str] = {
+    "non-finite": "NaN",
     "dead": "dead",
     "uniform": "even",
     "peaked": "peaked",

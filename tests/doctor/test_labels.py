@@ -37,6 +37,7 @@ HEALTHY = {
     "next_token": math.nan,
     "self": 0.1,
     "content_dependence": 0.6,
+    "not_finite": 0.0,
     "output_share": 0.1,
     "sink_value_share": 0.1,
     "rows_elsewhere": 0.95,
@@ -92,6 +93,7 @@ def found(
 
 
 CASES = {
+    "non-finite": {"not_finite": 0.02},
     "dead": {"output_share": 0.0002},
     "uniform": {"lowest_entropy": 0.97, "normalized_entropy": 0.99, "content_dependence": 0.01},
     "peaked: own token": {"normalized_entropy": 0.02, "content_dependence": 0.1, "self": 0.98},

@@ -22,6 +22,7 @@ LABELLED: tuple[tuple[Label, str, Verdict], ...] = (
     ("redundant", "with L1·H2", "open"),
     ("dead", "", "confirmed"),
     ("positional", "", "untested"),
+    ("non-finite", "", "untested"),
 )
 
 
