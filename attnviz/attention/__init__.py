@@ -1,5 +1,6 @@
 """Instrumented attention: registered with the library, computed by blocks, recorded."""
 
+from attnviz.attention.additions import Added, Additions, following
 from attnviz.attention.comparison import Comparison, Outputs, is_linear
 from attnviz.attention.eager import EqualInputs
 from attnviz.attention.interventions import Intervention, Places, intervening
@@ -11,6 +12,8 @@ from attnviz.attention.stack import AttentionStack
 
 __all__ = [
     "FEATURES",
+    "Added",
+    "Additions",
     "AttentionStack",
     "Comparison",
     "EqualInputs",
@@ -24,6 +27,7 @@ __all__ = [
     "Sites",
     "Vectors",
     "find_sites",
+    "following",
     "intervening",
     "is_linear",
     "listening",

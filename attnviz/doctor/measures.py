@@ -96,7 +96,7 @@ def measure(
     parts = _parts(progress)
     tables = read_texts(model, encoded, projections, next(parts))
     cut = cut_to_windows(model, encoded)
-    windows = read_windows(model, cut, projections, next(parts), seed=seed)
+    windows = read_windows(model, cut, next(parts), seed=seed)
     tick = next(parts)
     for found in (
         read_repeats(model, tick, seed=seed),

@@ -11,9 +11,9 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from attnviz import metrics
-from attnviz.attention import AttentionStack, Places, intervening
-from attnviz.attention.recorder import Call
+from attnviz.attention import AttentionStack, following
 from attnviz.captures import capture_ids, model_inputs
+from attnviz.doctor.added import AddedLengths
 from attnviz.doctor.examples import batches
 from attnviz.metrics.registry import mean_over_rows
 from attnviz.models import Encoded, Model
@@ -59,8 +59,8 @@ def read_texts(
     done = 0
     for chosen in batches(texts, batch_tokens(model)):
         part = [texts[index] for index in chosen]
-        outputs = _Outputs(model, projections)
-        with intervening(outputs):
+        added = AddedLengths(model)
+        with following(added.additions):
             captures = capture_ids(model, part, keep="qkv", predict=False)
         stream = residual_norms(model, part)
         for row, (index, capture) in enumerate(zip(chosen, captures, strict=True)):
@@ -69,8 +69,8 @@ def read_texts(
                 found["lowest_entropy"] = lowest_entropy(stack)
                 found |= sink_measures(stack, projections[kind])
                 found["separators"] = separators(stack)
-                found["output_share"] = outputs.share(kind, row, stack, stream.get(kind))
-                broken = stack.not_finite
+                found["output_share"] = added.share(kind, row, stack, stream.get(kind))
+                broken = added.not_finite(kind, row, stack)
                 found = {name: np.where(broken, np.nan, table) for name, table in found.items()}
                 found["not_finite"] = broken.astype(np.float32)
                 for name, table in found.items():
@@ -215,53 +215,3 @@ def residual_norms(
             norms = [states[number].float().norm(dim=-1).cpu().numpy() for number in numbers]
             found[kind] = np.stack(norms)
     return found
-
-
-class _Outputs:
-    """Watches how long the vectors are that every head adds to the text."""
-
-    def __init__(self, model: Model, projections: Projections) -> None:
-        self._places = Places(
-            model.sites.kinds, {kind: size[0] for kind, size in model.sites.heads.items()}
-        )
-        self._grams = {
-            (kind, layer): _gram(projection)
-            for kind, layers in projections.items()
-            for layer, projection in enumerate(layers)
-            if projection is not None
-        }
-        self._norms: dict[tuple[Kind, int], Float[np.ndarray, "text query head"]] = {}
-
-    def output(self, call: Call, output: Tensor) -> Tensor:
-        """Measure a call's output and let it pass."""
-        place = self._places.of(call)
-        if place is not None and place in self._grams:
-            wide = output.detach().float()
-            squares = torch.einsum("bqhv,hvw,bqhw->bqh", wide, self._grams[place], wide)
-            self._norms[place] = squares.clamp_min(0.0).sqrt().cpu().numpy()
-        return output
-
-    def share(
-        self,
-        kind: Kind,
-        text: int,
-        stack: AttentionStack,
-        stream: Float[np.ndarray, "layer text position"] | None,
-    ) -> Float[np.ndarray, "layer head"]:
-        """Mean over positions of |head's output| / |residual stream at the layer's input|.
-
-        The head's output is taken through its slice of the output projection, without the
-        projection's bias, which belongs to no head. NaN where either is unknown.
-        """
-        layers, heads, queries, _ = stack.shape
-        found = np.full((layers, heads), np.nan, np.float32)
-        if stream is None:
-            return found
-        for layer in range(layers):
-            norms = self._norms.get((kind, layer))
-            if norms is not None:
-                length = stream[layer, text, :queries, None]
-                known = (length > 0) & np.isfinite(length)
-                ratio = norms[text, :queries] / np.where(known, length, np.nan)
-                found[layer] = mean_over_rows(ratio.T)
-        return found

@@ -7,16 +7,14 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-import torch
 from jaxtyping import Float
-from torch import Tensor
 
 from attnviz import metrics
-from attnviz.attention import Places, intervening
-from attnviz.attention.recorder import Call
+from attnviz.attention import following
 from attnviz.captures import capture_ids
+from attnviz.doctor.added import AddedCosines
 from attnviz.doctor.intervals import ENDS, RESAMPLES, Intervals, draws
-from attnviz.doctor.reading import Projections, batch_tokens
+from attnviz.doctor.reading import batch_tokens
 from attnviz.models import Encoded, Model
 from attnviz.types import Kind
 
@@ -106,7 +104,6 @@ def _beginning(ids: Sequence[int], length: int, special: set[int]) -> list[int]:
 def read_windows(
     model: Model,
     windows: Sequence[Encoded],
-    projections: Projections,
     tick: Callable[[float], None],
     *,
     seed: int = 0,
@@ -116,7 +113,6 @@ def read_windows(
     Args:
         model: from `attnviz.load`.
         windows: equally long.
-        projections: each head's slice of its layer's output projection.
         tick: told the share that is done.
         seed: of the bootstrap.
     """
@@ -128,9 +124,9 @@ def read_windows(
     cosines: dict[Kind, list[Float[np.ndarray, "layer head head"]]] = {}
     received: dict[Kind, list[Float[np.ndarray, "layer head key"]]] = {}
     for start in range(0, len(windows), size):
-        outputs = _Cosines(model, projections)
+        cosine = AddedCosines(model)
         part = list(windows[start : start + size])
-        with intervening(outputs):
+        with following(cosine.additions):
             captures = capture_ids(model, part, keep="qkv", predict=False)
         for number, capture in enumerate(captures):
             for kind, stack in capture.stacks.items():
@@ -141,7 +137,7 @@ def read_windows(
                 maps.setdefault(kind, []).append(np.asarray(weights, np.float32))
                 rows[kind] = stack.visible > 1
                 received.setdefault(kind, []).append(metrics.received(stack))
-                cosines.setdefault(kind, []).append(outputs.table(kind, number, layers, heads))
+                cosines.setdefault(kind, []).append(cosine.table(kind, number, layers, heads))
         tick(0.4 * min(start + size, len(windows)) / len(windows))
     dependence: dict[Kind, Intervals] = {}
     distance: dict[Kind, Float[np.ndarray, "layer head head text"]] = {}
@@ -238,45 +234,3 @@ def _normalised(weights: np.ndarray) -> np.ndarray:
 def _xlogx(numbers: np.ndarray) -> np.ndarray:
     result: np.ndarray = numbers * np.log(np.where(numbers > 0, numbers, 1.0))
     return result
-
-
-class _Cosines:
-    """Watches how parallel the vectors are that the heads of a layer add to the text."""
-
-    def __init__(self, model: Model, projections: Projections) -> None:
-        self._places = Places(
-            model.sites.kinds, {kind: size[0] for kind, size in model.sites.heads.items()}
-        )
-        self._projections = projections
-        self._found: dict[tuple[Kind, int], Float[np.ndarray, "text head head"]] = {}
-
-    def output(self, call: Call, output: Tensor) -> Tensor:
-        """Measure a call's output and let it pass."""
-        place = self._places.of(call)
-        if place is None:
-            return output
-        projection = self._projections[place[0]][place[1]]
-        if projection is not None:
-            wide = projection.float()
-            tables = []
-            for text in output.detach().float():  # one at a time: heads x model width is large
-                added = torch.einsum("qhv,hvd->qhd", text, wide)
-                unit = torch.nn.functional.normalize(added, dim=-1)
-                tables.append(torch.einsum("qhd,qgd->hg", unit, unit) / len(text))
-            self._found[place] = torch.stack(tables).cpu().numpy()
-        return output
-
-    def table(
-        self, kind: Kind, text: int, layers: int, heads: int
-    ) -> Float[np.ndarray, "layer head head"]:
-        """Mean over positions of the cosine; NaN without an output projection, 0 with a dead one.
-
-        A vector of no length has no direction: its cosine with anything counts as 0.
-        """
-        empty = np.full((heads, heads), np.nan, np.float32)
-        return np.stack(
-            [
-                self._found[kind, layer][text] if (kind, layer) in self._found else empty
-                for layer in range(layers)
-            ]
-        )

@@ -1,0 +1,111 @@
+"""Lengths and directions of what heads add to the residual stream, measured while a model reads."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from attnviz.attention import Added, Additions, AttentionStack, Places
+from attnviz.metrics.registry import mean_over_rows
+from attnviz.models import Model
+from attnviz.types import Kind
+
+__all__ = ["AddedCosines", "AddedLengths"]
+
+
+class _Watch:
+    """Receives what each layer's heads add in one forward pass; `additions` is to be followed."""
+
+    def __init__(self, model: Model) -> None:
+        layers = {kind: size[0] for kind, size in model.sites.heads.items()}
+        self.additions = Additions(Places(model.sites.kinds, layers), self.receive)
+
+    def receive(self, place: tuple[Kind, int], added: Added) -> None:
+        """Measure one layer."""
+        raise NotImplementedError
+
+
+class AddedLengths(_Watch):
+    """Length of what every head adds, per text and position."""
+
+    def __init__(self, model: Model) -> None:
+        super().__init__(model)
+        self._norms: dict[tuple[Kind, int], Float[np.ndarray, "text query head"]] = {}
+
+    def receive(self, place: tuple[Kind, int], added: Added) -> None:
+        """Measure one layer."""
+        lengths = [part.float().norm(dim=-1) for part in added.parts]
+        self._norms[place] = torch.stack(lengths, -1).cpu().numpy()
+
+    def share(
+        self,
+        kind: Kind,
+        text: int,
+        stack: AttentionStack,
+        stream: Float[np.ndarray, "layer text position"] | None,
+    ) -> Float[np.ndarray, "layer head"]:
+        """Return the mean over positions of |what the head adds| / |residual stream|.
+
+        The residual stream is taken at the layer's input. What a head adds is taken where it is
+        added, behind the output projection and whatever follows it, with the statistics of norms
+        held fixed and without biases, which belong to no head. NaN where either is unknown.
+        """
+        layers, heads, queries, _ = stack.shape
+        found = np.full((layers, heads), np.nan, np.float32)
+        if stream is None:
+            return found
+        for layer in range(layers):
+            norms = self._norms.get((kind, layer))
+            if norms is not None:
+                length = stream[layer, text, :queries, None]
+                known = (length > 0) & np.isfinite(length)
+                ratio = norms[text, :queries] / np.where(known, length, np.nan)
+                found[layer] = mean_over_rows(ratio.T)
+        return found
+
+    def not_finite(
+        self, kind: Kind, text: int, stack: AttentionStack
+    ) -> Bool[np.ndarray, "layer head"]:
+        """Return a mask of the heads that add NaN or infinity, or whose attention holds any."""
+        layers, _, queries, _ = stack.shape
+        found = stack.not_finite.copy()
+        for layer in range(layers):
+            norms = self._norms.get((kind, layer))
+            if norms is not None:
+                found[layer] |= ~np.isfinite(norms[text, :queries]).all(0)
+        return found
+
+
+class AddedCosines(_Watch):
+    """Cosine between what the heads of a layer add, per text."""
+
+    def __init__(self, model: Model) -> None:
+        super().__init__(model)
+        self._found: dict[tuple[Kind, int], Float[np.ndarray, "text head head"]] = {}
+
+    def receive(self, place: tuple[Kind, int], added: Added) -> None:
+        """Measure one layer."""
+        units = torch.stack([_unit(part) for part in added.parts], 2)  # (B, q, h, d)
+        tables = torch.einsum("bqhd,bqgd->bhg", units, units) / units.shape[1]
+        self._found[place] = tables.cpu().numpy()
+
+    def table(
+        self, kind: Kind, text: int, layers: int, heads: int
+    ) -> Float[np.ndarray, "layer head head"]:
+        """Return the mean over positions of the cosine; NaN where it is unknown, 0 with a dead one.
+
+        A vector of no length has no direction: its cosine with anything counts as 0.
+        """
+        empty = np.full((heads, heads), np.nan, np.float32)
+        return np.stack(
+            [
+                self._found[kind, layer][text] if (kind, layer) in self._found else empty
+                for layer in range(layers)
+            ]
+        )
+
+
+def _unit(vectors: Float[Tensor, "*place width"]) -> Float[Tensor, "*place width"]:
+    return torch.nn.functional.normalize(vectors.float(), dim=-1)
