@@ -194,8 +194,9 @@ class Additions(TorchDispatchMode):  # type: ignore[no-untyped-call]
             other = other.mapped(lambda part: part * factor)
         if one is not None and other is not None:
             return one.plus(other)
-        parts, whole, rest = (one, *args[:2]) if one is not None else (other, args[1], args[0])
+        parts = other if one is None else one
         assert parts is not None  # noqa: S101 - one of the two is followed
+        whole, rest = (args[1], args[0]) if one is None else (args[0], args[1])
         if not isinstance(rest, Tensor) or isinstance(rest, nn.Parameter):
             return parts
         if rest.shape == whole.shape and rest.numel() > rest.shape[-1]:

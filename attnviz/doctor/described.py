@@ -42,7 +42,8 @@ _OWN = (
         "output_share",
         "Size of its output",
         "",
-        "The length of what the head adds, beside the length of the vectors it is added to.",
+        "The length of what the head adds to the residual stream, beside the length of the vectors "
+        "it is added to.",
         (0.0, None),
         "adds vectors {value} times as long as those it adds them to",
     ),

@@ -144,8 +144,8 @@ def _notes(model: Model, windows: Sequence[Encoded], projections: Projections) -
     missing = sum(one is None for layers in projections.values() for one in layers)
     if missing:
         notes.append(
-            f"in {missing} layers of {model.info.name} no output projection was found: what their "
-            "heads add to the text's vectors was not measured"
+            f"in {missing} layers of {model.info.name} the heads' outputs could not be followed to "
+            "the residual stream: what they add to it was not measured"
         )
     return tuple(notes)
 

@@ -1,8 +1,8 @@
 """One colour and one mark for each of the doctor's labels, in both themes.
 
-What claims to be of no use is loud (orange, red, purple, slate); what does something is blue or
-green; what is healthy keeps near the page. The colours stay apart in the common forms of colour
-blindness, and no colour stands alone: the mark says the same in letters.
+What claims to be of no use is loud (orange, red, purple, slate), and what is no number black; what
+does something is blue or green; what is healthy keeps near the page. The colours stay apart in the
+common forms of colour blindness, and no colour stands alone: the mark says the same in letters.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ __all__ = ["LABEL_MARKS", "ink_on", "label_colors", "short_mark"]
 
 _COLORS: Mapping[Theme, Mapping[Label, str]] = {
     "light": {
-        "non-finite": "#ff2bd6",
+        "non-finite": "#000000",
         "dead": "#0f1955",
         "uniform": "#ca7b0f",
         "peaked": "#ae1400",
@@ -28,7 +28,7 @@ _COLORS: Mapping[Theme, Mapping[Label, str]] = {
         "healthy": "#eef1f5",
     },
     "dark": {
-        "non-finite": "#ff5db1",
+        "non-finite": "#000000",
         "dead": "#ffffff",
         "uniform": "#ffc809",
         "peaked": "#993c12",

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 import attnviz
+from attnviz.attention import Additions
 from attnviz.captures import Encoded, capture_ids
 from attnviz.doctor.alignment import DEPENDS_FROM, alignment, costs_of_hiding, read_alignment
 from attnviz.doctor.intervals import draws
@@ -191,14 +192,19 @@ def test_more_tokens_than_fit_at_a_time_give_the_same(
         assert np.allclose(table, parts["self"][name], atol=2e-5, equal_nan=True), name
 
 
-def test_without_an_output_projection_its_measures_do_not_exist(gpt: Model) -> None:
+def test_what_cannot_be_followed_to_the_stream_is_not_measured(
+    gpt: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
     texts = random_texts(gpt, LENGTHS)
-    unknown: dict[Kind, tuple[torch.Tensor | None, ...]] = {"self": (None,) * 3}
+    # Nothing reaches the stream: the attention's output is lost in an operation that is not linear.
+    monkeypatch.setattr(Additions, "_parts", lambda *_: None)
+    unknown = Patient.of(gpt).projections()
+    assert unknown == {"self": (None,) * 3}
     tables = read_texts(gpt, texts, unknown, nothing)
     for name in ("sink_value_share", "output_share"):
         assert np.isnan(tables["self"][name]).all()
     assert not np.isnan(tables["self"]["rest"]).any()
-    windows = read_windows(gpt, cut_to_windows(gpt, texts), unknown, nothing)
+    windows = read_windows(gpt, cut_to_windows(gpt, texts), nothing)
     assert np.isnan(windows.output_cosine["self"]).all()
     assert not np.isnan(windows.head_distance["self"]).any()
 
@@ -274,7 +280,7 @@ def test_no_windows_where_texts_cannot_be_compared(gpt: Model) -> None:
     alike = [Encoded((*random_ids(gpt, 30), number)) for number in (6, 7, 8)]
     for texts in (short, one, alike):
         assert cut_to_windows(gpt, texts) == ()
-    empty = read_windows(gpt, (), Patient.of(gpt).projections(), nothing)
+    empty = read_windows(gpt, (), nothing)
     assert empty.texts == 0 and not empty.dependence
 
 
@@ -290,7 +296,7 @@ def test_heads_are_compared_over_windows(name: str, zoo: Callable[[str], Pair]) 
     model = pair.model
     windows = cut_to_windows(model, random_texts(model, (12, 13, 14, 12)))
     assert len(windows) >= 3
-    found = read_windows(model, windows, Patient.of(model).projections(), nothing)
+    found = read_windows(model, windows, nothing)
     matrices = output_matrices(pair)
     for kind in model.info.heads:
         layers, heads = model.info.heads[kind]

@@ -109,7 +109,7 @@ def test_a_contradicted_label_is_framed_and_marked() -> None:
 
 
 def test_marks_say_what_colours_say() -> None:
-    found = {one.label: one for one in make_findings(2, 4)}
+    found = {one.label: one for one in make_findings(3, 3)}
     marks = {label: short_mark(one, 1) for label, one in found.items()}
     assert len(set(marks.values())) == len(LABELS)
     assert marks["healthy"] == ("",)
