@@ -3,7 +3,7 @@
     python -m benchmarks.class_load                            # 30 visitors, one process
     python -m benchmarks.class_load --visitors 30 60           # one server after the other
     python -m benchmarks.class_load --visitors 100 --workers 2 # two processes behind nginx
-    python -m benchmarks.class_load --goals                    # the goals of docs/class.md
+    python -m benchmarks.class_load --goals                    # the goals of a class
 
 The app is started on a free port of this machine for each row of the table and stopped afterwards.
 Visitors are websockets, not browsers, in the process of the benchmark; they take part of the
@@ -94,7 +94,7 @@ def main() -> int:
     parser.add_argument("--period", type=float, default=10.0, help="seconds between two texts")
     parser.add_argument("--seconds", type=float, default=60.0, help="of each row")
     parser.add_argument("--model", nargs="+", default=["gpt-classroom"])
-    parser.add_argument("--goals", action="store_true", help="measure the goals of docs/class.md")
+    parser.add_argument("--goals", action="store_true", help="measure the goals of a class")
     parser.add_argument("arguments", nargs="*", help="further arguments of `attnviz app`, after --")
     options = parser.parse_args()
     rows: list[tuple[int, int, float]] = [

@@ -29,7 +29,7 @@ FLAGS = [
 
 
 def induction_link() -> str:
-    """The first example of the GPT, at the head that follows its repetition best."""
+    """Return the link to the first example of the GPT, at its strongest induction head."""
     capture = attnviz.capture(attnviz.load("gpt-classroom"), EXAMPLES["decoder"][0].text)
     scores = attnviz.metrics.per_head("induction", capture["self"])
     layer, head = np.unravel_index(scores.argmax(), scores.shape)
@@ -37,7 +37,7 @@ def induction_link() -> str:
 
 
 def translation_link() -> str:
-    """The first example of the T5, at its best known alignment head."""
+    """Return the link to the first example of the T5, at its strongest alignment head."""
     model = shipped("t5-classroom")
     heads = known_heads(model.folder) if model else ()
     best = next(one.head for one in heads if one.role == "alignment")

@@ -1,9 +1,10 @@
-"""What the documents say is so: code runs, commands exist, links lead somewhere."""
+"""Documents: code runs and prints what they show, commands exist, links and named files exist."""
 
 from __future__ import annotations
 
 import contextlib
 import importlib.util
+import io
 import os
 import re
 import shlex
@@ -13,47 +14,85 @@ from pathlib import Path
 from urllib.parse import urlparse
 
 import pytest
+import yaml
 
 from attnviz import cli, metrics
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
-DOCUMENTS = [README, *sorted((ROOT / "docs").glob("*.md"))]
+DOCUMENTS = [
+    README,
+    ROOT / "CONTRIBUTING.md",
+    ROOT / "CHANGELOG.md",
+    *sorted((ROOT / "docs").rglob("*.md")),
+]
 PAPERS = [*DOCUMENTS, ROOT / "NOTICE"]
 
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 CODE = re.compile(r"`([^`\n]+)`")
+FENCED = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+NUMBER = re.compile(r"(?<![\w.])[-+]?\d+\.\d+(?:e[-+]?\d+)?")
 HOSTS = {"localhost", "github.com"}
 MACHINE = re.compile(
     r"(?<![\w.:/])/(?:work|home|root|tmp|opt|mnt|srv|var|Users)\b|site-packages|pypi|registry\.|proxy"
 )
 
-every_document = pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
-every_paper = pytest.mark.parametrize("path", PAPERS, ids=lambda path: path.name)
+
+def label(path: Path) -> str:
+    """Return the path of a document in the repository."""
+    return path.relative_to(ROOT).as_posix()
+
+
+every_document = pytest.mark.parametrize("path", DOCUMENTS, ids=label)
+every_paper = pytest.mark.parametrize("path", PAPERS, ids=label)
+
+
+def blocks(text: str) -> list[tuple[str, str, str]]:
+    """Return language, content, and the text between it and the block before, for fenced blocks."""
+    found, end = [], 0
+    for match in FENCED.finditer(text):
+        found.append((match[1], match[2], text[end : match.start()]))
+        end = match.end()
+    return found
+
+
+def same_output(printed: str, shown: str) -> bool:
+    """Compare words exactly, and numbers with a point within 2% or 0.015.
+
+    The last digits of float32 sums differ between processors.
+    """
+    if NUMBER.sub("#", printed).split() != NUMBER.sub("#", shown).split():
+        return False
+    pairs = zip(NUMBER.findall(printed), NUMBER.findall(shown), strict=True)
+    return all(float(one) == pytest.approx(float(two), rel=0.02, abs=0.015) for one, two in pairs)
 
 
 def commands(path: Path, start: str) -> list[list[str]]:
-    """The arguments of every command line in a document that has `start` in it."""
-    lines = re.findall(rf"^    .*?{re.escape(start)}(.*)$", path.read_text("utf-8"), re.MULTILINE)
-    return [shlex.split(line.split(">")[0], comments=True) for line in lines]
+    """Return the arguments of every command line in a document that has `start` in it."""
+    lines = re.findall(rf"^    .*?{start}(.*)$", path.read_text("utf-8"), re.MULTILINE)
+    return [shlex.split(re.split(r"[<>]|\|\|", line)[0], comments=True) for line in lines]
 
 
-def slug(heading: str) -> str:
-    """The anchor that a heading gets on a page."""
-    return re.sub(r"[^\w\- ]", "", heading.strip().lower()).replace(" ", "-")
+def anchors(text: str) -> list[str]:
+    """Return the anchors of the headings of a document; equal ones are numbered."""
+    found: list[str] = []
+    for heading in re.findall(r"^#+ (.*)$", text, re.MULTILINE):
+        slug = re.sub(r"[^\w\- ]", "", heading.strip().lower()).replace(" ", "-")
+        count = sum(re.fullmatch(rf"{re.escape(slug)}(-\d+)?", one) is not None for one in found)
+        found.append(f"{slug}-{count}" if count else slug)
+    return found
 
 
 def foreign(text: str) -> list[str]:
-    """Paths and hosts that mean something on one machine alone."""
+    """Return paths and hosts that exist on one machine only."""
     urls = re.findall(r"https?://[^\s)`>\"]+", text)
     return [*MACHINE.findall(text), *(url for url in urls if urlparse(url).hostname not in HOSTS)]
 
 
 def test_the_python_of_the_readme_runs() -> None:
-    blocks = re.findall(r"```python\n(.*?)```", README.read_text("utf-8"), re.DOTALL)
-    assert len(blocks) == 1
+    (code,) = [code for language, code, _ in blocks(README.read_text("utf-8")) if language]
     done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", blocks[0]],
+        [sys.executable, "-W", "error", "-c", code],
         capture_output=True,
         text=True,
         encoding="utf-8",
@@ -68,13 +107,59 @@ def test_the_python_of_the_readme_runs() -> None:
     assert 0 < float(difference) < 5e-5
 
 
-def test_the_commands_exist() -> None:
-    asked = commands(README, "-m attnviz ")
-    assert len(asked) >= 3
-    for arguments in asked:
-        cli.parser().parse_args(arguments)
-    for name, *_ in commands(README, "-m training."):
-        assert importlib.util.find_spec(f"training.{name}") is not None
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "path",
+    [one for one in DOCUMENTS if one != README and "```python" in one.read_text("utf-8")],
+    ids=label,
+)
+def test_the_python_of_a_document_runs(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Blocks run in the order of the page, in an empty folder; a block of text is the output."""
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, object] = {"__name__": "__main__"}
+    printed = ""
+    for language, content, before in blocks(path.read_text("utf-8")):
+        if language == "python":
+            output = io.StringIO()
+            with contextlib.redirect_stdout(output):
+                exec(compile(content, label(path), "exec"), names)
+            printed = output.getvalue()
+        elif language == "text" and not before.strip():
+            assert same_output(printed, content), printed
+
+
+def test_other_output_is_noticed() -> None:
+    assert same_output("L1 0.88\n", "L1 0.89\n")
+    assert not same_output("L1 0.88", "L2 0.88")
+    assert not same_output("0.88", "0.80")
+    assert not same_output("(4, 8)", "(4, 9)")
+
+
+@every_document
+def test_every_fenced_block_is_python_or_output(path: Path) -> None:
+    """Other blocks would be neither run nor checked; commands are indented."""
+    assert {language for language, *_ in blocks(path.read_text("utf-8"))} <= {
+        "python",
+        "text",
+        "mermaid",
+    }
+
+
+@every_document
+def test_the_commands_exist(path: Path) -> None:
+    for arguments in commands(path, r"(?<![\w./-])(?:\S*python -m |\.venv/bin/)?attnviz "):
+        if arguments != ["COMMAND", "--help"]:
+            cli.parser().parse_args(arguments)
+    for folder in ("training", "benchmarks"):
+        for name, *_ in commands(path, rf"python -m {folder}\."):
+            assert importlib.util.find_spec(f"{folder}.{name}") is not None, name
+
+
+def test_commands_are_found() -> None:
+    assert len(commands(README, r"-m attnviz ")) >= 3
+    assert len(commands(ROOT / "docs/reference/command-line.md", r"attnviz ")) >= 6
 
 
 def test_a_wrong_command_is_noticed() -> None:
@@ -82,10 +167,28 @@ def test_a_wrong_command_is_noticed() -> None:
         cli.parser().parse_args(["app", "--no-such-option"])
 
 
+def test_the_index_lists_every_page() -> None:
+    index = ROOT / "docs" / "index.md"
+    linked = {(index.parent / link).resolve() for link in LINK.findall(index.read_text("utf-8"))}
+    missing = [label(path) for path in DOCUMENTS if path not in {index, README, *linked}]
+    assert not missing
+
+
+def test_the_commit_hook_runs_what_make_lint_runs() -> None:
+    settings = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text("utf-8"))
+    assert [one["repo"] for one in settings["repos"]] == ["local"]  # nothing from a network
+    (hook,) = settings["repos"][0]["hooks"]
+    assert (hook["entry"], hook["language"], hook["pass_filenames"]) == (
+        "make lint",
+        "system",
+        False,
+    )
+
+
 @every_document
 def test_the_make_targets_exist(path: Path) -> None:
     targets = re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE)
-    for arguments in commands(path, "make "):
+    for arguments in commands(path, r"(?<![\w-])make "):
         assert arguments[0] in targets
 
 
@@ -98,8 +201,7 @@ def test_links_lead_somewhere(path: Path) -> None:
         target = path.parent / name if name else path
         assert target.exists(), link
         if anchor:
-            headings = re.findall(r"^#+ (.*)$", target.read_text("utf-8"), re.MULTILINE)
-            assert anchor in map(slug, headings), link
+            assert anchor in anchors(target.read_text("utf-8")), link
 
 
 @every_paper
@@ -133,7 +235,7 @@ def test_what_speaks_of_one_machine_is_found(text: str) -> None:
 
 
 def test_every_metric_is_explained_in_the_order_of_the_menu() -> None:
-    text = (ROOT / "docs" / "metrics.md").read_text("utf-8")
+    text = (ROOT / "docs" / "reference" / "metrics.md").read_text("utf-8")
     sections = dict(re.findall(r"^### `(\w+)`\n(.*?)(?=^#)", text, re.MULTILINE | re.DOTALL))
     assert tuple(sections) == metrics.names()
     for name, section in sections.items():

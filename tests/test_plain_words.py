@@ -15,7 +15,18 @@ import pytest
 from tests.plain_words import violations
 
 ROOT = Path(__file__).parent.parent
-SEARCHED = ("attnviz", "pages", "training", "benchmarks", "docs", "tests", "README.md", "app.py")
+SEARCHED = (
+    "attnviz",
+    "pages",
+    "training",
+    "benchmarks",
+    "docs",
+    "tests",
+    "README.md",
+    "CONTRIBUTING.md",
+    "CHANGELOG.md",
+    "app.py",
+)
 LEFT_OUT = (
     "attnviz/vendor/*",
     "attnviz/models/classroom/*",
@@ -31,6 +42,10 @@ CLEAN = (
     "attnviz/findings.py",
     "attnviz/summary.py",
     "attnviz/types.py",
+    "README.md",
+    "CONTRIBUTING.md",
+    "CHANGELOG.md",
+    "docs/*",
     "app.py",
     "pages/*",
     "tests/efficient/*",
@@ -38,11 +53,14 @@ CLEAN = (
     "tests/metrics/*",
     "tests/test_docstring_examples.py",
 )
-NOT_YET = ("attnviz/attention/sites.py", "tests/engine/test_other_senses.py")
+NOT_YET = (
+    "attnviz/attention/sites.py",
+    "docs/architecture.md",
+    "tests/engine/test_other_senses.py",
+)
 """Exceptions to `CLEAN`; they count in their folders."""
 
 LIMITS: dict[str, int] = {
-    "README.md": 7,
     "attnviz": 48,
     "attnviz/attention": 16,
     "attnviz/cli": 16,
@@ -52,7 +70,7 @@ LIMITS: dict[str, int] = {
     "attnviz/ui": 232,
     "attnviz/views": 106,
     "benchmarks": 82,
-    "docs": 35,
+    "docs": 10,
     "tests": 52,
     "tests/app": 27,
     "tests/browser": 23,

@@ -60,7 +60,7 @@ def parser() -> Parser:
         dest="classroom",
         action="store_true",
         help="for a class: only the listed models, no hub, texts of up to 512 tokens, few "
-        "diagnoses at a time; see docs/class.md",
+        "diagnoses at a time; see docs/how-to/class.md",
     )
     app.add_argument(
         "--models",

@@ -128,7 +128,7 @@ class Thresholds:
         "Redundant below",
         "Two heads look at the same keys when their Jensen-Shannon divergence is below this.",
         f"{CHOSEN}: 7% of the largest possible; induction heads of one layer come as near as 0.045 "
-        "and are told apart by what they write",
+        "and differ in what they write",
         "redundant",
         (0.0, 0.3),
         "nats",

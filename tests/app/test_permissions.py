@@ -89,14 +89,14 @@ def test_reports_of_other_processes_are_read_and_old_or_broken_ones_are_not(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("ATTNVIZ_REPORTS", str(tmp_path))
-    own = report()
-    for name, change in (("other", {"process": 1}), ("old", {"process": 2, "time": own.time - 60})):
-        other = dataclasses.asdict(own) | change
+    here = report()
+    for name, change in (("other", {"process": 1}), ("old", {"process": 2, "time": here.time - 60})):
+        other = dataclasses.asdict(here) | change
         (tmp_path / f"report-{name}.json").write_text(json.dumps(other), "utf-8")
     (tmp_path / "report-broken.json").write_text("{", "utf-8")
     (tmp_path / "report-list.json").write_text("[1]", "utf-8")
-    assert [one.process for one in reports()] == [own.process, 1]
-    assert own.megabytes > 50
+    assert [one.process for one in reports()] == [here.process, 1]
+    assert here.megabytes > 50
 
 
 def test_the_status_page_opens_without_a_turn(open_app: OpenApp) -> None:

@@ -399,7 +399,7 @@ def test_every_threshold_is_explained() -> None:
 
 
 def test_the_document_lists_every_threshold_and_measure() -> None:
-    written = (Path(__file__).parents[2] / "docs" / "diagnose.md").read_text("utf-8")
+    written = (Path(__file__).parents[2] / "docs" / "reference" / "labels.md").read_text("utf-8")
     for limit in THRESHOLDS.values():
         row = f"| `{limit.name}` | {limit.default:g}{' ' * bool(limit.unit)}{limit.unit} |"
         assert f"{row} {limit.meaning} | {limit.source} |" in written, limit.name

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
-import runpy
 from pathlib import Path
 from typing import Any
 
@@ -146,19 +144,3 @@ def test_without_a_trainer() -> None:
     columns = ["step", "kind", "layer", "head", "normalized_entropy", "entropy", "sink"]
     columns += ["previous_token", "duplicate_token", "induction"]
     assert list(monitor.heads) == columns and len(monitor.heads) == 4
-
-
-def test_the_code_of_its_page_runs(tmp_path: Path) -> None:
-    page = (Path(__file__).parents[2] / "docs" / "monitor.md").read_text("utf-8")
-    blocks = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
-    assert len(blocks) == 2
-    tokenizer = vocabulary("bpe")
-    model = small_gpt(vocab_size=len(tokenizer))
-    made = trainer(model, tmp_path, [], steps=2)
-    names = {"model": model, "tokenizer": tokenizer}
-    names |= {"arguments": made.args, "dataset": made.train_dataset}
-    for number, block in enumerate(blocks):
-        file = tmp_path / f"block{number}.py"
-        file.write_text(block)
-        names = runpy.run_path(str(file), init_globals=names)
-    assert list(names["monitor"].history.index) == list(range(0, 1000, 100))
