@@ -7,6 +7,7 @@ import importlib.util
 import io
 import os
 import re
+import runpy
 import shlex
 import subprocess
 import sys
@@ -118,13 +119,14 @@ def test_the_python_of_a_document_runs(
 ) -> None:
     """Blocks run in the order of the page, in an empty folder; a block of text is the output."""
     monkeypatch.chdir(tmp_path)
-    names: dict[str, object] = {"__name__": "__main__"}
+    names: dict[str, object] = {}
     printed = ""
-    for language, content, before in blocks(path.read_text("utf-8")):
+    for number, (language, content, before) in enumerate(blocks(path.read_text("utf-8"))):
         if language == "python":
-            output = io.StringIO()
+            file, output = tmp_path / f"block{number}.py", io.StringIO()
+            file.write_text(content, "utf-8")
             with contextlib.redirect_stdout(output):
-                exec(compile(content, label(path), "exec"), names)
+                names = runpy.run_path(str(file), init_globals=names)
             printed = output.getvalue()
         elif language == "text" and not before.strip():
             assert same_output(printed, content), printed

@@ -90,7 +90,10 @@ def test_reports_of_other_processes_are_read_and_old_or_broken_ones_are_not(
 ) -> None:
     monkeypatch.setenv("ATTNVIZ_REPORTS", str(tmp_path))
     here = report()
-    for name, change in (("other", {"process": 1}), ("old", {"process": 2, "time": here.time - 60})):
+    for name, change in (
+        ("other", {"process": 1}),
+        ("old", {"process": 2, "time": here.time - 60}),
+    ):
         other = dataclasses.asdict(here) | change
         (tmp_path / f"report-{name}.json").write_text(json.dumps(other), "utf-8")
     (tmp_path / "report-broken.json").write_text("{", "utf-8")
