@@ -4,6 +4,7 @@ import streamlit as st
 
 from attnviz.ui import inputs, look, state
 from attnviz.ui.diagnose import OWN_TEXTS, model_only
+from attnviz.ui.lost_work import lost_work_notice
 from attnviz.ui.serving import turn
 from attnviz.ui.status import STATUS
 from attnviz.ui.theme import watch_theme
@@ -26,6 +27,7 @@ if page.url_path == STATUS:
     page.run()  # without waiting for a turn: it shows how many wait
 else:
     with turn():
+        lost_work_notice()
         state.remember(model_only() if page.url_path in OWN_TEXTS else inputs.sidebar())
         page.run()
 watch_theme()

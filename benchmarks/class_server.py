@@ -16,7 +16,7 @@ from pathlib import Path
 __all__ = ["Usage", "class_server"]
 
 ROOT = Path(__file__).parents[1]
-START = 120.0  # seconds until the server must answer
+START = 300.0  # seconds until the server must answer
 TICKS = os.sysconf("SC_CLK_TCK")
 
 

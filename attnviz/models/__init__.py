@@ -2,6 +2,7 @@
 
 from attnviz.models.building import cancellable, check_wanted
 from attnviz.models.catalogue import CLASSROOM, Shipped, shipped
+from attnviz.models.downloads import Download, download, needed_download
 from attnviz.models.features import describe_features, feature_tokens
 from attnviz.models.inputs import (
     Encoded,
@@ -20,6 +21,7 @@ from attnviz.models.twins import twin
 
 __all__ = [
     "CLASSROOM",
+    "Download",
     "Encoded",
     "Model",
     "Shipped",
@@ -30,6 +32,7 @@ __all__ = [
     "check_wanted",
     "closed",
     "describe_features",
+    "download",
     "encode",
     "encode_inputs",
     "feature_tokens",
@@ -37,6 +40,7 @@ __all__ = [
     "labels",
     "load",
     "model_inputs",
+    "needed_download",
     "printable",
     "read_logits",
     "shipped",

@@ -20,12 +20,13 @@ from attnviz.models import Model, shipped
 from attnviz.proof import load, verify
 from attnviz.summary import summarize
 from attnviz.types import Kind, Proof
+from attnviz.ui.downloads import offer_download
 from attnviz.ui.examples import EXAMPLES
 from attnviz.ui.permissions import check_model
 from attnviz.ui.reading import reading_bar, spinner
 from attnviz.ui.serving import LOADS, LONG, aside, is_long
 from attnviz.ui.shelf import Shelf
-from attnviz.ui.visitors import still_connected
+from attnviz.ui.visitors import session, still_connected
 
 __all__ = [
     "MAX_TOKENS",
@@ -129,7 +130,7 @@ def load_model(name: str) -> Model:
     check_model(name)
     if shipped(name):
         return _SHIPPED.get(name, lambda: load(name), lambda: spinner("Loading the model …"))
-    return _OTHERS.get(name, lambda: _load_other(name), lambda: _loading())
+    return _OTHERS.get(name, lambda: _load_other(name), lambda: _loading(name))
 
 
 def _load_other(name: str) -> Model:
@@ -143,7 +144,9 @@ def _load_other(name: str) -> Model:
 
 
 @contextmanager
-def _loading() -> Iterator[None]:
+def _loading(name: str) -> Iterator[None]:
+    if session():  # a page: a download starts with a click, and ends the page until it is there
+        offer_download(name, allowed_folders())
     with aside(LOADS, "Another model is being loaded"), spinner("Loading the model …"):
         yield
 

@@ -17,6 +17,7 @@ from attnviz.ui.caches import Request, load_model
 from attnviz.ui.diagnose_results import FRESH, results
 from attnviz.ui.diagnose_texts import choose_texts
 from attnviz.ui.jobs import Job, Jobs, Work
+from attnviz.ui.lost_work import job_is_over, job_started
 from attnviz.ui.messages import explained, plain
 from attnviz.ui.permissions import DIAGNOSES
 from attnviz.ui.serving import giving_way
@@ -154,11 +155,13 @@ def wait_for(key: Hashable, work: Callable[[], Work[Value]], verb: str) -> Value
     shelf: Jobs[Value] = jobs()
     job = shelf.find(key)
     if job is not None and job.status == "done":
+        job_is_over()
         return job.value
     if job is not None and not job.over and job.awaited_by(session()):
         _progress(key)
         return None
     if job is not None and job.error is not None:
+        job_is_over()
         _failure(key, job.error)
     if job is not None and not job.over:
         share = 0.0 if job.progress is None else job.progress.share
@@ -179,6 +182,7 @@ def wait_for(key: Hashable, work: Callable[[], Work[Value]], verb: str) -> Value
             )
             return None
         shelf.start(key, work(), session())
+        job_started()
         st.session_state[FRESH] = True
         st.rerun()
     return None
@@ -206,11 +210,16 @@ def _progress(key: Hashable) -> None:
     right.button(
         "Cancel",
         icon=":material/stop_circle:",
-        on_click=job.leave,
-        args=(session(),),
+        on_click=_cancel,
+        args=(job,),
         width="stretch",
         help="Stops the work, unless somebody else waits for the same.",
     )
+
+
+def _cancel(job: Job[Any]) -> None:
+    job.leave(session())
+    job_is_over()
 
 
 def _stage(job: Job[Any]) -> str:

@@ -77,11 +77,12 @@ def turn() -> Iterator[None]:
     if _held.ticket is not None:
         yield
         return
-    with _Message("The server is busy") as message:
-        _held.ticket = SHORT.take(visitor(), message.update)
-    # Short passes run on one thread: more threads wait for each other while other runs compute.
-    torch.set_num_threads(1)
+    message = _Message("The server is busy")
+    _held.ticket = SHORT.take(visitor(), message.update)
     try:
+        message.clear()  # within the block: a rerun may end the script here
+        # Short passes run on one thread: more threads wait for each other while other runs compute.
+        torch.set_num_threads(1)
         yield
     finally:
         ticket, _held.ticket = _held.ticket, None
@@ -117,10 +118,11 @@ def aside(places: Turns, reason: str) -> Iterator[None]:
         return
     who = visitor()
     SHORT.give_back(ticket)
-    with _Message(reason) as message:
-        other = places.take(who, message.update)
-    torch.set_num_threads(max(1, PROCESSORS - SHORT.running))
+    message = _Message(reason)
+    other = places.take(who, message.update)
     try:
+        message.clear()
+        torch.set_num_threads(max(1, PROCESSORS - SHORT.running))
         yield
     finally:
         places.give_back(other)
@@ -172,11 +174,9 @@ class _Message:
         self._line: DeltaGenerator | None = None
         self._shown = -1
 
-    def __enter__(self) -> _Message:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        if self._line is not None and error[0] is None:
+    def clear(self) -> None:
+        """Remove the line."""
+        if self._line is not None:
             self._line.empty()
 
     def update(self, before: int, seconds: float) -> None:

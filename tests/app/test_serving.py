@@ -1,0 +1,99 @@
+"""Places of script runs: the message while waiting, and no place lost when a run ends early."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from attnviz.ui import serving
+from attnviz.ui.serving import LONG, SHORT
+from attnviz.ui.turns import Ticket
+from tests.app.conftest import until
+
+
+@pytest.fixture
+def full(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Ticket]]:
+    """All short places are taken, and messages come at once."""
+    monkeypatch.setattr(serving, "MOMENT", 0.0)
+    monkeypatch.setattr("attnviz.ui.turns.STEP", 0.02)
+    tickets = [SHORT.take(f"other {number}") for number in range(serving.PROCESSORS)]
+    yield tickets
+    for ticket in tickets:
+        SHORT.give_back(ticket)
+
+
+def waiting_page() -> None:
+    import streamlit as st
+
+    from attnviz.ui.serving import turn
+
+    with turn():
+        st.write("served")
+
+
+def test_a_run_that_waits_says_how_many_are_before_and_then_goes_on(full: list[Ticket]) -> None:
+    app = AppTest.from_function(waiting_page, default_timeout=30)
+    seen: list[str] = []
+
+    def let_go() -> None:
+        until(lambda: SHORT.waiting == 1)
+        threading.Event().wait(0.3)
+        SHORT.give_back(full.pop())
+
+    update = serving._Message.update
+
+    def noted(self: serving._Message, before: int, seconds: float) -> None:
+        update(self, before, seconds)
+        seen.append(f"{before}")
+
+    serving._Message.update = noted  # type: ignore[method-assign]
+    thread = threading.Thread(target=let_go)
+    thread.start()
+    try:
+        app.run()
+    finally:
+        serving._Message.update = update  # type: ignore[method-assign]
+    thread.join()
+    assert seen
+    assert set(seen) == {str(serving.PROCESSORS)}
+    assert [one.value for one in app.markdown] == ["served"]
+    assert not app.info  # the message has gone
+    assert SHORT.running == len(full)
+
+
+@pytest.mark.parametrize("when", ["update", "clear"])
+def test_a_run_that_ends_while_it_waits_loses_no_place(
+    full: list[Ticket], monkeypatch: pytest.MonkeyPatch, when: str
+) -> None:
+    def stop(*_: object) -> None:
+        raise RuntimeError("a rerun")
+
+    monkeypatch.setattr(serving._Message, when, stop)
+    if when == "clear":
+        SHORT.give_back(full.pop())
+    app = AppTest.from_function(waiting_page, default_timeout=30).run()
+    assert app.exception
+    assert SHORT.waiting == 0
+    assert SHORT.running == len(full)
+
+
+def long_page() -> None:
+    import streamlit as st
+
+    from attnviz.ui.serving import LONG, SHORT, aside, turn
+
+    with turn():
+        before = (SHORT.running, LONG.running)
+        with aside(LONG, "Another long text is being read"):
+            during = (SHORT.running, LONG.running)
+        st.write(f"{before} {during} {(SHORT.running, LONG.running)}")
+
+
+def test_long_work_holds_no_short_place() -> None:
+    app = AppTest.from_function(long_page, default_timeout=30).run()
+    assert app.markdown[0].value == "(1, 0) (0, 1) (1, 0)"
+    assert not SHORT.busy
+    assert not LONG.busy
