@@ -33,6 +33,7 @@ from attnviz.monitor.course import (
 )
 from attnviz.monitor.pace import Pace
 from attnviz.monitor.probe import Probe, Scores, Texts, make_probe, measure
+from attnviz.origins import broken_weights
 from attnviz.types import Head
 
 __all__ = ["AttentionMonitor"]
@@ -108,6 +109,7 @@ class AttentionMonitor(TrainerCallback):  # type: ignore[misc]
         self._probe: Probe | None = None
         self._rows: list[Row] = []
         self._heads: list[tuple[int, Scores]] = []
+        self._broken = False
 
     @property
     def history(self) -> pd.DataFrame:
@@ -175,10 +177,19 @@ class AttentionMonitor(TrainerCallback):  # type: ignore[misc]
         for alarm in self.warnings:
             if alarm.step == step:
                 log.warning(str(alarm))
+        self._warn_of_weights(network, step)
         for name in PATTERNS:
             if earlier and onset(self._rows, name) == step and onset(earlier, name) is None:
                 log.info("step %d: %s", step, _begins(scores, name))
         return row
+
+    def _warn_of_weights(self, network: PreTrainedModel, step: int) -> None:
+        """Log which weights hold NaN or infinity, when there are some for the first time."""
+        names = broken_weights(network)
+        if names and not self._broken:
+            named = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+            log.warning("step %d: NaN or infinity in the weights: %s", step, named)
+        self._broken = bool(names)
 
     def _measure(self, model: Any, network: PreTrainedModel) -> Scores:
         """What the heads of a model do on the probe, which is made when it is first needed."""

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from attnviz.monitor.probe import Scores
+from attnviz.monitor.probe import NOT_FINITE, Scores
 from attnviz.types import KIND_LABELS, Kind
 
 __all__ = [
@@ -58,7 +58,7 @@ Row = tuple[int, Mapping[str, float]]
 
 @dataclass(frozen=True)
 class Alarm:
-    """A layer whose attention has collapsed, or is no longer a number.
+    """A layer whose attention has collapsed, or computes NaN or infinity.
 
     Attributes:
         step: when it was seen.
@@ -66,7 +66,7 @@ class Alarm:
         layer: which layer.
         entropy: the mean of its heads as a share of what the visible keys allow; NaN where it is
             no number.
-        before: the highest value it has had.
+        before: the highest value it has had; -inf if it has never had one.
     """
 
     step: int
@@ -78,6 +78,12 @@ class Alarm:
     def __str__(self) -> str:
         """What happened and what to look at, in sentences."""
         place = f"{KIND_LABELS[self.kind]} of layer {self.layer}"
+        if math.isnan(self.entropy) and self.before == -math.inf:
+            return (
+                f"step {self.step}: the {place} computes NaN or infinity, and has done so from the "
+                "first look on: the weights that the training started from are not finite, or too "
+                "large for the precision it computes in"
+            )
         if math.isnan(self.entropy):
             return (
                 f"step {self.step}: the {place} is no longer a number; the training has diverged. "
@@ -98,10 +104,16 @@ def curves(scores: Scores, every_head: bool) -> dict[str, float]:
     `attention/<metric>/L0` is a layer: the mean of its heads, or the best one for a pattern.
     `attention/<metric>/L0.H3` is a head, `attention/<pattern>/max` the best of the model. Where a
     model has several kinds of attention their names come before: `attention/entropy/cross.L0`.
+    `attention/not_finite/L0` is the number of a layer's heads that compute NaN or infinity; left
+    out while there are none.
     """
     found: dict[str, float] = {}
     for (kind, metric), table in scores.items():
         start = f"{PREFIX}{metric}/" + ("" if kind == "self" else f"{kind}.")
+        if metric == NOT_FINITE:
+            counts = enumerate((table > 0).sum(-1).tolist())
+            found |= {f"{start}L{layer}": float(count) for layer, count in counts if count}
+            continue
         pattern = metric in PATTERNS
         for layer, heads in enumerate(table):
             found[f"{start}L{layer}"] = _gathered(heads, pattern)
@@ -120,11 +132,11 @@ def _gathered(values: Float[np.ndarray, ...], best: bool) -> float:
     return float(there.max() if best else there.mean())
 
 
-LAYER = re.compile(rf"{PREFIX}normalized_entropy/(?:(\w+)\.)?L(\d+)")
+LAYER = re.compile(rf"{PREFIX}(?:normalized_entropy|{NOT_FINITE})/((?:(\w+)\.)?L(\d+))")
 
 
 def alarms(rows: Sequence[Row]) -> list[Alarm]:
-    """Every collapse in the curves of normalised entropy, each layer's first until it recovers."""
+    """Return every collapse, and every layer that computes NaN: the first until it recovers."""
     return sorted(
         (alarm for layer in _layers(rows) for alarm in _fallen(rows, layer)[0]),
         key=lambda one: one.step,
@@ -137,21 +149,23 @@ def collapsed_layers(rows: Sequence[Row]) -> int:
 
 
 def _layers(rows: Sequence[Row]) -> list[re.Match[str]]:
-    """The curves of layers, in the order in which they first appear."""
+    """Return the layers that have a curve, in the order in which they first appear."""
     names = dict.fromkeys(name for _, row in rows for name in row)
-    return [found for name in names if (found := LAYER.fullmatch(name))]
+    found = [layer for name in names if (layer := LAYER.fullmatch(name))]
+    return list({layer[1]: layer for layer in reversed(found)}.values())[::-1]
 
 
 def _fallen(rows: Sequence[Row], layer: re.Match[str]) -> tuple[list[Alarm], bool]:
     """When a layer collapsed, and whether it is down at the end."""
-    kind = next(one for one in KIND_LABELS if one == (layer[1] or "self"))
+    kind = next(one for one in KIND_LABELS if one == (layer[2] or "self"))
     seen: list[Alarm] = []
     before, down = -math.inf, False
     for step, row in rows:
-        value = row.get(layer[0], math.nan)
-        if not down and _is_down(value, before):
+        value = row.get(f"{PREFIX}normalized_entropy/{layer[1]}", math.nan)
+        broken = f"{PREFIX}{NOT_FINITE}/{layer[1]}" in row
+        if not down and (broken or _is_down(value, before)):
             down = True
-            seen.append(Alarm(step, kind, int(layer[2]), value, before))
+            seen.append(Alarm(step, kind, int(layer[3]), value, before))
         elif down and value > RECOVERED:
             down = False
         if not down:

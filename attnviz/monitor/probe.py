@@ -17,7 +17,7 @@ from attnviz.metrics.registry import mean_over_rows
 from attnviz.models import Model, encode_inputs
 from attnviz.types import Kind
 
-__all__ = ["Probe", "Scores", "Texts", "make_probe", "measure"]
+__all__ = ["NOT_FINITE", "Probe", "Scores", "Texts", "make_probe", "measure"]
 
 Texts = Sequence[str] | Sequence[tuple[str, str]] | Mapping[str, Tensor]
 Scores = Mapping[tuple[Kind, str], Float[np.ndarray, "layer head"]]
@@ -38,6 +38,8 @@ TEXTS = (
     "Light from the sun takes about eight minutes to reach the earth. Light from the nearest other "
     "star takes more than four years.",
 )
+
+NOT_FINITE = "not_finite"
 
 ON_REPEATS = ("previous_token", "duplicate_token", "induction")
 """Metrics that are taken on repeated random tokens where there are any, not on texts."""
@@ -84,15 +86,22 @@ def make_probe(model: Model, texts: Texts | None) -> Probe:
 
 
 def measure(model: Model, probe: Probe, names: Sequence[str]) -> Scores:
-    """Every named metric of every head: the mean over the sequences on which it exists."""
+    """Return every named metric of every head: the mean over the sequences on which it exists.
+
+    NaN for a head that computes NaN or infinity on any sequence. `NOT_FINITE` is the share of such
+    sequences.
+    """
     captures = capture_ids(model, probe.sequences, keep="statistics", predict=False)
     scores: dict[tuple[Kind, str], np.ndarray] = {}
     for kind in captures[0].kinds:
+        broken = np.stack([one[kind].not_finite for one in captures], axis=-1)
+        scores[kind, NOT_FINITE] = broken.mean(-1, dtype=np.float32)
         for name in names:
             tables = [
                 metrics.per_head(name, one[kind]) for one in captures[probe.sequences_for(name)]
             ]
-            scores[kind, name] = mean_over_rows(np.stack(tables, axis=-1))
+            means = mean_over_rows(np.stack(tables, axis=-1))
+            scores[kind, name] = np.where(broken.any(-1), np.nan, means)
     return scores
 
 

@@ -47,6 +47,18 @@ def test_alarms(values: tuple[float, ...], steps: list[int]) -> None:
     assert [one.step for one in alarms(entropy(*values))] == steps
 
 
+def test_heads_that_are_not_finite_are_an_alarm_from_the_first_step_on() -> None:
+    broken = {"attention/not_finite/cross.L1": 1.0}
+    rows: list[Row] = [(0, broken), (10, broken), (20, {}), (30, broken)]
+    assert [(one.step, one.kind, one.layer) for one in alarms(rows)] == [(0, "cross", 1)]
+    name = "attention/normalized_entropy/cross.L1"
+    rows = [(0, {name: 0.8}), (10, broken), (20, {name: 0.8}), (30, broken | {name: 0.8})]
+    assert [one.step for one in alarms(rows)] == [10, 30]
+    assert [collapsed_layers(rows[: end + 1]) for end in range(4)] == [0, 1, 0, 1]
+    scores = {("self", "not_finite"): np.array([[0, 0.5], [0, 0]], np.float32)}
+    assert curves(scores, True) == {"attention/not_finite/L0": 1.0}  # type: ignore[arg-type]
+
+
 def test_layers_that_are_down_are_counted() -> None:
     rows = entropy(0.9, 0.01, 0.02, 0.5, 0.01)
     both = [(step, row | {"attention/normalized_entropy/L1": 0.6}) for step, row in rows]

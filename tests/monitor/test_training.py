@@ -75,7 +75,9 @@ def test_each_collapse_is_told_once_and_again_after_recovery(
     assert list(down[down > 0].index) == [6, 8, 10, 16, 18, 20]
 
 
-def test_weights_that_are_no_numbers_any_more_are_told(tmp_path: Path) -> None:
+def test_weights_that_are_no_numbers_any_more_are_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     class Break(TrainerCallback):
         def on_step_begin(
             self, args: Any, state: Any, control: Any, model: Any, **rest: Any
@@ -89,3 +91,22 @@ def test_weights_that_are_no_numbers_any_more_are_told(tmp_path: Path) -> None:
     assert [(one.step, one.layer) for one in monitor.warnings] == [(6, 0), (6, 1)]
     assert "no longer a number" in str(monitor.warnings[0])
     assert list(monitor.history.index) == [0, 2, 4, 6, 8]
+    # The optimizer has spread the NaN to all weights; two heads each is the whole model.
+    assert list(monitor.history["attention/not_finite/L1"].dropna().index) == [6, 8]
+    assert any("NaN or infinity in the weights: transformer.wte" in one for one in caplog.messages)
+
+
+@pytest.mark.parametrize("weight", ["transformer.h.1.attn.c_attn.weight", "lm_head.weight"])
+def test_weights_that_never_were_numbers_are_told_at_the_first_look(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, weight: str
+) -> None:
+    model, monitor = small_gpt(), AttentionMonitor(every=2)
+    with torch.no_grad():
+        model.get_parameter(weight)[0, 0] = float("nan")
+    steps = trainer(model, tmp_path, [monitor], steps=2).train().global_step
+    assert steps == 2
+    assert sum("NaN or infinity in the weights" in one for one in caplog.messages) == 1
+    first = monitor.warnings[0]
+    assert (first.step, first.layer) == (0, 1 if "h.1" in weight else 0)
+    assert "from the first look on" in str(first)
+    assert not monitor.history.isin([float("inf")]).any(axis=None)
