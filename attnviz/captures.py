@@ -9,12 +9,13 @@ from typing import get_args
 import torch
 from torch import Tensor
 
-from attnviz.attention import Keep, listening
+from attnviz.attention import Keep, body_of, listening
 from attnviz.attention.recording import InputRecorder
 from attnviz.errors import InputError
 from attnviz.models import (
     Encoded,
     Model,
+    call_options,
     check_encoded,
     check_reads,
     closed,
@@ -23,6 +24,7 @@ from attnviz.models import (
     model_inputs,
     target_ids,
     with_target,
+    writes,
     wrong_sizes_explained,
 )
 from attnviz.recorded import Capture, capture_of
@@ -89,8 +91,9 @@ def capture(
     """
     check_reads(model, ("input_ids",))
     encoded = encode(model, text, pair=pair, target=target, begin=begin, cut=cut, limit=limit)
-    generated = encoded.target is None and model.info.family == "encoder-decoder"
-    if generated:
+    generated = False
+    if encoded.target is None and model.info.family == "encoder-decoder":
+        generated = writes(model)
         encoded = with_target(model, encoded)
     shown = text if pair is None else f"{text}\n{pair}"
     return capture_ids(
@@ -145,7 +148,7 @@ def capture_inputs(
         wanted, _ = target_ids(model, target, False, None)
         encoded = replace(encoded, **closed(model, wanted))
     elif encoded.target is None and model.info.family == "encoder-decoder":
-        generated = True
+        generated = writes(model)
         encoded = with_target(model, encoded)
     return capture_ids(model, [encoded], generated=generated, keep=keep, predict=predict)[0]
 
@@ -208,11 +211,10 @@ def capture_ids(
     network, info = model.network, model.info
     predict = predict and model.predicts
     inputs = model_inputs(model, encoded)
-    both = info.family == "encoder-decoder"
     layers = sum(count for count, _ in info.heads.values())
     told = None if progress is None else lambda done: progress(done, layers)
-    body = network if predict or both else network.base_model
-    options = {} if info.family == "encoder" else {"use_cache": False}
+    body = network if predict else body_of(network)
+    options = call_options(model, body)
     with torch.inference_mode(), wrong_sizes_explained(model, encoded[0]):
         while True:
             recorder = InputRecorder.of(model.sites, inputs, keep, told)

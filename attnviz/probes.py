@@ -12,7 +12,7 @@ from attnviz.attention import AttentionStack
 from attnviz.captures import Capture, Encoded, capture_ids, encode
 from attnviz.errors import InputError, TextTooLong
 from attnviz.metrics.registry import mean_over_rows
-from attnviz.models import Model
+from attnviz.models import Model, vocabulary_size
 
 __all__ = ["Repetition", "repeat_random", "repeat_text"]
 
@@ -150,5 +150,5 @@ def _second_copy(name: str, stack: AttentionStack, rows: slice) -> Float[np.ndar
 def _ordinary_tokens(model: Model) -> list[int]:
     """The vocabulary without special tokens and without ids that stand for nothing."""
     special = set(model.tokenizer.all_special_ids)
-    size = min(len(model.tokenizer), int(model.network.config.vocab_size))
+    size = min(len(model.tokenizer), vocabulary_size(model.network))
     return [number for number in range(size) if number not in special]

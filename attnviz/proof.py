@@ -78,8 +78,10 @@ def _self_check(model: Model) -> None:
     """
     encoded = Encoded(features=_noise(model))
     if model.vocabulary is not None:
-        target = PROBE if model.info.family == "encoder-decoder" else None
+        own = models.reads_its_text_twice(model.network)
+        target = PROBE if model.info.family == "encoder-decoder" and not own else None
         encoded = replace(encode(model, PROBE, target=target, cut=True), features=encoded.features)
+        encoded = models.with_target(model, encoded) if own else encoded
     proof = verify(capture_ids(model, [encoded])[0])
     wrong = [sentence for sentence in proof.broken if sentence != proof.not_finite]
     if wrong:
@@ -134,7 +136,7 @@ def verify(capture: Capture, *, model: Model | None = None) -> Proof:
     weights_bound, logits_bound = BOUNDS.get(model.info.dtype, SHORT_BOUNDS)
     outputs = Outputs(Places(model.sites.kinds, _layers(capture)), compared.mixed)
     with torch.inference_mode(), intervening(outputs):
-        logits = _logits_error(model.network(**model_inputs(model, [capture.inputs])), eager)
+        logits = _logits_error(_forward(model, model.network, capture), eager)
     if model.info.dtype not in BOUNDS or weights > weights_bound:
         # Two correct runs drift apart, the deeper and the sharper the further, and in sixteen bits
         # always: each layer is compared on equal inputs instead, which forgives no error of its
@@ -189,7 +191,7 @@ def _equal_inputs(
     """
     comparison = EqualInputs(model.sites.kinds)
     with torch.inference_mode(), listening(comparison):
-        model.network(**model_inputs(model, [capture.inputs]))
+        _forward(model, model.network, capture)
     if not comparison.compared or comparison.where is None:
         return weights, worst
     return comparison.worst, comparison.where
@@ -289,6 +291,12 @@ def _is_finite(run: Any) -> bool:
     return output is None or bool(np.isfinite(output).all())
 
 
+def _forward(model: Model, network: Any, capture: Capture, **options: Any) -> Any:
+    """Run a network, the model's or a twin of it, on the input of a capture."""
+    options = models.call_options(model, network) | options
+    return network(**model_inputs(model, [capture.inputs]), **options)
+
+
 def _run(model: Model, capture: Capture, attention: str, compared: Comparison | None = None) -> Any:
     """A run of a capture's input by another attention, on a twin that shares the weights."""
     other = twin(model.network)  # others may be running the model, on the attention it has
@@ -296,8 +304,7 @@ def _run(model: Model, capture: Capture, attention: str, compared: Comparison | 
     if compared is not None:
         compared.watch(other)
     with torch.inference_mode():
-        inputs = model_inputs(model, [capture.inputs])
-        output = other(**inputs, output_attentions=compared is not None)
+        output = _forward(model, other, capture, output_attentions=compared is not None)
     return output
 
 

@@ -40,7 +40,8 @@ class Capture:
         model: the model it was taken from.
         stacks: attention by kind.
         text: what was read, as it was given; a few words about it where it was no text.
-        target_text: what the decoder wrote or was given; None for a one-stack model.
+        target_text: what the decoder wrote, was given, or reads of the text itself (a classifier);
+            None for a one-stack model.
         generated: whether the model wrote the target itself.
         cut: how many tokens were left out because the model has no room for them.
         predictions: per position (decoder positions for an encoder-decoder) the likeliest tokens:
@@ -88,6 +89,11 @@ class Capture:
 
     def __iter__(self) -> Iterator[Kind]:
         return iter(self.stacks)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Sentences about what was changed on the way from the text to the ids."""
+        return self.inputs.notes
 
     @property
     def kinds(self) -> tuple[Kind, ...]:

@@ -106,6 +106,8 @@ class ModelInfo:
         layers: per kind, the index in the model of each layer that has attention: all layers,
             or some in a hybrid such as Jamba.
         other_layers: in a hybrid, index of each layer without attention, and what it has instead.
+        max_target_tokens: tokens of the decoder's text in an encoder-decoder; None where nothing
+            limits it, and for a model of one stack.
     """
 
     name: str
@@ -123,6 +125,7 @@ class ModelInfo:
     known_heads: tuple[KnownHead, ...] = field(default=())
     layers: Mapping[Kind, tuple[int, ...]] = field(default_factory=dict)
     other_layers: Mapping[int, str] = field(default_factory=dict)
+    max_target_tokens: int | None = None
 
 
 @dataclass(frozen=True)

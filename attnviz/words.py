@@ -17,6 +17,7 @@ PATTERNS = ("previous_token", "next_token", "self", "induction", "duplicate_toke
 NAMED_FROM = 0.5  # Clark et al. 2019 call a head by its pattern from half of the weight on
 LEANING_FROM = 0.3  # Gu et al. 2024 call a key a sink from here on
 NEARLY_UNIFORM = 0.95
+QUOTED_LETTERS = 32  # longest token that a sentence shows whole
 SMALLEST = 0.005  # a weight that two digits can show
 
 ROLES = {
@@ -55,8 +56,11 @@ class Look:
 
 
 def quoted(label: str) -> str:
-    """A token inside a sentence: in quotes, without the mark of its leading space."""
-    return f"“{label.removeprefix('·') or label}”"
+    """Return a token for a sentence: in quotes, shortened, without the mark of a leading space."""
+    shown = label.removeprefix("·") or label
+    if len(shown) > QUOTED_LETTERS:
+        shown = f"{shown[: QUOTED_LETTERS - 1]}…"
+    return f"“{shown}”"
 
 
 def number(value: float, unit: str) -> str:

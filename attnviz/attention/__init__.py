@@ -7,7 +7,7 @@ from attnviz.attention.interventions import Intervention, Places, intervening
 from attnviz.attention.layer import Layer, Vectors
 from attnviz.attention.recorder import Keep, Recorder, listening
 from attnviz.attention.rows import RowStatistics
-from attnviz.attention.sites import FEATURES, Sites, find_sites
+from attnviz.attention.sites import FEATURES, Sites, body_of, find_sites, has_decoder
 from attnviz.attention.stack import AttentionStack
 
 __all__ = [
@@ -26,8 +26,10 @@ __all__ = [
     "RowStatistics",
     "Sites",
     "Vectors",
+    "body_of",
     "find_sites",
     "following",
+    "has_decoder",
     "intervening",
     "is_linear",
     "listening",

@@ -18,7 +18,7 @@ from attnviz.attention.recorder import Call, listening
 from attnviz.errors import AttnvizError, ModelNotSupported
 from attnviz.types import Kind
 
-__all__ = ["FEATURES", "Sites", "find_sites"]
+__all__ = ["FEATURES", "Sites", "body_of", "find_sites", "has_decoder"]
 
 FEATURES = ("pixel_values", "input_features")
 """Arguments that are no token ids: a picture, and the spectrogram of a sound."""
@@ -46,6 +46,7 @@ class Sites:
         sizes: the shape, without a batch axis, of the pictures and sounds it was made for.
         by_blocks: names of the modules whose scores have been found too large for the fused path;
             what they are once they are on most texts, so captures add to it.
+        causal: whether no query of any layer may see a later key.
     """
 
     kinds: Mapping[int, Kind]
@@ -56,6 +57,7 @@ class Sites:
     reads: tuple[str, ...]
     sizes: Mapping[str, tuple[int, ...]]
     by_blocks: set[str] = field(default_factory=set, compare=False)
+    causal: bool = False
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,7 @@ class _Seen:
     key_heads: int
     queries: int
     keys: int
+    causal: bool
 
 
 @dataclass
@@ -79,7 +82,8 @@ class _Watcher:
     def begin(self, call: Call) -> None:
         batch, heads, queries = call.query.shape[:3]
         key_heads, keys = call.key.shape[1:3]
-        self.calls.append(_Seen(call.module, batch, heads, key_heads, queries, keys))
+        causal = not bool(call.visibility.table().triu(1).any())
+        self.calls.append(_Seen(call.module, batch, heads, key_heads, queries, keys, causal))
 
     def end(self, call: Call, observer: Any) -> None:
         """Nothing is kept of the numbers."""
@@ -111,7 +115,7 @@ def find_sites(model: PreTrainedModel) -> Sites:
     reads, calls = _first_that_runs(model)
     if not calls:
         raise refusal
-    both = bool(model.config.is_encoder_decoder)
+    both = has_decoder(model)
     if not both and len(reads) == 1:
         return _gathered(model, reads, ["self"] * len(calls), calls)
     text, other = TEXT_TOKENS
@@ -132,6 +136,20 @@ def _without_attention(model: PreTrainedModel) -> str:
     )
 
 
+def has_decoder(model: PreTrainedModel) -> bool:
+    """Return whether the model's class takes a decoder's ids beside what its encoder reads."""
+    return "decoder_input_ids" in inspect.signature(type(model).forward).parameters
+
+
+def body_of(model: PreTrainedModel) -> PreTrainedModel:
+    """Return the part of a model below its head, if that reads the same arguments by itself."""
+    body: PreTrainedModel = model.base_model
+    arguments = inspect.signature(type(body).forward).parameters
+    reads = {"input_ids", *FEATURES, "decoder_input_ids"}
+    expected = reads & inspect.signature(type(model).forward).parameters.keys()
+    return body if expected <= arguments.keys() else model
+
+
 def _described(model: PreTrainedModel) -> str:
     return f"models of type '{model.config.model_type}' ({type(model).__name__})"
 
@@ -139,11 +157,19 @@ def _described(model: PreTrainedModel) -> str:
 def _first_that_runs(model: PreTrainedModel) -> tuple[tuple[str, ...], list[_Seen]]:
     """What the model reads, and its attention calls on it; text alone if that is enough."""
     main = model.main_input_name
-    choices: list[tuple[str, ...]] = [("input_ids",)]
+    arguments = inspect.signature(type(model).forward).parameters
+    choices: list[tuple[str, ...]] = []
+    if "input_ids" in arguments:
+        choices.append(("input_ids",))
     if main in FEATURES:
-        choices = [(main,)]
-    elif main == "input_ids" and "pixel_values" in inspect.signature(model.forward).parameters:
+        choices.append((main,))
+    if "input_ids" in arguments and "pixel_values" in arguments:
         choices.append(("pixel_values", "input_ids"))
+    if not choices:
+        raise ModelNotSupported(
+            f"{_described(model)} read '{main}'; attnviz shows models that read token ids, "
+            f"{' or '.join(FEATURES)}"
+        )
     for reads in choices:
         try:
             return reads, _watched(model, reads, TEXT_TOKENS[0])
@@ -180,14 +206,16 @@ def _watched(model: PreTrainedModel, reads: Sequence[str], text: int) -> list[_S
             inputs[name] = torch.zeros(
                 1, *_feature_shape(model, name), device=model.device, dtype=model.dtype
             )
-    if model.config.is_encoder_decoder:
+    if has_decoder(model):
         inputs["decoder_input_ids"] = ids(text)
     options = {}
-    if "use_cache" in inspect.signature(model.forward).parameters:
+    body = body_of(model)
+    if "use_cache" in inspect.signature(type(body).forward).parameters:
         options["use_cache"] = False  # a cache needs an attention layer, which some models lack
     watcher = _Watcher()
     with torch.inference_mode(), listening(watcher):
-        model(**inputs, **options)
+        # A classifier's head has no attention, and may expect other ids than these.
+        body(**inputs, **options)
     return watcher.calls
 
 
@@ -258,6 +286,7 @@ def _gathered(
         },
         reads=reads,
         sizes={name: _feature_shape(model, name) for name in reads if name in FEATURES},
+        causal=all(call.causal for call in calls) and list(stacks) == ["self"],
     )
 
 

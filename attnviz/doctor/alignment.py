@@ -13,7 +13,7 @@ from attnviz.attention import AttentionStack
 from attnviz.captures import capture_ids, model_inputs
 from attnviz.doctor.reading import Tables, batch_tokens
 from attnviz.errors import AttnvizError
-from attnviz.models import Encoded, Model, encode
+from attnviz.models import Encoded, Model, call_options, encode
 
 __all__ = ["DEPENDS_FROM", "alignment", "costs_of_hiding", "read_alignment"]
 
@@ -110,7 +110,8 @@ def _losses(
     model: Model, inputs: dict[str, Tensor], wanted: Int[Tensor, " row"]
 ) -> Float[Tensor, "text row"]:
     with torch.inference_mode():
-        logits = model.network(**inputs, use_cache=False).logits[:, : len(wanted)]
+        options = call_options(model, model.network)
+        logits = model.network(**inputs, **options).logits[:, : len(wanted)]
         chances = logits.float().log_softmax(-1)
         came: Tensor = chances.gather(-1, wanted.expand(len(logits), -1)[..., None])
         return -came[..., 0]

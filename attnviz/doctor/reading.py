@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import torch
@@ -11,12 +10,12 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from attnviz import metrics
-from attnviz.attention import AttentionStack, following
+from attnviz.attention import AttentionStack, body_of, following
 from attnviz.captures import capture_ids, model_inputs
 from attnviz.doctor.added import AddedLengths
 from attnviz.doctor.examples import batches
 from attnviz.metrics.registry import mean_over_rows
-from attnviz.models import Encoded, Model
+from attnviz.models import Encoded, Model, call_options, side_config
 from attnviz.types import Kind
 
 __all__ = [
@@ -85,7 +84,7 @@ def read_texts(
 
 def batch_tokens(model: Model) -> int:
     """How many tokens may be captured at a time, with queries, keys and values."""
-    width = int(getattr(model.network.config, "hidden_size", 1024))
+    width = int(getattr(side_config(model.network.config), "hidden_size", 1024))
     layers = sum(size[0] for size in model.info.heads.values())
     return max(KEPT_NUMBERS // (3 * width * layers), FEWEST_TOKENS)
 
@@ -202,11 +201,10 @@ def residual_norms(
 
     Kinds for which the library does not give them are left out.
     """
-    options: dict[str, Any] = {"output_hidden_states": True}
-    if model.info.family != "encoder":
-        options["use_cache"] = False
+    body = body_of(model.network)
+    options = call_options(model, body) | {"output_hidden_states": True}
     with torch.inference_mode():
-        output = model.network.base_model(**model_inputs(model, texts), **options)
+        output = body(**model_inputs(model, texts), **options)
     found: dict[Kind, Float[np.ndarray, "layer text position"]] = {}
     for kind, numbers in model.info.layers.items():
         name = {"encoder": "encoder_", "decoder": "decoder_", "cross": "decoder_"}.get(kind, "")

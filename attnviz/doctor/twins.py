@@ -10,8 +10,8 @@ from jaxtyping import Float
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from attnviz.attention import Added, Additions, Places, following
-from attnviz.models import Model, twin
+from attnviz.attention import Added, Additions, Places, body_of, following
+from attnviz.models import Model, call_options, twin, vocabulary_size
 from attnviz.types import Kind
 
 __all__ = ["Patient", "Projections"]
@@ -58,10 +58,9 @@ class Patient:
         return Places(self.kinds, {kind: size[0] for kind, size in self.model.sites.heads.items()})
 
     def run(self, inputs: dict[str, Tensor], **options: Any) -> Any:
-        """A forward pass without a cache."""
-        if self.model.info.family != "encoder":
-            options["use_cache"] = False
-        return self.network(**inputs, **options)
+        """Run a forward pass without a cache; without the head where no head was trained."""
+        body = self.network if self.model.predicts else body_of(self.network)
+        return body(**inputs, **call_options(self.model, body), **options)
 
     def projections(self) -> Projections:
         """Return what maps each head's output to what it adds, [head, value_dim, width].
@@ -77,9 +76,9 @@ class Patient:
             found[place] = added.effective_projection()
 
         ids = torch.arange(5, device=self.model.network.device)[None] + 4
-        inputs = {"input_ids": ids % int(self.network.config.vocab_size)}
+        inputs = {"input_ids": ids % vocabulary_size(self.network)}
         if self.model.info.family == "encoder-decoder":
-            inputs["decoder_input_ids"] = inputs["input_ids"][:, :3]
+            inputs["decoder_input_ids"] = ids[:, :3] % vocabulary_size(self.network, "target")
         with torch.inference_mode(), following(Additions(self.places(), report)):
             self.run(inputs)
         return {

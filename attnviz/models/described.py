@@ -1,36 +1,42 @@
-"""What a model's configuration says of it: its family, what it reads, and how much."""
+"""What a loaded model is: its family, the configuration of each side, and its limits."""
 
 from __future__ import annotations
 
+import inspect
 import re
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal
 
 import torch
-from transformers import (
-    AutoModel,
-    AutoModelForCausalLM,
-    AutoModelForImageClassification,
-    AutoModelForMaskedLM,
-    AutoModelForSeq2SeqLM,
-    AutoModelForSpeechSeq2Seq,
-    PreTrainedConfig,
-    PreTrainedModel,
-    PreTrainedTokenizerBase,
-)
+from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
-from attnviz.attention import Sites
-from attnviz.errors import ModelNotSupported
-from attnviz.types import Family
+from attnviz.attention import Sites, has_decoder
+from attnviz.errors import InputError
+from attnviz.types import Family, Kind
 
-__all__ = ["family_of", "max_tokens", "other_layers", "reads_text"]
+__all__ = [
+    "Side",
+    "family_of",
+    "max_tokens",
+    "other_layers",
+    "segment_kinds",
+    "side_config",
+    "vocabulary_size",
+]
 
-AUTO_CLASSES: dict[Family, Any] = {
-    "encoder": AutoModelForMaskedLM,
-    "decoder": AutoModelForCausalLM,
-    "encoder-decoder": AutoModelForSeq2SeqLM,
+Side = Literal["source", "target"]
+"""The text that a model reads, or the text that the decoder of an encoder-decoder reads."""
+
+UNBOUNDED = 10**6  # a tokenizer without a limit has a huge number in its place
+KINDS: dict[Side, tuple[Kind, ...]] = {
+    "source": ("self", "encoder", "text"),
+    "target": ("decoder",),
 }
-UNBOUNDED = 10**6  # tokenizers without a limit say so with a huge number
+NESTED: dict[Side, tuple[str, ...]] = {
+    "source": ("text_config", "text_encoder", "encoder"),
+    "target": ("text_config", "decoder"),
+}
+"""Names under which a configuration of several parts holds the one of its text."""
 
 # Parts of a layer's modules and classes, and what they are in words; the first that fits.
 MIXERS = (
@@ -47,60 +53,78 @@ MIXERS = (
 )
 
 
-def family_of(config: PreTrainedConfig) -> tuple[Family, Any]:
-    """What a configuration describes, and the class that loads it with its language head."""
-    architecture = next(iter(config.architectures or ()), "")
-    if type(config) in AutoModelForSpeechSeq2Seq._model_mapping:
-        return ("encoder-decoder", AutoModelForSpeechSeq2Seq)
-    if "ImageClassification" in architecture:
-        return ("encoder", AutoModelForImageClassification)
-    if config.is_encoder_decoder:
-        family: Family = "encoder-decoder"
-    elif "MaskedLM" in architecture or "PreTraining" in architecture:
-        family = "encoder"
-    elif "CausalLM" in architecture or "LMHead" in architecture:
-        family = "decoder"
-    else:
-        # A body without a head (BertModel, GPT2Model), or a classifier on one.
-        known = AutoModelForMaskedLM._model_mapping
-        causal = AutoModelForCausalLM._model_mapping
-        masked_only = type(config) in known and not getattr(config, "is_decoder", False)
-        family = "encoder" if masked_only else "decoder"
-        if type(config) not in known and type(config) not in causal:
-            return ("encoder", AutoModel)
-    auto_class = AUTO_CLASSES[family]
-    if type(config) not in auto_class._model_mapping:
-        raise ModelNotSupported(
-            f"models of type '{config.model_type}' ({architecture or 'no architecture named'}) "
-            "are not text models with attention that attnviz knows how to run"
-        )
-    return family, auto_class
+def family_of(network: PreTrainedModel, sites: Sites) -> Family:
+    """Return the family of a model from its class and from the mask that it used.
+
+    A model is an encoder-decoder if its forward pass takes the decoder's ids, a decoder if its
+    class generates text or if no query may see a later key, and an encoder otherwise.
+    """
+    if has_decoder(network):
+        return "encoder-decoder"
+    return "decoder" if type(network).can_generate() or sites.causal else "encoder"
 
 
-def reads_text(auto_class: Any, config: PreTrainedConfig) -> bool:
-    """Whether a model needs a tokenizer: all but those that read pictures and write nothing."""
-    if config.is_encoder_decoder or type(config) not in auto_class._model_mapping:
-        return True
-    chosen = auto_class._model_mapping[type(config)]
-    chosen = chosen[0] if isinstance(chosen, (list, tuple)) else chosen
-    return str(chosen.main_input_name) != "pixel_values"
+def side_config(config: PreTrainedConfig, side: Side = "source") -> PreTrainedConfig:
+    """Return the configuration that describes one side's text, wherever it is nested."""
+    for name in NESTED[side]:
+        part = getattr(config, name, None)
+        if isinstance(part, PreTrainedConfig):
+            return side_config(part, side)
+    return config
 
 
-def max_tokens(network: PreTrainedModel, tokenizer: PreTrainedTokenizerBase | None) -> int | None:
-    """Tokens of text it was made for; None where neither it nor its tokenizer names a limit."""
-    config = getattr(network.config, "text_config", None) or network.config
+def vocabulary_size(network: PreTrainedModel, side: Side = "source") -> int:
+    """Return the number of rows of the embedding that one side's ids are looked up in.
+
+    Raises:
+        InputError: that side has no embedding of token ids.
+    """
+    owners: list[Any] = [network]
+    if side == "target" and has_decoder(network):
+        owners.insert(0, network.get_decoder())
+    owners.append(getattr(network, "text_model", None))  # two towers: the library names neither
+    for owner in owners:
+        try:
+            return int(owner.get_input_embeddings().weight.shape[0])
+        except (AttributeError, NotImplementedError):
+            continue
+    raise InputError(f"{type(network).__name__} has no embedding of token ids; give it no text")
+
+
+def segment_kinds(network: PreTrainedModel) -> int:
+    """Return how many segments (token_type_ids) a model tells apart; 0 if it reads none."""
+    reads = "token_type_ids" in inspect.signature(type(network).forward).parameters
+    return int(getattr(side_config(network.config), "type_vocab_size", 0) or 0) if reads else 0
+
+
+def max_tokens(
+    network: PreTrainedModel,
+    sites: Sites,
+    tokenizer: PreTrainedTokenizerBase | None,
+    side: Side = "source",
+) -> int | None:
+    """Return the most tokens one side has positions for; None where nothing limits them."""
     limits = [] if tokenizer is None else [int(tokenizer.model_max_length)]
-    names = ["max_position_embeddings", "max_target_positions"]
-    if not config.is_encoder_decoder:  # T5 names n_positions, but its positions are relative
-        names.append("n_positions")
-    limits += [found for name in names if isinstance(found := getattr(config, name, None), int)]
-    for name, module in network.named_modules():
-        # RoBERTa and its kin count positions from behind the padding id: some rows are never used.
-        if name.endswith("position_embeddings") and isinstance(module, torch.nn.Embedding):
-            unused = 0 if module.padding_idx is None else module.padding_idx + 1
-            limits.append(module.num_embeddings - unused)
+    config = side_config(network.config, side)
+    for name in ("max_position_embeddings", "max_target_positions"):
+        found = getattr(config, name, None)
+        limits += [found] if isinstance(found, int) else []
+    limits += _table_sizes(network, sites, side)
     sensible = [limit for limit in limits if 0 < limit < UNBOUNDED]
     return min(sensible) if sensible else None
+
+
+def _table_sizes(network: PreTrainedModel, sites: Sites, side: Side) -> Iterator[int]:
+    """Yield the usable rows of the tables of positions beside one side's attention."""
+    attentions = [sites.names[key] for key, kind in sites.kinds.items() if kind in KINDS[side]]
+    for name, module in network.named_modules():
+        if name.endswith("position_embeddings") and isinstance(module, torch.nn.Embedding):
+            holder = name.rpartition(".")[0]
+            stack = holder.rpartition(".")[0] if holder.endswith("embeddings") else holder
+            if any(f".{one}".startswith(f".{stack}." if stack else ".") for one in attentions):
+                # RoBERTa counts positions from behind the padding id: some rows are never used.
+                unused = 0 if module.padding_idx is None else module.padding_idx + 1
+                yield module.num_embeddings - unused
 
 
 def other_layers(network: PreTrainedModel, sites: Sites) -> Mapping[int, str]:

@@ -9,7 +9,6 @@ from typing import Any, Literal
 
 import torch
 from transformers import (
-    AutoConfig,
     AutoTokenizer,
     PreTrainedConfig,
     PreTrainedModel,
@@ -20,7 +19,9 @@ from attnviz.attention import Sites, find_sites
 from attnviz.errors import InputError, ModelError, ModelNotFound
 from attnviz.models.building import building
 from attnviz.models.catalogue import known_heads, shipped
-from attnviz.models.described import family_of, max_tokens, other_layers, reads_text
+from attnviz.models.classes import class_of, has_language_head, reads_text, runnable
+from attnviz.models.configs import read_config
+from attnviz.models.described import family_of, max_tokens, other_layers
 from attnviz.models.explained import Explained
 from attnviz.models.folders import local_folder, readable
 from attnviz.models.hub import fetched, reach
@@ -28,7 +29,8 @@ from attnviz.models.model_size import check_configuration, check_files, check_mo
 from attnviz.models.tokenizer_check import check_tokenizer, check_tokenizer_files
 from attnviz.models.tokenizer_settings import without_named_files
 from attnviz.models.weight_files import check_entries, digest, weight_files
-from attnviz.types import Family, ModelInfo
+from attnviz.models.wrappers import unwrapped
+from attnviz.types import ModelInfo
 
 __all__ = ["Model", "best_device", "instrument", "load"]
 
@@ -128,11 +130,12 @@ def load(
         with Explained(name, revision, local=False):
             reach(name, revision)  # outside the lock: it may wait for the network
     with building(), Explained(name, revision, local=folder is not None):
-        config = AutoConfig.from_pretrained(place, revision=revision, **options)
+        local = {"local_files_only": options["local_files_only"]}
+        config = read_config(place, name, revision=revision, **local)
         commit = getattr(config, "_commit_hash", None) or revision
         if folder is None:
             options["revision"] = commit
-        family, auto_class = family_of(config)
+        kind = class_of(config)
     precision = _dtype(dtype, chosen_device, config)
     if chosen is None:
         # Outside the lock: downloads and trials may take long, and need nothing of the library.
@@ -143,17 +146,18 @@ def load(
                 files = weight_files(stored, name, type(config).extra_files)
                 check_files(files, precision, chosen_device, name)
             check_configuration(config, name)
-            check_model(auto_class.from_config, config, precision, chosen_device, name)
+            check_model(kind, config, precision, chosen_device, name)
     with building(), Explained(name, revision, local=folder is not None):
         tokenizer = None
-        if reads_text(auto_class, config):
+        if reads_text(kind):
             paths = {} if folder is None else without_named_files(folder)
-            tokenizer = AutoTokenizer.from_pretrained(place, **paths, **options)
+            tokenizer = AutoTokenizer.from_pretrained(place, config=config, **paths, **options)
             _check_words(tokenizer, name)
-        network, loaded = auto_class.from_pretrained(
+        network, loaded = kind.from_pretrained(
             place,
             config=config,
             dtype=precision,
+            attn_implementation="eager",  # attnviz's is set once the model is built
             use_safetensors=True,
             output_loading_info=True,
             **options,
@@ -170,14 +174,13 @@ def load(
         source="classroom" if chosen else "folder" if folder is not None else "hub",
         revision=digest(files) if folder is not None else str(commit),
         folder=folder,
-        family=family,
         prompt=chosen.prompt if chosen else "",
         predicts=predicts,
     )
 
 
 def instrument(
-    network: PreTrainedModel,
+    network: Any,
     tokenizer: PreTrainedTokenizerBase | None = None,
     *,
     name: str | None = None,
@@ -185,7 +188,6 @@ def instrument(
     source: Source = "object",
     revision: str = "",
     folder: Path | None = None,
-    family: Family | None = None,
     prompt: str = "",
     predicts: bool = True,
 ) -> Model:
@@ -201,31 +203,53 @@ def instrument(
     >>> model.info.heads["self"]
     (2, 4)
 
+    Args:
+        network: a model of the library, or what training puts around one: a PeftModel,
+            DataParallel, DistributedDataParallel, torch.compile's module, a pipeline.
+        tokenizer: the model's.
+        name: the model's name in messages; its class when None.
+        title: its name on the screen; `name` when None.
+        source: where the weights come from.
+        revision: the hub's commit, or a digest of the weights.
+        folder: where its `heads.json` may lie.
+        prompt: what it was trained to see before a text.
+        predicts: False where its language head was never trained.
+
     Raises:
-        ModelNotSupported: no attention that attnviz could see.
+        ModelNotSupported: no attention that attnviz could see, or no model of the library inside.
     """
+    network = runnable(unwrapped(network))
     with building():
         network.eval()
         sites = find_sites(network)
-    config = network.config
+    family = family_of(network, sites)
+    reads_ids = "input_ids" in sites.reads
     label = name or type(network).__name__
     info = ModelInfo(
         name=label,
         title=title or label,
         source=source,
         revision=revision,
-        model_type=config.model_type,
-        family=family or family_of(config)[0],
+        model_type=network.config.model_type,
+        family=family,
         heads=sites.heads,
         key_heads=sites.key_heads,
-        max_tokens=None if sites.reads == ("pixel_values",) else max_tokens(network, tokenizer),
+        max_tokens=(
+            None
+            if sites.reads == ("pixel_values",)
+            else max_tokens(network, sites, tokenizer, "source" if reads_ids else "target")
+        ),
         parameters=sum(parameter.numel() for parameter in network.parameters()),
         device=str(network.device),
         dtype=str(network.dtype).removeprefix("torch."),
         known_heads=known_heads(folder, sites.heads) if folder is not None else (),
         layers=sites.layers,
         other_layers=other_layers(network, sites),
+        max_target_tokens=(
+            max_tokens(network, sites, tokenizer, "target") if family == "encoder-decoder" else None
+        ),
     )
+    predicts = predicts and has_language_head(network)
     return Model(network, tokenizer, info, sites, prompt, predicts)
 
 

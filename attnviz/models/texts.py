@@ -9,11 +9,17 @@ from typing import Any
 from transformers import BatchEncoding
 
 from attnviz.errors import EmptyText, InputError, TextTooLong
+from attnviz.models.classes import reads_its_text_twice
+from attnviz.models.described import side_config, vocabulary_size
 from attnviz.models.inputs import Encoded
 from attnviz.models.loading import Model
 from attnviz.models.tokenizing import tokenizing
+from attnviz.models.tokens import printable
 
-__all__ = ["closed", "encode", "target_ids"]
+__all__ = ["closed", "decoder_start", "encode", "target_ids"]
+
+Sentence = int | None
+"""The text of a pair that a token comes from, 0 or 1; None for a token the tokenizer added."""
 
 
 def encode(
@@ -26,16 +32,22 @@ def encode(
     cut: bool = False,
     limit: int | None = None,
 ) -> Encoded:
-    """A text as the ids a model reads, with its special tokens. Arguments as for `capture`."""
+    """Return a text as the ids a model reads, with its special tokens.
+
+    Arguments and errors as for `capture`.
+    """
     tokenizer, info = model.tokenizer, model.info
     if not text.strip():
         raise EmptyText("there is no text; type at least one word")
     if pair is not None and not pair.strip():
         pair = None
-    if pair is not None and info.family != "encoder":
+    classifies = reads_its_text_twice(model.network)
+    if pair is not None and info.family != "encoder" and not classifies:
         raise InputError(
             f"{info.name} reads one text; a second sentence is for encoders such as BERT"
         )
+    if target is not None and classifies:
+        raise InputError(f"the decoder of {info.name} reads the text itself; leave the target out")
     if target is not None and info.family != "encoder-decoder":
         raise InputError(
             f"{info.name} has no decoder that writes a target; that is for models such as T5"
@@ -45,15 +57,24 @@ def encode(
     # The tokenizer warns on its own about long texts; the limit is checked and explained below.
     with tokenizing(info.name):
         made = tokenizer(text, pair, verbose=False)
-    ids: list[int] = list(made["input_ids"])
-    segments = made.get("token_type_ids") if info.family == "encoder" else None
+        ids: list[int] = list(made["input_ids"])
+        sentences = _sentences(model, text, pair, ids, made)
+    typed = made.get("token_type_ids") if info.family == "encoder" else None
+    segments = _carried(sentences) if typed is None and pair is not None else typed
+    notes: tuple[str, ...] = ()
+    begun = _own_begin(model, text)
+    if begun is not None and ids[:2] == [begun, begun]:
+        ids, sentences = ids[1:], sentences[1:]
+        segments = None if segments is None else segments[1:]
+        notes = (_begun_once(model, begun),)
     if info.family == "decoder":
         start = tokenizer.bos_token_id
-        if begin is None or begin:
-            if start is not None and ids[:1] != [start]:
-                ids = [start, *ids]
-        elif ids[:1] == [start]:
-            ids = ids[1:]
+        if begin is False:
+            ids = ids[1:] if ids[:1] == [start] else ids
+        elif start is not None and ids[:1] != [start]:
+            ids = [start, *ids]
+        elif start is not None and begun == start and not notes and _adds_nothing(model, start):
+            notes = (_begun_once(model, start),)
     if not ids:
         raise EmptyText("nothing of this text is left after tokenisation; type at least one word")
     room = min(limit or len(ids), info.max_tokens or len(ids))
@@ -66,10 +87,16 @@ def encode(
                 tokens=len(ids),
                 limit=room,
             )
-        stay = _staying(model, ids, made, room)
+        stay = _staying(model, sentences, room)
         ids = [ids[place] for place in stay]
         segments = None if segments is None else [segments[place] for place in stay]
-    encoded = Encoded(tuple(ids), None if segments is None else tuple(segments), cut=max(excess, 0))
+    encoded = Encoded(
+        tuple(ids),
+        None if segments is None else tuple(segments),
+        cut=max(excess, 0),
+        reads_segments=typed is not None,
+        notes=notes,
+    )
     if target is None:
         return encoded
     wanted, left_out = target_ids(model, target, cut, limit)
@@ -86,59 +113,120 @@ def _check_characters(text: str) -> None:
         ) from error
 
 
+def _own_begin(model: Model, text: str) -> int | None:
+    """Return the id of the begin token that the typed text starts with; None without one."""
+    tokenizer = model.tokenizer
+    for role in ("bos", "cls"):
+        token = getattr(tokenizer, f"{role}_token", None)
+        if token and text.lstrip().startswith(token):
+            return int(getattr(tokenizer, f"{role}_token_id"))
+    return None
+
+
+def _adds_nothing(model: Model, start: int) -> bool:
+    """Return whether the tokenizer itself puts no begin token before a text."""
+    return bool(model.tokenizer("a", verbose=False)["input_ids"][:1] != [start])
+
+
+def _begun_once(model: Model, begun: int) -> str:
+    token = printable(str(model.tokenizer.convert_ids_to_tokens(begun)))
+    return f"the text already begins with {token}, so this token was not added again"
+
+
+def _sentences(
+    model: Model, text: str, pair: str | None, ids: Sequence[int], made: BatchEncoding
+) -> list[Sentence]:
+    """Return the text of the pair that each token comes from."""
+    if made.is_fast:
+        return list(made.sequence_ids(0))
+    special = set(model.tokenizer.all_special_ids)
+    first = len(ids)
+    if pair is not None:
+        first = len(model.tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
+    found: list[Sentence] = []
+    ordinary = 0
+    for number in ids:
+        found.append(None if number in special else int(ordinary >= first))
+        ordinary += number not in special
+    return found
+
+
+def _carried(sentences: Sequence[Sentence]) -> list[int]:
+    """Return a segment for every token: one that was added belongs to the text before it."""
+    current, segments = 0, []
+    for one in sentences:
+        current = current if one is None else one
+        segments.append(current)
+    return segments
+
+
 def closed(model: Model, ids: Sequence[int]) -> dict[str, Any]:
-    """The decoder's ids without the token that ends them, and that token."""
-    if len(ids) > 1 and ids[-1] == model.tokenizer.eos_token_id:
+    """Return the decoder's ids without the token that ends them, and that token."""
+    ends = getattr(getattr(model.network, "generation_config", None), "eos_token_id", None)
+    ends = ends if isinstance(ends, list) else [ends]
+    if model.vocabulary is not None:
+        ends = [*ends, model.vocabulary.eos_token_id]
+    if len(ids) > 1 and ids[-1] is not None and ids[-1] in ends:
         return {"target": tuple(ids[:-1]), "closing": int(ids[-1])}
     return {"target": tuple(ids), "closing": None}
 
 
-def _staying(model: Model, ids: list[int], made: BatchEncoding, room: int) -> list[int]:
-    """The places of the tokens that stay of a text that is too long.
+def _staying(model: Model, sentences: Sequence[Sentence], room: int) -> list[int]:
+    """Return the places of the tokens that stay of a text that is too long.
 
     The longer sentence gives its last token until both fit; special tokens stay. Worked out here,
-    because a tokenizer that truncates remembers it, and other people's texts go through it too.
+    because a tokenizer that truncates remembers it, and is shared by all captures.
     """
     if model.info.family == "decoder":
         return list(range(room))
-    if made.is_fast:
-        sentence = made.sequence_ids(0)
-    else:
-        special = set(model.tokenizer.all_special_ids)
-        sentence = [None if number in special else 0 for number in ids]
-    first, second = ([at for at, one in enumerate(sentence) if one == part] for part in (0, 1))
-    for _ in range(len(ids) - room):
+    first, second = ([at for at, one in enumerate(sentences) if one == part] for part in (0, 1))
+    for _ in range(len(sentences) - room):
         longer = first if len(first) >= len(second) else second
         if longer:
             longer.pop()
-    added = [at for at, one in enumerate(sentence) if one is None]
+    added = [at for at, one in enumerate(sentences) if one is None]
     return sorted(added + first + second)[:room]
 
 
-def _decoder_start(model: Model) -> int:
-    config = model.network.config
-    start = config.decoder_start_token_id
-    if start is None:
-        start = getattr(model.network.generation_config, "decoder_start_token_id", None)
-    if start is None:
-        start = config.pad_token_id
-    if start is None:
-        raise InputError(f"{model.info.name} does not say with which token its decoder starts")
-    return int(start)
+def decoder_start(model: Model) -> int:
+    """Return the id with which a decoder's text begins.
+
+    Raises:
+        InputError: no configuration of the model names one that its embedding has.
+    """
+    network = model.network
+    words = vocabulary_size(network, "target")
+    generation = getattr(network, "generation_config", None)
+    places = (generation, network.config, side_config(network.config, "target"))
+    for role in ("decoder_start", "bos", "pad"):
+        for place in places:
+            found = getattr(place, f"{role}_token_id", None)
+            if isinstance(found, int) and 0 <= found < words:
+                return found
+    raise InputError(
+        f"{model.info.name} names no token with which its decoder starts; set "
+        "decoder_start_token_id in its config.json"
+    )
 
 
 def target_ids(
     model: Model, target: str, cut: bool, limit: int | None
 ) -> tuple[tuple[int, ...], int]:
-    """The decoder's ids for a wanted output: the start token, the text, the end token."""
+    """Return the decoder's ids for a wanted output, and how many tokens were cut.
+
+    The ids are the start token, the text, the end token.
+    """
     if not target.strip():
         raise EmptyText("the target text is empty; type one, or let the model write it")
     _check_characters(target)
     with tokenizing(model.info.name):
         made = model.tokenizer(text_target=target, verbose=False)["input_ids"]
-    start = _decoder_start(model)
+    begun = _own_begin(model, target)
+    if begun is not None and made[:2] == [begun, begun]:
+        made = made[1:]
+    start = decoder_start(model)
     ids = made if made[:1] == [start] else [start, *made]  # Whisper's tokenizer has put it there
-    room = min(limit or len(ids), model.info.max_tokens or len(ids))
+    room = min(limit or len(ids), model.info.max_target_tokens or len(ids))
     excess = len(ids) - room
     if excess > 0 and not cut:
         raise TextTooLong(

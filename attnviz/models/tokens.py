@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 import numpy as np
 from transformers import PreTrainedTokenizerBase
+from transformers.convert_slow_tokenizer import bytes_to_unicode
 
 from attnviz.characters import escaped, is_hidden
 from attnviz.models.tokenizing import tokenizing
 from attnviz.types import Tokens
 
 __all__ = ["labels", "printable", "tokens"]
+
+BYTE_PIECE = re.compile(r"<0x[0-9A-F]{2}>")  # how Unigram vocabularies write a byte
+BYTES = {chr(value): value for value in range(256)}
+BYTES |= {letter: value for value, letter in bytes_to_unicode().items()}
+"""Byte by letter: ByT5 has the character of that number, GPT-2 moves the unprintable ones."""
 
 WORD_STARTS = ("Ġ", "▁")  # how byte-level and Unigram vocabularies write "a space comes first"
 NAMED = {"\n": "↵", "\t": "⇥", "\r": "␍", " ": "·", "\u00a0": "⍽", "\u200b": "∅"}
@@ -37,10 +44,10 @@ def printable(text: str) -> str:
 
 
 def labels(tokenizer: PreTrainedTokenizerBase | None, ids: Sequence[int]) -> tuple[str, ...]:
-    """One label per id: the token's text, a leading space as `·`, broken characters as bytes.
+    """Return one label per id: the token's text, with a leading space as `·`.
 
-    A token that holds only part of a character (an emoji takes several) is shown as its raw
-    vocabulary entry in angle brackets; without a tokenizer, all are shown as their ids.
+    Bytes that are no character by themselves are shown as `<0xC3>`: an emoji takes several, a byte
+    model (ByT5) reads nothing else. Without a tokenizer the labels are the ids.
     """
     if tokenizer is None:
         return tuple(f"⟨id {number}⟩" for number in ids)
@@ -57,11 +64,27 @@ def _label(tokenizer: PreTrainedTokenizerBase, number: int, piece: str | None) -
     if number in tokenizer.all_special_ids or piece.startswith("##"):
         return printable(piece)
     text: str = tokenizer.decode([number], clean_up_tokenization_spaces=False)
-    if "\ufffd" in text:
-        return f"⟨{printable(piece)}⟩"
+    if "\ufffd" in text or (not text and piece not in WORD_STARTS):
+        return _broken(piece)
     if piece[:1] in WORD_STARTS and not text.startswith(" "):
         text = " " + text  # decoders drop the space before a text's first word
     return printable(text)
+
+
+def _broken(piece: str) -> str:
+    """Return the label of a piece that is no text by itself, its bytes as `<0xC3>`.
+
+    The piece of a byte vocabulary has one letter per byte; where it has other letters, the whole
+    vocabulary entry is shown in angle brackets.
+    """
+    if BYTE_PIECE.fullmatch(piece):
+        return piece
+    if not all(letter in BYTES for letter in piece):
+        return f"⟨{printable(piece)}⟩"
+    values = [BYTES[letter] for letter in piece]
+    return "".join(
+        printable(chr(value)) if 0x20 <= value < 0x7F else f"<0x{value:02X}>" for value in values
+    )
 
 
 def tokens(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from typing import Any
 
 import torch
 from torch import nn
@@ -13,30 +12,7 @@ from transformers import PreTrainedConfig, PreTrainedModel
 
 from attnviz.errors import ModelNotSupported
 
-__all__ = ["borrowed", "check_whole", "unwrapped"]
-
-WRAPPERS = ("module", "_orig_mod")  # what DDP and torch.compile call the model inside
-
-
-def unwrapped(model: Any) -> PreTrainedModel:
-    """The library's model inside whatever training has put around it (DDP, torch.compile, PEFT).
-
-    Raises:
-        ModelNotSupported: there is none.
-    """
-    inner = model
-    while not isinstance(inner, PreTrainedModel):
-        inside = [getattr(inner, name, None) for name in WRAPPERS]
-        if hasattr(inner, "get_base_model"):  # PEFT
-            inside.append(inner.get_base_model())
-        found = next((one for one in inside if isinstance(one, nn.Module)), None)
-        if found is None:
-            raise ModelNotSupported(
-                f"AttentionMonitor watches models of the transformers library, and this one is a "
-                f"{type(model).__name__}; give it a PreTrainedModel, or a wrapper around one"
-            )
-        inner = found
-    return inner
+__all__ = ["borrowed", "check_whole"]
 
 
 def check_whole(model: nn.Module) -> None:
@@ -69,8 +45,6 @@ def borrowed(network: PreTrainedModel) -> Iterator[None]:
     implementations = [
         (config, config._attn_implementation_internal) for config in _configs(network)
     ]
-    # Mixed precision replaces `forward` of the one instance by a version under autocast.
-    replaced = network.__dict__.pop("forward", None)
     device = network.device
     with ExitStack() as stack:
         stack.enter_context(
@@ -79,6 +53,8 @@ def borrowed(network: PreTrainedModel) -> Iterator[None]:
         stack.enter_context(torch.autocast(device.type, enabled=False))
         if "torch._dynamo" in sys.modules:  # importing it takes seconds, and nothing is compiled
             stack.enter_context(torch.compiler.set_stance("force_eager"))
+        # Mixed precision replaces `forward` of the one instance by a version under autocast.
+        replaced = network.__dict__.pop("forward", None)
         try:
             network.eval()
             yield

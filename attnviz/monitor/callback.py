@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
@@ -18,8 +19,8 @@ from transformers.trainer_callback import CallbackHandler, PrinterCallback, Prog
 from attnviz import metrics as registry
 from attnviz.attention.interface import NAME
 from attnviz.errors import InputError
-from attnviz.models import Model, instrument
-from attnviz.monitor.borrowing import borrowed, check_whole, unwrapped
+from attnviz.models import Model, instrument, unwrapped
+from attnviz.monitor.borrowing import borrowed, check_whole
 from attnviz.monitor.course import (
     ONSET,
     PATTERNS,
@@ -77,10 +78,13 @@ class AttentionMonitor(TrainerCallback):  # type: ignore[misc]
         per_head: a curve for every head, too. When None, for models of up to 64 heads.
 
     Raises:
-        InputError: an argument cannot be used; about texts only when the training begins.
+        InputError: an argument cannot be used.
         CaptureError: there is no metric of that name.
-        ModelNotSupported: when the training begins: attnviz cannot see this model's attention, or
-            its weights are split over processes.
+
+    A training never ends because of it. What goes wrong once a training has begun (a model whose
+    attention attnviz cannot see, weights that are split over processes, texts that the model cannot
+    read, no memory) is one warning of the logger; then nothing more is measured, and the training
+    goes on as without the monitor.
     """
 
     def __init__(
@@ -110,6 +114,7 @@ class AttentionMonitor(TrainerCallback):  # type: ignore[misc]
         self._rows: list[Row] = []
         self._heads: list[tuple[int, Scores]] = []
         self._broken = False
+        self._aside = False
 
     @property
     def history(self) -> pd.DataFrame:
@@ -162,8 +167,9 @@ class AttentionMonitor(TrainerCallback):  # type: ignore[misc]
             The value of every curve, by the name under which it is reported.
 
         Raises:
-            ModelNotSupported: as for the class.
-            InputError: likewise.
+            ModelNotSupported: attnviz cannot see this model's attention, or its weights are split
+                over processes.
+            InputError: the model cannot read the texts.
         """
         network = unwrapped(model)
         scores = self._measure(model, network)
@@ -208,51 +214,70 @@ class AttentionMonitor(TrainerCallback):  # type: ignore[misc]
             self._pace.cost = time.perf_counter() - began
         return scores
 
-    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Look once before the first step: what cannot be watched is refused here."""
-        if self._tokenizer is None:
-            given = kwargs.get("processing_class")
-            given = getattr(given, "tokenizer", given)  # a processor of several senses has one
-            self._tokenizer = given if isinstance(given, PreTrainedTokenizerBase) else None
-        self._model, self._heads = None, []
-        earlier = _logged(state.log_history)
-        self._rows = [row for row in earlier if row[0] < state.global_step]
-        # In every process, though only one reports: what is refused is refused everywhere.
-        row = self.probe(kwargs["model"], state.global_step)
-        if state.is_world_process_zero and len(self._rows) > len(earlier):
-            self._report(args, state, control, row, kwargs)
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> Any:
+        """Read the probe once before the first step."""
+        self._aside = False
+        with self._stepping_aside(state.global_step):
+            if self._tokenizer is None:
+                given = kwargs.get("processing_class")
+                given = getattr(given, "tokenizer", given)  # a processor of several senses has one
+                self._tokenizer = given if isinstance(given, PreTrainedTokenizerBase) else None
+            self._model, self._heads = None, []
+            earlier = _logged(state.log_history)
+            self._rows = [row for row in earlier if row[0] < state.global_step]
+            # In every process, though only one reports: a model that cannot be watched is set
+            # aside everywhere.
+            row = self.probe(kwargs["model"], state.global_step)
+            if state.is_world_process_zero and len(self._rows) > len(earlier):
+                return self._report(args, state, control, row, kwargs)
+        return control
 
     def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Take the time of a step."""
-        self._pace.begin()
+        if not self._aside:
+            self._pace.begin()
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> Any:
-        """Look, when it is time to, and tell every reporter."""
-        self._pace.end()
-        step = state.global_step
-        if not state.is_world_process_zero:
+        """Read the probe when it is due, and hand the curves to every reporter."""
+        if self._aside:
             return control
-        if not (self._pace.due(step) or control.should_training_stop):
-            return control
+        with self._stepping_aside(state.global_step):
+            self._pace.end()
+            step = state.global_step
+            due = self._pace.due(step) or control.should_training_stop
+            if state.is_world_process_zero and due:
+                return self._report(args, state, control, self.probe(kwargs["model"], step), kwargs)
+        return control
+
+    @contextmanager
+    def _stepping_aside(self, step: int) -> Iterator[None]:
+        """Turn whatever goes wrong inside into one warning, after which nothing is measured."""
         try:
-            row = self.probe(kwargs["model"], step)
+            yield
         except Exception as error:  # out of memory, for one: the training is worth more
-            log.warning("step %d: attention could not be measured: %s", step, error)
-            return control
-        return self._report(args, state, control, row, kwargs)
+            self._aside = True
+            self._model = self._probe = None
+            log.warning(
+                "step %d: attention could not be measured, and is not measured again in this "
+                "training: %s",
+                step,
+                str(error).strip() or type(error).__name__,
+            )
 
     def _report(
         self, args: Any, state: Any, control: Any, row: dict[str, float], kwargs: dict[str, Any]
     ) -> Any:
-        """What `Trainer.log` does with its own numbers, but for printing them."""
+        """Do what `Trainer.log` does with its own numbers, but for printing them."""
         state.log_history.append({**row, "epoch": state.epoch, "step": state.global_step})
         handler = _handler(sys._getframe())
         logs_now = control.should_log
-        for callback in [] if handler is None else handler.callbacks:
-            if callback is not self and not isinstance(callback, CONSOLE):
-                logs = {_Name(name): value for name, value in row.items()}
-                control = callback.on_log(args, state, control, logs=logs, **kwargs) or control
-        control.should_log = logs_now  # its own numbers may be due at this very step
+        try:
+            for callback in [] if handler is None else handler.callbacks:
+                if callback is not self and not isinstance(callback, CONSOLE):
+                    logs = {_Name(name): value for name, value in row.items()}
+                    control = callback.on_log(args, state, control, logs=logs, **kwargs) or control
+        finally:
+            control.should_log = logs_now  # its own numbers may be due at this very step
         return control
 
 

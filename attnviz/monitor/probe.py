@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -14,7 +14,13 @@ from attnviz import metrics
 from attnviz.captures import Encoded, capture_ids, encode
 from attnviz.errors import InputError
 from attnviz.metrics.registry import mean_over_rows
-from attnviz.models import Model, encode_inputs
+from attnviz.models import (
+    Model,
+    encode_inputs,
+    reads_its_text_twice,
+    vocabulary_size,
+    with_target,
+)
 from attnviz.types import Kind
 
 __all__ = ["NOT_FINITE", "Probe", "Scores", "Texts", "make_probe", "measure"]
@@ -122,7 +128,7 @@ def _repeats(model: Model) -> list[Encoded]:
 def _vocabulary(model: Model) -> tuple[list[int], list[int]]:
     """The begin token, where there is one, and the tokens that are neither special nor nothing."""
     config = model.network.config
-    size = int(model.network.get_input_embeddings().weight.shape[0])
+    size = vocabulary_size(model.network)
     if model.vocabulary is not None:
         special = set(model.vocabulary.all_special_ids)
         begin = model.vocabulary.bos_token_id
@@ -162,22 +168,17 @@ def _from_texts(
 def _from_batch(model: Model, batch: Mapping[str, Tensor]) -> list[Encoded]:
     """The examples of a batch as a collator makes it, without their padding."""
     given = {name: torch.as_tensor(values).cpu() for name, values in batch.items()}
-    labels = given.pop("labels", None)
-    if model.info.family == "encoder-decoder" and "decoder_input_ids" not in given:
-        if labels is None:
-            raise InputError(
-                f"{model.info.name} needs labels or decoder_input_ids in the batch of its probe"
-            )
-        given["decoder_input_ids"] = model.network.prepare_decoder_input_ids_from_labels(labels)
-        given["decoder_attention_mask"] = labels != -100
-    segments = given.pop("token_type_ids", None)
-    targets = given.pop("decoder_attention_mask", None)
-    read = []
-    for row in range(len(next(iter(given.values())))):
-        one = encode_inputs(model, {name: values[row : row + 1] for name, values in given.items()})
-        if segments is not None:
-            one = replace(one, segments=tuple(segments[row, : len(one.ids)].tolist()))
-        if targets is not None and one.target is not None:
-            one = replace(one, target=one.target[: int(targets[row].sum())])
-        read.append(one)
+    rows = range(len(next(iter(given.values()))))
+    read = [
+        encode_inputs(model, {name: values[row : row + 1] for name, values in given.items()})
+        for row in rows
+    ]
+    if model.info.family != "encoder-decoder":
+        return read
+    if reads_its_text_twice(model.network):
+        return [with_target(model, one) for one in read]
+    if any(one.target is None for one in read):
+        raise InputError(
+            f"{model.info.name} needs labels or decoder_input_ids in the batch of its probe"
+        )
     return read

@@ -29,6 +29,8 @@ def notices(capture: Capture, request: Request) -> None:
     """Show what was left out of the text, and the target."""
     if left_out := _left_out(capture, request):
         st.warning(left_out, icon=":material/content_cut:")
+    for note in capture.notes:
+        st.info(f"{plain(note[:1].upper() + note[1:])}.", icon=":material/info:")
     if capture.target_text is not None:
         who = "wrote" if capture.generated else "was given"
         st.markdown(f"The model {who}: **{plain(capture.target_text)}**")

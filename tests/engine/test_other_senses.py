@@ -224,10 +224,16 @@ def test_padding_behind_a_text_is_left_out(zoo: Zoo) -> None:
     )
     assert long["text"].shape == short["text"].shape
     np.testing.assert_array_equal(all_weights(long["text"]), all_weights(short["text"]))
-    with pytest.raises(InputError, match="padding belongs behind"):
+    left = torch.nn.functional.pad(ids, (4, 0))
+    before = attnviz.capture_inputs(
+        model, picture(model) | {"input_ids": left, "attention_mask": (left > 0).long()}
+    )
+    np.testing.assert_array_equal(all_weights(before["text"]), all_weights(short["text"]))
+    holes = (padded > 0).long()
+    holes[0, 3] = 0
+    with pytest.raises(InputError, match="padding before or behind the text"):
         attnviz.capture_inputs(
-            model,
-            picture(model) | {"input_ids": padded, "attention_mask": (padded > 0).long().flip(1)},
+            model, picture(model) | {"input_ids": padded, "attention_mask": holes}
         )
 
 

@@ -12,7 +12,12 @@ from typing import Any
 
 import pytest
 from huggingface_hub import errors as hub
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase
+from transformers import (
+    AutoTokenizer,
+    GPT2LMHeadModel,
+    PreTrainedConfig,
+    PreTrainedTokenizerBase,
+)
 
 import attnviz
 from attnviz.errors import (
@@ -97,7 +102,7 @@ def test_every_answer_of_the_hub(
         raise make() if through == "straight" else wrapped(make(), str(make()))
 
     monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
-    monkeypatch.setattr(AutoConfig, "from_pretrained", fail)
+    monkeypatch.setattr(PreTrainedConfig, "get_config_dict", fail)
     with pytest.raises(AttnvizError, match=sentence) as caught:
         attnviz.load("org/model", revision="v9")
     assert type(caught.value) is kind
@@ -146,8 +151,8 @@ def test_the_commit_of_the_configuration_is_the_commit_of_everything(
     """A branch can move between two downloads; what was resolved first is used for the rest."""
     commit = "0123456789abcdef0123456789abcdef01234567"
     asked: list[dict[str, Any]] = []
-    config = AutoConfig.from_pretrained(gpt_folder)
-    config._commit_hash = commit
+    config, _ = PreTrainedConfig.get_config_dict(gpt_folder)
+    config["_commit_hash"] = commit
 
     def weights(*unused: Any, **options: Any) -> None:
         asked.append(options)
@@ -157,9 +162,11 @@ def test_the_commit_of_the_configuration_is_the_commit_of_everything(
         asked.append(options)
         return vocabulary("bpe")
 
-    monkeypatch.setattr(AutoConfig, "from_pretrained", lambda *unused, **options: config)
+    monkeypatch.setattr(
+        PreTrainedConfig, "get_config_dict", lambda *unused, **options: (config, {})
+    )
     monkeypatch.setattr(AutoTokenizer, "from_pretrained", remember)
-    monkeypatch.setattr(AutoModelForCausalLM, "from_pretrained", weights)
+    monkeypatch.setattr(GPT2LMHeadModel, "from_pretrained", weights)
     monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
     with pytest.raises(ModelError, match="enough seen"):
         attnviz.load("org/model", revision="main")

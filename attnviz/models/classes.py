@@ -1,0 +1,126 @@
+"""The library's class of a model: which one a folder is loaded by, and what its head does."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+import transformers
+from transformers import (
+    AutoModel,
+    AutoModelForCausalLM,
+    AutoModelForImageTextToText,
+    AutoModelForMaskedLM,
+    AutoModelForMultipleChoice,
+    AutoModelForPreTraining,
+    AutoModelForSeq2SeqLM,
+    AutoModelForSpeechSeq2Seq,
+    PreTrainedConfig,
+    PreTrainedModel,
+)
+
+from attnviz.attention import body_of, has_decoder
+from attnviz.errors import ModelNotSupported
+
+__all__ = [
+    "class_of",
+    "has_language_head",
+    "library_class",
+    "reads_its_text_twice",
+    "reads_text",
+    "runnable",
+]
+
+LANGUAGE = (AutoModelForMaskedLM, AutoModelForCausalLM, AutoModelForSeq2SeqLM)
+"""Automatic classes whose models give probabilities over the vocabulary."""
+
+
+def class_of(config: PreTrainedConfig) -> type[PreTrainedModel]:
+    """Return the class that a folder with this configuration was saved from.
+
+    That is the class named in `architectures`, where the library has it and it belongs to this
+    kind of configuration; otherwise the class with a language head for this configuration, or the
+    bare model.
+
+    Raises:
+        ModelNotSupported: the library has no model for this configuration.
+    """
+    for name in config.architectures or ():
+        found = library_class(name)
+        if found is not None and isinstance(config, found.config_class):
+            return _replaced(found, config)
+    return _by_configuration(config)
+
+
+def library_class(name: object) -> type[PreTrainedModel] | None:
+    """Return the library's model class of this name, None if there is none."""
+    found = getattr(transformers, name, None) if isinstance(name, str) else None
+    if not isinstance(found, type) or not issubclass(found, PreTrainedModel):
+        return None
+    return found if getattr(found, "config_class", None) is not None else None
+
+
+def _replaced(found: type[PreTrainedModel], config: PreTrainedConfig) -> type[PreTrainedModel]:
+    """Return another class of the same weights where the named one cannot be captured."""
+    if found in _classes(AutoModelForMultipleChoice, config):
+        return _classes(AutoModel, config)[0]  # its forward pass reads several texts at once
+    named_for_language = any(found in _classes(auto, config) for auto in LANGUAGE)
+    masked = _classes(AutoModelForMaskedLM, config)
+    if masked and not named_for_language and found in _classes(AutoModelForPreTraining, config):
+        return masked[0]  # the same language head, under the name that predictions are read from
+    return found
+
+
+def _by_configuration(config: PreTrainedConfig) -> type[PreTrainedModel]:
+    """Return the class for a configuration that names none."""
+    one_stack = [AutoModelForMaskedLM, AutoModelForCausalLM]
+    if getattr(config, "is_decoder", False):
+        one_stack.reverse()
+    autos = [AutoModelForSpeechSeq2Seq]
+    autos += [AutoModelForSeq2SeqLM] if config.is_encoder_decoder else one_stack
+    for auto in (*autos, AutoModelForImageTextToText, AutoModel):
+        classes = _classes(auto, config)
+        if classes:
+            return classes[0]
+    raise ModelNotSupported(
+        f"the library has no model for configurations of type '{config.model_type}'; attnviz shows "
+        "text models such as BERT, GPT and T5, and models of pictures and sounds"
+    )
+
+
+def _classes(auto: Any, config: PreTrainedConfig) -> tuple[type[PreTrainedModel], ...]:
+    """Return the classes that an automatic class has for this kind of configuration."""
+    if type(config) not in auto._model_mapping:
+        return ()
+    found = auto._model_mapping[type(config)]
+    return tuple(found) if isinstance(found, (list, tuple)) else (found,)
+
+
+def runnable(network: PreTrainedModel) -> PreTrainedModel:
+    """Return the part of a model that reads one text: the body, for a multiple-choice model."""
+    if type(network) in _classes(AutoModelForMultipleChoice, network.config):
+        return body_of(network)
+    return network
+
+
+def reads_text(kind: type[PreTrainedModel]) -> bool:
+    """Return whether models of this class read token ids, so that they need a tokenizer."""
+    arguments = inspect.signature(kind.forward).parameters
+    return "input_ids" in arguments or "decoder_input_ids" in arguments
+
+
+def has_language_head(network: PreTrainedModel) -> bool:
+    """Return whether a model's class gives a probability to every token of the vocabulary."""
+    try:
+        return network.get_output_embeddings() is not None
+    except (AttributeError, NotImplementedError):
+        return False
+
+
+def reads_its_text_twice(network: PreTrainedModel) -> bool:
+    """Return whether the decoder's input is made from the text: encoder-decoder classifiers."""
+    return (
+        has_decoder(network)
+        and not type(network).can_generate()
+        and body_of(network) is not network
+    )
