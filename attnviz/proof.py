@@ -81,7 +81,7 @@ def _self_check(model: Model) -> None:
         own = models.reads_its_text_twice(model.network)
         target = PROBE if model.info.family == "encoder-decoder" and not own else None
         encoded = replace(encode(model, PROBE, target=target, cut=True), features=encoded.features)
-        encoded = models.with_target(model, encoded) if own else encoded
+        encoded = models.with_target(model, encoded) if own else _known_target(model, encoded)
     proof = verify(capture_ids(model, [encoded])[0])
     wrong = [sentence for sentence in proof.broken if sentence != proof.not_finite]
     if wrong:
@@ -89,6 +89,17 @@ def _self_check(model: Model) -> None:
             f"attnviz cannot prove its numbers for '{model.info.name}' "
             f"({model.info.model_type}), so it does not show them: " + "; ".join(wrong)
         )
+
+
+def _known_target(model: Model, encoded: Encoded) -> Encoded:
+    """Return the input with a target of ids that the decoder's embedding has.
+
+    Where a decoder has another vocabulary than the encoder, the tokenizer is the encoder's.
+    """
+    if encoded.target is None:
+        return encoded
+    words = models.vocabulary_size(model.network, "target")
+    return replace(encoded, target=tuple(one % words for one in encoded.target))
 
 
 def _noise(model: Model) -> dict[str, Tensor]:

@@ -119,8 +119,5 @@ def has_language_head(network: PreTrainedModel) -> bool:
 
 def reads_its_text_twice(network: PreTrainedModel) -> bool:
     """Return whether the decoder's input is made from the text: encoder-decoder classifiers."""
-    return (
-        has_decoder(network)
-        and not type(network).can_generate()
-        and body_of(network) is not network
-    )
+    bare = type(network) in _classes(AutoModel, network.config)
+    return has_decoder(network) and not type(network).can_generate() and not bare

@@ -103,9 +103,15 @@ class Explained:
             )
         if isinstance(error, (ValueError, KeyError)) and "model type" in text:
             return ModelNotSupported(f"the architecture of '{name}' is unknown to the library")
+        if "backend tokenizer" in text:
+            return ModelNotFound(
+                f"'{name}' comes without a tokenizer that can be read: expected a tokenizer.json "
+                "beside its config.json, as `tokenizer.save_pretrained(folder)` writes it; a "
+                "folder with a *.model file alone needs the package sentencepiece"
+            )
         # Whatever else a stranger's files make the library stumble over.
-        reason = next(iter(str(error).strip().splitlines()), "") or type(error).__name__
-        return ModelError(f"'{name}' could not be loaded: {shortened(reason, 200)}")
+        reason = " ".join(str(error).split()) or type(error).__name__
+        return ModelError(f"'{name}' could not be loaded: {shortened(reason, 300)}")
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:

@@ -9,6 +9,7 @@ from typing import Any, NoReturn
 
 from attnviz.characters import shortened
 from attnviz.errors import ModelError
+from attnviz.models.damage import in_its_place
 
 __all__ = ["SETTINGS", "read_json", "read_object"]
 
@@ -54,6 +55,9 @@ def read_json(path: Path, *, infinite: bool = False) -> Any:
             f"{where} is nested too deeply to be read; save the model again"
         ) from error
     except (ValueError, OSError) as error:
+        other = None if isinstance(error, OSError) else in_its_place(path)
+        if other is not None:
+            raise ModelError(f"{where} {other}") from error
         reason = getattr(error, "strerror", None) or str(error)
         raise ModelError(
             f"{where} cannot be read as JSON: {shortened(reason, 160)}; save the model again"

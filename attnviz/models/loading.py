@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -21,10 +21,12 @@ from attnviz.models.building import building
 from attnviz.models.catalogue import known_heads, shipped
 from attnviz.models.classes import class_of, has_language_head, reads_text, runnable
 from attnviz.models.configs import read_config
+from attnviz.models.damage import check_intact
 from attnviz.models.described import family_of, max_tokens, other_layers
 from attnviz.models.explained import Explained
 from attnviz.models.folders import local_folder, readable
 from attnviz.models.hub import fetched, reach
+from attnviz.models.mismatch import check_weights
 from attnviz.models.model_size import check_configuration, check_files, check_model
 from attnviz.models.tokenizer_check import check_tokenizer, check_tokenizer_files
 from attnviz.models.tokenizer_settings import without_named_files
@@ -144,6 +146,7 @@ def load(
             if stored is not None:
                 check_tokenizer_files(stored, name)
                 files = weight_files(stored, name, type(config).extra_files)
+                check_intact(files, name)
                 check_files(files, precision, chosen_device, name)
             check_configuration(config, name)
             check_model(kind, config, precision, chosen_device, name)
@@ -159,13 +162,14 @@ def load(
             dtype=precision,
             attn_implementation="eager",  # attnviz's is set once the model is built
             use_safetensors=True,
+            ignore_mismatched_sizes=True,  # `check_weights` names the weight and both shapes
             output_loading_info=True,
             **options,
         )
         network = network.to(chosen_device)
     if tokenizer is not None and chosen is None:
         check_tokenizer(tokenizer, folder, name)
-    predicts = _check_complete(network, loaded["missing_keys"], name)
+    predicts = check_weights(network, loaded, name)
     return instrument(
         network,
         tokenizer,
@@ -260,30 +264,6 @@ def _check_words(tokenizer: PreTrainedTokenizerBase, name: str) -> None:
             f"'{name}' comes without a tokenizer: expected a tokenizer.json (or vocabulary files) "
             "beside its config.json, as `tokenizer.save_pretrained(folder)` writes them"
         )
-
-
-def _check_complete(network: PreTrainedModel, missing: Collection[str], name: str) -> bool:
-    """Whether the weights that were missing are at most those of the language head.
-
-    The library fills what is missing with random numbers; attention made of those is nobody's.
-    """
-    body = network.base_model
-    inside = {id(one) for one in body.parameters()}
-    if body is network and network.get_output_embeddings() is not None:
-        inside -= {id(one) for one in network.get_output_embeddings().parameters()}
-    lost = [one for one, weights in network.named_parameters() if one in missing]
-    # A pooler comes after all attention: without it, too, that is the model's own.
-    needed = [
-        one
-        for one in lost
-        if id(network.get_parameter(one)) in inside and "pooler" not in one.split(".")
-    ]
-    if needed:
-        raise ModelError(
-            f"the weights of '{name}' are incomplete: {needed[0]} is missing"
-            + (f", and {len(needed) - 1} more" if len(needed) > 1 else "")
-        )
-    return not lost
 
 
 def _device(device: str) -> torch.device:

@@ -17,11 +17,15 @@ from attnviz.characters import shortened
 from attnviz.errors import ModelError, ModelUnsafe
 from attnviz.models import tokenizer_trial
 from attnviz.models.building import check_wanted
+from attnviz.models.damage import in_its_place
 
 __all__ = ["check_tokenizer", "check_tokenizer_files"]
 
 SECONDS = 40.0
 """Most time of a trial; the program limits its own processor time to half of it."""
+
+VOCABULARIES = ("tokenizer*.json", "vocab.*", "merges.txt", "*.model", "*.spm")
+"""Names of the files that hold a tokenizer's vocabulary."""
 
 INTERVAL = 0.2
 KEPT = 256
@@ -36,8 +40,13 @@ def check_tokenizer_files(folder: Path, name: str) -> None:
 
     Raises:
         ModelUnsafe: it aborts that process, takes too long, or multiplies texts.
+        ModelError: a file of the tokenizer is not what its name says.
         LoadCancelled: the load is no longer wanted.
     """
+    for path in sorted(one for pattern in VOCABULARIES for one in folder.glob(pattern)):
+        other = in_its_place(path)
+        if other is not None:
+            raise ModelError(f"the {shortened(path.name)} of '{name}' {other}")
     for path in sorted(folder.glob("tokenizer*.json")):
         if path.name != "tokenizer_config.json":
             _check(path.read_bytes(), name)

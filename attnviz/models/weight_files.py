@@ -16,6 +16,7 @@ from attnviz.characters import shortened
 from attnviz.errors import ModelError, ModelNotAllowed, ModelNotFound, ModelUnsafe
 from attnviz.models.building import check_wanted
 from attnviz.models.json_files import SETTINGS, read_object
+from attnviz.models.other_folders import TRAINING, what_instead
 from attnviz.models.tokenizer_settings import check_tokenizer_settings
 
 __all__ = [
@@ -175,7 +176,8 @@ def _is_inside(folder: Path, path: Path) -> bool:
 
 
 def _no_weights(folder: Path, name: str) -> ModelError:
-    pickles = sorted(path.name for pattern in PICKLES for path in folder.glob(pattern))
+    found = (path.name for pattern in PICKLES for path in folder.glob(pattern))
+    pickles = sorted(one for one in found if not one.startswith(TRAINING))
     if pickles:
         return ModelUnsafe(
             f"'{name}' has only {shortened(pickles[0])}, a pickle: reading it could run a "
@@ -188,7 +190,10 @@ def _no_weights(folder: Path, name: str) -> ModelError:
             f"'{name}' has {shortened(others[0])}, but neither {SINGLE} nor {INDEX}; rename the "
             "file, or save the model again"
         )
-    return ModelNotFound(f"'{name}' has a config.json but no *.safetensors weights")
+    other = what_instead(folder)
+    return ModelNotFound(
+        f"'{name}' has a config.json but no *.safetensors weights" + (f"; {other}" if other else "")
+    )
 
 
 def digest(files: Sequence[Path]) -> str:

@@ -1,0 +1,125 @@
+"""Weights of a file beside those of a model: names that are missing, prefixes, shapes."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any
+
+from transformers import PreTrainedModel
+
+from attnviz.characters import shortened
+from attnviz.errors import ModelError
+
+__all__ = ["check_weights"]
+
+WRAPPERS = {
+    "module.": "DataParallel or DistributedDataParallel",
+    "_orig_mod.": "torch.compile",
+    "_fsdp_wrapped_module.": "FSDP",
+    "_forward_module.": "Lightning Fabric",
+    "base_model.model.": "PEFT",
+    "pretrained_model.": "TRL",
+    "model.": "a training module that holds the model as `model`",
+}
+"""Prefixes that training puts before the names of weights, and what put them there."""
+
+
+def check_weights(network: PreTrainedModel, loaded: Mapping[str, Any], name: str) -> bool:
+    """Compare the weights that were loaded with those that the model has.
+
+    The library fills what is missing with random numbers, and attention made of those is not the
+    model's.
+
+    Args:
+        network: the loaded model.
+        loaded: what the library says about the load: missing, unexpected and mismatched keys.
+        name: the model's name in messages.
+
+    Returns:
+        Whether the head was among the weights too; only the body has to be complete.
+
+    Raises:
+        ModelError: weights of other shapes than the configuration's, or a part of the body is
+            missing, with the reason as far as the names in the file show it.
+    """
+    _check_shapes(loaded.get("mismatched_keys") or (), name)
+    missing = loaded["missing_keys"]
+    lost = [one for one, _ in network.named_parameters() if one in missing]
+    needed = _of_the_body(network, lost)
+    if needed:
+        raise ModelError(_explained(network, needed, loaded["unexpected_keys"], name))
+    return not lost
+
+
+def _check_shapes(mismatched: Iterable[tuple[str, Any, Any]], name: str) -> None:
+    """Raise ModelError if weights have other shapes in the file than in the configuration."""
+    found = sorted((str(key), tuple(theirs), tuple(ours)) for key, theirs, ours in mismatched)
+    if found:
+        key, theirs, ours = found[0]
+        raise ModelError(
+            f"the weights of '{name}' do not fit its config.json: {shortened(key)} has the shape "
+            f"{theirs} in the file and {ours} by the configuration{_more(found)}; use the "
+            "config.json that was saved with these weights"
+        )
+
+
+def _of_the_body(network: PreTrainedModel, lost: Collection[str]) -> list[str]:
+    """Return those of the missing weights that attention depends on."""
+    body = network.base_model
+    inside = {id(one) for one in body.parameters()}
+    head = network.get_output_embeddings() if body is network else None
+    if head is not None:
+        inside -= {id(one) for one in head.parameters()}
+    # A pooler comes after all attention: without it, too, attention is the model's own.
+    return [
+        one
+        for one in lost
+        if id(network.get_parameter(one)) in inside and "pooler" not in one.split(".")
+    ]
+
+
+def _explained(
+    network: PreTrainedModel, needed: list[str], unexpected: Collection[str], name: str
+) -> str:
+    """Return a sentence about weights that are missing."""
+    start = f"the weights of '{name}' are incomplete: {needed[0]} is missing{_more(needed)}"
+    prefix = _prefix(needed, unexpected)
+    if prefix is not None:
+        source = next((what for one, what in WRAPPERS.items() if prefix.startswith(one)), None)
+        return (
+            f"the names of the weights of '{name}' begin with '{shortened(prefix)}'"
+            + (f", which {source} puts there" if source else "")
+            + f": '{shortened(prefix + needed[0])}' should be '{needed[0]}'. Save the model inside "
+            "the wrapper with save_pretrained, or rename the weights"
+        )
+    body = [one for one, _ in network.base_model.named_parameters()]
+    if len(needed) > len(body) / 2 and unexpected:
+        other = shortened(min(unexpected))
+        return (
+            f"{start}. The file has other weights, such as '{other}': its config.json "
+            f"(type '{network.config.model_type}', class {type(network).__name__}) seems to belong "
+            "to another model; use the one that was saved with these weights"
+        )
+    parts = {one.split(".")[0] for one in needed}
+    if len(parts) == 1 and "decoder" in parts and hasattr(network, "encoder"):
+        kind = type(network).__name__.replace("ForConditionalGeneration", "EncoderModel")
+        return (
+            f"{start}. The file holds an encoder alone; if that is meant, set architectures to "
+            f'["{kind}"] in its config.json'
+        )
+    return f"{start}. Copy all weight files of the model into the folder, or save it again"
+
+
+def _prefix(needed: Collection[str], unexpected: Collection[str]) -> str | None:
+    """Return what stands before the names of all missing weights in the file; None if nothing."""
+    first = max(needed, key=len)
+    for key in unexpected:
+        if key != first and key.endswith(f".{first}"):
+            prefix = key.removesuffix(first)
+            if sum(prefix + one in unexpected for one in needed) * 2 > len(needed):
+                return prefix
+    return None
+
+
+def _more(found: Collection[Any]) -> str:
+    return f", and {len(found) - 1} more" if len(found) > 1 else ""
