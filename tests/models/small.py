@@ -32,7 +32,7 @@ WORDS |= {"T5": "unigram", "MT5": "unigram", "UMT5": "unigram", "Bart": "unigram
 
 
 def ids_of(tokenizer: PreTrainedTokenizerBase) -> dict[str, Any]:
-    """The special ids and the size of a vocabulary, as a configuration has them."""
+    """Return the special ids and the size of a vocabulary, as a configuration has them."""
     roles = {
         f"{one}_token_id": getattr(tokenizer, f"{one}_token_id") for one in ("pad", "bos", "eos")
     }
@@ -40,7 +40,7 @@ def ids_of(tokenizer: PreTrainedTokenizerBase) -> dict[str, Any]:
 
 
 def network(kind: str, family: str, **changes: Any) -> PreTrainedModel:
-    """A random model of the class `kind`, with far from uniform attention."""
+    """Return a random model of the class `kind`, with far from uniform attention."""
     torch.manual_seed(0)
     tokenizer = vocabulary(WORDS.get(family, "wordpiece"))
     made = getattr(transformers, kind)
@@ -50,7 +50,7 @@ def network(kind: str, family: str, **changes: Any) -> PreTrainedModel:
 
 
 def saved(folder: Path, kind: str, family: str, **changes: Any) -> str:
-    """The folder of such a model and its tokenizer."""
+    """Return the folder of such a model and its tokenizer."""
     network(kind, family, **changes).save_pretrained(folder)
     vocabulary(WORDS.get(family, "wordpiece")).save_pretrained(folder)
     return str(folder)
@@ -65,7 +65,7 @@ def edit(folder: str | Path, file: str = "config.json", **changes: Any) -> None:
 
 
 def eager_run(kind: str, folder: str, **inputs: Tensor) -> Any:
-    """The library's own run of a folder by its own class, with the weights of every layer."""
+    """Run a folder eagerly by the library, as a class, with the weights of every layer."""
     made = getattr(transformers, kind)
     model = made.from_pretrained(folder, attn_implementation="eager", dtype=torch.float32).eval()
     with torch.inference_mode():

@@ -1,4 +1,4 @@
-"""A model is what its class and its files say: family, language head, limits, decoder's input."""
+"""Family, language head, limits and decoder input, from the class and files of a model."""
 
 from __future__ import annotations
 
@@ -69,8 +69,8 @@ def test_models_of_one_stack(kind: str, tmp_path: Path) -> None:
     assert (model.info.family, model.predicts) == (expected, predicts)
     assert capture.kinds == ("self",)
     assert bool(capture.predictions) == predicts
-    own = type(model.network).__name__ if kind.endswith("MultipleChoice") else kind
-    theirs = eager_run(own, folder, input_ids=torch.tensor([capture.inputs.ids]))
+    run_by = type(model.network).__name__ if kind.endswith("MultipleChoice") else kind
+    theirs = eager_run(run_by, folder, input_ids=torch.tensor([capture.inputs.ids]))
     for ours, layer in zip(all_weights(capture["self"]), theirs.attentions, strict=True):
         np.testing.assert_allclose(ours, layer[0].numpy(), atol=WEIGHT_BOUND)
     assert attnviz.verify(capture).holds
@@ -85,7 +85,7 @@ def test_a_decoder_that_classifies_takes_its_begin_token_and_no_pair(tmp_path: P
 
 @pytest.mark.parametrize("tied", [True, False])
 def test_a_head_that_was_never_in_the_file(tied: bool, tmp_path: Path) -> None:
-    """A classifier on a tied model has no language head, whatever its embedding could be used for."""
+    """A classifier on a tied model has no language head, though its embedding could be one."""
     name = saved(
         tmp_path, "GPT2ForSequenceClassification", "GPT2", tie_word_embeddings=tied, num_labels=3
     )
@@ -179,7 +179,7 @@ def two_berts(**decoder: Any) -> EncoderDecoderModel:
 
 
 def test_an_encoder_decoder_made_of_two_configurations(tmp_path: Path) -> None:
-    """Each side has its own positions and its own vocabulary."""
+    """Positions and vocabularies of both sides differ."""
     two_berts(max_position_embeddings=40, vocab_size=60).save_pretrained(tmp_path)
     vocabulary("wordpiece").save_pretrained(tmp_path)
     model = attnviz.load(str(tmp_path))
