@@ -8,7 +8,8 @@ import streamlit as st
 
 from attnviz.types import Proof
 from attnviz.ui.caches import Request
-from attnviz.ui.messages import explained, plain
+from attnviz.ui.messages import explained
+from attnviz.ui.plain_text import plain
 from attnviz.ui.proofs import next_look, proof_of
 from attnviz.ui.timer import look_again
 

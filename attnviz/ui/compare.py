@@ -18,8 +18,8 @@ from attnviz.ui.components.plotly_map import plotly_map
 from attnviz.ui.detail import head_title
 from attnviz.ui.explore import notices
 from attnviz.ui.heads import choose_kind, head_menus
-from attnviz.ui.messages import plain
 from attnviz.ui.permissions import listed_models, takes_any_model
+from attnviz.ui.plain_text import show_plain
 from attnviz.ui.rows import show_rows
 from attnviz.ui.tiles import Grid
 from attnviz.ui.weights import show_map
@@ -120,7 +120,7 @@ def _side(letter: str, request: Request, first: str) -> tuple[AttentionStack, He
     with st.container():  # see `read`
         capture = captured(request)
         if source != HERE:
-            st.caption(f"{plain(request.model)}: “{plain(_short(request.text))}”")
+            show_plain(f"{request.model}: “{_short(request.text)}”", small=True)
             notices(capture, request)
     head = _head(letter, capture, start)
     stack = capture[head.kind]

@@ -14,8 +14,8 @@ from attnviz.captures import Capture
 from attnviz.types import KIND_LABELS, Head, Tokens
 from attnviz.ui import state
 from attnviz.ui.caches import Request, summary
-from attnviz.ui.messages import plain
 from attnviz.ui.pictures import show_picture, show_table, table_download
+from attnviz.ui.plain_text import show_plain
 from attnviz.ui.rows import show_rows
 from attnviz.ui.theme import current_theme
 from attnviz.ui.token_strip import part
@@ -32,7 +32,7 @@ VECTOR_ROWS = 256  # vectors drawn below each other
 def head_title(stack: AttentionStack, head: Head) -> None:
     """The head's name, and in one sentence what it does."""
     st.subheader(f"{head.label} · {KIND_LABELS[head.kind]}", anchor=False)
-    st.markdown("This head " + plain(words.headline(stack, head.layer, head.head)) + ".")
+    show_plain("This head " + words.headline(stack, head.layer, head.head) + ".")
 
 
 def show_head(capture: Capture, request: Request, head: Head, metric: str) -> None:
@@ -99,10 +99,11 @@ def _vectors(stack: AttentionStack, head: Head) -> None:
         )
         return
     label = stack.query_tokens.labels[token]
-    st.caption(
+    show_plain(
         "The score of a key is the sum of these products, one per dimension (and a position bias "
-        f"in some models). Query: {plain(words.quoted(label))} at position {token}; click another "
-        "token below."
+        f"in some models). Query: {words.quoted(label)} at position {token}; click another "
+        "token below.",
+        small=True,
     )
     shown = _shown(stack.key_tokens, token if stack.same_text else 0)
     figure = draw_products(

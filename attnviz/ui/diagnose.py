@@ -18,8 +18,9 @@ from attnviz.ui.diagnose_results import FRESH, results
 from attnviz.ui.diagnose_texts import choose_texts
 from attnviz.ui.jobs import Job, Jobs, Work
 from attnviz.ui.lost_work import job_is_over, job_started
-from attnviz.ui.messages import explained, plain
+from attnviz.ui.messages import explained
 from attnviz.ui.permissions import DIAGNOSES
+from attnviz.ui.plain_text import plain
 from attnviz.ui.serving import giving_way
 from attnviz.ui.visitors import connected, session
 

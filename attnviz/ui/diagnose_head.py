@@ -15,7 +15,7 @@ from attnviz.findings import LABEL_MEANINGS, Finding, Interval, Verdict
 from attnviz.types import KIND_LABELS
 from attnviz.ui import state
 from attnviz.ui.pictures import show_picture, show_table
-from attnviz.ui.sentences import sentence
+from attnviz.ui.plain_text import Strong, show_plain
 from attnviz.ui.theme import current_theme
 from attnviz.views import draw_ablation, draw_entropy_by_layer, draw_received, label_colors
 from attnviz.views.ablation import MOST_BARS
@@ -39,7 +39,7 @@ def head_words(diagnosis: Diagnosis, finding: Finding) -> None:
     st.subheader(f"{head.label} · {KIND_LABELS[head.kind]}", anchor=False)
     _badge(finding)
     for number, said in enumerate(finding.sentences):
-        st.markdown(f"**{sentence(said)}**" if number == 0 else sentence(said))
+        show_plain(Strong(said) if number == 0 else said)
     st.page_link(
         EXPLORE,
         label="Look at this head in Explore",

@@ -8,8 +8,7 @@ import streamlit as st
 
 from attnviz.doctor import THRESHOLDS, Diagnosis, Limit, Thresholds
 from attnviz.findings import LABEL_MEANINGS
-from attnviz.ui.messages import plain
-from attnviz.ui.sentences import sentence
+from attnviz.ui.plain_text import plain
 
 __all__ = ["choose_limits", "consequences", "limits"]
 
@@ -94,7 +93,7 @@ def _slider(limit: Limit) -> None:
         persist_state="session",
         help=_meaning(limit),
     )
-    st.caption(f"{sentence(limit.meaning)} *{sentence(limit.source)}.*")
+    st.caption(f"{plain(limit.meaning)} *{plain(limit.source)}.*")
 
 
 def _meaning(limit: Limit) -> str:

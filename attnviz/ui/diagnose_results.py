@@ -14,8 +14,8 @@ from attnviz.ui.diagnose_head import head_pictures, head_words
 from attnviz.ui.diagnose_limits import choose_limits, consequences, limits
 from attnviz.ui.diagnose_table import head_table
 from attnviz.ui.heads import choose_kind, menus, show_heads
-from attnviz.ui.messages import explained, plain
-from attnviz.ui.sentences import sentence
+from attnviz.ui.messages import explained
+from attnviz.ui.plain_text import plain, show_plain
 from attnviz.ui.serving import in_turn
 from attnviz.ui.theme import current_theme
 from attnviz.views import draw_label_map
@@ -65,12 +65,12 @@ def results(measured: Diagnosis) -> None:
 
 def summary(diagnosis: Diagnosis) -> None:
     """How many heads look degenerate, how many of them matter, and what a reader has to know."""
-    said = [sentence(one) for one in diagnosis_sentences(diagnosis.findings)]
-    st.subheader(said[0], anchor=False)
-    if said[1:]:
-        st.markdown(" ".join(said[1:]))
+    first, *others = diagnosis_sentences(diagnosis.findings)
+    st.subheader(plain(first), anchor=False)
+    if others:
+        show_plain(" ".join(others))
     for note in diagnosis.notes:
-        st.caption(f":material/info: {sentence(note[:1].upper() + note[1:])}.")
+        show_plain(f"{note[:1].upper()}{note[1:]}.", small=True)
 
 
 def choose_head(diagnosis: Diagnosis, kind: Kind) -> Head:
@@ -108,10 +108,11 @@ def _origin(diagnosis: Diagnosis) -> None:
     """What all of this was made from."""
     info, texts = diagnosis.model, diagnosis.texts
     loss = diagnosis.loss.mean
-    st.caption(
-        f"{plain(info.name)}, revision {plain(info.revision[:12])} · {texts.count} texts "
-        f"({plain(texts.name)}), digest {texts.digest[:12]} · "
+    show_plain(
+        f"{info.name}, revision {info.revision[:12]} · {texts.count} texts "
+        f"({texts.name}), digest {texts.digest[:12]} · "
         + ("" if np.isnan(loss) else f"loss {loss:.3f} nats per token over {texts.tokens:,} · ")
-        + f"seed {diagnosis.seed} · attnviz {plain(diagnosis.versions.get('attnviz', ''))} · "
-        f"{diagnosis.seconds:.0f} s"
+        + f"seed {diagnosis.seed} · attnviz {diagnosis.versions.get('attnviz', '')} · "
+        f"{diagnosis.seconds:.0f} s",
+        small=True,
     )

@@ -12,7 +12,7 @@ import streamlit as st
 from attnviz.doctor.texts import TextSet, as_text_set, bundled, parse_texts
 from attnviz.errors import AttnvizError, InputError
 from attnviz.types import Family
-from attnviz.ui.messages import plain
+from attnviz.ui.plain_text import plain, show_plain
 
 __all__ = ["MOST_TEXTS", "choose_texts"]
 
@@ -105,7 +105,8 @@ def _file() -> TextSet | None:
         st.info("Choose a text file.", icon=":material/info:")
     elif given is None:
         left, right = st.columns([4, 1], vertical_alignment="center")
-        left.caption(f"Still here: {plain(found.name)}.")
+        with left:
+            show_plain(f"Still here: {found.name}.", small=True)
         right.button(
             "Forget",
             on_click=st.session_state.pop,
@@ -183,6 +184,6 @@ def _checked(found: TextSet, family: Family) -> TextSet:
     if not found.name.startswith("bundled"):
         number = "1 text" if len(found.texts) == 1 else f"{len(found.texts):,} texts"
         number += f" of {characters:,} characters"
-        notes = (plain(note[:1].upper() + note[1:]) for note in found.notes)
-        st.caption(". ".join([number, *notes]) + ".")
+        notes = (note[:1].upper() + note[1:] for note in found.notes)
+        show_plain(". ".join([number, *notes]) + ".", small=True)
     return found

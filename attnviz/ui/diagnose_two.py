@@ -26,10 +26,10 @@ from attnviz.ui.diagnose_results import (
 from attnviz.ui.diagnose_texts import choose_texts
 from attnviz.ui.heads import choose_kind, show_heads
 from attnviz.ui.jobs import Work
-from attnviz.ui.messages import explained, plain
+from attnviz.ui.messages import explained
 from attnviz.ui.permissions import listed_models, takes_any_model
 from attnviz.ui.pictures import table_download
-from attnviz.ui.sentences import sentence
+from attnviz.ui.plain_text import Strong, show_plain
 from attnviz.ui.serving import giving_way, in_turn
 from attnviz.ui.theme import current_theme
 from attnviz.views import draw_head_map
@@ -153,7 +153,7 @@ def _results(measured: Comparison) -> None:
         st.columns(2, gap="large"), names, (before, after), ("map_before", "map_after"), strict=True
     ):
         with column:
-            st.markdown(f"**{plain(name)}**")
+            show_plain(Strong(name))
             label_map([one for one in diagnosis.findings if one.head.kind == kind], head, key=key)
             _said(diagnosis.finding(head))
     left, right = st.columns([5, 7], gap="large")
@@ -191,23 +191,20 @@ def _summary(comparison: Comparison) -> None:
         st.subheader(
             f"{len(changes)} of {head_count(total)} {what} called something else", anchor=False
         )
-        st.markdown(
+        show_plain(
             f"{head_count(lost)} became degenerate, {head_count(back)} recovered. "
-            + " ".join(sentence(one.sentence) for one in changes[:4])
+            + " ".join(one.sentence for one in changes[:4])
             + (f" And {len(changes) - 4} more." if len(changes) > 4 else "")
         )
     else:
         st.subheader(f"All {head_count(total)} are called the same", anchor=False)
     for note in comparison.notes:
-        st.caption(f":material/info: {sentence(note[:1].upper() + note[1:])}.")
+        show_plain(f"{note[:1].upper()}{note[1:]}.", small=True)
 
 
 def _said(finding: Finding) -> None:
     """What one model's doctor says of the chosen head."""
-    st.markdown(
-        f"**{finding.head.label}: {plain(finding.name)}.** "
-        + " ".join(sentence(one) for one in finding.sentences)
-    )
+    show_plain(Strong(f"{finding.head.label}: {finding.name}. "), " ".join(finding.sentences))
 
 
 def _divergence_map(comparison: Comparison, head: Head) -> None:

@@ -13,7 +13,7 @@ from attnviz.errors import ModelNotAllowed
 from attnviz.findings import Progress
 from attnviz.models import Download, download, needed_download
 from attnviz.ui.jobs import Job, Jobs
-from attnviz.ui.messages import plain
+from attnviz.ui.plain_text import plain
 from attnviz.ui.serving import LOADS, aside
 from attnviz.ui.visitors import connected, session
 

@@ -8,7 +8,8 @@ from attnviz.captures import Capture
 from attnviz.ui import detail
 from attnviz.ui.caches import Request, captured, head_numbers, most_characters
 from attnviz.ui.heads import choose_kind, choose_metric, head_map, head_menus
-from attnviz.ui.messages import explained, plain
+from attnviz.ui.messages import explained
+from attnviz.ui.plain_text import Strong, show_plain
 from attnviz.ui.serving import in_turn
 from attnviz.ui.tokens import show_tokens
 
@@ -33,7 +34,7 @@ def notices(capture: Capture, request: Request) -> None:
         st.info(f"{plain(note[:1].upper() + note[1:])}.", icon=":material/info:")
     if capture.target_text is not None:
         who = "wrote" if capture.generated else "was given"
-        st.markdown(f"The model {who}: **{plain(capture.target_text)}**")
+        show_plain(f"The model {who}: ", Strong(capture.target_text))
 
 
 def _left_out(capture: Capture, request: Request) -> str:

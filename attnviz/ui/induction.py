@@ -12,8 +12,9 @@ from attnviz.types import Head
 from attnviz.ui.caches import Request, load_model, repeated
 from attnviz.ui.components.plotly_map import plotly_map
 from attnviz.ui.heads import head_map, head_menus
-from attnviz.ui.messages import explained, plain
+from attnviz.ui.messages import explained
 from attnviz.ui.pictures import show_picture, show_table
+from attnviz.ui.plain_text import plain
 from attnviz.ui.serving import in_turn
 from attnviz.ui.theme import current_theme
 from attnviz.ui.tiles import grid

@@ -10,8 +10,9 @@ from attnviz.ui import state
 from attnviz.ui.caches import Request, load_model
 from attnviz.ui.examples import EXAMPLES, Example
 from attnviz.ui.heads import own_layers, without_attention
-from attnviz.ui.messages import explained, plain
+from attnviz.ui.messages import explained
 from attnviz.ui.permissions import listed_models, takes_any_model
+from attnviz.ui.plain_text import plain, show_plain
 
 __all__ = ["choose_model", "choose_text", "sidebar"]
 
@@ -52,9 +53,9 @@ def choose_model() -> Model:
     )
     model = load_model(name)
     state.to_link(state.MODEL)
-    st.caption(_facts(model.info))
+    show_plain(_facts(model.info), small=True)
     if note := without_attention(model.info):
-        st.caption(note)
+        show_plain(note, small=True)
     return model
 
 
@@ -65,9 +66,9 @@ def _facts(info: ModelInfo) -> str:
     )
     room = f"up to {info.max_tokens:,} tokens" if info.max_tokens else "any length"
     return (
-        f"{plain(info.title)} · {shapes} heads{_own_layers(info)} · "
+        f"{info.title} · {shapes} heads{_own_layers(info)} · "
         f"{info.parameters / 1e6:.1f} M parameters · {room} · {info.device}, {info.dtype} · "
-        f"revision {plain(info.revision[:12])}"
+        f"revision {info.revision[:12]}"
     )
 
 
@@ -152,7 +153,7 @@ def _choose_example(family: Family, keys: state.TextKeys) -> None:
 def _text_help(model: Model) -> str:
     help_text = "Press Ctrl+Enter, or click anywhere else, to read it."
     if model.prompt:
-        help_text += f" The model's task, “{model.prompt.strip()}”, is put before it."
+        help_text += f" The model's task, “{plain(model.prompt)}”, is put before it."
     return help_text
 
 
@@ -171,10 +172,10 @@ def _worth_a_look(info: ModelInfo) -> None:
         st.markdown("**Worth a look**")
         for number, known in enumerate(info.known_heads[:8]):
             st.button(
-                f"{known.head.label} {known.label.split(':')[0]}",
+                plain(f"{known.head.label} {known.label.split(':')[0]}"),
                 key=f"known:{info.name}:{number}",
                 on_click=state.choose_head,
                 args=(known.head,),
                 type="tertiary",
-                help=f"{known.label}, measured score {known.score:.2f}",
+                help=plain(f"{known.label}, measured score {known.score:.2f}"),
             )

@@ -11,7 +11,7 @@ from attnviz.attention import AttentionStack
 from attnviz.captures import Capture
 from attnviz.types import Head, Prediction
 from attnviz.ui import state
-from attnviz.ui.messages import plain
+from attnviz.ui.plain_text import Strong, show_plain
 from attnviz.ui.token_strip import TOKEN_LIMIT, fits, part, token_strip
 
 __all__ = ["around", "show_tokens"]
@@ -112,16 +112,18 @@ def _window(stack: AttentionStack, head: Head, token: int | None) -> tuple[slice
 
 
 def _token_in_words(stack: AttentionStack, head: Head, token: int, *, places: bool) -> None:
-    label = plain(words.quoted(stack.query_tokens.labels[token]))
+    label = words.quoted(stack.query_tokens.labels[token])
     one = slice(token, token + 1)
     looks = stack.weights(head.layer, head.head, queries=one)[0]
     left, right = st.columns(2)
     listed = _listed(words.looks(looks, stack.key_tokens), places)
-    left.markdown(f"**{label} looks at** {listed}")
+    with left:
+        show_plain(Strong(f"{label} looks at"), f" {listed}")
     if stack.same_text:
         seen: Float[np.ndarray, " query"] = stack.weights(head.layer, head.head, keys=one)[:, 0]
         listed = _listed(words.looks(seen, stack.query_tokens), places)
-        right.markdown(f"**{label} is looked at by** {listed}")
+        with right:
+            show_plain(Strong(f"{label} is looked at by"), f" {listed}")
 
 
 def _listed(found: tuple[words.Look, ...], places: bool) -> str:
@@ -129,7 +131,7 @@ def _listed(found: tuple[words.Look, ...], places: bool) -> str:
     if not found:
         return "nothing"
     return ", ".join(
-        plain(words.quoted(one.label))
+        words.quoted(one.label)
         + (f" at {one.position:,}" if places else "")
         + f" ({one.weight:.2f})"
         for one in found
@@ -143,9 +145,9 @@ def _prediction(capture: Capture, token: int) -> None:
         return
     what = "this token" if capture.model.family == "encoder" else "the next token"
     chances = ", ".join(
-        f"{plain(words.quoted(label))} {chance:.0%}"
+        f"{words.quoted(label)} {chance:.0%}"
         for label, chance in zip(expected.labels, expected.probabilities, strict=True)
     )
     loss = float(capture.losses[token])
     cost = "" if np.isnan(loss) else f" What came cost {loss:.2f} nats."
-    st.caption(f"For {what} the model expects: {chances}.{cost}")
+    show_plain(f"For {what} the model expects: {chances}.{cost}", small=True)

@@ -14,7 +14,8 @@ from attnviz.types import Head, Tokens
 from attnviz.ui import state
 from attnviz.ui.caches import Request, captured
 from attnviz.ui.components.plotly_map import plotly_map
-from attnviz.ui.messages import explained, plain
+from attnviz.ui.messages import explained
+from attnviz.ui.plain_text import show_plain
 from attnviz.ui.serving import in_turn
 from attnviz.ui.tiles import SCORED, Grid, How, Window, grid, sink_keys
 from attnviz.views.maps.map_specification import weight_specification
@@ -110,7 +111,7 @@ def _map(request: Request, head: Head, prefix: str) -> bool:
             key=f"{prefix}weights",
         )
         if scale == "hide_sinks":
-            st.caption(_sink_sentence(stack, head, sinks))
+            show_plain(_sink_sentence(stack, head, sinks), small=True)
     with controls:
         _cells_download(stack, head, events.window, key=f"{prefix}weights:csv", filename=name)
     return events.clicked
@@ -180,7 +181,7 @@ def _sink_sentence(stack: AttentionStack, head: Head, sinks: tuple[int, ...]) ->
     if not sinks:
         return f"No sink: no key holds over {SINK_SHARE:.0%} of the weight."
     mass = stack.statistic("key_mass")[head.layer, head.head]
-    named = [f"{plain(words.quoted(stack.key_tokens.labels[sink]))} ({sink})" for sink in sinks[:3]]
+    named = [f"{words.quoted(stack.key_tokens.labels[sink])} ({sink})" for sink in sinks[:3]]
     share = float(mass[list(sinks)].sum() / mass.sum())
     holds = "hold" if len(sinks) > 1 else "holds"
     return f"Set aside: {', '.join(named)} {holds} {share:.0%} of all weight; not coloured."

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 import struct
 import time
 from collections.abc import Callable
+from html import unescape
 from pathlib import Path
 
 import numpy as np
@@ -54,7 +56,13 @@ def open_app(monkeypatch: pytest.MonkeyPatch) -> OpenApp:
 def said(app: AppTest) -> str:
     """Everything the page says in words."""
     parts = [*app.markdown, *app.caption, *app.error, *app.warning, *app.info, *app.subheader]
-    return "\n".join(str(part.value) for part in parts)
+    return "\n".join([*(str(part.value) for part in parts), *shown_plain(app)])
+
+
+def shown_plain(app: AppTest) -> list[str]:
+    """Return the paragraphs in which nothing is interpreted, as they are read."""
+    bodies = [one.proto.body for one in app.get("html")]
+    return [unescape(re.sub("<[^>]*>", "", body)) for body in bodies if "attnviz-plain" in body]
 
 
 def maps(app: AppTest, corner: str = "key") -> list[dict[str, object]]:

@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 from transformers import ViTConfig, ViTModel
 
-from attnviz.ui.messages import plain
 from tests.app.conftest import OpenApp, said
 
 SCRIPT = '</script><img src=x onerror="alert(1)">'
@@ -95,10 +94,3 @@ def test_a_model_of_pictures_is_not_for_these_pages(
     app = open_app(model=str(tmp_path / "vit"))
     assert not app.exception
     assert "these pages show texts" in said(app).replace("\\", "")
-
-
-def test_plain_disarms_markdown() -> None:
-    assert plain("[a](b)") == "\\[a\\]\\(b\\)"
-    assert plain("<b>") == "\\<b\\>"
-    assert plain(":red[x] $y$") == "\\:red\\[x\\] \\$y\\$"
-    assert plain("a\nb\u202e") == "a↵b⟨202E⟩"
