@@ -40,7 +40,10 @@ def test_tokens_and_names_are_shown_as_they_are(
         for start in range(0, len(MARKS), 6):
             part = MARKS[start : start + 6]
             type_text(page, " ".join(part))
-            page.locator(".strip .token, .strip button").nth(len(part) - 1).click()
+            place = (
+                len(part) - 1 - start // 6 % 2
+            )  # a second click on the same token ends the choice
+            page.locator(".strip .token, .strip button").nth(place).click()
             wait_until_idle(page)
             assert_nothing_changed(page)
             said = "\n".join(page.locator(".attnviz-plain").all_inner_texts())
