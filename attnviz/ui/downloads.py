@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import Callable
@@ -23,7 +24,8 @@ LARGEST_MB = int(os.environ.get("ATTNVIZ_MAX_DOWNLOAD_MB", "4096"))
 """Largest download of a hub model that a visitor may start."""
 
 # Module state, not `st.cache_resource`: clearing Streamlit's caches must not lose what runs.
-_JOBS: Jobs[None] = Jobs(1, entries=16, connected=connected)
+# One download at a time to its end: a paused one would lose its connection.
+_JOBS: Jobs[None] = Jobs(1, entries=16, slice_=math.inf, connected=connected)
 
 
 def offer_download(name: str, folders: tuple[Path, ...]) -> None:
