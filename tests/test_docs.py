@@ -173,7 +173,7 @@ def test_the_index_lists_every_page() -> None:
     index = ROOT / "docs" / "index.md"
     linked = {(index.parent / link).resolve() for link in LINK.findall(index.read_text("utf-8"))}
     missing = [label(path) for path in DOCUMENTS if path not in {index, README, *linked}]
-    assert not missing
+    assert not missing, f"add to docs/index.md: {missing}"
 
 
 def test_the_commit_hook_runs_what_make_lint_runs() -> None:
