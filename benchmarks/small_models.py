@@ -50,7 +50,7 @@ SIZES: Mapping[str, int] = {
             """
             hidden_size d_model n_embd dim emb_dim embedding_size embedding_dim
             word_embed_proj_dim pooler_hidden_size attention_hidden_size lru_width
-            true_hidden_size d_latents backbone_hidden_size audio_hidden_size kv_channels_total
+            true_hidden_size d_latents backbone_hidden_size hidden_size_global audio_hidden_size
             """,
         ),
         (
@@ -155,6 +155,7 @@ SETTINGS: Mapping[str, Mapping[str, Any]] = {
     "deepseek_v2": {"num_experts_per_tok": 2, "n_routed_experts": 4},
     "dots1": {"n_routed_experts": 4, "n_shared_experts": 1, "num_experts_per_tok": 2},
     "dots3_note_text": {"head_dim": 12},
+    "encoder-decoder": {"decoder_start_token_id": 0, "pad_token_id": 0},
     "esm": {"pad_token_id": 0, "mask_token_id": 4},
     "falcon_h1": SSM,
     "gemma3n_text": {
@@ -174,7 +175,7 @@ SETTINGS: Mapping[str, Mapping[str, Any]] = {
     "neomme": {"head_dim": 16},
     "qwen4_exp_text": {
         "indexer_n_heads": 4,
-        "indexer_kv_heads": 2,
+        "indexer_kv_heads": 1,
         "indexer_head_dim": HEAD_SIZE,
         "indexer_budget": 64,
         "indexer_compress_ratio": 4,

@@ -36,6 +36,7 @@ def test_it_is_right(what: str) -> None:
 REFUSED: dict[tuple[str, HeadName], str] = {
     ("longt5", "seq2seq"): "longt5.* do not take their encoder attention from",
     ("bigbird_pegasus", "seq2seq"): "bigbird_pegasus.* do not take their encoder attention from",
+    ("diffllama", "causal"): "each layer of this model calls attention 2 times",
     ("bloom", "causal"): "bloom.* do not take their attention from",
     ("mamba2", "causal"): "have no attention layer: .* type linear_attention",
 }

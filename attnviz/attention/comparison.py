@@ -83,10 +83,17 @@ class Comparison:
         """Raise ModelNotSupported if the library has not returned the weights of every layer."""
         for kind, stack in self.stacks.items():
             given = sum(place[0] == kind for place in self._found)
-            if given != stack.shape[0]:
+            calls = stack.shape[0]
+            if given == len({layer.module_name for layer in stack.layers}) < calls:
+                raise ModelNotSupported(
+                    f"each layer of this model calls attention {calls // given} times "
+                    "(differential attention does), and the library returns the weights of one "
+                    "call; attnviz shows models with one call per layer"
+                )
+            if given != calls:
                 raise ModelNotSupported(
                     f"the library returns the weights of {given} layers of {kind} attention, and "
-                    f"attnviz has recorded {stack.shape[0]} calls of it; they cannot be compared"
+                    f"attnviz has recorded {calls} calls of it; they cannot be compared"
                 )
 
     def worst(self) -> tuple[float, Head]:
