@@ -130,6 +130,7 @@ SIZES: Mapping[str, int] = {
     for name in names.split()
 }
 
+KEY_HEAD_NAMES = ("num_key_value_heads", "num_kv_heads", "swa_num_key_value_heads")
 VOCABULARIES = (
     "vocab_size",
     "decoder_vocab_size",
@@ -240,7 +241,7 @@ def _settings(
         elif name == "head_dim":
             rotated = vars(default).get("qk_rope_head_dim")
             found[name] = SIZES["qk_rope_head_dim"] if value and value == rotated else HEAD_SIZE
-        elif name in ("num_key_value_heads", "num_kv_heads"):
+        elif name in KEY_HEAD_NAMES:
             found[name] = KEY_HEADS if _shares_keys(default, value) else HEADS
         elif role in roles and value is not None:
             found[name] = roles[role]
