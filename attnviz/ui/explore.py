@@ -9,7 +9,7 @@ from attnviz.ui import detail
 from attnviz.ui.caches import Request, captured, head_numbers, most_characters
 from attnviz.ui.heads import choose_kind, choose_metric, head_map, head_menus
 from attnviz.ui.messages import explained
-from attnviz.ui.plain_text import Strong, show_plain
+from attnviz.ui.plain_text import Strong, plain, show_plain
 from attnviz.ui.serving import in_turn
 from attnviz.ui.tokens import show_tokens
 
