@@ -12,6 +12,7 @@ from transformers import PreTrainedConfig
 
 import attnviz
 from attnviz.attention import AttentionStack, Layer
+from attnviz.attention.masks import LazyMask
 from attnviz.errors import ModelNotSupported
 from benchmarks.architectures import HeadName, built, tried
 from tests.vocabularies import vocabulary
@@ -22,6 +23,9 @@ PART: dict[str, tuple[str, HeadName]] = {
     "a norm before the output projection": ("bitnet", "causal"),
     "output projections per expert": ("jetmoe", "causal"),
     "a causal class that looks both ways": ("bert", "causal"),
+    "experts that are chosen by the mask": ("nllb-moe", "seq2seq"),
+    "layers that select keys": ("deepseek_v32", "causal"),
+    "several residual streams": ("hy_v4", "causal"),
     "windows, and a sink that the library's weights leave out": ("granite_swa", "causal"),
 }
 
@@ -36,6 +40,8 @@ def test_it_is_right(what: str) -> None:
 REFUSED: dict[tuple[str, HeadName], str] = {
     ("longt5", "seq2seq"): "longt5.* do not take their encoder attention from",
     ("bigbird_pegasus", "seq2seq"): "bigbird_pegasus.* do not take their encoder attention from",
+    ("doge", "causal"): "heads of a layer have different masks",
+    ("inkling2_text", "causal"): "depends on 'sinks'",
     ("diffllama", "causal"): "each layer of this model calls attention 2 times",
     ("bloom", "causal"): "bloom.* do not take their attention from",
     ("mamba2", "causal"): "have no attention layer: .* type linear_attention",
@@ -47,6 +53,14 @@ def test_it_is_refused_for_the_true_reason(what: tuple[str, HeadName]) -> None:
     result = tried(*what)
     assert result.outcome == "refused", result.reason
     assert re.search(REFUSED[what], result.reason)
+
+
+def test_experts_chosen_by_a_wrong_mask_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each layer is right on equal inputs then; only what rounding explains is forgiven."""
+    monkeypatch.setattr(LazyMask, "materialize", lambda mask: mask.visibility.table()[:, None])
+    result = tried("nllb-moe", "seq2seq")
+    assert result.outcome == "refused"
+    assert "an output is off by" in result.reason
 
 
 def test_a_hybrid_without_an_attention_layer_is_refused_by_its_layers() -> None:

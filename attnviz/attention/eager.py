@@ -7,16 +7,17 @@ keys and values the difference of one layer contains no error of the layers befo
 from __future__ import annotations
 
 import inspect
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
+from attnviz.attention.arguments import eager_function
 from attnviz.attention.blocks import Block
+from attnviz.attention.masks import added_to_scores
 from attnviz.attention.recorder import Call
 from attnviz.types import Head, Kind
 
@@ -104,12 +105,10 @@ class _Weights:
 
 def _library(call: Call) -> Float[Tensor, "batch head query key"] | None:
     """Return the weights by the eager function of the module's file; None if it has none."""
-    eager = _eager_function(call.module)
+    eager = eager_function(type(call.module))
     if eager is None:
         return None
-    lowest = torch.finfo(call.query.dtype).min
-    mask = torch.zeros((), dtype=call.query.dtype, device=call.query.device)
-    mask = torch.where(call.visibility.table()[:, None], mask, lowest)
+    mask = added_to_scores(call.visibility.table()[:, None], call.query.dtype)
     options: dict[str, Any] = {"softcap": call.softcap, "s_aux": call.sinks}
     options = {name: value for name, value in options.items() if value is not None}
     if call.bias is not None:
@@ -129,12 +128,3 @@ def _library(call: Call) -> Float[Tensor, "batch head query key"] | None:
             **options,
         )
     return weights if isinstance(weights, Tensor) else None
-
-
-def _eager_function(module: nn.Module) -> Callable[..., Any] | None:
-    """Return `eager_attention_forward` of the file of the module's class, or of a base class."""
-    for kind in type(module).__mro__:
-        found = getattr(sys.modules.get(kind.__module__), "eager_attention_forward", None)
-        if found is not None:
-            return found  # type: ignore[no-any-return]
-    return None

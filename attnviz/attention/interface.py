@@ -7,9 +7,10 @@ from typing import Any
 from torch import Tensor, nn
 from transformers import AttentionInterface, AttentionMaskInterface
 
+from attnviz.attention.arguments import check_arguments
 from attnviz.attention.interventions import intervened
 from attnviz.attention.kernel import attend
-from attnviz.attention.masks import lazy_mask, split_mask
+from attnviz.attention.masks import lazy_mask, only_selected, split_mask
 from attnviz.attention.recorder import Call, current
 
 __all__ = ["NAME", "attention", "register"]
@@ -28,7 +29,8 @@ def attention(
     position_bias: Tensor | None = None,
     softcap: float | None = None,
     s_aux: Tensor | None = None,
-    **unused: Any,
+    indices: Tensor | None = None,
+    **others: Any,
 ) -> tuple[Tensor, None]:
     """Compute exact attention for the library, record it and apply the context's intervention.
 
@@ -47,21 +49,27 @@ def attention(
         position_bias: (1 or batch, head, query, key), added to the scores (T5).
         softcap: bound of the scaled dot product (Gemma 2).
         s_aux: one learned sink per head (gpt-oss).
-        unused: other arguments of the library.
+        indices: (batch, query, selected), the keys that a layer selects (DeepSeek V3.2); the
+            library's eager path has them in its mask.
+        others: other arguments of the library.
 
     Returns:
         The output, (batch, query, head, value dim), and None in place of all weights.
 
     Raises:
         ValueError: dropout in training mode.
+        ModelNotSupported: the weights depend on an argument that is not computed here.
     """
     if dropout and module.training:
         raise ValueError(
             f"attention was called in training mode with dropout {dropout}; attnviz computes "
             "attention without dropout: call model.eval() first"
         )
+    check_arguments(module, key.shape[2], others)
     batch, _, queries, dim = query.shape
     visibility, added = split_mask(attention_mask, batch, queries, key.shape[2], query.device)
+    if indices is not None:
+        visibility = only_selected(visibility, indices)
     bias = added if position_bias is None else position_bias
     if position_bias is not None and added is not None:
         bias = position_bias + added

@@ -14,7 +14,7 @@ from functools import cached_property
 from typing import Any
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from transformers.masking_utils import (
     bidirectional_mask_function,
@@ -24,8 +24,9 @@ from transformers.masking_utils import (
 )
 
 from attnviz.attention.visibility import Visibility
+from attnviz.errors import ModelNotSupported
 
-__all__ = ["LazyMask", "MaskRule", "lazy_mask", "split_mask"]
+__all__ = ["LazyMask", "MaskRule", "added_to_scores", "lazy_mask", "only_selected", "split_mask"]
 
 PROBE_ROWS = 256  # rows of a rule evaluated together: 256 x 16,000 flags are 4 MB
 
@@ -42,6 +43,7 @@ class MaskRule:
     key_offset: int
     padding: Bool[Tensor, "batch key"] | None
     device: torch.device
+    dtype: torch.dtype = torch.float32
 
     def _rows(self, start: int, stop: int) -> Bool[Tensor, "batch query key"]:
         batch = torch.arange(self.batch, device=self.device)[:, None, None, None]
@@ -82,21 +84,22 @@ class MaskRule:
 
 
 class LazyMask(Tensor):
-    """Tensor of flags (batch, 1, query, key) that stores only the rule.
+    """Tensor (batch, 1, query, key) that is added to scores, and stores only the rule.
 
-    A tensor operation on it computes the flags first, so that a model that slices or adds its mask
-    is correct and loses only the saving.
+    Its numbers are those of the library's eager mask: 0 where a key is visible, the lowest number
+    of the dtype elsewhere. A tensor operation computes them first, so that a model that slices its
+    mask, adds to it or routes tokens by it is correct and loses only the saving.
     """
 
     rule: MaskRule
 
     @staticmethod
     def __new__(cls: type[LazyMask], rule: MaskRule) -> LazyMask:
-        """Return a mask of the rule's shape without storage for flags."""
+        """Return a mask of the rule's shape without storage for its numbers."""
         mask: LazyMask = Tensor._make_wrapper_subclass(
             cls,
             (rule.batch, 1, rule.queries, rule.keys),
-            dtype=torch.bool,
+            dtype=rule.dtype,
             device=rule.device,
         )
         mask.rule = rule
@@ -110,15 +113,15 @@ class LazyMask(Tensor):
         """Visible keys of each query; computed once for all layers."""
         return self.rule.visibility()
 
-    def materialize(self) -> Bool[Tensor, "batch 1 query key"]:
-        """Return the mask of visible pairs as an ordinary tensor."""
-        return self.visibility.table()[:, None]
+    def materialize(self) -> Float[Tensor, "batch 1 query key"]:
+        """Return the numbers that are added to the scores as an ordinary tensor."""
+        return added_to_scores(self.visibility.table()[:, None], self.rule.dtype)
 
     @classmethod
     def __torch_dispatch__(  # type: ignore[override]
         cls, func: Any, types: Any, args: Any = (), kwargs: Any = None
     ) -> Any:
-        """Replace lazy masks by their flags, then run the operation."""
+        """Replace lazy masks by their numbers, then run the operation."""
 
         def plain(value: Any) -> Any:
             return value.materialize() if isinstance(value, LazyMask) else value
@@ -138,6 +141,7 @@ def lazy_mask(
     attention_mask: Tensor | None = None,
     use_vmap: bool = False,
     device: torch.device | str = "cpu",
+    dtype: torch.dtype = torch.float32,
     **unused: Any,
 ) -> Tensor:
     """Return the mask of an attention call; registered with the library, in its argument names.
@@ -152,7 +156,7 @@ def lazy_mask(
         )  # fmt: skip
         if not isinstance(table, Tensor):
             raise TypeError(f"the library's mask is a {type(table).__name__}, not a tensor")
-        return table
+        return added_to_scores(table, dtype)
     padding = prepare_padding_mask(attention_mask, kv_length, kv_offset)
     if padding is not None:
         padding = padding[:, kv_offset : kv_offset + kv_length].to(device=device, dtype=torch.bool)
@@ -166,8 +170,17 @@ def lazy_mask(
             kv_offset,
             padding,
             torch.device(device),
+            dtype,
         )
     )
+
+
+def added_to_scores(
+    visible: Bool[Tensor, "batch 1 query key"], dtype: torch.dtype
+) -> Float[Tensor, "batch 1 query key"]:
+    """Return 0 where a pair is visible and the lowest number of the dtype elsewhere."""
+    zero = torch.zeros((), dtype=dtype, device=visible.device)
+    return torch.where(visible, zero, torch.finfo(dtype).min)
 
 
 def split_mask(
@@ -177,14 +190,43 @@ def split_mask(
 
     The mask is None (all keys visible), a mask of visible pairs, or numbers that are added to the
     scores: the lowest numbers of the dtype hide a key, the others are a bias.
+
+    Raises:
+        ModelNotSupported: the heads of a layer have different masks.
     """
     if mask is None:
         return Visibility.full(batch, queries, keys, device), None
     if isinstance(mask, LazyMask):
         return mask.visibility, None
     if mask.dtype == torch.bool:
-        return Visibility.from_table(mask[:, 0].expand(batch, queries, keys)), None
+        return Visibility.from_table(_of_all_heads(mask).expand(batch, queries, keys)), None
     hidden = mask <= torch.finfo(mask.dtype).min / 2
-    visibility = Visibility.from_table(~hidden[:, 0].expand(batch, queries, keys))
+    visibility = Visibility.from_table(~_of_all_heads(hidden).expand(batch, queries, keys))
     bias = mask.masked_fill(hidden, 0.0)
     return visibility, bias if bool((bias != 0).any()) else None
+
+
+def only_selected(
+    visibility: Visibility, indices: Int[Tensor, "batch query selected"]
+) -> Visibility:
+    """Return the visible keys that are also selected, as in DeepSeek's sparse attention.
+
+    Args:
+        visibility: visible keys by the mask.
+        indices: selected keys of each query.
+    """
+    if indices.shape[-1] >= visibility.n_keys:
+        return visibility
+    visible = visibility.table()
+    selected = torch.zeros_like(visible, device=indices.device).scatter(-1, indices.long(), True)
+    return Visibility.from_table(visible & selected.to(visible.device))
+
+
+def _of_all_heads(flags: Bool[Tensor, "batch head query key"]) -> Bool[Tensor, "batch query key"]:
+    """Return the flags of a mask that all heads share."""
+    if flags.shape[1] > 1 and not bool((flags == flags[:, :1]).all()):
+        raise ModelNotSupported(
+            "in this model the heads of a layer have different masks: each chooses the keys it may "
+            "see; attnviz shows layers with one mask for all heads"
+        )
+    return flags[:, 0]

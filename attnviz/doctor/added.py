@@ -20,7 +20,16 @@ class _Watch:
 
     def __init__(self, model: Model) -> None:
         layers = {kind: size[0] for kind, size in model.sites.heads.items()}
-        self.additions = Additions(Places(model.sites.kinds, layers), self.receive)
+        self.additions = Additions(Places(model.sites.kinds, layers), self._receive_one_stream)
+
+    def _receive_one_stream(self, place: tuple[Kind, int], added: Added) -> None:
+        """Measure one layer, unless the model has several residual streams side by side.
+
+        Hyper-connections and AltUp keep several vectors per position: there is no one vector to
+        which a head adds, and its measures stay unknown.
+        """
+        if all(part.dim() == 3 for part in added.parts):  # batch, query, width
+            self.receive(place, added)
 
     def receive(self, place: tuple[Kind, int], added: Added) -> None:
         """Measure one layer."""

@@ -197,9 +197,10 @@ def separators(stack: AttentionStack) -> Float[np.ndarray, "layer head"]:
 def residual_norms(
     model: Model, texts: Sequence[Encoded]
 ) -> dict[Kind, Float[np.ndarray, "layer text position"]]:
-    """Length of the text's vectors as they enter each layer that has attention.
+    """Return the length of the residual stream at the input of each layer that has attention.
 
-    Kinds for which the library does not give them are left out.
+    Kinds for which the library does not return it are left out, and models that keep several
+    vectors per position (hyper-connections, AltUp).
     """
     body = body_of(model.network)
     options = call_options(model, body) | {"output_hidden_states": True}
@@ -209,7 +210,9 @@ def residual_norms(
     for kind, numbers in model.info.layers.items():
         name = {"encoder": "encoder_", "decoder": "decoder_", "cross": "decoder_"}.get(kind, "")
         states = getattr(output, f"{name}hidden_states", None)
-        if states is not None and len(states) > max(numbers):
+        if states is None or len(states) <= max(numbers):
+            continue
+        if all(states[number].dim() == 3 for number in numbers):  # text, position, width
             norms = [states[number].float().norm(dim=-1).cpu().numpy() for number in numbers]
             found[kind] = np.stack(norms)
     return found

@@ -1,4 +1,4 @@
-"""`LazyMask` has the flags of the library's mask."""
+"""`LazyMask` has the numbers of the library's mask."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ from torch import Tensor
 from transformers import masking_utils as library
 from transformers.masking_utils import and_masks, or_masks, sdpa_mask
 
-from attnviz.attention.masks import LazyMask, lazy_mask, split_mask
+from attnviz.attention.masks import LazyMask, lazy_mask, only_selected, split_mask
+from attnviz.attention.visibility import Visibility
+from attnviz.errors import ModelNotSupported
 
 
 def packed(n: int, width: int) -> Tensor:
@@ -65,6 +67,11 @@ def both(mask_function: Any, padding: Tensor | None, queries: int, keys: int, of
     return lazy_mask(**arguments), table
 
 
+def added(table: Tensor) -> Tensor:
+    """Return the library's mask as its eager attention adds it to the scores."""
+    return torch.zeros(table.shape).masked_fill(~table, torch.finfo(torch.float32).min)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 @given(given_data=st.data())
 def test_equals_the_librarys_mask(kind: str, given_data: Any) -> None:
@@ -75,7 +82,7 @@ def test_equals_the_librarys_mask(kind: str, given_data: Any) -> None:
     lazy, table = both(function, draw(paddings(keys)), queries, keys, keys - queries)
     assert isinstance(lazy, LazyMask)
     assert lazy.shape == table.shape
-    assert torch.equal(lazy.materialize(), table)
+    assert torch.equal(lazy.materialize(), added(table))
     assert torch.equal(lazy.visibility.table(), table[:, 0])
     assert torch.equal(lazy.visibility.count, table[:, 0].sum(-1).int())
 
@@ -83,7 +90,7 @@ def test_equals_the_librarys_mask(kind: str, given_data: Any) -> None:
 @pytest.mark.parametrize("kind", ["causal", "window behind", "chunks", "no interval"])
 def test_rules_longer_than_a_block_of_rows(kind: str) -> None:
     lazy, table = both(KINDS[kind](600, 100), None, 600, 600, 0)
-    assert torch.equal(lazy.materialize(), table)
+    assert torch.equal(lazy.materialize(), added(table))
 
 
 def test_simple_rules_never_become_tables() -> None:
@@ -96,14 +103,13 @@ def test_simple_rules_never_become_tables() -> None:
 
 OPERATIONS: dict[str, Callable[[Tensor], Any]] = {
     "slice": lambda mask: mask[:, :, 1:3, :4],
-    "invert": lambda mask: ~mask,
-    "to float": lambda mask: mask.float(),
-    "where": lambda mask: torch.where(mask, 0.0, -1.0),
-    "and": lambda mask: mask & torch.ones(2, 1, 5, 5, dtype=torch.bool),
-    "reversed and": lambda mask: torch.ones(2, 1, 5, 5, dtype=torch.bool) & mask,
+    "to flags": lambda mask: mask.bool(),
+    "compare": lambda mask: mask == 0,
+    "add": lambda mask: mask + torch.ones(2, 1, 5, 5),
+    "reversed add": lambda mask: torch.ones(2, 1, 5, 5) + mask,
     "expand": lambda mask: mask.expand(2, 3, 5, 5),
     "sum": lambda mask: mask.sum(),
-    "fill": lambda mask: torch.zeros(2, 1, 5, 5).masked_fill(mask, 1.0),
+    "fill": lambda mask: torch.zeros(2, 1, 5, 5).masked_fill(mask.bool(), 1.0),
     "clone": lambda mask: mask.clone(),
     "concatenate": lambda mask: torch.cat([mask, mask], -1),
     "any": lambda mask: bool(mask.any()),
@@ -111,9 +117,9 @@ OPERATIONS: dict[str, Callable[[Tensor], Any]] = {
 
 
 @pytest.mark.parametrize("operation", OPERATIONS.values(), ids=OPERATIONS.keys())
-def test_operations_use_the_flags(operation: Callable[[Tensor], Any]) -> None:
+def test_operations_use_the_numbers(operation: Callable[[Tensor], Any]) -> None:
     lazy, table = both(KINDS["causal"](5, 1), None, 5, 5, 0)
-    mine, theirs = operation(lazy), operation(table)
+    mine, theirs = operation(lazy), operation(added(table))
     assert not isinstance(mine, LazyMask)
     assert torch.equal(torch.as_tensor(mine), torch.as_tensor(theirs))
 
@@ -127,9 +133,26 @@ def test_all_forms_of_a_mask_are_equal(form: str) -> None:
     given_mask = {"lazy": lazy, "flags": table}.get(
         form, torch.zeros(table.shape, dtype=dtype).masked_fill(~table, lowest)
     )
-    visibility, added = split_mask(given_mask, 2, 6, 6, torch.device("cpu"))
-    assert added is None
+    visibility, bias = split_mask(given_mask, 2, 6, 6, torch.device("cpu"))
+    assert bias is None
     assert torch.equal(visibility.table(), table[:, 0])
+
+
+def test_masks_that_differ_between_heads_are_refused() -> None:
+    mask = torch.ones(1, 2, 3, 3, dtype=torch.bool)
+    assert split_mask(mask, 1, 3, 3, torch.device("cpu"))[0].is_full
+    mask[0, 1, 2, 0] = False
+    for form in (mask, added(mask)):
+        with pytest.raises(ModelNotSupported, match="heads of a layer have different masks"):
+            split_mask(form, 1, 3, 3, torch.device("cpu"))
+
+
+def test_only_selected_keys_are_visible() -> None:
+    causal = Visibility.causal(1, 4, 4, 0)
+    chosen = torch.tensor([[[0, 1], [0, 1], [1, 2], [0, 3]]])
+    expected = [[1, 0, 0, 0], [1, 1, 0, 0], [0, 1, 1, 0], [1, 0, 0, 1]]
+    assert only_selected(causal, chosen).table()[0].int().tolist() == expected
+    assert only_selected(causal, torch.arange(4).expand(1, 4, 4)) is causal
 
 
 def test_small_added_numbers_are_a_bias() -> None:
