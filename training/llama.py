@@ -24,8 +24,10 @@ LAYERS = ["full_attention", "sliding_attention"] * 2
 class LlamaRecipe(StoryRecipe):
     """Stories and repeats in rows that grow to 1,024 tokens."""
 
-    rates = Rates(muon=4e-3, adam=1.5e-3, warm_steps=60, hold=0.58, weight_decay=0.1)
+    rates = Rates(muon=4e-3, adam=1.5e-3, warm_steps=60, hold=0.75, weight_decay=0.1)
     lengths = (48, 64, 96, 144, 200, 256, 400, 640, LENGTH)
+    late_share = 0.3
+    stories_repeated = 0.6
 
     def shape(self, fraction: float) -> tuple[int, int]:
         """Return rows and length of the next batch of stories, at most 2,048 tokens.

@@ -73,6 +73,8 @@ class StoryRecipe(BatchRecipe):
 
     lengths: tuple[int, ...]
     repeated = 768
+    late_share = 0.1  # weight of the repeats in the loss when they are as wide as they get
+    stories_repeated = 0.0  # share of the late batches of repeats that are made of stories
 
     def __init__(self, corpus: Corpus, tokenizer: PreTrainedTokenizerFast, seed: int) -> None:
         keep_memory()
@@ -93,7 +95,7 @@ class StoryRecipe(BatchRecipe):
     def loss(self, model: PreTrainedModel, moment: Moment) -> Tensor:
         """Return the mean loss of a batch of stories and one of repeats, weighted."""
         stories, _ = self.token_losses(model, self.windows(*self.shape(moment.fraction)))
-        share = 0.1 if self.course.widest else 0.3
+        share = self.late_share if self.course.widest else 0.3
         return (1 - share) * stories + share * self.repeats_loss(model)
 
     def token_losses(self, model: PreTrainedModel, ids: Tensor) -> tuple[Tensor, Tensor]:
@@ -119,6 +121,9 @@ class StoryRecipe(BatchRecipe):
         length = self.lengths[course.length]
         if course.widest:  # what is learned is only kept up, with rows of any length
             length = int(self.random.choice(self.lengths))
+            if self.random.random() < self.stories_repeated:
+                rows = max(1, round(self.repeated / length))
+                return self.token_losses(model, self.repeated_stories(rows, length))[0]
         tokens = self.repeated // 2 if course.widest else self.repeated
         rows = max(1, round(tokens / length))
         vocabulary = round(course.vocabulary * 4 ** -self.random.random())
@@ -127,6 +132,22 @@ class StoryRecipe(BatchRecipe):
         mean, each = self.token_losses(model, ids)
         course.note(each[predictable[:, 1:].to(each.device)].mean().item())
         return mean
+
+    def repeated_stories(self, rows: int, length: int) -> Tensor:
+        """Return rows with a stretch of a story, another story, and the first stretch again.
+
+        On random tokens alone a model may learn to copy random tokens only.
+        """
+        ids = np.zeros((rows, length), dtype=np.int64)
+        for row in range(rows):
+            period = int(self.random.integers(8, max(20, 9 * length // 20) + 1))
+            gap = int(self.random.integers(0, length - 2 * period))
+            first, other = self.random.integers(0, len(self.stories) - length, 2)
+            again = 1 + period + gap
+            ids[row, 1 : 1 + period] = self.stories[first : first + period]
+            ids[row, 1 + period : again] = self.stories[other : other + gap]
+            ids[row, again:] = self.stories[first : first + length - again]
+        return torch.from_numpy(ids)
 
     def windows(self, rows: int, length: int) -> Tensor:
         """Random windows of stories, one in ten of everyday sentences, [row, position]."""

@@ -94,3 +94,12 @@ def test_the_course_of_a_longer_context_ends_with_its_longest_rows():
     while not course.widest:
         course.note(0.0)
     assert course.length + 1 == len(llama.LlamaRecipe.lengths)
+
+
+def test_repeated_stories_have_their_first_stretch_twice():
+    recipe = recipe_of("llama")
+    for row in recipe.repeated_stories(20, 96).numpy():
+        assert row[0] == BEGIN_ID
+        first = row[1:9]  # the shortest stretch
+        starts = [at for at in range(1, 89) if (row[at : at + 8] == first).all()]
+        assert len(starts) >= 2
