@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from attnviz.errors import ModelNotAllowed, ModelNotFound
-from attnviz.models.other_folders import what_instead
+from attnviz.models.other_folders import ADAPTER, what_instead
 
 __all__ = ["local_folder", "readable"]
 
@@ -53,7 +53,7 @@ def local_folder(name: str, allowed: Sequence[str | Path] | None) -> Path | None
             )
     if path is None or not path.is_dir():
         raise ModelNotFound(f"there is no folder '{name}'; give a folder with a config.json")
-    if not (path / "config.json").is_file():
+    if not (path / "config.json").is_file() and not (path / ADAPTER).is_file():
         other = what_instead(path)
         raise ModelNotFound(
             f"'{name}' has no config.json; "

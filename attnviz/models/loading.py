@@ -17,6 +17,7 @@ from transformers import (
 
 from attnviz.attention import Sites, find_sites
 from attnviz.errors import InputError, ModelError, ModelNotFound
+from attnviz.models.adapters import NO_ADAPTER, adapter_in, insert
 from attnviz.models.building import building
 from attnviz.models.catalogue import known_heads, shipped
 from attnviz.models.classes import class_of, has_language_head, reads_text, runnable
@@ -119,8 +120,14 @@ def load(
             f"({chosen.folder.name}); reinstall attnviz or choose another model"
         )
     folder = chosen.folder if chosen else local_folder(name, allowed_folders)
+    given, adapter = name, None
     if folder is not None and chosen is None:
         check_entries(folder, name)
+        adapter = adapter_in(folder, name, allowed_folders)
+    if adapter is not None and adapter.base is not None:
+        name, folder, revision = adapter.base, adapter.base_folder, adapter.revision
+        if folder is not None:
+            check_entries(folder, name)
     files = () if folder is None else weight_files(folder, name)
     place = str(folder) if folder is not None else name
     options: dict[str, Any] = {
@@ -153,8 +160,10 @@ def load(
     with building(), Explained(name, revision, local=folder is not None):
         tokenizer = None
         if reads_text(kind):
-            paths = {} if folder is None else without_named_files(folder)
-            tokenizer = AutoTokenizer.from_pretrained(place, config=config, **paths, **options)
+            beside = adapter.folder if adapter is not None and adapter.has_tokenizer else folder
+            paths = {} if beside is None else without_named_files(beside)
+            words = place if beside is None else str(beside)
+            tokenizer = AutoTokenizer.from_pretrained(words, config=config, **paths, **options)
             _check_words(tokenizer, name)
         network, loaded = kind.from_pretrained(
             place,
@@ -164,17 +173,23 @@ def load(
             use_safetensors=True,
             ignore_mismatched_sizes=True,  # `check_weights` names the weight and both shapes
             output_loading_info=True,
+            adapter_kwargs=dict(NO_ADAPTER),
             **options,
         )
+        predicts = check_weights(network, loaded, name)
+        if adapter is not None:
+            with Explained(given, revision, local=True):
+                insert(network, adapter, given)
+            predicts = predicts and adapter.predicts
+            files = (*files, *adapter.files)
         network = network.to(chosen_device)
     if tokenizer is not None and chosen is None:
         check_tokenizer(tokenizer, folder, name)
-    predicts = check_weights(network, loaded, name)
     return instrument(
         network,
         tokenizer,
-        name=name,
-        title=chosen.title if chosen else name,
+        name=given,
+        title=chosen.title if chosen else given if adapter is None else adapter.title(given),
         source="classroom" if chosen else "folder" if folder is not None else "hub",
         revision=digest(files) if folder is not None else str(commit),
         folder=folder,

@@ -10,7 +10,7 @@ from transformers import PreTrainedModel
 from attnviz.characters import shortened
 from attnviz.errors import ModelError
 
-__all__ = ["check_weights"]
+__all__ = ["check_shapes", "check_weights"]
 
 WRAPPERS = {
     "module.": "DataParallel or DistributedDataParallel",
@@ -42,7 +42,7 @@ def check_weights(network: PreTrainedModel, loaded: Mapping[str, Any], name: str
         ModelError: weights of other shapes than the configuration's, or a part of the body is
             missing, with the reason as far as the names in the file show it.
     """
-    _check_shapes(loaded.get("mismatched_keys") or (), name)
+    check_shapes(loaded.get("mismatched_keys") or (), f"the weights of '{name}'", "config.json")
     missing = loaded["missing_keys"]
     lost = [one for one, _ in network.named_parameters() if one in missing]
     needed = _of_the_body(network, lost)
@@ -51,15 +51,21 @@ def check_weights(network: PreTrainedModel, loaded: Mapping[str, Any], name: str
     return not lost
 
 
-def _check_shapes(mismatched: Iterable[tuple[str, Any, Any]], name: str) -> None:
-    """Raise ModelError if weights have other shapes in the file than in the configuration."""
+def check_shapes(mismatched: Iterable[tuple[str, Any, Any]], whose: str, settings: str) -> None:
+    """Raise ModelError if weights have other shapes in the file than in the settings beside it.
+
+    Args:
+        mismatched: name, shape in the file and shape by the settings.
+        whose: the subject of the message.
+        settings: name of the file of settings.
+    """
     found = sorted((str(key), tuple(theirs), tuple(ours)) for key, theirs, ours in mismatched)
     if found:
         key, theirs, ours = found[0]
         raise ModelError(
-            f"the weights of '{name}' do not fit its config.json: {shortened(key)} has the shape "
+            f"{whose} and the {settings} beside them do not fit: {shortened(key)} has the shape "
             f"{theirs} in the file and {ours} by the configuration{_more(found)}; use the "
-            "config.json that was saved with these weights"
+            f"{settings} that was saved with these weights"
         )
 
 

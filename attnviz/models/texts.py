@@ -63,7 +63,8 @@ def encode(
     segments = _carried(sentences) if typed is None and pair is not None else typed
     notes: tuple[str, ...] = ()
     begun = _own_begin(model, text)
-    if begun is not None and ids[:2] == [begun, begun]:
+    added = begun is not None and _adds_begin(model, begun)
+    if begun is not None and added and ids[:2] == [begun, begun]:
         ids, sentences = ids[1:], sentences[1:]
         segments = None if segments is None else segments[1:]
         notes = (_begun_once(model, begun),)
@@ -73,7 +74,7 @@ def encode(
             ids = ids[1:] if ids[:1] == [start] else ids
         elif start is not None and ids[:1] != [start]:
             ids = [start, *ids]
-        elif start is not None and begun == start and not notes and _adds_nothing(model, start):
+        elif start is not None and begun == start and not added:
             notes = (_begun_once(model, start),)
     if not ids:
         raise EmptyText("nothing of this text is left after tokenisation; type at least one word")
@@ -123,9 +124,9 @@ def _own_begin(model: Model, text: str) -> int | None:
     return None
 
 
-def _adds_nothing(model: Model, start: int) -> bool:
-    """Return whether the tokenizer itself puts no begin token before a text."""
-    return bool(model.tokenizer("a", verbose=False)["input_ids"][:1] != [start])
+def _adds_begin(model: Model, begun: int) -> bool:
+    """Return whether the tokenizer itself puts this token before a text."""
+    return bool(model.tokenizer("a", verbose=False)["input_ids"][:1] == [begun])
 
 
 def _begun_once(model: Model, begun: int) -> str:
@@ -222,7 +223,7 @@ def target_ids(
     with tokenizing(model.info.name):
         made = model.tokenizer(text_target=target, verbose=False)["input_ids"]
     begun = _own_begin(model, target)
-    if begun is not None and made[:2] == [begun, begun]:
+    if begun is not None and made[:2] == [begun, begun] and _adds_begin(model, begun):
         made = made[1:]
     start = decoder_start(model)
     ids = made if made[:1] == [start] else [start, *made]  # Whisper's tokenizer has put it there
