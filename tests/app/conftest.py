@@ -62,7 +62,7 @@ def said(app: AppTest) -> str:
 def shown_plain(app: AppTest) -> list[str]:
     """Return the paragraphs in which nothing is interpreted, as they are read."""
     bodies = [one.proto.body for one in app.get("html")]
-    return [unescape(re.sub("<[^>]*>", "", body)) for body in bodies if "attnviz-plain" in body]
+    return [unescape(re.sub("<[^>]*>", "", body)) for body in bodies if body.startswith("<p")]
 
 
 def maps(app: AppTest, corner: str = "key") -> list[dict[str, object]]:
