@@ -33,6 +33,7 @@ def make_diagnosis(
     for kind, size in model.info.heads.items():
         own = {name: random.uniform(0.2, 0.25, (*size, number)) for name in names()}
         own["content_dependence"] += 0.5
+        own["not_finite"][:] = 0.0
         for name, high, low in (
             ("normalized_entropy", 0.99, 0.01),
             ("lowest_entropy", 0.98, 0.005),
