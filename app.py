@@ -2,14 +2,14 @@
 
 import streamlit as st
 
-from attnviz.ui import inputs, look, state
-from attnviz.ui.diagnose import OWN_TEXTS, model_only
-from attnviz.ui.lost_work import lost_work_notice
-from attnviz.ui.serving import turn
-from attnviz.ui.status import STATUS
-from attnviz.ui.theme import watch_theme
+from attnviz.ui.components.browser_theme import watch_theme
+from attnviz.ui.diagnose.diagnose_page import OWN_TEXTS, model_only
+from attnviz.ui.server.run_places import turn
+from attnviz.ui.server.status_page import STATUS
+from attnviz.ui.session import page_setup, sidebar, state
+from attnviz.ui.session.lost_work import lost_work_notice
 
-look.page_setup()
+page_setup.page_setup()
 page = st.navigation(
     [
         st.Page("pages/explore/heads.py", title="Explore", icon=":material/grid_on:", default=True),
@@ -28,6 +28,6 @@ if page.url_path == STATUS:
 else:
     with turn():
         lost_work_notice()
-        state.remember(model_only() if page.url_path in OWN_TEXTS else inputs.sidebar())
+        state.remember(model_only() if page.url_path in OWN_TEXTS else sidebar.sidebar())
         page.run()
 watch_theme()

@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from attnviz import doctor, efficient, errors, metrics, monitor, views
-    from attnviz.captures import Capture, capture, capture_inputs, capture_many
+    from attnviz.captures.forward_pass import Capture, capture, capture_inputs, capture_many
+    from attnviz.captures.proof import load, verify
+    from attnviz.captures.summary import summarize
     from attnviz.doctor import Diagnosis, diagnose
     from attnviz.models import Model, instrument
     from attnviz.monitor import AttentionMonitor
-    from attnviz.proof import load, verify
-    from attnviz.summary import summarize
     from attnviz.types import Proof
 
 __version__ = "0.1.0"
@@ -50,18 +50,18 @@ __all__ = [
 
 _HOMES = {
     "AttentionMonitor": "attnviz.monitor",
-    "Capture": "attnviz.captures",
+    "Capture": "attnviz.captures.forward_pass",
     "Diagnosis": "attnviz.doctor",
     "Model": "attnviz.models",
-    "capture": "attnviz.captures",
-    "capture_inputs": "attnviz.captures",
-    "capture_many": "attnviz.captures",
+    "capture": "attnviz.captures.forward_pass",
+    "capture_inputs": "attnviz.captures.forward_pass",
+    "capture_many": "attnviz.captures.forward_pass",
     "diagnose": "attnviz.doctor",
     "instrument": "attnviz.models",
     "Proof": "attnviz.types",
-    "load": "attnviz.proof",
-    "summarize": "attnviz.summary",
-    "verify": "attnviz.proof",
+    "load": "attnviz.captures.proof",
+    "summarize": "attnviz.captures.summary",
+    "verify": "attnviz.captures.proof",
 }
 
 

@@ -11,6 +11,7 @@ from jaxtyping import Bool, Float, Int
 
 __all__ = [
     "KIND_LABELS",
+    "SINK_SHARE",
     "Family",
     "Head",
     "Kind",
@@ -21,6 +22,12 @@ __all__ = [
     "Proof",
     "Tokens",
 ]
+
+SINK_SHARE = 0.3
+"""A key is a sink of a head if its mean weight over the queries that see it is above this share.
+
+Source: Gu et al. 2024, "When attention sink emerges".
+"""
 
 Kind = Literal["self", "encoder", "decoder", "cross", "image", "text"]
 """Kind of attention: `self` in a model of one stack; `encoder`, `decoder` and `cross` in an

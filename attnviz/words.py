@@ -9,13 +9,13 @@ from jaxtyping import Float
 
 from attnviz import metrics
 from attnviz.attention import AttentionStack
-from attnviz.types import Tokens
+from attnviz.types import SINK_SHARE, Tokens
 
 __all__ = ["Look", "Numbers", "headline", "looks", "number", "numbers", "quoted"]
 
 PATTERNS = ("previous_token", "next_token", "self", "induction", "duplicate_token", "sink")
 NAMED_FROM = 0.5  # Clark et al. 2019 call a head by its pattern from half of the weight on
-LEANING_FROM = 0.3  # Gu et al. 2024 call a key a sink from here on
+LEANING_FROM = SINK_SHARE
 NEARLY_UNIFORM = 0.95
 QUOTED_LETTERS = 32  # longest token that a sentence shows whole
 SMALLEST = 0.005  # a weight that two digits can show

@@ -33,7 +33,7 @@ from transformers.models.auto import modeling_auto
 
 import attnviz
 from attnviz.errors import AttnvizError
-from attnviz.models.tokenizer_check import check_tokenizer_files
+from attnviz.models.tokenizers.tokenizer_check import check_tokenizer_files
 from attnviz.types import Kind
 from benchmarks.models_page import PAGE, HeadName, Outcome, Result, page
 from benchmarks.small_models import shake, small_config

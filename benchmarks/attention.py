@@ -41,8 +41,8 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from attnviz.attention.paths import preferring
-from attnviz.captures import Encoded, capture_ids
+from attnviz.attention.kernel.paths import preferring
+from attnviz.captures.forward_pass import Encoded, capture_ids
 from attnviz.models import Model, instrument
 from benchmarks.memory import GIVES_BACK, HIGHEST, forget_highest, used
 

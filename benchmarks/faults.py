@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from attnviz import metrics
-from attnviz.captures import Encoded, capture_ids, model_inputs
+from attnviz.captures.forward_pass import Encoded, capture_ids, model_inputs
 from attnviz.findings import Label
 from attnviz.models import Model, instrument
 from attnviz.types import Head

@@ -22,9 +22,9 @@ import torch
 from transformers import AutoModelForCausalLM, LlamaConfig
 
 from attnviz.attention import AttentionStack
-from attnviz.captures import Encoded, capture_ids
+from attnviz.captures.forward_pass import Encoded, capture_ids
+from attnviz.captures.summary import summarize
 from attnviz.models import Model, instrument
-from attnviz.summary import summarize
 from benchmarks.attention import make_tokenizer
 from benchmarks.memory import HIGHEST, forget_highest, used
 from benchmarks.words import BEGIN, FIRST

@@ -28,9 +28,9 @@ from transformers import (
 )
 
 import attnviz
-from attnviz.captures import Encoded
+from attnviz.captures.forward_pass import Encoded
 from attnviz.doctor import Diagnosis, TextSet, bundled, diagnose
-from attnviz.doctor.examples import examples
+from attnviz.experiments.loss_examples import examples
 from attnviz.findings import LABELS, Finding, Label
 from attnviz.models import Model, instrument
 from attnviz.types import Head

@@ -16,7 +16,7 @@ from playwright.sync_api import Page, sync_playwright
 import attnviz
 from attnviz.models import shipped
 from attnviz.models.catalogue import known_heads
-from attnviz.ui.examples import EXAMPLES
+from attnviz.ui.session.example_texts import EXAMPLES
 
 IMAGES = Path(__file__).parent / "images"
 FLAGS = [

@@ -19,7 +19,7 @@ PACKAGE = ROOT / "attnviz"
 PAGE_LINES = 100
 
 NOUNS = {"types", "errors", "findings", "characters", "finite", "whole_files", "spreadsheets"}
-ENGINE = NOUNS | {"attention", "models", "recorded", "captures", "metrics", "summary", "origins"}
+ENGINE = NOUNS | {"attention", "models", "captures", "metrics"}
 MAY_IMPORT: dict[str, set[str]] = {
     "types": {"types", "errors"},
     "errors": set(),
@@ -30,23 +30,19 @@ MAY_IMPORT: dict[str, set[str]] = {
     "findings": {"types", "errors", "findings"},
     "attention": NOUNS | {"attention"},
     "models": NOUNS | {"attention", "models"},
-    "recorded": NOUNS | {"attention", "models"},
-    "captures": NOUNS | {"attention", "models", "recorded"},
     "metrics": NOUNS | {"attention", "metrics"},
-    "summary": NOUNS | {"captures", "metrics"},
-    "origins": NOUNS | {"attention", "models", "recorded", "captures"},
-    "probes": ENGINE | {"probes"},
+    "captures": ENGINE,
     "words": ENGINE | {"words"},
-    "proof": ENGINE | {"proof"},
-    "doctor": ENGINE | {"doctor", "probes", "words", "views", "__init__"},
+    "experiments": ENGINE | {"experiments"},
+    "doctor": ENGINE | {"doctor", "experiments", "words", "views", "__init__"},
     "monitor": ENGINE | {"monitor"},
     "efficient": NOUNS | {"efficient"},
     "views": NOUNS | {"views"},
-    "cli": ENGINE | {"doctor", "probes", "words", "proof", "views", "ui", "cli", "__init__"},
+    "cli": ENGINE | {"doctor", "experiments", "words", "views", "ui", "cli", "__init__"},
     "__main__": {"cli"},
-    "ui": ENGINE | {"doctor", "probes", "words", "proof", "views", "ui", "vendor"},
+    "ui": ENGINE | {"doctor", "experiments", "words", "views", "ui", "vendor"},
     "vendor": {"vendor"},
-    "__init__": ENGINE | {"probes", "words", "proof", "doctor", "monitor", "efficient", "views"},
+    "__init__": ENGINE | {"words", "doctor", "monitor", "efficient", "experiments", "views"},
 }
 """Which parts of the package a part may know. A part that is not here may not exist yet."""
 
@@ -54,23 +50,20 @@ THIRD_PARTY: dict[str, set[str]] = {
     "streamlit": {"ui", "cli"},  # cli serves the app
     "plotly": {"views", "ui"},
     "bertviz": {"views", "ui"},
-    "transformers": {"attention", "models", "proof", "monitor", "doctor"},
+    "transformers": {"attention", "models", "captures", "monitor", "experiments"},
     "huggingface_hub": {"models"},
     "torch": {
         "attention",
         "efficient",
         "models",
         "captures",
-        "recorded",
-        "origins",
         "metrics",
         "doctor",
-        "probes",
-        "proof",
+        "experiments",
         "monitor",
         "ui",
     },
-    "pandas": {"summary", "spreadsheets", "doctor", "monitor", "ui", "__init__"},
+    "pandas": {"captures", "spreadsheets", "doctor", "monitor", "ui", "__init__"},
 }
 """Who may import what comes from elsewhere; what is not here is free."""
 
@@ -127,14 +120,14 @@ def test_arrows_point_one_way(path: Path) -> None:
     [
         ("views/x.py", "import torch"),
         ("views/x.py", "import torch.nn as nn"),
-        ("views/x.py", "from attnviz.captures import Capture"),
+        ("views/x.py", "from attnviz.captures.forward_pass import Capture"),
         ("views/x.py", "from attnviz import metrics"),
         ("views/x.py", "from attnviz import load"),
         ("views/x.py", "from ..captures import Capture"),
         ("metrics/x.py", "from attnviz.models import load"),
         ("metrics/x.py", "def f():\n    from attnviz.ui import state"),
         ("attention/x.py", "if True:\n    import attnviz.models"),
-        ("models/x.py", "from attnviz.captures import capture"),
+        ("models/x.py", "from attnviz.captures.forward_pass import capture"),
         ("types.py", "from attnviz.errors import AttnvizError\nimport attnviz.metrics"),
         ("captures.py", "import streamlit as st"),
         ("newcomer/x.py", "from attnviz.types import Head"),
@@ -188,7 +181,7 @@ def run(code: str) -> str:
         ("attnviz", "torch transformers numpy pandas plotly streamlit"),
         ("attnviz.types", "torch transformers pandas plotly streamlit"),
         ("attnviz.views", "torch transformers streamlit"),
-        ("attnviz.captures", "plotly streamlit"),
+        ("attnviz.captures.forward_pass", "plotly streamlit"),
     ],
 )
 def test_importing_a_part_does_not_load_what_it_does_not_need(module: str, banned: str) -> None:

@@ -53,7 +53,7 @@ def test_a_hidden_key_more_or_less_is_far_above(zoo: Zoo, name: str) -> None:
 
 
 def test_heads_in_another_order_are_far_above(zoo: Zoo) -> None:
-    from attnviz.captures import capture_ids
+    from attnviz.captures.forward_pass import capture_ids
 
     model = zoo("gpt2").model
     weights = all_weights(capture_ids(model, random_texts(model, (14,)))[0]["self"])

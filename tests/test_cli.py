@@ -14,9 +14,9 @@ import pytest
 
 import attnviz
 from attnviz import cli
-from attnviz.doctor.texts import TextSet, bundled
-from attnviz.doctor.thresholds import Thresholds
+from attnviz.doctor.labels.thresholds import Thresholds
 from attnviz.errors import AttnvizError
+from attnviz.experiments.text_sets import TextSet, bundled
 from attnviz.findings import Finding, Progress
 from attnviz.types import Head
 

@@ -40,7 +40,7 @@ CLEAN = (
     "attnviz/efficient/*",
     "attnviz/errors.py",
     "attnviz/findings.py",
-    "attnviz/summary.py",
+    "attnviz/captures/summary.py",
     "attnviz/types.py",
     "README.md",
     "CONTRIBUTING.md",

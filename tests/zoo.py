@@ -28,7 +28,7 @@ from transformers import (
 import attnviz
 from attnviz import Model
 from attnviz.attention import AttentionStack
-from attnviz.captures import Encoded
+from attnviz.captures.forward_pass import Encoded
 from attnviz.types import Family, Kind
 from tests.vocabularies import LIMIT, vocabulary
 

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Bool, Float
 
 from attnviz.attention import AttentionStack
-from attnviz.captures import capture
+from attnviz.captures.forward_pass import capture
 from attnviz.models import Model
 from attnviz.types import KnownHead, Tokens
 from training import probe_texts

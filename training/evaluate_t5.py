@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float
 from tokenizers import Encoding
 
 from attnviz.attention import AttentionStack
-from attnviz.captures import Encoded, capture_ids
+from attnviz.captures.forward_pass import Encoded, capture_ids
 from attnviz.models import Model
 from attnviz.types import Kind, KnownHead
 from training import probe_texts

@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float
 
 from attnviz import metrics
 from attnviz.attention import AttentionStack
-from attnviz.captures import Encoded, capture, capture_ids
+from attnviz.captures.forward_pass import Encoded, capture, capture_ids
 from attnviz.models import Model
 from attnviz.types import Head, Kind, KnownHead
 from attnviz.whole_files import write_whole

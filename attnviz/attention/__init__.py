@@ -1,14 +1,14 @@
 """Instrumented attention: registered with the library, computed by blocks, recorded."""
 
-from attnviz.attention.additions import Added, Additions, following
-from attnviz.attention.comparison import Comparison, Outputs, is_linear
-from attnviz.attention.eager import EqualInputs
 from attnviz.attention.interventions import Intervention, Places, intervening
-from attnviz.attention.layer import Layer, Vectors
+from attnviz.attention.kernel.row_statistics import RowStatistics
 from attnviz.attention.recorder import Keep, Recorder, listening
-from attnviz.attention.rows import RowStatistics
+from attnviz.attention.reference.eager import EqualInputs
+from attnviz.attention.reference.layer_comparison import Comparison, Outputs, is_linear
+from attnviz.attention.residual.additions import Added, Additions, following
 from attnviz.attention.sites import FEATURES, Sites, body_of, find_sites, has_decoder
-from attnviz.attention.stack import AttentionStack
+from attnviz.attention.stack.attention_stack import AttentionStack
+from attnviz.attention.stack.layer import Layer, Vectors
 
 __all__ = [
     "FEATURES",

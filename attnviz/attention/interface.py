@@ -9,8 +9,8 @@ from transformers import AttentionInterface, AttentionMaskInterface
 
 from attnviz.attention.arguments import check_arguments
 from attnviz.attention.interventions import intervened
-from attnviz.attention.kernel import attend
-from attnviz.attention.masks import lazy_mask, only_selected, split_mask
+from attnviz.attention.kernel.attend import attend
+from attnviz.attention.masks.lazy_mask import lazy_mask, only_selected, split_mask
 from attnviz.attention.recorder import Call, current
 
 __all__ = ["NAME", "attention", "register"]

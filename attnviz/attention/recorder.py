@@ -17,12 +17,12 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from attnviz.attention.bias import PositionBias
-from attnviz.attention.blocks import Block, Normalizer, Workspace
-from attnviz.attention.pairs import TokenPairs
-from attnviz.attention.rows import RowObserver, alone
-from attnviz.attention.scores import ScoreTerms
-from attnviz.attention.visibility import Visibility
+from attnviz.attention.kernel.blocks import Block, Normalizer, Workspace
+from attnviz.attention.kernel.row_statistics import RowObserver, alone
+from attnviz.attention.kernel.score_terms import ScoreTerms
+from attnviz.attention.kernel.token_pairs import TokenPairs
+from attnviz.attention.masks.position_bias import PositionBias
+from attnviz.attention.masks.visibility import Visibility
 from attnviz.types import Kind
 
 __all__ = [

@@ -14,7 +14,7 @@ __all__ = ["run_capture"]
 def run_capture(options: argparse.Namespace) -> int:
     """Print the table; return 1 if the model's numbers are not all finite."""
     import attnviz
-    from attnviz.origins import broken_weights, origin_of
+    from attnviz.captures.origins import broken_weights, origin_of
     from attnviz.spreadsheets import as_csv
 
     text = sys.stdin.read() if options.text == "-" else options.text

@@ -25,9 +25,9 @@ def run_diagnose(options: argparse.Namespace) -> int:
     _check_places(list(files.values()))
     if not sys.stderr.isatty():  # no bars of the library's own in a log; it asks when imported
         os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
-    from attnviz.doctor.plain import named, summary
-    from attnviz.doctor.texts import as_text_set, read_texts
-    from attnviz.doctor.thresholds import Thresholds
+    from attnviz.doctor.labels.thresholds import Thresholds
+    from attnviz.doctor.terminal_report import named, summary
+    from attnviz.experiments.text_sets import as_text_set, read_texts
 
     names = named(options.fail_on)
     thresholds = Thresholds.from_dict(dict(map(_threshold, options.threshold)))

@@ -31,9 +31,9 @@ def run_app(options: argparse.Namespace) -> int:
     from streamlit.runtime.pages_manager import PagesManager
     from streamlit.web import bootstrap
 
-    from attnviz.ui import browser
+    from attnviz.ui.server import browser_messages
 
-    browser.restrict()
+    browser_messages.restrict()
     # A `pages` folder beside the script makes Streamlit answer a server's very first visitor with
     # its old page discovery, which tells them that the page of their link does not exist.
     PagesManager.uses_pages_directory = False
@@ -90,9 +90,9 @@ def _warm_up() -> None:
     a class opens its first page all at once. Streamlit collects garbage after every script run:
     over the million objects of these libraries that took half of the server's time.
     """
-    from attnviz.ui.caches import load_model
-    from attnviz.ui.load_report import publish
-    from attnviz.ui.permissions import listed_models
+    from attnviz.ui.server.load_report import publish
+    from attnviz.ui.server.permissions import listed_models
+    from attnviz.ui.session.model_cache import load_model
 
     for name in listed_models():
         load_model(name)

@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from attnviz.doctor.described import describe, names
-from attnviz.doctor.intervals import Intervals
-from attnviz.doctor.labels import Experiments, findings
-from attnviz.doctor.measures import Measures
-from attnviz.doctor.pictures import pictures
-from attnviz.doctor.sentences import Names
-from attnviz.doctor.thresholds import Thresholds
+from attnviz.doctor.labels.evidence_sentences import Names
+from attnviz.doctor.labels.rules import Experiments, findings
+from attnviz.doctor.labels.thresholds import Thresholds
+from attnviz.doctor.measures.all_measures import Measures
+from attnviz.doctor.measures.bootstrap import Intervals
+from attnviz.doctor.measures.descriptions import describe, names
+from attnviz.doctor.report_data import pictures
 from attnviz.errors import CaptureError
 from attnviz.findings import Finding, Interval
 from attnviz.spreadsheets import as_csv
@@ -235,7 +235,7 @@ class Diagnosis:
 
     def html(self) -> str:
         """The report: one page that needs no network, without the texts."""
-        from attnviz.views.report import draw_report  # not needed by those who only measure
+        from attnviz.views.report.html import draw_report  # not needed by those who only measure
 
         return draw_report({**self.plain(), **pictures(self)})
 

@@ -12,21 +12,21 @@ from pathlib import Path
 import numpy as np
 
 from attnviz import __version__
-from attnviz.doctor.ablation import ablate as ablate_heads
-from attnviz.doctor.ablation import ablate_groups
-from attnviz.doctor.broken_numbers import loss_note, origin_note
 from attnviz.doctor.diagnosis import Diagnosis, TextsRead
-from attnviz.doctor.examples import Example, LongTexts, examples
-from attnviz.doctor.importance import importance
-from attnviz.doctor.intervals import Intervals, intervals, ratios
-from attnviz.doctor.labels import Experiments, findings
-from attnviz.doctor.measures import Measures, measure
-from attnviz.doctor.sentences import Names
+from attnviz.doctor.labels.broken_numbers import loss_note, origin_note
+from attnviz.doctor.labels.evidence_sentences import Names
+from attnviz.doctor.labels.rules import Experiments, findings
+from attnviz.doctor.labels.thresholds import Thresholds
+from attnviz.doctor.measures.all_measures import Measures, measure
+from attnviz.doctor.measures.bootstrap import Intervals, intervals, ratios
 from attnviz.doctor.stages import GRADIENTS, MEASURING, PAIRS, READING, REMOVING, Clock
-from attnviz.doctor.texts import Text, TextSet, as_text_set
-from attnviz.doctor.thresholds import Thresholds
-from attnviz.doctor.twins import Patient
 from attnviz.errors import InputError
+from attnviz.experiments.ablation import ablate as ablate_heads
+from attnviz.experiments.ablation import ablate_groups
+from attnviz.experiments.gradient_importance import importance
+from attnviz.experiments.hooked_model import Patient
+from attnviz.experiments.loss_examples import Example, LongTexts, examples
+from attnviz.experiments.text_sets import Text, TextSet, as_text_set
 from attnviz.findings import REPLACEMENTS, Interval, Progress, Replacement
 from attnviz.models import Model, check_reads
 from attnviz.types import Head, Kind

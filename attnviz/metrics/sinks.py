@@ -7,9 +7,9 @@ from jaxtyping import Float, Int
 
 from attnviz.attention import AttentionStack
 from attnviz.metrics.registry import metric
-from attnviz.types import Metric
+from attnviz.types import SINK_SHARE, Head, Metric
 
-__all__ = ["received", "sink", "sink_first", "sink_key"]
+__all__ = ["received", "sink", "sink_first", "sink_key", "sink_keys"]
 
 
 def received(stack: AttentionStack) -> Float[np.ndarray, "layer head key"]:
@@ -33,6 +33,16 @@ def _candidates(stack: AttentionStack) -> Float[np.ndarray, "layer head key"]:
     seen = stack.seen_by[:, None, :]
     enough = seen * 2 >= seen.max(axis=-1, keepdims=True)
     return np.where(enough, np.nan_to_num(received(stack), nan=-1.0), -1.0).astype(np.float32)
+
+
+def sink_keys(stack: AttentionStack, head: Head) -> Int[np.ndarray, " key"]:
+    """Return the keys of one head whose alpha_k is above `SINK_SHARE`.
+
+    Only keys that enough queries see count, and none if there is one query.
+    """
+    if stack.shape[2] < 2:
+        return np.array([], dtype=int)
+    return np.flatnonzero(_candidates(stack)[head.layer, head.head] > SINK_SHARE)
 
 
 def sink_key(stack: AttentionStack) -> Int[np.ndarray, "layer head"]:

@@ -1,22 +1,22 @@
 """Models: the shipped ones, and any other of their kind."""
 
-from attnviz.models.building import cancellable, check_wanted
 from attnviz.models.catalogue import CLASSROOM, Shipped, shipped
-from attnviz.models.checks import check_encoded, check_reads
-from attnviz.models.classes import reads_its_text_twice
-from attnviz.models.described import side_config, vocabulary_size
-from attnviz.models.downloads import Download, download, needed_download
-from attnviz.models.features import describe_features, feature_tokens
-from attnviz.models.given import encode_inputs
-from attnviz.models.inputs import Encoded, call_options, model_inputs, source_inputs
-from attnviz.models.loading import Model, best_device, instrument, load
-from attnviz.models.outputs import read_logits, wrong_sizes_explained
-from attnviz.models.texts import closed, encode, target_ids
-from attnviz.models.tokenizing import tokenizing
-from attnviz.models.tokens import labels, printable, tokens
-from attnviz.models.twins import twin
-from attnviz.models.wrappers import unwrapped
-from attnviz.models.writing import with_target, writes
+from attnviz.models.inputs.features import describe_features, feature_tokens
+from attnviz.models.inputs.given_inputs import encode_inputs
+from attnviz.models.inputs.input_checks import check_encoded, check_reads
+from attnviz.models.inputs.model_inputs import Encoded, call_options, model_inputs, source_inputs
+from attnviz.models.inputs.predictions import read_logits, wrong_sizes_explained
+from attnviz.models.inputs.target_writing import with_target, writes
+from attnviz.models.inputs.text_encoding import closed, encode, target_ids
+from attnviz.models.loading.build_lock import cancellable, check_wanted
+from attnviz.models.loading.described import side_config, vocabulary_size
+from attnviz.models.loading.hub_downloads import Download, download, needed_download
+from attnviz.models.loading.load import Model, best_device, instrument, load
+from attnviz.models.loading.model_classes import reads_its_text_twice
+from attnviz.models.loading.twins import twin
+from attnviz.models.loading.wrappers import unwrapped
+from attnviz.models.tokenizers.token_labels import labels, printable, tokens
+from attnviz.models.tokenizers.tokenizer_errors import tokenizing
 
 __all__ = [
     "CLASSROOM",

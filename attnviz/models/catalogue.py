@@ -8,7 +8,7 @@ from pathlib import Path
 
 from attnviz.characters import shortened
 from attnviz.errors import ModelError
-from attnviz.models.json_files import read_json
+from attnviz.models.folders.json_files import read_json
 from attnviz.types import Family, Head, Kind, KnownHead
 
 __all__ = ["CLASSROOM", "Shipped", "known_heads", "shipped"]

@@ -18,10 +18,11 @@ from transformers.trainer_callback import CallbackHandler, PrinterCallback, Prog
 
 from attnviz import metrics as registry
 from attnviz.attention.interface import NAME
+from attnviz.captures.origins import broken_weights
 from attnviz.errors import InputError
 from attnviz.models import Model, instrument, unwrapped
-from attnviz.monitor.borrowing import borrowed, check_whole
-from attnviz.monitor.course import (
+from attnviz.monitor.borrowed_model import borrowed, check_whole
+from attnviz.monitor.curves import (
     ONSET,
     PATTERNS,
     PREFIX,
@@ -32,9 +33,8 @@ from attnviz.monitor.course import (
     curves,
     onset,
 )
-from attnviz.monitor.pace import Pace
+from attnviz.monitor.interval import Pace
 from attnviz.monitor.probe import Probe, Scores, Texts, make_probe, measure
-from attnviz.origins import broken_weights
 from attnviz.types import Head
 
 __all__ = ["AttentionMonitor"]

@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from attnviz import metrics
-from attnviz.captures import Encoded, capture_ids, encode
+from attnviz.captures.forward_pass import Encoded, capture_ids, encode
 from attnviz.errors import InputError
 from attnviz.metrics.registry import mean_over_rows
 from attnviz.models import (

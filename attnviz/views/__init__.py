@@ -1,21 +1,21 @@
 """Figures: numbers in, `plotly` figures (or HTML) out; nothing is shown or written."""
 
-from attnviz.views.ablation import draw_ablation
-from attnviz.views.config import CONFIG, plot_config
-from attnviz.views.difference import draw_difference
-from attnviz.views.entropy_by_layer import draw_entropy_by_layer
-from attnviz.views.head_map import draw_head_map
-from attnviz.views.induction import draw_loss, draw_scores_by_head, draw_stripe
-from attnviz.views.label_colors import label_colors
-from attnviz.views.label_map import draw_label_map
-from attnviz.views.labels import escape_label
-from attnviz.views.received import draw_received
-from attnviz.views.report import draw_report
-from attnviz.views.row_bins import draw_row_bins
-from attnviz.views.rows import draw_rows
-from attnviz.views.theme import Theme, apply, palette
-from attnviz.views.vectors import draw_products, draw_vectors
-from attnviz.views.weights import draw_weights
+from attnviz.views.charts.binned_rows import draw_row_bins
+from attnviz.views.charts.row_bars import draw_rows
+from attnviz.views.diagnosis.ablation_bars import draw_ablation
+from attnviz.views.diagnosis.entropy_ridges import draw_entropy_by_layer
+from attnviz.views.diagnosis.label_colors import label_colors
+from attnviz.views.diagnosis.label_map import draw_label_map
+from attnviz.views.diagnosis.received_weight import draw_received
+from attnviz.views.maps.difference_map import draw_difference
+from attnviz.views.maps.head_map import draw_head_map
+from attnviz.views.maps.induction_figures import draw_loss, draw_scores_by_head, draw_stripe
+from attnviz.views.maps.vector_maps import draw_products, draw_vectors
+from attnviz.views.maps.weight_map import draw_weights
+from attnviz.views.report.html import draw_report
+from attnviz.views.style.plotly_config import CONFIG, plot_config
+from attnviz.views.style.safe_labels import escape_label
+from attnviz.views.style.theme import Theme, apply, palette
 
 __all__ = [
     "CONFIG",

@@ -1,9 +1,9 @@
 """Compare: two heads of any layer, text or model, side by side."""
 
-from attnviz.ui import state
-from attnviz.ui.badge import proof_badge
-from attnviz.ui.compare import compare
-from attnviz.ui.messages import explained
+from attnviz.ui.compare.compare_page import compare
+from attnviz.ui.explore.proof_badge import proof_badge
+from attnviz.ui.session import state
+from attnviz.ui.session.error_messages import explained
 
 with explained():
     compare(state.request())

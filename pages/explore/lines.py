@@ -1,10 +1,10 @@
 """Lines: BertViz's head view and model view of the text."""
 
-from attnviz.ui import state
-from attnviz.ui.badge import proof_badge
-from attnviz.ui.explore import read
-from attnviz.ui.lines import lines
-from attnviz.ui.messages import explained
+from attnviz.ui.explore.explore_page import read
+from attnviz.ui.explore.lines_page import lines
+from attnviz.ui.explore.proof_badge import proof_badge
+from attnviz.ui.session import state
+from attnviz.ui.session.error_messages import explained
 
 request = state.request()
 with explained():

@@ -1,5 +1,5 @@
 """Learn: what every number on the screen means."""
 
-from attnviz.ui.learn import learn
+from attnviz.ui.learn.numbers_page import learn
 
 learn()

@@ -1,5 +1,5 @@
 """Status: how busy the server is."""
 
-from attnviz.ui.status import status_page
+from attnviz.ui.server.status_page import status_page
 
 status_page()

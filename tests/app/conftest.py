@@ -15,8 +15,8 @@ import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
 
-from attnviz.ui import caches, proofs
-from attnviz.ui.diagnose import jobs
+from attnviz.ui.diagnose.diagnose_page import jobs
+from attnviz.ui.session import model_cache, proofs
 
 ROOT = Path(__file__).parents[2]
 OpenApp = Callable[..., AppTest]
@@ -35,7 +35,12 @@ def open_app(monkeypatch: pytest.MonkeyPatch) -> OpenApp:
     """`open_app(page=..., model=..., layer=...)`: the app as a link with these would open it."""
     monkeypatch.chdir(ROOT)
     st.cache_resource.clear()
-    for shelf in (caches._SHIPPED, caches._OTHERS, caches._CAPTURES, caches._REPEATED):
+    for shelf in (
+        model_cache._SHIPPED,
+        model_cache._OTHERS,
+        model_cache._CAPTURES,
+        model_cache._REPEATED,
+    ):
         shelf.clear()
     until(lambda: all(job.over for job in list(proofs._JOBS._jobs.values())))
     proofs._JOBS.clear()

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 
 from attnviz.doctor import Diagnosis, Measures, TextSet, TextsRead, Thresholds
-from attnviz.doctor.described import names
-from attnviz.doctor.intervals import Intervals, intervals
-from attnviz.doctor.labels import Experiments, findings
-from attnviz.doctor.measures import Pairs
+from attnviz.doctor.labels.rules import Experiments, findings
+from attnviz.doctor.measures.all_measures import Pairs
+from attnviz.doctor.measures.bootstrap import Intervals, intervals
+from attnviz.doctor.measures.descriptions import names
 from attnviz.findings import Interval, Progress, Replacement
 from attnviz.models import Model
 

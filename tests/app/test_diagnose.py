@@ -16,7 +16,7 @@ from streamlit.testing.v1 import AppTest
 from attnviz.doctor import THRESHOLDS
 from attnviz.errors import InputError
 from attnviz.findings import Progress
-from attnviz.ui import diagnose as page
+from attnviz.ui.diagnose import diagnose_page as page
 from tests.app.conftest import ROOT, OpenApp, clickable, said
 from tests.app.diagnosis_samples import quick
 

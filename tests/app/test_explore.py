@@ -10,8 +10,8 @@ import pytest
 import attnviz
 from attnviz import metrics
 from attnviz.models import CLASSROOM
-from attnviz.ui import caches
-from attnviz.ui.examples import EXAMPLES
+from attnviz.ui.session import model_cache
+from attnviz.ui.session.example_texts import EXAMPLES
 from tests.app.conftest import OpenApp, maps, said
 from tests.bounds import SAME
 
@@ -185,23 +185,23 @@ def test_the_proof_is_about_the_capture_on_the_page(
     open_app: OpenApp, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     runs = []
-    run = caches._run
-    monkeypatch.setattr(caches, "_run", lambda *given: runs.append(1) or run(*given))
-    request = caches.Request("gpt-classroom", "the proof reads this text once")
-    proof, first = caches.proved(request)
+    run = model_cache._run
+    monkeypatch.setattr(model_cache, "_run", lambda *given: runs.append(1) or run(*given))
+    request = model_cache.Request("gpt-classroom", "the proof reads this text once")
+    proof, first = model_cache.proved(request)
     assert proof.holds
     assert first is None
     assert len(runs) == 1
-    caches._SHIPPED.clear()  # the capture outlives its model: another is loaded for the proof
+    model_cache._SHIPPED.clear()  # the capture outlives its model: another is loaded for the proof
     gc.collect()
-    assert caches.proved(request)[0] == proof
+    assert model_cache.proved(request)[0] == proof
     assert len(runs) == 1
 
 
 def test_a_long_text_is_proved_by_its_first_tokens(
     open_app: OpenApp, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(caches, "PROVED_TOKENS", 16)
-    proof, first = caches.proved(caches.Request("gpt-classroom", "one two three " * 20))
+    monkeypatch.setattr(model_cache, "PROVED_TOKENS", 16)
+    proof, first = model_cache.proved(model_cache.Request("gpt-classroom", "one two three " * 20))
     assert first == 16
     assert proof.holds

@@ -6,8 +6,9 @@ import time
 
 import pytest
 
-from attnviz.ui import caches, diagnose_texts
-from attnviz.ui.caches import Request, most_characters
+from attnviz.ui.diagnose import text_choice
+from attnviz.ui.session import model_cache
+from attnviz.ui.session.model_cache import Request, most_characters
 from tests.app.conftest import OpenApp, said
 
 DIAGNOSE = "pages/diagnose/diagnosis.py"
@@ -28,14 +29,14 @@ def test_a_huge_text_is_cut_before_it_is_tokenised(
     open_app: OpenApp, monkeypatch: pytest.MonkeyPatch, model: str, field: str
 ) -> None:
     read: list[int] = []
-    capture = caches.capture
+    capture = model_cache.capture
 
     def spied(model: object, text: str, **options: object) -> object:
         read.append(sum(len(one or "") for one in (text, options["pair"], options["target"])))
         return capture(model, text, **options)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(caches, "capture", spied)
-    monkeypatch.setattr(caches, "MAX_TOKENS", 64)
+    monkeypatch.setattr(model_cache, "capture", spied)
+    monkeypatch.setattr(model_cache, "MAX_TOKENS", 64)
     app = open_app(model=model)
     widget = app.text_area[0] if field == "text" else app.sidebar.text_input[0]
     widget.set_value(HUGE).run()
@@ -51,7 +52,7 @@ def test_a_request_holds_no_more_than_can_be_read() -> None:
     assert len(request.text) == len(request.pair) == most_characters()
     assert request.left_out == 2 * (len(HUGE) - most_characters())
     assert request == Request("gpt-classroom", request.text, request.pair, "short")
-    assert most_characters() == caches.CHARACTERS_PER_TOKEN * caches.MAX_TOKENS
+    assert most_characters() == model_cache.CHARACTERS_PER_TOKEN * model_cache.MAX_TOKENS
 
 
 def test_a_text_within_the_limit_is_whole() -> None:
@@ -71,14 +72,14 @@ def test_an_upload_is_parsed_once_and_a_huge_one_never(
     open_app: OpenApp, monkeypatch: pytest.MonkeyPatch, content: bytes, answer: str
 ) -> None:
     parsed: list[str] = []
-    parse = diagnose_texts.parse_texts
+    parse = text_choice.parse_texts
     monkeypatch.setattr(
-        diagnose_texts,
+        text_choice,
         "parse_texts",
         lambda content, name: parsed.append(name) or parse(content, name),
     )
     app = open_app(DIAGNOSE)
-    app.segmented_control(key=diagnose_texts.SOURCE).set_value("A file").run()
+    app.segmented_control(key=text_choice.SOURCE).set_value("A file").run()
     app.file_uploader[0].upload("mine.txt", content, "text/plain").run()
     for _ in range(3):
         assert answer in said(app).replace("\\", ""), said(app)
@@ -92,14 +93,14 @@ def test_typed_texts_are_parsed_once_and_bounded_together(
     open_app: OpenApp, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     parsed: list[str] = []
-    parse = diagnose_texts.parse_texts
+    parse = text_choice.parse_texts
     monkeypatch.setattr(
-        diagnose_texts,
+        text_choice,
         "parse_texts",
         lambda content, name: parsed.append(name) or parse(content, name),
     )
     app = open_app(DIAGNOSE)
-    app.segmented_control(key=diagnose_texts.SOURCE).set_value("Typed here").run()
+    app.segmented_control(key=text_choice.SOURCE).set_value("Typed here").run()
     field = app.text_area(key="diagnose_typed:decoder")
     field.set_value("one text\nanother text").run()
     app.run()

@@ -11,7 +11,7 @@ import torch
 from streamlit.testing.v1 import AppTest
 from transformers import GPT2Config, GPT2LMHeadModel
 
-from attnviz.ui import caches
+from attnviz.ui.session import model_cache
 from tests.app.conftest import OpenApp, maps, said
 from tests.vocabularies import vocabulary
 from tests.zoo import VOCABULARIES, shake
@@ -123,10 +123,10 @@ def test_every_scale_of_the_long_map_opens(open_long: OpenApp, scale: str) -> No
 
 def test_the_proof_says_on_how_much_it_was_made(open_long: OpenApp, folder: Path) -> None:
     open_long()
-    proof, first = caches.proved(caches.Request(str(folder), LONG))
-    assert first == caches.PROVED_TOKENS
+    proof, first = model_cache.proved(model_cache.Request(str(folder), LONG))
+    assert first == model_cache.PROVED_TOKENS
     assert proof.holds
-    proof, first = caches.proved(caches.Request(str(folder), WORDS))
+    proof, first = model_cache.proved(model_cache.Request(str(folder), WORDS))
     assert first is None
 
 
@@ -157,7 +157,7 @@ def test_a_long_read_shows_how_far_it_is() -> None:
     def script() -> None:
         import itertools
 
-        from attnviz.ui.reading import reading_bar
+        from attnviz.ui.session.progress import reading_bar
 
         seconds = itertools.count(0, 30)  # the clock's answer: 0, then 30 s more at every layer
         told = reading_bar(clock=lambda: next(seconds))
@@ -172,7 +172,7 @@ def test_a_short_read_shows_no_bar_and_a_long_one_takes_it_away() -> None:
     def script() -> None:
         import itertools
 
-        from attnviz.ui.reading import reading_bar
+        from attnviz.ui.session.progress import reading_bar
 
         quick = reading_bar(clock=lambda: 0.0)
         quick(1, 4)

@@ -6,7 +6,7 @@ import numpy as np
 
 import attnviz
 from attnviz import metrics
-from attnviz.probes import repeat_random
+from attnviz.experiments.repetition import repeat_random
 from tests.app.conftest import OpenApp, maps, said
 
 COMPARE = "pages/compare/pair.py"

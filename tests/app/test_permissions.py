@@ -13,8 +13,9 @@ import pytest
 from attnviz.cli import parser
 from attnviz.cli.serve import _allow
 from attnviz.errors import ModelNotAllowed
-from attnviz.ui import caches, permissions
-from attnviz.ui.load_report import report, reports
+from attnviz.ui.server import permissions
+from attnviz.ui.server.load_report import report, reports
+from attnviz.ui.session import model_cache
 from tests.app.conftest import OpenApp, said
 
 VARIABLES = (
@@ -57,10 +58,10 @@ def test_class_allows_the_shipped_models_and_what_was_set_by_hand_stays(
 def test_models_names_the_only_ones(gpt_folder: Path) -> None:
     _allow(options("--class", "--models", "gpt-classroom", str(gpt_folder)))
     assert permissions.listed_models() == ["gpt-classroom", str(gpt_folder)]
-    assert caches.load_model(str(gpt_folder)).info.heads
+    assert model_cache.load_model(str(gpt_folder)).info.heads
     for name in ("bert-classroom", "gpt2", "org/model", "../x", str(gpt_folder.parent), ""):
         with pytest.raises(ModelNotAllowed, match="no other models"):
-            caches.load_model(name)
+            model_cache.load_model(name)
 
 
 @pytest.mark.parametrize("page", [None, "pages/compare/pair.py", "pages/diagnose/two_models.py"])
@@ -78,7 +79,7 @@ def test_a_link_to_another_model_opens_a_listed_one(
 def test_a_full_queue_of_diagnoses_is_said(
     open_app: OpenApp, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("attnviz.ui.diagnose.DIAGNOSES", 0)
+    monkeypatch.setattr("attnviz.ui.diagnose.diagnose_page.DIAGNOSES", 0)
     app = open_app("pages/diagnose/diagnosis.py")
     app.button(key="start:Diagnose").click().run()
     assert "this server allows 0" in said(app)

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
-from attnviz.ui.plain_text import plain
+from attnviz.ui.session.plain_text import plain
 from tests.app.conftest import OpenApp, shown_plain
 from tests.hostile.inert import MARKS, save_model
 

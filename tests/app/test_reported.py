@@ -9,11 +9,12 @@ import streamlit as st
 from hypothesis import given
 from hypothesis import strategies as some
 
+from attnviz.attention.stack.map_tiles import Window
 from attnviz.types import Head
-from attnviz.ui import diagnose_table, heads
 from attnviz.ui.components import plotly_map
-from attnviz.ui.reported import first_item, index, record
-from attnviz.ui.tiles import Window
+from attnviz.ui.components.checked_reports import first_item, index, record
+from attnviz.ui.diagnose import head_table
+from attnviz.ui.explore import head_picker
 
 FIELDS = ["selection", "points", "rows", "customdata", "cell", "row", "column", "text"]
 
@@ -54,7 +55,7 @@ def test_windows_of_anything(value: object) -> None:
 @pytest.fixture
 def chosen(monkeypatch: pytest.MonkeyPatch) -> list[object]:
     found: list[object] = []
-    monkeypatch.setattr(heads.state, "choose_head", found.append)
+    monkeypatch.setattr(head_picker.state, "choose_head", found.append)
     return found
 
 
@@ -86,8 +87,8 @@ def test_a_broken_click_is_no_click(
     session: dict[str, object], chosen: list[object], message: object
 ) -> None:
     session["key"] = message
-    heads._take_click("key", "self")
-    diagnose_table._take_head("key", (Head("self", 0, 0), Head("self", 0, 1)))
+    head_picker._take_click("key", "self")
+    head_table._take_head("key", (Head("self", 0, 0), Head("self", 0, 1)))
     plotly_map._take_cell("key", "t", (4, 4), lambda row, column: chosen.append((row, column)))
     assert chosen == []
 
@@ -97,7 +98,7 @@ def test_a_sound_click_is_one(session: dict[str, object], chosen: list[object]) 
         "selection": {"points": [{"customdata": [1, 2]}], "rows": [1]},
         "cell": {"text": "t", "row": 3, "column": 0},
     }
-    heads._take_click("key", "self")
-    diagnose_table._take_head("key", (Head("self", 0, 0), Head("self", 0, 1)))
+    head_picker._take_click("key", "self")
+    head_table._take_head("key", (Head("self", 0, 0), Head("self", 0, 1)))
     plotly_map._take_cell("key", "t", (4, 4), lambda row, column: chosen.append((row, column)))
     assert chosen == [Head("self", 1, 2), Head("self", 0, 1), (3, 0)]

@@ -8,18 +8,18 @@ from collections.abc import Iterator
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from attnviz.ui import serving
-from attnviz.ui.serving import LONG, SHORT
-from attnviz.ui.turns import Ticket
+from attnviz.ui.server import run_places
+from attnviz.ui.server.run_places import LONG, SHORT
+from attnviz.ui.server.turns import Ticket
 from tests.app.conftest import until
 
 
 @pytest.fixture
 def full(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Ticket]]:
     """All short places are taken, and messages come at once."""
-    monkeypatch.setattr(serving, "MOMENT", 0.0)
-    monkeypatch.setattr("attnviz.ui.turns.STEP", 0.02)
-    tickets = [SHORT.take(f"other {number}") for number in range(serving.PROCESSORS)]
+    monkeypatch.setattr(run_places, "MOMENT", 0.0)
+    monkeypatch.setattr("attnviz.ui.server.turns.STEP", 0.02)
+    tickets = [SHORT.take(f"other {number}") for number in range(run_places.PROCESSORS)]
     yield tickets
     for ticket in tickets:
         SHORT.give_back(ticket)
@@ -28,7 +28,7 @@ def full(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Ticket]]:
 def waiting_page() -> None:
     import streamlit as st
 
-    from attnviz.ui.serving import turn
+    from attnviz.ui.server.run_places import turn
 
     with turn():
         st.write("served")
@@ -43,22 +43,22 @@ def test_a_run_that_waits_says_how_many_are_before_and_then_goes_on(full: list[T
         threading.Event().wait(0.3)
         SHORT.give_back(full.pop())
 
-    update = serving._Message.update
+    update = run_places._Message.update
 
-    def noted(self: serving._Message, before: int, seconds: float) -> None:
+    def noted(self: run_places._Message, before: int, seconds: float) -> None:
         update(self, before, seconds)
         seen.append(f"{before}")
 
-    serving._Message.update = noted  # type: ignore[method-assign]
+    run_places._Message.update = noted  # type: ignore[method-assign]
     thread = threading.Thread(target=let_go)
     thread.start()
     try:
         app.run()
     finally:
-        serving._Message.update = update  # type: ignore[method-assign]
+        run_places._Message.update = update  # type: ignore[method-assign]
     thread.join()
     assert seen
-    assert set(seen) == {str(serving.PROCESSORS)}
+    assert set(seen) == {str(run_places.PROCESSORS)}
     assert [one.value for one in app.markdown] == ["served"]
     assert not app.info  # the message has gone
     assert SHORT.running == len(full)
@@ -71,7 +71,7 @@ def test_a_run_that_ends_while_it_waits_loses_no_place(
     def stop(*_: object) -> None:
         raise RuntimeError("a rerun")
 
-    monkeypatch.setattr(serving._Message, when, stop)
+    monkeypatch.setattr(run_places._Message, when, stop)
     if when == "clear":
         SHORT.give_back(full.pop())
     app = AppTest.from_function(waiting_page, default_timeout=30).run()
@@ -83,7 +83,7 @@ def test_a_run_that_ends_while_it_waits_loses_no_place(
 def long_page() -> None:
     import streamlit as st
 
-    from attnviz.ui.serving import LONG, SHORT, aside, turn
+    from attnviz.ui.server.run_places import LONG, SHORT, aside, turn
 
     with turn():
         before = (SHORT.running, LONG.running)

@@ -11,7 +11,7 @@ import pytest
 
 import attnviz
 from attnviz import Model
-from attnviz.ui.shelf import Shelf, size
+from attnviz.ui.session.capture_cache import Shelf, size
 
 
 def test_the_oldest_leave_when_the_bytes_are_used_up() -> None:

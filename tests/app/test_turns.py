@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from attnviz.ui.turns import Ticket, Turns
+from attnviz.ui.server.turns import Ticket, Turns
 from tests.app.conftest import until
 
 
@@ -107,7 +107,7 @@ def test_places_are_taken_at_the_same_time_and_no_more() -> None:
 
 
 def test_the_number_of_requests_before_counts_down(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("attnviz.ui.turns.STEP", 0.01)
+    monkeypatch.setattr("attnviz.ui.server.turns.STEP", 0.01)
     crowd = Crowd()
     for name in "ab":
         crowd.ask(name, name)
@@ -129,7 +129,7 @@ def test_the_number_of_requests_before_counts_down(monkeypatch: pytest.MonkeyPat
 
 @pytest.mark.parametrize("when", ["waiting", "running"])
 def test_a_request_that_fails_frees_its_place(when: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("attnviz.ui.turns.STEP", 0.01)
+    monkeypatch.setattr("attnviz.ui.server.turns.STEP", 0.01)
     turns = Turns(1)
     holder = turns.take("a") if when == "waiting" else None
 

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from attnviz.doctor import TextSet, Thresholds
-from attnviz.doctor.comparison import Comparison
-from attnviz.doctor.intervals import intervals
+from attnviz.doctor.measures.bootstrap import intervals
+from attnviz.doctor.two_models import Comparison
 from attnviz.findings import Progress
 from attnviz.models import Model
-from attnviz.ui import diagnose_two as page
+from attnviz.ui.diagnose import two_models_page as page
 from tests.app.conftest import OpenApp, clickable, said
 from tests.app.diagnosis_samples import make_diagnosis
 from tests.app.test_diagnose import buttons, press, wait

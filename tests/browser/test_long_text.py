@@ -13,7 +13,7 @@ from playwright.sync_api import Page, expect
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from attnviz import capture, load
-from attnviz.ui.token_strip import TOKEN_LIMIT
+from attnviz.ui.components.token_strip import TOKEN_LIMIT
 from tests.browser.conftest import app
 from tests.browser.steps import wait_until_idle
 from tests.served import served

@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import BrowserContext, Page, expect
 
 import attnviz
-from attnviz.views.theme import palette
+from attnviz.views.style.theme import palette
 from tests.bounds import SAME
 from tests.browser.conftest import Watch
 from tests.browser.steps import Server, click_in_map, open_app, place, type_text, wait_until_idle

@@ -12,13 +12,14 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from attnviz import Model, captures
-from attnviz.doctor import ablation, replay
-from attnviz.doctor.ablation import ablate, ablate_groups
-from attnviz.doctor.examples import Example, Question
-from attnviz.doctor.importance import importance
-from attnviz.doctor.twins import Patient
+from attnviz import Model
+from attnviz.captures import forward_pass
 from attnviz.errors import InputError
+from attnviz.experiments import ablation, replay
+from attnviz.experiments.ablation import ablate, ablate_groups
+from attnviz.experiments.gradient_importance import importance
+from attnviz.experiments.hooked_model import Patient
+from attnviz.experiments.loss_examples import Example, Question
 from attnviz.types import Head, Kind
 from tests.bounds import MODEL, MODEL_NATS
 from tests.zoo import ARCHITECTURES, Pair, make_pair, random_texts
@@ -172,7 +173,7 @@ def test_uniform_ablation_gives_the_mean_of_the_visible_values(
 ) -> None:
     pair = make_pair("mistral", tmp_path_factory.mktemp("mistral"))
     model, examples = pair.model, asked(pair.model, (9,))
-    stack = captures.capture_ids(model, [examples[0].encoded])[0]["self"]
+    stack = forward_pass.capture_ids(model, [examples[0].encoded])[0]["self"]
     layer, head = 0, 3
     visible = stack.layers[layer].visibility.table()[0].numpy()
     assert not visible[-1].all()  # a window
@@ -301,7 +302,7 @@ def test_what_cannot_be_asked_is_refused(tmp_path_factory: pytest.TempPathFactor
 def test_cancelling_leaves_nothing_behind(tmp_path_factory: pytest.TempPathFactory) -> None:
     model = make_pair("gpt2", tmp_path_factory.mktemp("gpt2")).model
     examples = asked(model)
-    before = captures.capture_ids(model, [examples[0].encoded])[0]["self"].weights(2, 1)
+    before = forward_pass.capture_ids(model, [examples[0].encoded])[0]["self"].weights(2, 1)
 
     class Stop(Exception):
         pass
@@ -316,5 +317,5 @@ def test_cancelling_leaves_nothing_behind(tmp_path_factory: pytest.TempPathFacto
     with pytest.raises(Stop):
         ablate(model, examples, progress=stop)
     assert shares == sorted(shares) and 0.4 < shares[-1] < 1
-    after = captures.capture_ids(model, [examples[0].encoded])[0]["self"].weights(2, 1)
+    after = forward_pass.capture_ids(model, [examples[0].encoded])[0]["self"].weights(2, 1)
     assert np.array_equal(before, after)

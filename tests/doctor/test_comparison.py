@@ -13,8 +13,8 @@ from scipy.spatial.distance import jensenshannon
 import attnviz
 from attnviz import Model
 from attnviz.doctor import Text, TextSet, compare
-from attnviz.doctor.examples import examples
 from attnviz.errors import InputError
+from attnviz.experiments.loss_examples import examples
 from attnviz.findings import Progress
 from tests.bounds import MODEL, SAME
 from tests.zoo import eager_attentions, make_pair

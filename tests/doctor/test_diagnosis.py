@@ -16,8 +16,8 @@ import torch
 import attnviz
 from attnviz import Diagnosis
 from attnviz.doctor import Text, Thresholds, diagnose
-from attnviz.doctor.described import names
-from attnviz.doctor.labels import findings
+from attnviz.doctor.labels.rules import findings
+from attnviz.doctor.measures.descriptions import names
 from attnviz.errors import CaptureError, EmptyText, InputError, TextTooLong
 from attnviz.findings import LABELS, Interval, Progress
 from attnviz.models import Model

@@ -8,9 +8,9 @@ import pytest
 
 import attnviz
 from attnviz import Model
-from attnviz.doctor.examples import MASKED_COPIES, WINDOW_TOKENS, batches, examples
-from attnviz.doctor.texts import Text, TextSet, bundled
 from attnviz.errors import EmptyText, InputError, TextTooLong
+from attnviz.experiments.loss_examples import MASKED_COPIES, WINDOW_TOKENS, batches, examples
+from attnviz.experiments.text_sets import Text, TextSet, bundled
 from tests.zoo import make_pair
 
 STORY = "Once upon a time there was a little girl. She lived in a small house by the river. "

@@ -8,7 +8,7 @@ import math
 import numpy as np
 import pytest
 
-from attnviz.doctor.intervals import Intervals, intervals, ratios
+from attnviz.doctor.measures.bootstrap import Intervals, intervals, ratios
 
 
 def slow(changes: list[float], tokens: list[float], resamples: int) -> tuple[float, ...]:
@@ -99,7 +99,7 @@ def test_the_seed_decides_the_draws_and_nothing_else_does(numbers: np.ndarray) -
 def test_more_cells_than_are_done_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     values = np.random.default_rng(4).normal(size=(11, 9))
     whole = intervals(values)
-    monkeypatch.setattr("attnviz.doctor.intervals.CELLS", 3)
-    monkeypatch.setattr("attnviz.doctor.intervals.DRAWN", 9 * 7)
+    monkeypatch.setattr("attnviz.doctor.measures.bootstrap.CELLS", 3)
+    monkeypatch.setattr("attnviz.doctor.measures.bootstrap.DRAWN", 9 * 7)
     parts = intervals(values)
     assert np.allclose(whole.high, parts.high)

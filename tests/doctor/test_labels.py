@@ -11,12 +11,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from attnviz.doctor.described import OWN, names
-from attnviz.doctor.intervals import Intervals
-from attnviz.doctor.labels import Experiments, findings
-from attnviz.doctor.measures import Measures, Pairs
-from attnviz.doctor.sentences import Names, effect
-from attnviz.doctor.thresholds import THRESHOLDS, Thresholds
+from attnviz.doctor.labels.evidence_sentences import Names, effect
+from attnviz.doctor.labels.rules import Experiments, findings
+from attnviz.doctor.labels.thresholds import THRESHOLDS, Thresholds
+from attnviz.doctor.measures.all_measures import Measures, Pairs
+from attnviz.doctor.measures.bootstrap import Intervals
+from attnviz.doctor.measures.descriptions import OWN, names
 from attnviz.errors import InputError
 from attnviz.findings import LABELS, Finding, Interval, Replacement
 from attnviz.types import Head

@@ -12,14 +12,24 @@ import torch
 
 import attnviz
 from attnviz.attention import Additions
-from attnviz.captures import Encoded, capture_ids
-from attnviz.doctor.alignment import DEPENDS_FROM, alignment, costs_of_hiding, read_alignment
-from attnviz.doctor.intervals import draws
-from attnviz.doctor.patterns import on_copies, read_pairs, read_repeats
-from attnviz.doctor.reading import batch_tokens, read_texts
-from attnviz.doctor.texts import bundled
-from attnviz.doctor.twins import Patient
-from attnviz.doctor.windows import content_dependence, cut_to_windows, likeness, read_windows
+from attnviz.captures.forward_pass import Encoded, capture_ids
+from attnviz.doctor.measures.alignment_heads import (
+    DEPENDS_FROM,
+    alignment,
+    costs_of_hiding,
+    read_alignment,
+)
+from attnviz.doctor.measures.bootstrap import draws
+from attnviz.doctor.measures.pattern_tests import on_copies, read_pairs, read_repeats
+from attnviz.doctor.measures.text_measures import batch_tokens, read_texts
+from attnviz.doctor.measures.window_measures import (
+    content_dependence,
+    cut_to_windows,
+    likeness,
+    read_windows,
+)
+from attnviz.experiments.hooked_model import Patient
+from attnviz.experiments.text_sets import bundled
 from attnviz.metrics import jensen_shannon
 from attnviz.models import Model
 from attnviz.types import Kind
@@ -182,8 +192,8 @@ def test_more_tokens_than_fit_at_a_time_give_the_same(
     texts = random_texts(gpt, LENGTHS)
     projections = Patient.of(gpt).projections()
     whole = read_texts(gpt, texts, projections, nothing)
-    monkeypatch.setattr("attnviz.doctor.reading.KEPT_NUMBERS", 1)
-    monkeypatch.setattr("attnviz.doctor.reading.FEWEST_TOKENS", 15)
+    monkeypatch.setattr("attnviz.doctor.measures.text_measures.KEPT_NUMBERS", 1)
+    monkeypatch.setattr("attnviz.doctor.measures.text_measures.FEWEST_TOKENS", 15)
     assert batch_tokens(gpt) == 15
     told: list[float] = []
     parts = read_texts(gpt, texts, projections, told.append)
@@ -340,7 +350,9 @@ def test_heads_are_compared_over_windows(name: str, zoo: Callable[[str], Pair]) 
 def test_repeated_random_tokens(gpt: Model) -> None:
     tables = read_repeats(gpt, nothing)["self"]
     assert set(tables) == {"repeat_induction", "repeat_duplicate", "repeat_previous"}
-    capture = attnviz.probes.repeat_random(gpt, period=25, sequences=1, seed=3).capture
+    capture = attnviz.experiments.repetition.repeat_random(
+        gpt, period=25, sequences=1, seed=3
+    ).capture
     stack = capture["self"]
     begin = stack.shape[2] - 50
     ids = stack.query_tokens.ids

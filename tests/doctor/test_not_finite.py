@@ -13,8 +13,8 @@ import pytest
 import attnviz
 from attnviz import cli
 from attnviz.doctor import Diagnosis, compare
-from attnviz.doctor.texts import Text
-from attnviz.doctor.thresholds import THRESHOLDS, Thresholds
+from attnviz.doctor.labels.thresholds import THRESHOLDS, Thresholds
+from attnviz.experiments.text_sets import Text
 from tests.broken import with_number
 from tests.zoo import Pair
 

@@ -8,10 +8,10 @@ from typing import get_args
 
 import pytest
 
-from attnviz.doctor import labels
-from attnviz.doctor.plain import KINDS, named, summary
-from attnviz.doctor.sentences import Effect
-from attnviz.doctor.thresholds import Thresholds
+from attnviz.doctor.labels import rules
+from attnviz.doctor.labels.evidence_sentences import Effect
+from attnviz.doctor.labels.thresholds import Thresholds
+from attnviz.doctor.terminal_report import KINDS, named, summary
 from attnviz.errors import InputError
 from attnviz.findings import LABELS, Finding, Interval, Label
 from attnviz.types import Head
@@ -118,7 +118,7 @@ def test_every_kind_that_the_rules_give_can_be_named() -> None:
         values = dict.fromkeys(("rows_elsewhere", "self"), one)
         values |= dict.fromkeys(("sink_value_share", "sink"), other)
         for what in (None, *get_args(Effect)):
-            sinks.add(labels._sink_detail(values, Thresholds(), what))
-        peaks.add(labels._favourite(values))
+            sinks.add(rules._sink_detail(values, Thresholds(), what))
+        peaks.add(rules._favourite(values))
     assert sinks == set(KINDS["sink"])
     assert peaks - {""} == set(KINDS["peaked"])

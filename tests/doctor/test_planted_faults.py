@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from attnviz.captures import capture_ids
+from attnviz.captures.forward_pass import capture_ids
 from attnviz.doctor import TextSet, bundled, diagnose
-from attnviz.doctor.examples import examples
+from attnviz.experiments.loss_examples import examples
 from attnviz.findings import Label
 from attnviz.types import Family, Head
 from benchmarks.faults import FAULTS, partner, planted, possible

@@ -9,9 +9,9 @@ from typing import get_args
 
 import pytest
 
-from attnviz.doctor import texts as module
-from attnviz.doctor.texts import Text, TextSet, as_text_set, bundled, read_texts
+from attnviz.doctor import text_sets as module
 from attnviz.errors import AttnvizError, EmptyText, InputError
+from attnviz.experiments.text_sets import Text, TextSet, as_text_set, bundled, read_texts
 from attnviz.types import Family
 
 FAMILIES: tuple[Family, ...] = get_args(Family)

@@ -26,7 +26,7 @@ from torch.utils._pytree import tree_flatten, tree_map
 
 import attnviz
 from attnviz import Model
-from attnviz.attention.masks import LazyMask
+from attnviz.attention.masks.lazy_mask import LazyMask
 
 __all__ = ["Pretended", "Watch", "on_pretended_gpu", "pretended", "pretending", "real"]
 

@@ -19,7 +19,7 @@ from transformers import (
 )
 
 from attnviz.attention import Added, Additions, Places, following
-from attnviz.captures import capture_ids, model_inputs
+from attnviz.captures.forward_pass import capture_ids, model_inputs
 from attnviz.models import instrument
 from attnviz.types import Kind
 from tests.zoo import EVERYTHING, Pair, random_texts, shake

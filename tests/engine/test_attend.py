@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from attnviz.attention.blocks import GPU_SIZES, Block, BlockShape, BlockSizes, Workspace
-from attnviz.attention.kernel import attend
-from attnviz.attention.scores import ScoreTerms
-from attnviz.attention.visibility import Visibility
+from attnviz.attention.kernel.attend import attend
+from attnviz.attention.kernel.blocks import GPU_SIZES, Block, BlockShape, BlockSizes, Workspace
+from attnviz.attention.kernel.score_terms import ScoreTerms
+from attnviz.attention.masks.visibility import Visibility
 from tests.bounds import CALL, CALL_NATS, SAME
 from tests.engine.handmade import Vectors, causal, vectors
 from tests.engine.reference import entropy, reference_attention

@@ -9,7 +9,7 @@ from transformers import PreTrainedModel
 
 import attnviz
 from attnviz import Model
-from attnviz.captures import encode
+from attnviz.captures.forward_pass import encode
 from attnviz.models import CLASSROOM, Shipped
 from tests.engine.test_equal_library import assert_equal_weights
 from tests.zoo import AUTO, eager_attentions

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from attnviz import Capture
-from attnviz.captures import Encoded, capture, capture_ids
+from attnviz.captures.forward_pass import Encoded, capture, capture_ids
 from tests.vocabularies import SENTENCES
 from tests.zoo import (
     ARCHITECTURES,

@@ -12,16 +12,16 @@ import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as some
 
-from attnviz.attention.blocks import Block
-from attnviz.attention.fused import SAFE_SCORE, FusedRows
-from attnviz.attention.kernel import attend
-from attnviz.attention.pairs import SPARSE_SHARE, TokenPairs
-from attnviz.attention.paths import Path, preferring
-from attnviz.attention.recording import InputRecorder
-from attnviz.attention.rows import ROW_NAMES, RowObserver
-from attnviz.attention.scores import ScoreTerms
-from attnviz.attention.visibility import Visibility
-from attnviz.captures import capture_ids
+from attnviz.attention.input_recorder import InputRecorder
+from attnviz.attention.kernel.attend import attend
+from attnviz.attention.kernel.blocks import Block
+from attnviz.attention.kernel.fused_statistics import SAFE_SCORE, FusedRows
+from attnviz.attention.kernel.paths import Path, preferring
+from attnviz.attention.kernel.row_statistics import ROW_NAMES, RowObserver
+from attnviz.attention.kernel.score_terms import ScoreTerms
+from attnviz.attention.kernel.token_pairs import SPARSE_SHARE, TokenPairs
+from attnviz.attention.masks.visibility import Visibility
+from attnviz.captures.forward_pass import capture_ids
 from tests.engine.handmade import Vectors, causal, vectors
 from tests.zoo import Pair, make_pair, random_texts
 
@@ -311,7 +311,7 @@ def test_fused_path_computes_no_block_of_scores(monkeypatch: pytest.MonkeyPatch)
     def fail(*unused: object, **options: object) -> None:
         raise AssertionError("a block of scores was computed")
 
-    monkeypatch.setattr("attnviz.attention.kernel.attention_scores", fail)
+    monkeypatch.setattr("attnviz.attention.kernel.attend.attention_scores", fail)
     rule = Visibility.causal(2, 40, 40, 0)
     observed(
         vectors(queries=40, keys=40), rule, "fused", torch.arange(40).expand(2, -1), scaling=0.4

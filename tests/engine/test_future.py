@@ -11,7 +11,7 @@ from transformers import AttentionInterface, AutoModelForCausalLM
 
 from attnviz import Model
 from attnviz.attention.interface import NAME, attention
-from attnviz.captures import Encoded, capture_ids
+from attnviz.captures.forward_pass import Encoded, capture_ids
 from attnviz.models import instrument
 from tests.bounds import MODEL
 from tests.zoo import ARCHITECTURES, Pair, all_weights, random_ids, random_texts

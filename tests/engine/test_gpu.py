@@ -9,12 +9,12 @@ import pytest
 import torch
 
 import attnviz
-from attnviz.attention.kernel import attend
-from attnviz.attention.pairs import TokenPairs
-from attnviz.attention.paths import QUICKER_KEYS
-from attnviz.attention.rows import ROW_NAMES, RowObserver
-from attnviz.attention.scores import ScoreTerms
-from attnviz.attention.visibility import Visibility
+from attnviz.attention.kernel.attend import attend
+from attnviz.attention.kernel.paths import QUICKER_KEYS
+from attnviz.attention.kernel.row_statistics import ROW_NAMES, RowObserver
+from attnviz.attention.kernel.score_terms import ScoreTerms
+from attnviz.attention.kernel.token_pairs import TokenPairs
+from attnviz.attention.masks.visibility import Visibility
 from tests.zoo import Pair
 
 pytestmark = [

@@ -13,8 +13,8 @@ from torch import Tensor
 from transformers import masking_utils as library
 from transformers.masking_utils import and_masks, or_masks, sdpa_mask
 
-from attnviz.attention.masks import LazyMask, lazy_mask, only_selected, split_mask
-from attnviz.attention.visibility import Visibility
+from attnviz.attention.masks.lazy_mask import LazyMask, lazy_mask, only_selected, split_mask
+from attnviz.attention.masks.visibility import Visibility
 from attnviz.errors import ModelNotSupported
 
 

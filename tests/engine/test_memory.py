@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 import torch
 
-from attnviz import captures
 from attnviz.attention import Recorder
-from attnviz.captures import Capture, Encoded, capture_ids
+from attnviz.captures import forward_pass
+from attnviz.captures.capture_record import capture_of
+from attnviz.captures.forward_pass import Capture, Encoded, capture_ids
 from attnviz.models import Model
-from attnviz.recorded import capture_of
 from tests.zoo import Pair, random_texts
 
 
@@ -63,7 +63,7 @@ def test_single_text_is_copied_once_and_without_its_base(
         recorders.append(recorder)
         return capture_of(model, one, number, recorder, **more)
 
-    monkeypatch.setattr(captures, "capture_of", spy)
+    monkeypatch.setattr(forward_pass, "capture_of", spy)
     one = capture_ids(pair.model, random_texts(pair.model, (40,)), predict=False)[0]
     for kind in one:
         for layer, record in zip(one[kind].layers, recorders[0].layers[kind], strict=True):

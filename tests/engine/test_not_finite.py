@@ -13,15 +13,15 @@ import torch
 
 import attnviz
 from attnviz import Model, metrics, words
-from attnviz.attention.kernel import attend
-from attnviz.attention.rows import RowObserver
-from attnviz.attention.scores import ScoreTerms
-from attnviz.attention.visibility import Visibility
-from attnviz.captures import capture_ids
+from attnviz.attention.kernel.attend import attend
+from attnviz.attention.kernel.row_statistics import RowObserver
+from attnviz.attention.kernel.score_terms import ScoreTerms
+from attnviz.attention.masks.visibility import Visibility
+from attnviz.captures.forward_pass import capture_ids
+from attnviz.captures.origins import broken_weights, origin_of
 from attnviz.errors import ModelNotSupported
+from attnviz.experiments.repetition import repeat_random
 from attnviz.finite import exceeds, largest_difference
-from attnviz.origins import broken_weights, origin_of
-from attnviz.probes import repeat_random
 from attnviz.types import Head
 from tests.broken import with_number
 from tests.zoo import Pair, random_texts

@@ -18,7 +18,7 @@ from transformers import (
 
 import attnviz
 from attnviz import Model
-from attnviz.captures import Encoded, capture_ids
+from attnviz.captures.forward_pass import Encoded, capture_ids
 from attnviz.errors import InputError, ModelNotSupported, TextTooLong
 from attnviz.models import instrument
 from tests.bounds import CALL, MODEL

@@ -9,7 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from attnviz.attention.bias import PositionBias
+from attnviz.attention.masks.position_bias import PositionBias
 
 sizes = st.integers(1, 9)
 

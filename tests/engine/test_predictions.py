@@ -10,7 +10,7 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from attnviz import Model, capture
-from attnviz.captures import Encoded, capture_ids
+from attnviz.captures.forward_pass import Encoded, capture_ids
 from attnviz.models import labels
 from tests.zoo import Pair, inputs_of, random_texts
 
@@ -56,7 +56,7 @@ def test_losses_beyond_a_block_of_positions(
     pair = zoo("gpt2")
     (text,) = random_texts(pair.model, (50,))
     whole = capture_ids(pair.model, [text])[0]
-    monkeypatch.setattr("attnviz.models.outputs.LOGIT_ROWS", 7)
+    monkeypatch.setattr("attnviz.models.inputs.predictions.LOGIT_ROWS", 7)
     blocks = capture_ids(pair.model, [text])[0]
     np.testing.assert_array_equal(whole.losses, blocks.losses)
     assert [one.labels for one in whole.predictions] == [one.labels for one in blocks.predictions]

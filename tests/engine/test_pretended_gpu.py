@@ -11,17 +11,17 @@ import pandas as pd
 import pytest
 import torch
 
-from attnviz.attention.kernel import attend
-from attnviz.attention.pairs import TokenPairs
-from attnviz.attention.paths import Path, preferring
-from attnviz.attention.rows import ROW_NAMES, RowObserver
-from attnviz.attention.scores import ScoreTerms
-from attnviz.attention.stack import POOL_ROWS
-from attnviz.attention.visibility import Visibility
-from attnviz.captures import Capture, capture, capture_ids
+from attnviz.attention.kernel.attend import attend
+from attnviz.attention.kernel.paths import Path, preferring
+from attnviz.attention.kernel.row_statistics import ROW_NAMES, RowObserver
+from attnviz.attention.kernel.score_terms import ScoreTerms
+from attnviz.attention.kernel.token_pairs import TokenPairs
+from attnviz.attention.masks.visibility import Visibility
+from attnviz.attention.stack.attention_stack import POOL_ROWS
+from attnviz.captures.forward_pass import Capture, capture, capture_ids
+from attnviz.captures.proof import verify
+from attnviz.captures.summary import summarize
 from attnviz.doctor import diagnose
-from attnviz.proof import verify
-from attnviz.summary import summarize
 from attnviz.types import Kind
 from tests.bounds import MODEL
 from tests.engine.handmade import vectors

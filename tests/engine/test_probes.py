@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from attnviz import Model, metrics
-from attnviz.captures import Encoded, capture_ids
+from attnviz.captures.forward_pass import Encoded, capture_ids
 from attnviz.errors import AttnvizError, EmptyText, InputError, TextTooLong
-from attnviz.probes import repeat_random, repeat_text
+from attnviz.experiments.repetition import repeat_random, repeat_text
 from tests.bounds import MODEL, SAME
 
 PERIOD = 20

@@ -18,9 +18,9 @@ from transformers import AttentionInterface, AutoModelForCausalLM, GPT2Config, G
 import attnviz
 from attnviz import Model
 from attnviz.attention import AttentionStack, Vectors
-from attnviz.attention.blocks import Normalizer
 from attnviz.attention.interface import attention
-from attnviz.captures import Capture, Encoded, capture_ids
+from attnviz.attention.kernel.blocks import Normalizer
+from attnviz.captures.forward_pass import Capture, Encoded, capture_ids
 from attnviz.errors import CaptureError, ModelNotSupported
 from attnviz.models import instrument
 from tests.zoo import EVERYTHING, Pair, eager_attentions, inputs_of, random_ids, random_texts
@@ -133,9 +133,9 @@ def test_loading_refuses_a_model_that_cannot_be_proved(
     monkeypatch.setattr(
         "attnviz.attention.interface.split_mask",
         lambda mask, batch, queries, keys, device: (
-            __import__("attnviz.attention.visibility", fromlist=["Visibility"]).Visibility.full(
-                batch, queries, keys, device
-            ),
+            __import__(
+                "attnviz.attention.masks.visibility", fromlist=["Visibility"]
+            ).Visibility.full(batch, queries, keys, device),
             None,
         ),
     )
@@ -274,7 +274,7 @@ def test_a_bias_added_in_sixteen_bits_is_not_held_against_a_model(
     model = attnviz.models.load(str(zoo("t5").folder), dtype="bfloat16")
     capture = attnviz.capture(model, "The cat sat on the mat.", target="The cat sat.")
     found = attnviz.verify(capture)
-    monkeypatch.setattr("attnviz.attention.eager.SHORT", ())
+    monkeypatch.setattr("attnviz.attention.reference.eager.SHORT", ())
     assert found.weights < attnviz.verify(capture).weights
     assert found.holds, found.broken
 

@@ -12,7 +12,7 @@ import torch
 from attnviz import Model, capture
 from attnviz.attention import Recorder, listening
 from attnviz.attention.recorder import Listener, current
-from attnviz.captures import Encoded, capture_ids
+from attnviz.captures.forward_pass import Encoded, capture_ids
 from attnviz.errors import InputError
 from tests.zoo import random_ids
 

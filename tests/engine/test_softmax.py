@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from attnviz.attention.blocks import Workspace
-from attnviz.attention.softmax import exponentials, exponentials_with_gradient
+from attnviz.attention.kernel.blocks import Workspace
+from attnviz.attention.kernel.softmax import exponentials, exponentials_with_gradient
 from tests.bounds import CALL, CALL_NATS
 
 BATCH, HEADS, ROWS, KEYS = 2, 3, 4, 9

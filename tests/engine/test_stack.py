@@ -10,8 +10,8 @@ import torch
 
 from attnviz import Capture, Model, capture
 from attnviz.attention import AttentionStack
-from attnviz.attention import stack as stack_module
-from attnviz.captures import Encoded, capture_ids
+from attnviz.attention.stack import attention_stack as stack_module
+from attnviz.captures.forward_pass import Encoded, capture_ids
 from attnviz.errors import CaptureError
 from tests.bounds import CALL, MODEL, SAME
 from tests.engine.handmade import causal, from_scores, record, vectors

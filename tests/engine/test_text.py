@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from attnviz import Model, capture, capture_many
-from attnviz.captures import encode
+from attnviz.captures.forward_pass import encode
 from attnviz.errors import AttnvizError, EmptyText, InputError, TextTooLong
 from attnviz.models import printable
 from tests.zoo import Pair

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from attnviz import Capture, Model, capture
-from attnviz.captures import capture_ids
+from attnviz.captures.forward_pass import capture_ids
 from tests.zoo import Pair, random_texts
 
 THREADS, ROUNDS = 16, 3

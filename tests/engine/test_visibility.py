@@ -10,8 +10,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from attnviz.attention import pooling
-from attnviz.attention.visibility import Visibility
+from attnviz.attention.masks.visibility import Visibility
+from attnviz.attention.stack import pooling
 
 
 @st.composite

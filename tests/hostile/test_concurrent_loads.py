@@ -15,7 +15,7 @@ import attnviz
 from attnviz import Model
 from attnviz.errors import LoadCancelled
 from attnviz.models import instrument, twin
-from attnviz.models.building import building
+from attnviz.models.loading.build_lock import building
 from tests.zoo import Pair
 
 THREADS = 4

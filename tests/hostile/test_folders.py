@@ -18,8 +18,8 @@ from safetensors.torch import load_file, save_file
 
 import attnviz
 from attnviz.errors import AttnvizError, ModelError, ModelNotAllowed, ModelNotFound, ModelUnsafe
-from attnviz.models.json_files import read_json
-from attnviz.models.weight_files import INDEX, SINGLE, check_entries, weight_files
+from attnviz.models.folders.json_files import read_json
+from attnviz.models.folders.weight_files import INDEX, SINGLE, check_entries, weight_files
 
 
 @pytest.fixture

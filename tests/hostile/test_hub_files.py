@@ -14,8 +14,8 @@ from transformers import AutoConfig
 
 import attnviz
 from attnviz.errors import LoadCancelled, ModelError, ModelNotAllowed, ModelUnsafe
-from attnviz.models import hub, loading
-from attnviz.models.weight_files import INDEX, SINGLE
+from attnviz.models.folders.weight_files import INDEX, SINGLE
+from attnviz.models.loading import hub, load
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
@@ -37,7 +37,7 @@ def served(gpt_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     config = AutoConfig.from_pretrained(files)
     config._commit_hash = COMMIT
     monkeypatch.setattr(hub, "hf_hub_download", download)
-    monkeypatch.setattr(loading, "reach", lambda name, revision: None)
+    monkeypatch.setattr(load, "reach", lambda name, revision: None)
     monkeypatch.setattr(AutoConfig, "from_pretrained", lambda *unused, **options: config)
     return lambda: files
 

@@ -14,7 +14,7 @@ from streamlit.proto.WidgetStates_pb2 import WidgetState
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
-from attnviz.ui.browser import KEPT_FILES, NEEDED, NEEDED_OPERATIONS
+from attnviz.ui.server.browser_messages import KEPT_FILES, NEEDED, NEEDED_OPERATIONS
 from tests.served import ROOT, script, served
 from tests.visitors import Visitor, visiting
 

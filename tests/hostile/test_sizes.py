@@ -21,9 +21,10 @@ from transformers import AutoConfig, AutoModelForCausalLM
 import attnviz
 from attnviz import Model
 from attnviz.errors import AttnvizError, LoadCancelled, ModelError
-from attnviz.models import cancellable, memory, model_size
-from attnviz.models.building import building
-from attnviz.models.model_size import check_configuration, check_files, check_model
+from attnviz.models import cancellable
+from attnviz.models.loading import free_memory, model_size
+from attnviz.models.loading.build_lock import building
+from attnviz.models.loading.model_size import check_configuration, check_files, check_model
 from tests.zoo import ARCHITECTURES, Pair
 
 CPU = torch.device("cpu")
@@ -130,7 +131,7 @@ def test_files_larger_than_the_memory(
 
 
 def test_free_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    free = memory.free_bytes(CPU)
+    free = free_memory.free_bytes(CPU)
     assert free is not None
     assert 1 << 20 < free < 1 << 50
     for file, content in {
@@ -139,12 +140,12 @@ def test_free_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         "memory.stat": "anon 500\ninactive_file 300\n",
     }.items():
         (tmp_path / file).write_text(content)
-    monkeypatch.setattr(memory, "GROUP", tmp_path)
-    assert memory.free_bytes(CPU) == 400
+    monkeypatch.setattr(free_memory, "GROUP", tmp_path)
+    assert free_memory.free_bytes(CPU) == 400
     (tmp_path / "memory.max").write_text("max\n")
-    assert memory.free_bytes(CPU) == pytest.approx(free, rel=0.5)
-    monkeypatch.setattr(memory, "MEMINFO", tmp_path / "missing")
-    assert memory.free_bytes(CPU) is not None
+    assert free_memory.free_bytes(CPU) == pytest.approx(free, rel=0.5)
+    monkeypatch.setattr(free_memory, "MEMINFO", tmp_path / "missing")
+    assert free_memory.free_bytes(CPU) is not None
 
 
 def test_a_build_ends_when_it_is_no_longer_wanted(

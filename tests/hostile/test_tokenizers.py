@@ -18,8 +18,9 @@ from tokenizers import Tokenizer, normalizers
 
 import attnviz
 from attnviz.errors import AttnvizError, InputError, LoadCancelled, ModelError, ModelUnsafe
-from attnviz.models import cancellable, tokenizer_check, tokenizer_trial
-from attnviz.models.tokenizer_trial import growth_of
+from attnviz.models import cancellable
+from attnviz.models.tokenizers import tokenizer_check, tokenizer_trial
+from attnviz.models.tokenizers.tokenizer_trial import growth_of
 
 Spoil = Callable[..., Path]
 

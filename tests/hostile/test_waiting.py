@@ -11,8 +11,8 @@ import pytest
 from attnviz.errors import AttnvizError, InputError
 from attnviz.findings import Progress
 from attnviz.models import tokenizing
-from attnviz.ui.jobs import Job, Jobs
-from attnviz.ui.shelf import Shelf
+from attnviz.ui.session.background_jobs import Job, Jobs
+from attnviz.ui.session.capture_cache import Shelf
 
 
 class PanicException(BaseException):

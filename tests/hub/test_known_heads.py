@@ -7,8 +7,8 @@ import pytest
 
 import attnviz
 from attnviz import metrics
+from attnviz.experiments.repetition import repeat_random
 from attnviz.models import Model
-from attnviz.probes import repeat_random
 
 # Induction in GPT-2 small on repeated random tokens, begin token first.
 INDUCTION = {(5, 5): 0.93, (6, 9): 0.91, (7, 10): 0.91, (5, 1): 0.91, (7, 2): 0.83}

@@ -9,9 +9,10 @@ import pytest
 import torch
 
 from attnviz import metrics
-from attnviz.attention import AttentionStack, Keep, pairs
-from attnviz.attention.blocks import BlockSizes
-from attnviz.captures import Encoded, capture_ids
+from attnviz.attention import AttentionStack, Keep
+from attnviz.attention.kernel import token_pairs
+from attnviz.attention.kernel.blocks import BlockSizes
+from attnviz.captures.forward_pass import Encoded, capture_ids
 from tests.metrics.definitions import ONE_TEXT_ONLY, PER_ROW, per_head
 from tests.zoo import Pair, eager_attentions, inputs_of, random_ids
 
@@ -52,9 +53,9 @@ def long_text(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -
     """Run with small blocks and without lists of pairs too, as for long texts."""
     if request.param != "one block":
         sizes = BlockSizes(score_bytes=1, piece_bytes=1, least_rows=8, most_rows=8)
-        monkeypatch.setattr("attnviz.attention.kernel.PROCESSOR_SIZES", sizes)
+        monkeypatch.setattr("attnviz.attention.kernel.attend.PROCESSOR_SIZES", sizes)
     if request.param == "no list of copies":
-        monkeypatch.setattr(pairs, "LISTED_BYTES", 0)
+        monkeypatch.setattr(token_pairs, "LISTED_BYTES", 0)
 
 
 @pytest.mark.usefixtures("long_text")
@@ -89,7 +90,9 @@ def test_every_registered_metric_is_checked() -> None:
 def test_texts_exercise_both_ways_of_finding_copies(zoo: Callable[[str], Pair]) -> None:
     """Few pairs are gathered, many are masked: the texts must use both."""
     few = {
-        text: pairs.TokenPairs(torch.tensor([ids_of(zoo("gpt2").model, text)])).block(0, LENGTH)
+        text: token_pairs.TokenPairs(torch.tensor([ids_of(zoo("gpt2").model, text)])).block(
+            0, LENGTH
+        )
         for text in TEXTS
     }
     assert few["repeated"] is not None

@@ -164,15 +164,15 @@ def test_a_page_says_the_size_before_it_starts_and_refuses_what_is_too_large(
         """
         import time
         from streamlit.testing.v1 import AppTest
-        from attnviz.ui import downloads
+        from attnviz.ui.server import download_progress
         def opened():
             app = AppTest.from_file("app.py", default_timeout=60)
             app.query_params["model"] = "org/model"
             return app.run()
-        downloads.LARGEST_MB = 0
+        download_progress.LARGEST_MB = 0
         app = opened()
         print(app.error[0].value)
-        downloads.LARGEST_MB = 10
+        download_progress.LARGEST_MB = 10
         app = opened()
         print(app.info[0].value)
         app.button(key="download_model").click().run()

@@ -29,7 +29,7 @@ from attnviz.errors import (
     ModelOffline,
     ModelUnsafe,
 )
-from attnviz.models import hub as hub_access
+from attnviz.models.loading import hub as hub_access
 from tests.served import ROOT
 from tests.vocabularies import vocabulary
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from attnviz import Model
-from attnviz.captures import Encoded, capture_ids
+from attnviz.captures.forward_pass import Encoded, capture_ids
 from attnviz.errors import InputError, TextTooLong
 from attnviz.models import instrument
 from tests.bounds import MODEL

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from attnviz.errors import InputError
-from attnviz.monitor.course import (
+from attnviz.monitor.curves import (
     COLLAPSED,
     FALLEN,
     RECOVERED,
@@ -18,7 +18,7 @@ from attnviz.monitor.course import (
     curves,
     onset,
 )
-from attnviz.monitor.pace import FIRST_INTERVAL, SHARE, Pace
+from attnviz.monitor.interval import FIRST_INTERVAL, SHARE, Pace
 
 NAN = math.nan
 

@@ -3,9 +3,9 @@
 import numpy as np
 import streamlit as st
 
+from attnviz.attention.stack.map_tiles import grid
 from attnviz.types import Head
 from attnviz.ui.components.plotly_map import plotly_map
-from attnviz.ui.tiles import grid
 from attnviz.views.maps.map_specification import weight_specification
 from tests.views.long_stack import long_stack
 

@@ -3,8 +3,8 @@
 import streamlit as st
 
 from attnviz.types import Tokens
-from attnviz.ui.picture_buttons import picture_buttons
-from attnviz.ui.token_strip import token_strip
+from attnviz.ui.components.picture_buttons import picture_buttons
+from attnviz.ui.components.token_strip import token_strip
 from attnviz.views import draw_weights, plot_config
 from tests.views.samples import HOSTILE, make_attention, make_tokens
 

@@ -13,8 +13,8 @@ import pytest
 import attnviz
 from attnviz.errors import AttnvizError, CaptureError, InputError
 from attnviz.types import Tokens
-from attnviz.views import bertviz
-from attnviz.views.bertviz import NUMBER_LIMIT, BertvizPart, bertviz_html
+from attnviz.views import bertviz_page
+from attnviz.views.bertviz_page import NUMBER_LIMIT, BertvizPart, bertviz_html
 from tests.views.samples import HOSTILE, make_attention, make_tokens
 
 VENDOR = Path(attnviz.__file__).parent / "vendor"
@@ -148,7 +148,7 @@ def test_errors_say_what_was_got():
 
 
 def test_without_bertviz_the_error_says_what_to_install(monkeypatch):
-    monkeypatch.setattr(bertviz, "find_spec", lambda name: None)
+    monkeypatch.setattr(bertviz_page, "find_spec", lambda name: None)
     with pytest.raises(AttnvizError, match="pip install bertviz"):
         bertviz_html([part()])
 

@@ -17,11 +17,11 @@ from attnviz.views import (
     draw_received,
     label_colors,
 )
-from attnviz.views.ablation import MOST_BARS
-from attnviz.views.diagnosis_words import diagnosis_sentences
-from attnviz.views.label_colors import ink_on, short_mark
-from attnviz.views.received import draw_received_by_head
-from attnviz.views.theme import palette
+from attnviz.views.diagnosis.ablation_bars import MOST_BARS
+from attnviz.views.diagnosis.label_colors import ink_on, short_mark
+from attnviz.views.diagnosis.received_weight import draw_received_by_head
+from attnviz.views.report.summary_sentences import diagnosis_sentences
+from attnviz.views.style.theme import palette
 from tests.views.diagnosis_samples import HOSTILE, LABELLED, make_findings, make_samples
 from tests.views.samples import names, trace
 

@@ -12,7 +12,7 @@ import pytest
 
 from attnviz import views
 from attnviz.errors import CaptureError, InputError
-from attnviz.views.config import safe_filename
+from attnviz.views.style.plotly_config import safe_filename
 from tests.views.samples import (
     HOSTILE,
     INDUCTION,
@@ -85,7 +85,7 @@ def test_every_figure_has_the_theme(theme):
 
 def test_importing_the_views_needs_neither_torch_nor_streamlit():
     code = (
-        "import sys, attnviz.views, attnviz.views.bertviz; "
+        "import sys, attnviz.views, attnviz.views.bertviz_page; "
         "print([m for m in ('torch', 'streamlit', 'bertviz', 'transformers') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from attnviz.views.labels import display_width, escape_label, shorten
+from attnviz.views.style.safe_labels import display_width, escape_label, shorten
 from tests.views.samples import HOSTILE
 
 FAMILY = "👩\u200d👩\u200d👧"

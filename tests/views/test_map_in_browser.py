@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from attnviz.attention.stack.map_tiles import Window, grid
 from attnviz.types import Head
-from attnviz.ui.tiles import Window, grid
 from tests.served import script, served
 from tests.views.long_stack import WORDS, long_stack
 

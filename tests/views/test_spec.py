@@ -11,8 +11,8 @@ import pytest
 
 from attnviz import metrics
 from attnviz.types import Head
-from attnviz.views.head_map import draw_head_map, head_map_spec
-from attnviz.views.spec import PlainFigure, Spec
+from attnviz.views.maps.head_map import draw_head_map, head_map_spec
+from attnviz.views.style.figure_spec import PlainFigure, Spec
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (4, 4), (12, 12), (30, 70)])

@@ -8,7 +8,7 @@ import plotly.io as pio
 import pytest
 
 from attnviz.errors import InputError
-from attnviz.views.theme import apply, colorscale, heading, palette
+from attnviz.views.style.theme import apply, colorscale, heading, palette
 
 THEMES = ("light", "dark")
 

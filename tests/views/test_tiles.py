@@ -10,9 +10,19 @@ import pytest
 import torch
 
 from attnviz.attention import AttentionStack
+from attnviz.attention.stack.map_tiles import (
+    BINS,
+    FULL,
+    MASKED,
+    SINK,
+    Grid,
+    Window,
+    encode,
+    grid,
+)
+from attnviz.metrics.sinks import sink_keys
 from attnviz.types import Head
 from attnviz.ui.components.plotly_map import LABEL_WIDTH, pack
-from attnviz.ui.tiles import BINS, FULL, MASKED, SINK, Grid, Window, encode, grid, sink_keys
 from tests.views.long_stack import long_stack
 
 LIMIT = 300_000  # bytes of one view

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from attnviz.errors import CaptureError, InputError
-from attnviz.ui.token_strip import CELL_LIMIT, TOKEN_LIMIT, pack
+from attnviz.ui.components.token_strip import CELL_LIMIT, TOKEN_LIMIT, pack
 from tests.views.samples import make_attention, make_tokens
 
 

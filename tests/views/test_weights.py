@@ -5,7 +5,7 @@ import pytest
 
 from attnviz.errors import CaptureError, InputError
 from attnviz.views import draw_weights
-from attnviz.views.weights import LOG_FLOOR, sink_columns
+from attnviz.views.maps.weight_map import LOG_FLOOR, sink_columns
 from tests.views.samples import bytes_of, make_attention, make_tokens, names, trace
 
 

@@ -16,12 +16,12 @@ from typing import Any, Literal
 
 import streamlit as st
 
+from attnviz.attention.stack.map_tiles import SCORED, Grid, How, Window, encode, encode_signed
+from attnviz.ui.components.checked_reports import index, record
 from attnviz.ui.components.served_component import ServedComponent
-from attnviz.ui.reported import index, record
-from attnviz.ui.tiles import SCORED, Grid, How, Window, encode, encode_signed
-from attnviz.views.config import safe_filename
-from attnviz.views.labels import clean_label, shorten
 from attnviz.views.maps.map_specification import LABEL_RULE, MapSpecification, style
+from attnviz.views.style.plotly_config import safe_filename
+from attnviz.views.style.safe_labels import clean_label, shorten
 
 __all__ = ["LABEL_WIDTH", "WHOLE_WIDTH", "MapEvents", "pack", "plotly_map"]
 

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from attnviz.types import Metric
-from attnviz.views.ink import Ink, color_bar
-from attnviz.views.labels import escape_label
-from attnviz.views.theme import Theme, colorscale, palette
+from attnviz.views.style.color_scales import Ink, color_bar
+from attnviz.views.style.safe_labels import escape_label
+from attnviz.views.style.theme import Theme, colorscale, palette
 
 __all__ = [
     "LABEL_RULE",

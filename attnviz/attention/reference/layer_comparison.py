@@ -1,0 +1,235 @@
+"""Comparison of captured weights with the library's eager run, and of outputs with weights.
+
+The library returns the weights of all layers at the end; here each layer's are compared as soon as
+they are computed and then released, so that those of one layer exist at a time.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from attnviz.attention.interventions import Places
+from attnviz.attention.recorder import Call
+from attnviz.attention.stack.attention_stack import AttentionStack
+from attnviz.errors import ModelNotSupported
+from attnviz.finite import largest_difference, largest_size
+from attnviz.types import Head, Kind
+
+__all__ = ["Comparison", "Outputs", "is_linear"]
+
+
+def is_linear(module: nn.Module) -> bool:
+    """Return True if a module maps vectors by a matrix: `Linear`, GPT-2's `Conv1D` and the like."""
+    weight = getattr(module, "weight", None)
+    return (
+        isinstance(weight, nn.Parameter)
+        and weight.dim() == 2
+        and not isinstance(module, nn.Embedding)
+    )
+
+
+@dataclass
+class _Found:
+    """Largest differences of one layer: of weights per head, of the rest over all heads.
+
+    `apart` is NaN for a head of which the library returns no finite weight; `finite` is False if
+    any weight of the layer, by either side, or any value vector is not.
+    """
+
+    apart: Float[np.ndarray, " head"]
+    leak: float = 0.0
+    row_sum: float = 0.0
+    finite: bool = True
+
+
+@dataclass
+class Comparison:
+    """Comparison of captured weights with those of a twin that runs the library's eager attention.
+
+    A key is hidden if the capture's mask hides it, or if its weight in the library's run is 0; the
+    other side must give it no weight. No family of models is assumed to be causal.
+
+    Attributes:
+        stacks: stacks of the capture, with weights.
+        mixed: per kind and layer the captured weights times the captured values, [query, head *
+            value dim]; filled while the twin runs.
+    """
+
+    stacks: Mapping[Kind, AttentionStack]
+    mixed: dict[tuple[Kind, int], Float[np.ndarray, "query head_value_dim"]] = field(
+        default_factory=dict
+    )
+    _found: dict[tuple[Kind, int], _Found] = field(default_factory=dict)
+    _due: dict[str, list[tuple[Kind, int]]] = field(default_factory=dict)
+
+    def watch(self, twin: nn.Module) -> None:
+        """Hook the twin's attention modules."""
+        for kind, stack in self.stacks.items():
+            for number, layer in enumerate(stack.layers):
+                self._due.setdefault(layer.module_name, []).append((kind, number))
+        for name, module in twin.named_modules():
+            if name in self._due:
+                # prepend: the library's hooks would keep the weights of all layers
+                module.register_forward_hook(self._hook(name), prepend=True)
+
+    def check_complete(self) -> None:
+        """Raise ModelNotSupported if the library has not returned the weights of every layer."""
+        for kind, stack in self.stacks.items():
+            given = sum(place[0] == kind for place in self._found)
+            calls = stack.shape[0]
+            if given == len({layer.module_name for layer in stack.layers}) < calls:
+                raise ModelNotSupported(
+                    f"each layer of this model calls attention {calls // given} times "
+                    "(differential attention does), and the library returns the weights of one "
+                    "call; attnviz shows models with one call per layer"
+                )
+            if given != calls:
+                raise ModelNotSupported(
+                    f"the library returns the weights of {given} layers of {kind} attention, and "
+                    f"attnviz has recorded {calls} calls of it; they cannot be compared"
+                )
+
+    def worst(self) -> tuple[float, Head]:
+        """Return the largest difference of a weight, and its head; NaN if no weight is finite."""
+        weights, worst = 0.0, Head(next(iter(self.stacks)), 0, 0)
+        compared = False
+        for (kind, layer), found in self._in_order():
+            for head in np.flatnonzero(~np.isnan(found.apart)):
+                compared = True
+                if found.apart[head] > weights:
+                    weights, worst = float(found.apart[head]), Head(kind, layer, int(head))
+        return (weights if compared else math.nan), worst
+
+    def all_finite(self) -> bool:
+        """Return True if all weights and values of the library's run and the capture are finite."""
+        return all(found.finite for found in self._found.values())
+
+    def leak(self) -> float:
+        """Return the largest weight of one side on a key that the other side hides."""
+        return max(found.leak for found in self._found.values())
+
+    def row_sum(self) -> float:
+        """Return the largest distance of a row's sum from one, a learned sink's share added."""
+        return max(found.row_sum for found in self._found.values())
+
+    def _in_order(self) -> list[tuple[tuple[Kind, int], _Found]]:
+        kinds = list(self.stacks)
+        return sorted(self._found.items(), key=lambda one: (kinds.index(one[0][0]), one[0][1]))
+
+    def _hook(self, name: str) -> Any:
+        def hook(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> Any:
+            if not self._due[name]:
+                return None
+            kind, layer = self._due[name].pop(0)
+            shape = (1, *self.stacks[kind].shape[1:])
+            parts = list(output) if isinstance(output, tuple) else [output]
+            # T5 returns its position bias too, of the same shape: the weights come last.
+            for place in reversed(range(len(parts))):
+                part = parts[place]
+                if isinstance(part, Tensor) and part.shape == shape:
+                    self._compare(kind, layer, part[0])
+                    parts[place] = part.new_empty(0)
+                    return tuple(parts)
+            return None
+
+        return hook
+
+    def _compare(self, kind: Kind, layer: int, theirs: Tensor) -> None:
+        """Compare one layer's weights, head by head."""
+        stack = self.stacks[kind]
+        visibility = stack.layers[layer].visibility
+        visible = visibility.table()[0].numpy()
+        # A query without visible keys has weights 0; the library gives all keys the same weight.
+        sees = visibility.count[0].numpy() > 0
+        found = _Found(np.zeros(stack.shape[1], np.float32))
+        mixed = []
+        for head in range(stack.shape[1]):
+            ours = stack.weights(layer, head)
+            mixed.append(_mixed(ours, stack.value(layer, head), visible))
+            other = theirs[head].float().cpu().numpy()
+            sink = _sink_weights(stack, layer, head)
+            if sink is not None and largest_size(other.sum(-1) - 1.0) < sink.max() / 2:
+                other = other * (1.0 - sink[:, None])  # Granite returns weights without the sink
+            found.finite &= not stack.not_finite[layer, head]
+            found.finite &= bool(np.isfinite(other[sees]).all())
+            found.apart[head] = largest_difference(ours[sees], other[sees])
+            hidden_here = largest_size(other[~visible & sees[:, None]])
+            hidden_there = largest_size(ours[(other == 0.0) & sees[:, None]])
+            found.leak = max(found.leak, hidden_here, hidden_there)
+            sums = ours.sum(-1, dtype=np.float64) + (0.0 if sink is None else sink)
+            found.row_sum = max(found.row_sum, largest_size(sums[sees] - 1.0))
+        self._found[kind, layer] = found
+        self.mixed[kind, layer] = np.concatenate(mixed, axis=-1)
+
+
+def _mixed(
+    weights: Float[np.ndarray, "query key"],
+    values: Float[np.ndarray, "key value_dim"],
+    visible: Bool[np.ndarray, "query key"],
+) -> Float[np.ndarray, "query value_dim"]:
+    """Return weights times values; NaN where a visible key's value is not finite.
+
+    A key that a query does not see adds nothing to its row, also where 0 x NaN would be NaN.
+    """
+    finite = np.isfinite(values)
+    mixed: Float[np.ndarray, "query value_dim"] = weights @ np.where(finite, values, 0.0)
+    if not finite.all():
+        mixed[visible.astype(np.float32) @ ~finite > 0] = np.nan
+    return mixed
+
+
+def _sink_weights(
+    stack: AttentionStack, layer: int, head: int
+) -> Float[np.ndarray, " query"] | None:
+    """Return the weight of the learned sink in each row; None if the layer has no sinks."""
+    record = stack.layers[layer]
+    if record.sinks is None or record.vectors is None:
+        return None
+    normalizer = record.vectors.normalizer
+    relative = record.sinks[head].float().cpu() - normalizer.highest[head].cpu()
+    weights: Float[np.ndarray, " query"] = (relative.exp() / normalizer.total[head].cpu()).numpy()
+    return weights
+
+
+@dataclass
+class Outputs:
+    """Intervention that compares each layer's output with an expected one and changes nothing.
+
+    The output compared is that of the attention function, before any gate, norm or projection that
+    the model applies to it.
+
+    Attributes:
+        places: kind and layer of a call.
+        expected: per kind and layer, [query, head * value dim].
+        apart: largest difference, as a share of the largest number of the layer's output; NaN
+            before any finite output.
+    """
+
+    places: Places
+    expected: Mapping[tuple[Kind, int], Float[np.ndarray, "query head_value_dim"]]
+    apart: float = math.nan
+    _seen: set[tuple[Kind, int]] = field(default_factory=set)
+
+    def output(self, call: Call, output: Tensor) -> Tensor:
+        """Compare the output of one call; return it unchanged."""
+        place = self.places.of(call)
+        if place is not None:
+            self._seen.add(place)
+            mixed = output[0].float().cpu().flatten(1).numpy()
+            apart = largest_difference(self.expected[place], mixed)
+            apart /= max(largest_size(mixed), 1e-6)
+            if not math.isnan(apart):
+                self.apart = apart if math.isnan(self.apart) else max(self.apart, apart)
+        return output
+
+    @property
+    def complete(self) -> bool:
+        """True if every expected layer has run."""
+        return self._seen == self.expected.keys()

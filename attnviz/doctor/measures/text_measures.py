@@ -1,0 +1,218 @@
+"""What is measured of every head while a model reads a set of texts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from attnviz import metrics
+from attnviz.attention import AttentionStack, body_of, following
+from attnviz.captures.forward_pass import capture_ids, model_inputs
+from attnviz.doctor.measures.output_share import AddedLengths
+from attnviz.experiments.loss_examples import batches
+from attnviz.metrics.registry import mean_over_rows
+from attnviz.models import Encoded, Model, call_options, side_config
+from attnviz.types import Kind
+
+__all__ = [
+    "Projections",
+    "Tables",
+    "batch_tokens",
+    "lowest_entropy",
+    "read_texts",
+    "residual_norms",
+    "resting_places",
+    "separators",
+    "sink_measures",
+    "value_norms",
+]
+
+Projections = Mapping[Kind, Sequence["Float[Tensor, 'head value_dim out'] | None"]]
+Tables = dict[Kind, dict[str, Float[np.ndarray, "layer head text"]]]
+
+KEPT_NUMBERS = 64 * 1024**2  # of queries, keys and values at a time, all layers together
+FEWEST_TOKENS = 256
+LOW_SHARE = 0.1
+MOST_OF_A_ROW = 0.5
+
+
+def read_texts(
+    model: Model,
+    texts: Sequence[Encoded],
+    projections: Projections,
+    tick: Callable[[float], None],
+) -> Tables:
+    """All metrics of the registry, and the doctor's own on ordinary texts, per head and text.
+
+    Args:
+        model: from `attnviz.load`.
+        texts: what it reads.
+        projections: each head's slice of its layer's output projection.
+        tick: told the share that is done after every batch.
+    """
+    tables: Tables = {}
+    done = 0
+    for chosen in batches(texts, batch_tokens(model)):
+        part = [texts[index] for index in chosen]
+        added = AddedLengths(model)
+        with following(added.additions):
+            captures = capture_ids(model, part, keep="qkv", predict=False)
+        stream = residual_norms(model, part)
+        for row, (index, capture) in enumerate(zip(chosen, captures, strict=True)):
+            for kind, stack in capture.stacks.items():
+                found = {name: metrics.per_head(name, stack) for name in metrics.names()}
+                found["lowest_entropy"] = lowest_entropy(stack)
+                found |= sink_measures(stack, projections[kind])
+                found["separators"] = separators(stack)
+                found["output_share"] = added.share(kind, row, stack, stream.get(kind))
+                broken = added.not_finite(kind, row, stack)
+                found = {name: np.where(broken, np.nan, table) for name, table in found.items()}
+                found["not_finite"] = broken.astype(np.float32)
+                for name, table in found.items():
+                    room = tables.setdefault(kind, {})
+                    if name not in room:
+                        room[name] = np.full((*table.shape, len(texts)), np.nan, np.float32)
+                    room[name][..., index] = table
+        done += len(chosen)
+        tick(done / len(texts))
+    return tables
+
+
+def batch_tokens(model: Model) -> int:
+    """How many tokens may be captured at a time, with queries, keys and values."""
+    width = int(getattr(side_config(model.network.config), "hidden_size", 1024))
+    layers = sum(size[0] for size in model.info.heads.values())
+    return max(KEPT_NUMBERS // (3 * width * layers), FEWEST_TOKENS)
+
+
+def lowest_entropy(stack: AttentionStack) -> Float[np.ndarray, "layer head"]:
+    """The 10% quantile over rows of the normalized entropy: nine rows in ten have more, 0 to 1.
+
+    Near 1 it says that nearly all rows are uniform. Unlike the share of rows beyond a fixed limit,
+    it can be held against any limit later. Rows that see one key have no choice to make and are
+    left out; NaN where no row has one.
+    """
+    rows = metrics.per_row("normalized_entropy", stack)
+    found = np.full(rows.shape[:2], np.nan, np.float32)
+    for layer, choice in enumerate(stack.visible > 1):
+        if choice.any():
+            found[layer] = np.quantile(rows[layer][:, choice], LOW_SHARE, axis=-1)
+    return found
+
+
+def resting_places(stack: AttentionStack) -> Int[np.ndarray, " key"]:
+    """The keys where heads rest: the first one, and the special tokens behind it ([SEP], </s>)."""
+    special = stack.key_tokens.special.copy()
+    special[0] = True
+    places: np.ndarray = np.nonzero(special)[0]
+    return places
+
+
+def sink_measures(
+    stack: AttentionStack, projections: Sequence[Tensor | None]
+) -> dict[str, Float[np.ndarray, "layer head"]]:
+    """Whether a head rests, whether it does anything else, and what it takes from there.
+
+    With R the resting places (`resting_places`), over the rows that see more than one key:
+
+    `rest`: the mean of sum_{k in R} A_ik. For a causal text this is alpha_0 of Gu et al. 2024
+    without the first row, which cannot look anywhere else and would make a third of a short text.
+
+    `rows_elsewhere`: the share of rows that give R less than half of their weight.
+
+    `sink_value_share`: sum_{k in R} m_k |v_k W_O| / sum_j m_j |v_j W_O|, where m_j is the sum of
+    the weights on key j over all rows: the part that the resting places have in what the head
+    moves, rather than in where it looks. Source: Kobayashi et al. 2020. It adds up lengths of
+    vectors, which may point in different directions and cancel: a large share does not prove a
+    large effect. NaN without an output projection.
+    """
+    places = resting_places(stack)
+    rows = _weight_on(stack, places)
+    rows[np.broadcast_to((stack.visible < 2)[:, None, :], rows.shape)] = np.nan
+    elsewhere = np.where(np.isnan(rows), np.nan, (rows < MOST_OF_A_ROW).astype(np.float32))
+    mass = stack.statistic("key_mass").astype(np.float64)
+    share = np.full(rows.shape[:2], np.nan, np.float32)
+    for layer, projection in enumerate(projections):
+        vectors = stack.layers[layer].vectors
+        if projection is None or vectors is None:
+            continue
+        norms = value_norms(vectors.value, projection).cpu().numpy()
+        moved = mass[layer] * np.where(np.isfinite(norms), norms, np.nan)
+        total = moved.sum(-1)
+        share[layer] = moved[:, places].sum(-1) / np.where(total > 0, total, np.nan)
+    return {
+        "rest": mean_over_rows(rows),
+        "rows_elsewhere": mean_over_rows(elsewhere),
+        "sink_value_share": share,
+    }
+
+
+def _weight_on(
+    stack: AttentionStack, places: Int[np.ndarray, " key"]
+) -> Float[np.ndarray, "layer head query"]:
+    """The weight of every row on some keys together; those it does not see count as 0."""
+    rows: np.ndarray = np.nan_to_num(stack.statistic("first"), nan=0.0)
+    for key in places[1:]:
+        column = slice(int(key), int(key) + 1)
+        for layer, head in np.ndindex(*rows.shape[:2]):
+            rows[layer, head] += stack.weights(layer, head, keys=column)[:, 0]
+    return rows
+
+
+def value_norms(
+    values: Float[Tensor, "key_head key value_dim"],
+    projection: Float[Tensor, "head value_dim out"],
+) -> Float[Tensor, "head key"]:
+    """|v_j W_O| for every head; heads of one group share their values."""
+    heads = projection.shape[0]
+    each = values.float().repeat_interleave(heads // values.shape[0], dim=0)
+    # |v W|^2 = v (W W') v': the vectors themselves, as wide as the model, are never made.
+    squares = torch.einsum("hkv,hvw,hkw->hk", each, _gram(projection), each)
+    return squares.clamp_min(0.0).sqrt()
+
+
+def _gram(projection: Float[Tensor, "head value_dim out"]) -> Tensor:
+    wide = projection.float()
+    return wide @ wide.transpose(1, 2)
+
+
+def separators(stack: AttentionStack) -> Float[np.ndarray, "layer head"]:
+    """The mean weight on special tokens behind the first key: [SEP], </s>; NaN without any.
+
+    Source: Clark et al. 2019, who find heads with more than 0.6 on [SEP].
+    """
+    chosen = stack.key_tokens.special.copy()
+    chosen[0] = False
+    layers, heads, queries, _ = stack.shape
+    if not chosen.any():
+        return np.full((layers, heads), np.nan, np.float32)
+    weight: np.ndarray = stack.statistic("key_mass")[..., chosen].sum(-1) / queries
+    return weight
+
+
+def residual_norms(
+    model: Model, texts: Sequence[Encoded]
+) -> dict[Kind, Float[np.ndarray, "layer text position"]]:
+    """Return the length of the residual stream at the input of each layer that has attention.
+
+    Kinds for which the library does not return it are left out, and models that keep several
+    vectors per position (hyper-connections, AltUp).
+    """
+    body = body_of(model.network)
+    options = call_options(model, body) | {"output_hidden_states": True}
+    with torch.inference_mode():
+        output = body(**model_inputs(model, texts), **options)
+    found: dict[Kind, Float[np.ndarray, "layer text position"]] = {}
+    for kind, numbers in model.info.layers.items():
+        name = {"encoder": "encoder_", "decoder": "decoder_", "cross": "decoder_"}.get(kind, "")
+        states = getattr(output, f"{name}hidden_states", None)
+        if states is None or len(states) <= max(numbers):
+            continue
+        if all(states[number].dim() == 3 for number in numbers):  # text, position, width
+            norms = [states[number].float().norm(dim=-1).cpu().numpy() for number in numbers]
+            found[kind] = np.stack(norms)
+    return found

@@ -1,0 +1,61 @@
+"""What a report draws beside the numbers, as plain values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from jaxtyping import Float
+
+from attnviz.doctor.labels.thresholds import THRESHOLDS
+from attnviz.types import Kind
+
+if TYPE_CHECKING:
+    from attnviz.doctor.diagnosis import Diagnosis
+
+__all__ = ["entropies", "pictures"]
+
+QUANTILES = 20
+"""Points that stand for a head's values over many texts, each for an equal share of them."""
+
+
+def entropies(diagnosis: Diagnosis) -> dict[Kind, Float[np.ndarray, "layer head sample"]]:
+    """Normalized entropies of every head over texts; quantiles of them where texts are many."""
+    middles = (np.arange(QUANTILES) + 0.5) / QUANTILES
+    found: dict[Kind, np.ndarray] = {}
+    for kind, values in diagnosis.measures.values.items():
+        samples = np.asarray(values["normalized_entropy"], np.float64)  # NaN where not finite
+        known = ~np.isnan(samples).all(axis=-1)
+        if samples.shape[-1] > QUANTILES:
+            drawn = np.full((*samples.shape[:2], QUANTILES), np.nan)
+            if known.any():
+                drawn[known] = np.nanquantile(samples[known], middles, axis=-1).T
+            samples = drawn
+        found[kind] = samples
+    return found
+
+
+def pictures(diagnosis: Diagnosis) -> dict[str, Any]:
+    """Samples of entropy, the weight that places receive, and what the thresholds mean."""
+    return {
+        "entropy": {kind: _plain(values) for kind, values in entropies(diagnosis).items()},
+        "received": {kind: _plain(values) for kind, values in diagnosis.measures.received.items()},
+        "limits": {name: asdict(limit) for name, limit in THRESHOLDS.items()},
+        "names": _names(diagnosis),
+    }
+
+
+def _names(diagnosis: Diagnosis) -> Mapping[str, str]:
+    """What the first place is called, per kind."""
+    return {kind: names.first for kind, names in diagnosis.names.items()}
+
+
+def _plain(values: np.ndarray) -> list[Any]:
+    """Nested lists with four digits; None where a number does not exist."""
+    rounded = np.round(np.asarray(values, np.float64), 4)
+    holes = rounded.astype(object)
+    holes[~np.isfinite(rounded)] = None
+    found: list[Any] = holes.tolist()
+    return found

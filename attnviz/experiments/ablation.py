@@ -1,0 +1,268 @@
+"""What a head is good for, measured: its output is replaced, and the model is asked again.
+
+Replacing by zero takes away everything; replacing by the head's mean output over all positions and
+texts (mean ablation) takes away only what it tells about the text at hand. Heads are switched off
+through a gate behind our own attention function, many in one forward pass: each copy of the batch
+lacks another head.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from attnviz.attention import Intervention, Places
+from attnviz.attention.kernel.attend import attend
+from attnviz.attention.kernel.score_terms import ScoreTerms
+from attnviz.attention.recorder import Call
+from attnviz.errors import InputError
+from attnviz.experiments.hooked_model import Patient
+from attnviz.experiments.loss_examples import Example, batches
+from attnviz.experiments.replay import Replay
+from attnviz.findings import REPLACEMENTS, Replacement
+from attnviz.models import Model
+from attnviz.types import Head, Kind
+
+__all__ = ["Ablation", "ablate", "ablate_groups", "by_text"]
+
+BATCH_TOKENS = 1024
+"""Tokens of a batch: its copies multiply them."""
+
+COPY_BYTES = 512 << 20
+"""About what the copies of a batch may take, in logits and in a layer's widest intermediate."""
+
+WIDEST = 4  # a feed-forward layer is about four times as wide as the text's vectors
+
+Task = tuple[Replacement, tuple[Head, ...]]
+"""Which heads are to be switched off together, and what takes their place."""
+
+
+@dataclass(frozen=True)
+class Ablation:
+    """What switching heads off costs, text by text.
+
+    Attributes:
+        tokens: of how many predicted tokens the sums of a text are.
+        baseline: summed loss of each text with all heads, nats.
+        change: by replacement and kind, the change of that sum without a head, nats; positive
+            where the head was of use.
+    """
+
+    tokens: Int[np.ndarray, " text"]
+    baseline: Float[np.ndarray, " text"]
+    change: Mapping[Replacement, Mapping[Kind, Float[np.ndarray, "layer head text"]]]
+
+
+def ablate(
+    model: Model,
+    examples: Sequence[Example],
+    *,
+    replacements: Sequence[Replacement] = ("zero", "mean"),
+    progress: Callable[[float], None] | None = None,
+) -> Ablation:
+    """The loss change of every text when each head is switched off by itself.
+
+    Args:
+        model: from `attnviz.load`; with a trained language head.
+        examples: from `attnviz.experiments.loss_examples`. Texts without a question have no
+            loss: NaN.
+        replacements: what takes the place of a head's output: "zero"; "mean", its mean over all
+            positions and texts of these runs; "uniform", the average of the values that the query
+            can see (what the head would give if it attended evenly).
+        progress: told the share that is done, often. It may raise to cancel.
+
+    Raises:
+        InputError: an unknown replacement, or no text with anything to predict.
+    """
+    for replacement in replacements:
+        if replacement not in REPLACEMENTS:
+            raise InputError(
+                f"a head's output is replaced by {', '.join(REPLACEMENTS)}, not {replacement!r}"
+            )
+    heads = [
+        Head(kind, layer, head)
+        for kind, (layers, count) in model.info.heads.items()
+        for layer in range(layers)
+        for head in range(count)
+    ]
+    tasks: list[Task] = [(replacement, (head,)) for replacement in replacements for head in heads]
+    baseline, changes = _run(model, examples, tasks, progress)
+    sizes = model.info.heads.items()
+    change: dict[Replacement, dict[Kind, np.ndarray]] = {
+        replacement: {kind: np.full((*size, len(examples)), np.nan) for kind, size in sizes}
+        for replacement in replacements
+    }
+    for (replacement, (head,)), row in zip(tasks, changes, strict=True):
+        change[replacement][head.kind][head.layer, head.head] = row
+    tokens = np.array([example.tokens for example in examples])
+    return Ablation(tokens, baseline, change)
+
+
+def ablate_groups(
+    model: Model,
+    examples: Sequence[Example],
+    groups: Iterable[tuple[Head, ...]],
+    replacement: Replacement = "mean",
+    *,
+    progress: Callable[[float], None] | None = None,
+) -> dict[tuple[Head, ...], Float[np.ndarray, " text"]]:
+    """The change of each text's summed loss when several heads are switched off together, nats.
+
+    For redundant heads: removing either costs nothing, removing both may.
+
+    Raises:
+        InputError: as `ablate`, or a head that the model does not have.
+    """
+    chosen = list(dict.fromkeys(groups))
+    for head in (head for group in chosen for head in group):
+        layers, count = model.info.heads.get(head.kind, (0, 0))
+        if not (0 <= head.layer < layers and 0 <= head.head < count):
+            raise InputError(f"{model.info.name} has no head {head.label}")
+    tasks: list[Task] = [(replacement, group) for group in chosen]
+    _, changes = _run(model, examples, tasks, progress)
+    return dict(zip(chosen, changes, strict=True))
+
+
+def _run(
+    model: Model,
+    examples: Sequence[Example],
+    tasks: Sequence[Task],
+    progress: Callable[[float], None] | None,
+) -> tuple[Float[np.ndarray, " text"], Float[np.ndarray, "task text"]]:
+    """Baseline losses and the changes of every task, summed per text."""
+    questions = [question for example in examples for question in example.questions]
+    if not questions:
+        raise InputError(
+            "no text has anything to predict, so there is no loss that could change: a model with "
+            "a trained language head is needed, and texts of two tokens at least"
+        )
+    patient = Patient.of(model)
+    groups = list(batches([question.encoded for question in questions], BATCH_TOKENS))
+    means: _Means | None = None
+    if any(replacement == "mean" for replacement, _ in tasks):
+        means = _Means(patient.places())
+        for group in groups:
+            replay = Replay(patient, [questions[index] for index in group], remember=False)
+            means.next_batch(replay.inputs)
+            replay.begin(means)
+    baseline = np.zeros(len(questions))
+    changes = np.zeros((len(tasks), len(questions)))
+    done, total = 0, len(groups) * max(len(tasks), 1)
+    for group in groups:
+        replay = Replay(patient, [questions[index] for index in group])
+        whole = replay.begin()
+        baseline[group] = whole.cpu().numpy()
+        for start, part in _together(replay, tasks):
+            gates = _Gates(patient.places(), [tasks[index] for index in part], means)
+            found = replay.again(start, len(part), gates)
+            changes[np.ix_(part, group)] = (found - whole).cpu().numpy()
+            done += len(part)
+            if progress is not None:
+                progress(done / total)
+    return by_text(baseline, examples), by_text(changes, examples)
+
+
+def _together(replay: Replay, tasks: Sequence[Task]) -> Iterator[tuple[Head, list[int]]]:
+    """Tasks that one replay does, as many as memory has room for, and the head it starts from."""
+    by_depth: dict[int, list[int]] = {}
+    starts: dict[int, Head] = {}
+    for index, (_, heads) in enumerate(tasks):
+        lowest = min(heads, key=replay.depth)
+        starts.setdefault(replay.depth(lowest), lowest)
+        by_depth.setdefault(replay.depth(lowest), []).append(index)
+    network = replay.patient.model.network
+    words = int(network.get_input_embeddings().weight.shape[0])
+    width = int(network.get_input_embeddings().weight.shape[1])
+    positions = sum(tensor.numel() for name, tensor in replay.inputs.items() if "ids" in name)
+    bytes_each = positions * network.dtype.itemsize * (words + WIDEST * 3 * width)
+    room = max(COPY_BYTES // bytes_each, 1)
+    for depth, indices in by_depth.items():
+        for first in range(0, len(indices), room):
+            yield starts[depth], indices[first : first + room]
+
+
+def by_text(
+    sums: Float[np.ndarray, "*place question"], examples: Sequence[Example]
+) -> Float[np.ndarray, "*place text"]:
+    """Sums per question as sums per text; NaN for texts without questions."""
+    counts = np.array([len(example.questions) for example in examples])
+    owner = np.repeat(np.eye(len(examples)), counts, axis=0)
+    found: np.ndarray = sums @ owner
+    found[..., counts == 0] = np.nan
+    return found
+
+
+class _Means(Intervention):
+    """Adds up what every head gives, over all positions and texts."""
+
+    def __init__(self, places: Places) -> None:
+        self.places = places
+        self.real: Mapping[Kind, Tensor] = {}
+        self._sums: dict[tuple[Kind, int], Tensor] = {}
+        self._counts: dict[tuple[Kind, int], float] = {}
+
+    def next_batch(self, inputs: Mapping[str, Tensor]) -> None:
+        """Another run begins; padding is left out of its mean."""
+        self.places.restart()
+        read = inputs["attention_mask"]
+        written = inputs.get("decoder_attention_mask", read)
+        self.real = {"self": read, "encoder": read, "decoder": written, "cross": written}
+
+    def output(self, call: Call, output: Tensor) -> Tensor:
+        """Count it in."""
+        place = self.places.of(call)
+        if place is not None:
+            real = self.real[place[0]].to(torch.float64)
+            total = torch.einsum("bqhd,bq->hd", output.double(), real)
+            self._sums[place] = self._sums.get(place, 0.0) + total
+            self._counts[place] = self._counts.get(place, 0.0) + float(real.sum())
+        return output
+
+    def mean(self, place: tuple[Kind, int], head: int) -> Tensor:
+        """A head's mean output, [value_dim]."""
+        return self._sums[place][head] / self._counts[place]
+
+
+class _Gates(Intervention):
+    """Switches heads off: others in each copy of the batch."""
+
+    def __init__(self, places: Places, tasks: Sequence[Task], means: _Means | None) -> None:
+        self.places = places
+        self.copies = len(tasks)
+        self.means = means
+        self.closed: dict[tuple[Kind, int], list[tuple[int, int, Replacement]]] = {}
+        for copy, (replacement, heads) in enumerate(tasks):
+            for head in heads:
+                gates = self.closed.setdefault((head.kind, head.layer), [])
+                gates.append((copy, head.head, replacement))
+
+    def output(self, call: Call, output: Tensor) -> Tensor:
+        """The output with the closed heads replaced."""
+        place = self.places.of(call)
+        if place not in self.closed:
+            return output
+        changed = output.clone()
+        copies = changed.view(self.copies, -1, *output.shape[1:])
+        even: Tensor | None = None
+        for copy, head, replacement in self.closed[place]:
+            if replacement == "zero":
+                copies[copy, :, :, head] = 0.0
+            elif replacement == "mean":
+                assert self.means is not None  # noqa: S101 - made whenever a task asks for it
+                copies[copy, :, :, head] = self.means.mean(place, head).to(output)
+            else:
+                if even is None:
+                    even = _even(call).view_as(copies)
+                copies[copy, :, :, head] = even[copy, :, :, head]
+        return changed
+
+
+def _even(call: Call) -> Float[Tensor, "batch query head value_dim"]:
+    """What every head would give if it attended to all keys it can see alike."""
+    zero = torch.zeros_like(call.query)
+    return attend(zero, call.key, call.value, call.visibility, ScoreTerms(call.scaling))

@@ -1,0 +1,214 @@
+"""The Compare page: two heads side by side, and what separates them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import streamlit as st
+from jaxtyping import Float
+
+from attnviz import metrics
+from attnviz.attention import AttentionStack
+from attnviz.attention.stack.map_tiles import Grid
+from attnviz.captures.forward_pass import Capture
+from attnviz.types import Head, Kind
+from attnviz.ui.components.plotly_map import plotly_map
+from attnviz.ui.explore.explore_page import notices
+from attnviz.ui.explore.head_panel import head_title
+from attnviz.ui.explore.head_picker import choose_kind, head_menus
+from attnviz.ui.explore.row_panel import show_rows
+from attnviz.ui.explore.weight_panel import show_map
+from attnviz.ui.server.permissions import listed_models, takes_any_model
+from attnviz.ui.session import state
+from attnviz.ui.session.model_cache import Request, captured, default_request, load_model
+from attnviz.ui.session.plain_text import show_plain
+from attnviz.views.maps.map_specification import difference_specification
+from attnviz.views.style.plotly_numbers import known_mean
+
+__all__ = ["compare"]
+
+HERE, PINNED, OTHER = "The text in the side bar", "The pinned head", "Another text or model"
+DIFFERENCE_TOKENS = 256  # along a side of a difference that is drawn cell by cell
+ROWS = 128  # queries whose weights exist at a time
+
+
+def compare(request: Request) -> None:
+    """Both sides, then their difference where they can be compared cell by cell."""
+    left, right = st.columns(2, gap="medium")
+    with left:
+        first = _side("a", request, HERE)
+    with right:
+        second = _side("b", request, PINNED if state.pinned() else HERE)
+    (stack_a, head_a), (stack_b, head_b) = first, second
+    reason = _why_not(stack_a, stack_b)
+    st.divider()
+    if reason:
+        st.info(f"No cell by cell difference: {reason}", icon=":material/info:")
+        return
+    divergence = _divergence(stack_a, head_a, stack_b, head_b)
+    st.subheader(f"B minus A: {head_b.label} − {head_a.label}", anchor=False)
+    broken = [
+        head.label for stack, head in (first, second) if stack.not_finite[head.layer, head.head]
+    ]
+    if broken:
+        st.error(
+            f"{' and '.join(dict.fromkeys(broken))} computes NaN or infinity on this text: a "
+            "difference is not defined."
+        )
+    else:
+        st.markdown(
+            "Their rows differ by a Jensen-Shannon divergence of "
+            f"**{known_mean(divergence):.3f} nats** on average: "
+            f"0 means equal rows, {np.log(2):.3f} (ln 2) rows without a common key."
+        )
+    left, right = st.columns(2, gap="medium")
+    with left:
+        _difference_map(stack_a, head_a, stack_b, head_b)
+    with right:
+        show_rows(
+            divergence,
+            stack_a.query_tokens,
+            label="Jensen-Shannon divergence",
+            unit="nats",
+            limits=(0.0, float(np.log(2))),
+            key="divergence",
+            filename="attnviz-divergence",
+            alt="Jensen-Shannon divergence",
+        )
+
+
+def _difference_map(
+    stack_a: AttentionStack, head_a: Head, stack_b: AttentionStack, head_b: Head
+) -> None:
+    if max(stack_a.shape[2:]) > DIFFERENCE_TOKENS:
+        st.info(
+            f"The difference is drawn cell by cell, for texts of up to {DIFFERENCE_TOKENS} tokens; "
+            f"this one has {max(stack_a.shape[2:]):,}. The divergence of every row is exact.",
+            icon=":material/info:",
+        )
+        return
+    values = _difference(stack_a, head_a, stack_b, head_b)
+    sizes = np.abs(values[np.isfinite(values)])
+    end = float(sizes.max(initial=0.0)) or 1.0
+    plotly_map(
+        difference_specification(f"A {head_a.label}", f"B {head_b.label}", end),
+        stack_a.query_tokens.labels,
+        stack_a.key_tokens.labels,
+        lambda window: Grid(window, 1, 1, values[window.slices]),
+        depends_on=(values.tobytes(),),
+        selects="none",
+        filename="attnviz-difference",
+        alt=f"{head_b.label} minus {head_a.label}, cell by cell",
+        key="difference",
+    )
+
+
+def _side(letter: str, request: Request, first: str) -> tuple[AttentionStack, Head]:
+    """One side: where its text comes from, its head, and the map."""
+    sources = [HERE, OTHER] if state.pinned() is None else [HERE, PINNED, OTHER]
+    key = f"{letter}_source"
+    if st.session_state.get(key) not in sources:
+        st.session_state[key] = first
+    source = st.selectbox(f"{letter.upper()} shows", sources, key=key, persist_state="session")
+    start: Head | None = None
+    pinned = state.pinned()
+    if source == PINNED and pinned is not None:
+        request, start = pinned
+    elif source == OTHER:
+        request = _other_request(letter, request)
+    with st.container():  # see `read`
+        capture = captured(request)
+        if source != HERE:
+            show_plain(f"{request.model}: “{_short(request.text)}”", small=True)
+            notices(capture, request)
+    head = _head(letter, capture, start)
+    stack = capture[head.kind]
+    head_title(stack, head)
+    show_map(request, head, prefix=f"{letter}_")
+    return stack, head
+
+
+def _other_request(letter: str, request: Request) -> Request:
+    names = listed_models()
+    if request.model not in names:
+        names.append(request.model)
+    model = (
+        st.selectbox(
+            "Model",
+            names,
+            index=names.index(request.model),
+            key=f"{letter}_model",
+            accept_new_options=takes_any_model(),
+        )
+        or names[0]
+    )
+    start = default_request(model)
+    text = st.text_input("Text", value=start.text, key=f"{letter}_text:{model}")
+    pair = ""
+    if load_model(model).info.family == "encoder":
+        pair = st.text_input("Second sentence", value=start.pair, key=f"{letter}_pair:{model}")
+    return replace(start, text=text, pair=pair)
+
+
+def _head(letter: str, capture: Capture, start: Head | None) -> Head:
+    """The kind, layer and head of one side; they are in the link, like those of Explore."""
+    kind = choose_kind(capture.kinds, key=f"{letter}_kind")
+    first = start if start is not None and start.kind == kind else None
+    return head_menus(
+        capture, kind, first or _first_head(letter, capture, kind), prefix=f"{letter}_"
+    )
+
+
+def _first_head(letter: str, capture: Capture, kind: Kind) -> Head:
+    """Two different heads to begin with: the first two worth a look, or the first two there are."""
+    known = [one.head for one in capture.model.known_heads if one.head.kind == kind]
+    heads = [*known, Head(kind, 0, 0), Head(kind, 0, min(1, capture[kind].shape[1] - 1))]
+    return heads[0 if letter == "a" else 1]
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= 60 else text[:57] + "…"
+
+
+def _why_not(first: AttentionStack, second: AttentionStack) -> str:
+    """Why two maps cannot be subtracted; empty when they can."""
+    if first.shape[2:] != second.shape[2:]:
+        sizes = [f"{stack.shape[2]} × {stack.shape[3]}" for stack in (first, second)]
+        return f"A is a map of {sizes[0]} tokens and B of {sizes[1]}. Choose texts of equal length."
+    if first.query_tokens.labels != second.query_tokens.labels:
+        return "the two maps stand for different tokens. Choose the same text on both sides."
+    if first.key_tokens.labels != second.key_tokens.labels:
+        return "the two maps look at different tokens. Choose the same text on both sides."
+    return ""
+
+
+def _divergence(
+    stack_a: AttentionStack, head_a: Head, stack_b: AttentionStack, head_b: Head
+) -> Float[np.ndarray, " query"]:
+    """How far apart the two rows of every query are, some rows at a time."""
+    queries = stack_a.shape[2]
+    parts = []
+    for start in range(0, queries, ROWS):
+        rows = slice(start, min(start + ROWS, queries))
+        parts.append(
+            metrics.jensen_shannon(
+                stack_a.weights(head_a.layer, head_a.head, rows),
+                stack_b.weights(head_b.layer, head_b.head, rows),
+            )
+        )
+    return np.concatenate(parts)
+
+
+def _difference(
+    stack_a: AttentionStack, head_a: Head, stack_b: AttentionStack, head_b: Head
+) -> Float[np.ndarray, "query key"]:
+    """B - A, NaN where neither may look."""
+    difference: np.ndarray = stack_b.weights(head_b.layer, head_b.head) - stack_a.weights(
+        head_a.layer, head_a.head
+    )
+    hidden = np.isneginf(stack_a.scores(head_a.layer, head_a.head)) & np.isneginf(
+        stack_b.scores(head_b.layer, head_b.head)
+    )
+    difference[hidden] = np.nan
+    return difference

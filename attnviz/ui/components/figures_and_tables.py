@@ -1,0 +1,77 @@
+"""Figures and tables on a page, each with its downloads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pandas as pd
+import plotly.graph_objects as go
+import streamlit as st
+
+from attnviz.spreadsheets import as_csv
+from attnviz.ui.components.browser_theme import current_theme
+from attnviz.ui.components.picture_buttons import picture_buttons
+from attnviz.views import plot_config
+from attnviz.views.style.figure_spec import PlainFigure, Spec
+
+__all__ = ["show_picture", "show_table", "table_download"]
+
+
+def show_picture(
+    figure: go.Figure | Spec,
+    *,
+    key: str,
+    filename: str,
+    alt: str,
+    on_click: Callable[[], None] | None = None,
+) -> None:
+    """A figure in its column, with buttons that save it as SVG and as PNG.
+
+    Args:
+        figure: what to show.
+        key: the widget's; what was clicked is in the session under it.
+        filename: of the files, without an ending.
+        alt: what it shows in words, for people who do not see it.
+        on_click: called before the page is drawn again when a point was clicked; such a figure
+            takes the width of its column.
+    """
+    # A map has a width at which its cells are square; bars and lines take what there is.
+    width = figure.layout.get("width") if isinstance(figure, Spec) else figure.layout.width
+    if on_click:
+        width = None
+        # Streamlit adds this only after the first drawing, and loses it again when that drawing
+        # reports its layout late: clicks then did nothing.
+        figure.layout["clickmode"] = "event+select"
+    st.plotly_chart(
+        PlainFigure(figure) if isinstance(figure, Spec) else figure,
+        width=int(width) if width else "stretch",
+        key=key,
+        theme=None,
+        config=plot_config(filename),
+        alt=alt,
+        on_select=on_click or "ignore",
+        selection_mode="points",
+    )
+    picture_buttons(key, filename, theme=current_theme())
+
+
+def show_table(table: pd.DataFrame, *, key: str, filename: str) -> None:
+    """A table that sorts and searches, with its CSV below."""
+    st.dataframe(table, key=key, hide_index=True)
+    table_download(table, key=f"{key}:csv", filename=filename)
+
+
+def table_download(
+    table: pd.DataFrame, *, key: str, filename: str, label: str = "CSV", index: bool = False
+) -> None:
+    """A button that saves a table as CSV, UTF-8 with a mark so that spreadsheets read accents."""
+    st.download_button(
+        label,
+        lambda: as_csv(table, index=index).encode("utf-8-sig"),
+        file_name=f"{filename}.csv",
+        mime="text/csv",
+        key=key,
+        icon=":material/download:",
+        on_click="ignore",
+        type="tertiary",
+    )

@@ -1,0 +1,118 @@
+"""What was found: a sentence, the map of labels, the table, and the chosen head."""
+
+from __future__ import annotations
+
+import numpy as np
+import streamlit as st
+
+from attnviz.doctor import Diagnosis
+from attnviz.findings import LABELS, Finding
+from attnviz.types import Head, Kind
+from attnviz.ui.components.browser_theme import current_theme
+from attnviz.ui.diagnose.downloads import downloads
+from attnviz.ui.diagnose.head_evidence import head_pictures, head_words
+from attnviz.ui.diagnose.head_table import head_table
+from attnviz.ui.diagnose.threshold_sliders import choose_limits, consequences, limits
+from attnviz.ui.explore.head_picker import choose_kind, menus, show_heads
+from attnviz.ui.server.run_places import in_turn
+from attnviz.ui.session import state
+from attnviz.ui.session.error_messages import explained
+from attnviz.ui.session.plain_text import plain, show_plain
+from attnviz.views import draw_label_map
+from attnviz.views.report.summary_sentences import diagnosis_sentences
+
+__all__ = ["FRESH", "choose_head", "first_head", "label_map", "results"]
+
+MAP = "label_map"
+
+FRESH = "diagnosis_fresh"
+"""Set by whoever has just asked for a diagnosis: it begins with its most surprising head."""
+
+
+@st.fragment
+@in_turn
+@explained()
+def results(measured: Diagnosis) -> None:
+    """Everything below the choice of texts; a click runs only this part again."""
+    diagnosis = measured.relabelled(limits())
+    if st.session_state.pop(FRESH, False):
+        state.choose_head(first_head(diagnosis))
+    summary(diagnosis)
+    if diagnosis.thresholds != measured.thresholds:
+        st.caption(
+            ":material/tune: Some thresholds have been moved; see Thresholds below for what that "
+            "has changed."
+        )
+    left, right = st.columns([5, 7], gap="large")
+    with left:
+        kind = choose_kind(list(diagnosis.model.heads), first_head(diagnosis).kind)
+        head = choose_head(diagnosis, kind)
+        finding = diagnosis.finding(head)
+        label_map([one for one in diagnosis.findings if one.head.kind == kind], head, key=MAP)
+    with right:
+        head_words(diagnosis, finding)
+    head_pictures(diagnosis, finding)
+    st.subheader("All heads", anchor=False)
+    head_table(diagnosis)
+    with st.expander("Thresholds", icon=":material/tune:"):
+        consequences(measured, diagnosis)
+        choose_limits()
+    with st.container(border=True):
+        st.markdown("**Report and files**")
+        downloads(diagnosis)
+        _origin(diagnosis)
+
+
+def summary(diagnosis: Diagnosis) -> None:
+    """How many heads look degenerate, how many of them matter, and what a reader has to know."""
+    first, *others = diagnosis_sentences(diagnosis.findings)
+    st.subheader(plain(first), anchor=False)
+    if others:
+        show_plain(" ".join(others))
+    for note in diagnosis.notes:
+        show_plain(f"{note[:1].upper()}{note[1:]}.", small=True)
+
+
+def choose_head(diagnosis: Diagnosis, kind: Kind) -> Head:
+    """Menus for layer and head: for keyboards and links; the map and the table set the same."""
+    return menus(diagnosis.model, kind, first_head(diagnosis, kind))
+
+
+def first_head(diagnosis: Diagnosis, kind: Kind | None = None) -> Head:
+    """The head to begin with: the most surprising one."""
+    own = [one for one in diagnosis.findings if kind is None or one.head.kind == kind]
+    return min(own, key=_worth).head
+
+
+def _worth(finding: Finding) -> tuple[bool, bool, int]:
+    """Contradicted before degenerate before the rest, in the order of the labels."""
+    return (
+        finding.verdict != "contradicted",
+        not finding.degenerate,
+        LABELS.index(finding.label),
+    )
+
+
+def label_map(findings: list[Finding], selected: Head, *, key: str) -> None:
+    """The map of labels; a click shows that head."""
+    show_heads(
+        draw_label_map(findings, selected=selected, theme=current_theme()),
+        selected.kind,
+        key=key,
+        filename=f"attnviz-{key.replace('_', '-')}",
+        alt=f"What each head is called; {selected.label} is chosen. The table below says the same",
+    )
+
+
+def _origin(diagnosis: Diagnosis) -> None:
+    """What all of this was made from."""
+    info, texts = diagnosis.model, diagnosis.texts
+    loss = diagnosis.loss.mean
+    show_plain(
+        f"{info.name}, revision {info.revision[:12]} · {texts.count} texts "
+        f"({texts.name}), digest {texts.digest[:12]} · "
+        + ("" if np.isnan(loss) else f"loss {loss:.3f} nats per token over {texts.tokens:,} · ")
+        + f"seed {diagnosis.seed} · attnviz {diagnosis.versions.get('attnviz', '')} · "
+        f"{diagnosis.seconds:.0f} s",
+        small=True,
+    )

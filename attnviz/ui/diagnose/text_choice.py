@@ -1,0 +1,189 @@
+"""Which texts a diagnosis reads: the bundled ones, typed ones, or a file of one's own.
+
+What a person types or uploads stays in their session: it is in no link, no log and no report.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+
+import streamlit as st
+
+from attnviz.errors import AttnvizError, InputError
+from attnviz.experiments.text_sets import TextSet, as_text_set, bundled, parse_texts
+from attnviz.types import Family
+from attnviz.ui.session.plain_text import plain, show_plain
+
+__all__ = ["MOST_TEXTS", "choose_texts"]
+
+BUNDLED, TYPED, FILE = "Bundled", "Typed here", "A file"
+SOURCE, UPLOADED, PARSED = "diagnose_source", "diagnose_uploaded", "diagnose_parsed"
+
+MOST_TEXTS = 1000
+"""More take hours on the processor of a small server; the command line takes any number."""
+
+MOST_CHARACTERS = 400_000
+"""Sum over all texts of a diagnosis, about 100,000 tokens; likewise."""
+
+MOST_LINES = 20 * MOST_TEXTS
+"""Lines of a file, empty and repeated ones included."""
+
+SAMPLE = "Give a sample, or use the command line: attnviz diagnose --texts FILE"
+
+KINDS_OF_TEXT = {
+    "decoder": "stories, dialogues, lists and facts, many of which repeat a phrase",
+    "encoder": "pairs of everyday sentences",
+    "encoder-decoder": "short English sentences with a French translation",
+}
+
+
+def choose_texts(family: Family) -> TextSet | None:
+    """A menu of sources; None, and a message, where there is nothing to read yet."""
+    source = st.segmented_control(
+        "Texts",
+        [BUNDLED, TYPED, FILE],
+        default=BUNDLED,
+        key=SOURCE,
+        required=True,
+        persist_state="session",
+        help="Every number of a diagnosis is a mean over texts, with an interval that says how far "
+        "other texts could move it. Thirty texts are a sensible minimum.",
+    )
+    try:
+        if source == TYPED:
+            found = _typed(family)
+        elif source == FILE:
+            found = _file()
+        else:
+            found = bundled(family)
+            st.caption(
+                f"{len(found.texts)} texts that come with attnviz: {KINDS_OF_TEXT[family]}. Plain "
+                "English; for a model of another language or subject, give texts of your own."
+            )
+        return None if found is None else _checked(found, family)
+    except AttnvizError as error:
+        st.error(plain(str(error)), icon=":material/error:")
+        return None
+
+
+def _typed(family: Family) -> TextSet | None:
+    """A field with a text on each line."""
+    target = (
+        " A tab may follow, and behind it what the model is to write."
+        if family == "encoder-decoder"
+        else ""
+    )
+    typed = st.text_area(
+        "A text on each line",
+        key=f"diagnose_typed:{family}",
+        height=160,
+        persist_state="session",
+        help=f"Press Ctrl+Enter, or click anywhere else, to take them.{target} They stay in this "
+        "session: no link, log or report has them.",
+    )
+    if not typed.strip():
+        st.info("Type or paste at least one text; better thirty.", icon=":material/info:")
+        return None
+    return _parsed(PARSED, typed, lambda: typed.encode("utf-8", "replace"), "typed texts")
+
+
+def _file() -> TextSet | None:
+    """A file from the person's own disk; it is kept while they look at other pages."""
+    given = st.file_uploader(
+        "A file with a text on each line",
+        type=["txt", "tsv", "csv", "md"],
+        key="diagnose_file",
+        help=f"UTF-8, a text on each line: up to {MOST_TEXTS:,} texts of {MOST_CHARACTERS:,} "
+        "characters together. It stays in this session: no link, log or report has it.",
+    )
+    if given is not None:
+        found: TextSet | None = _parsed(UPLOADED, given.file_id, given.getvalue, given.name)
+    else:
+        _, last = st.session_state.get(UPLOADED, (None, None))
+        found = last if isinstance(last, TextSet) else None
+    if found is None:
+        st.info("Choose a text file.", icon=":material/info:")
+    elif given is None:
+        left, right = st.columns([4, 1], vertical_alignment="center")
+        with left:
+            show_plain(f"Still here: {found.name}.", small=True)
+        right.button(
+            "Forget",
+            on_click=st.session_state.pop,
+            args=(UPLOADED, None),
+            type="tertiary",
+            help="Removes the texts of this file from the session.",
+        )
+    return found
+
+
+def _parsed(key: str, identity: Hashable, content: Callable[[], bytes], name: str) -> TextSet:
+    """Return the texts of a field or file; they are parsed once, and not again in later runs.
+
+    Args:
+        key: where the session keeps them.
+        identity: of the content; a different one is parsed anew.
+        content: returns the content, in UTF-8.
+        name: of the set.
+
+    Raises:
+        AttnvizError: as `parse_texts`, or there is too much of it; in every run.
+    """
+    last, found = st.session_state.get(key, (None, None))
+    if found is None or last != identity:
+        try:
+            read = content()
+            _check_size(read, name)
+            found = parse_texts(read, name)
+        except AttnvizError as error:
+            error.__traceback__ = error.__context__ = None  # they hold the texts
+            found = error
+        st.session_state[key] = (identity, found)
+    if isinstance(found, AttnvizError):
+        raise found
+    texts: TextSet = found
+    return texts
+
+
+def _check_size(content: bytes, name: str) -> None:
+    """Refuse what is too large before it is parsed.
+
+    Raises:
+        InputError: more bytes than `MOST_CHARACTERS` can take, or more than `MOST_LINES` lines.
+    """
+    lines = content.count(b"\n") + content.count(b"\r")
+    if lines > MOST_LINES:
+        raise InputError(
+            f"'{name}' has {lines:,} line breaks, and up to {MOST_TEXTS:,} are read here. {SAMPLE}"
+        )
+    if len(content) > 4 * MOST_CHARACTERS:
+        raise InputError(
+            f"'{name}' has {len(content):,} bytes, and up to {MOST_CHARACTERS:,} characters are "
+            f"read here. {SAMPLE}"
+        )
+
+
+def _checked(found: TextSet, family: Family) -> TextSet:
+    """The set if this kind of model can read it, with a line on what it holds.
+
+    Raises:
+        InputError: too many texts, too many characters, or targets for a model that writes none.
+    """
+    found = as_text_set(found, family)
+    if len(found.texts) > MOST_TEXTS:
+        raise InputError(
+            f"'{found.name}' has {len(found.texts):,} texts; up to {MOST_TEXTS:,} are read here. "
+            + SAMPLE
+        )
+    characters = sum(len(one.source) + len(one.target or "") for one in found.texts)
+    if characters > MOST_CHARACTERS:
+        raise InputError(
+            f"the texts of '{found.name}' have {characters:,} characters together; up to "
+            f"{MOST_CHARACTERS:,} are read here. {SAMPLE}"
+        )
+    if not found.name.startswith("bundled"):
+        number = "1 text" if len(found.texts) == 1 else f"{len(found.texts):,} texts"
+        number += f" of {characters:,} characters"
+        notes = (note[:1].upper() + note[1:] for note in found.notes)
+        show_plain(". ".join([number, *notes]) + ".", small=True)
+    return found

@@ -1,0 +1,278 @@
+"""The Two models page: the same diagnosis of a model and of what was made from it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+
+from attnviz.doctor import TextSet
+from attnviz.doctor.two_models import Comparison, compare
+from attnviz.findings import Finding, Progress
+from attnviz.types import Head, Metric
+from attnviz.ui.components.browser_theme import current_theme
+from attnviz.ui.components.figures_and_tables import table_download
+from attnviz.ui.diagnose.diagnose_page import choose_seed, wait_for
+from attnviz.ui.diagnose.results import (
+    FRESH,
+    choose_head,
+    first_head,
+    label_map,
+)
+from attnviz.ui.diagnose.text_choice import choose_texts
+from attnviz.ui.diagnose.threshold_sliders import limits
+from attnviz.ui.explore.head_picker import choose_kind, show_heads
+from attnviz.ui.server.permissions import listed_models, takes_any_model
+from attnviz.ui.server.run_places import giving_way, in_turn
+from attnviz.ui.session import state
+from attnviz.ui.session.background_jobs import Work
+from attnviz.ui.session.error_messages import explained
+from attnviz.ui.session.model_cache import load_model
+from attnviz.ui.session.plain_text import Strong, show_plain
+from attnviz.views import draw_head_map
+from attnviz.views.report.summary_sentences import head_count
+
+__all__ = ["two_models_page"]
+
+SECOND = "second"
+
+DIVERGENCE = Metric(
+    "divergence",
+    "Divergence",
+    "nats",
+    "How far a head's rows in the two models are apart on the same texts.",
+    (0.0, None),
+    "is {value} nats away from what it was",
+)
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two models to compare: everything the result depends on."""
+
+    first: str
+    second: str
+    texts: TextSet
+    ablate: bool
+    seed: int
+
+    def key(self) -> Hashable:
+        """The same for all who would get the same."""
+        revisions = [load_model(name).info.revision for name in (self.first, self.second)]
+        texts = (self.texts.name, self.texts.digest, self.texts.notes)
+        return ("two", self.first, self.second, *revisions, texts, self.ablate, self.seed)
+
+    def work(self) -> Work[Comparison]:
+        """What is to be done, to be run in the background."""
+        first, second = load_model(self.first), load_model(self.second)
+
+        def run(progress: Callable[[Progress], None]) -> Comparison:
+            return compare(
+                first,
+                second,
+                self.texts,
+                ablate=self.ablate,
+                seed=self.seed,
+                progress=giving_way(progress),
+            )
+
+        return run
+
+
+def two_models_page(first: str) -> None:
+    """The whole page."""
+    model = load_model(first)
+    with st.container(border=True):
+        st.markdown(
+            "What has fine-tuning done to each head? Both models are diagnosed on the same texts; "
+            "then the heads are compared one by one: the model of the side bar, before, with the "
+            "one below, after."
+        )
+        second = _second(first)
+        texts = choose_texts(model.info.family)
+        with st.expander("Options"):
+            ablate = st.toggle(
+                "Remove each head",
+                value=True,
+                key="two_ablate",
+                persist_state="session",
+                help="Confirms or contradicts the labels of both models; takes most of the time.",
+            )
+            seed = choose_seed("two_seed")
+        pair = None if texts is None else Pair(first, second, texts, ablate, seed)
+        found = None if pair is None else wait_for(pair.key(), pair.work, "Compare")
+    if found is not None:
+        _results(found)
+
+
+def _second(first: str) -> str:
+    """The menu of the second model; its name is in the link."""
+    names = listed_models()
+    asked = st.session_state.get(SECOND) or st.query_params.get(SECOND)
+    names += [one for one in dict.fromkeys((first, asked)) if one and one not in names]
+    state.from_link(SECOND, names, first)
+    chosen = (
+        st.selectbox(
+            "Second model",
+            names,
+            key=SECOND,
+            accept_new_options=takes_any_model(),
+            persist_state="session",
+            help="What was fine-tuned from the model of the side bar: a name on the Hugging Face "
+            "hub (org/model) or a folder of this server. It must have the same layers, heads and "
+            "tokenizer.",
+        )
+        or names[0]
+    )
+    load_model(chosen)
+    state.to_link(SECOND)
+    if chosen == first:
+        st.caption(
+            "Both are the same model now: nothing will differ. Choose one that was made from it."
+        )
+    return chosen
+
+
+@st.fragment
+@in_turn
+@explained()
+def _results(measured: Comparison) -> None:
+    """Everything below the choice of texts; a click runs only this part again."""
+    comparison = measured.relabelled(limits())
+    if st.session_state.pop(FRESH, False):
+        state.choose_head(_furthest(comparison))
+    _summary(comparison)
+    before, after = comparison.first, comparison.second
+    kind = choose_kind(list(before.model.heads), first_head(before).kind)
+    head = choose_head(before, kind)
+    names = (f"Before: {before.model.name}", f"After: {after.model.name}")
+    for column, name, diagnosis, key in zip(
+        st.columns(2, gap="large"), names, (before, after), ("map_before", "map_after"), strict=True
+    ):
+        with column:
+            show_plain(Strong(name))
+            label_map([one for one in diagnosis.findings if one.head.kind == kind], head, key=key)
+            _said(diagnosis.finding(head))
+    left, right = st.columns([5, 7], gap="large")
+    with left:
+        st.markdown("**How far each head has moved**")
+        st.caption(
+            "Jensen-Shannon divergence of its rows in the two models, nats: 0 looks at the same "
+            "keys, 0.69 at no common key. A click shows that head."
+        )
+        _divergence_map(comparison, head)
+    with right:
+        _table(comparison)
+
+
+def _furthest(comparison: Comparison) -> Head:
+    """The head to begin with: one whose label has changed, or else the one that moved most."""
+    pool = [one.head for one in comparison.changes] or [
+        one.head for one in comparison.first.findings
+    ]
+
+    def moved(head: Head) -> float:
+        value = comparison.divergence[head.kind].mean[head.layer, head.head]
+        return float(np.nan_to_num(value))
+
+    return max(pool, key=moved)
+
+
+def _summary(comparison: Comparison) -> None:
+    changes = comparison.changes
+    total = len(comparison.first.findings)
+    if changes:
+        lost = sum(one.after.degenerate and not one.before.degenerate for one in changes)
+        back = sum(one.before.degenerate and not one.after.degenerate for one in changes)
+        what = "is" if len(changes) == 1 else "are"
+        st.subheader(
+            f"{len(changes)} of {head_count(total)} {what} called something else", anchor=False
+        )
+        show_plain(
+            f"{head_count(lost)} became degenerate, {head_count(back)} recovered. "
+            + " ".join(one.sentence for one in changes[:4])
+            + (f" And {len(changes) - 4} more." if len(changes) > 4 else "")
+        )
+    else:
+        st.subheader(f"All {head_count(total)} are called the same", anchor=False)
+    for note in comparison.notes:
+        show_plain(f"{note[:1].upper()}{note[1:]}.", small=True)
+
+
+def _said(finding: Finding) -> None:
+    """What one model's doctor says of the chosen head."""
+    show_plain(Strong(f"{finding.head.label}: {finding.name}. "), " ".join(finding.sentences))
+
+
+def _divergence_map(comparison: Comparison, head: Head) -> None:
+    show_heads(
+        draw_head_map(
+            comparison.divergence[head.kind].mean,
+            metric=DIVERGENCE,
+            selected=head,
+            kind=head.kind,
+            theme=current_theme(),
+        ),
+        head.kind,
+        key="divergence_map",
+        filename="attnviz-divergence",
+        alt=f"Divergence of every head between the two models; {head.label} is chosen",
+    )
+
+
+def _table(comparison: Comparison) -> None:
+    """Every head with what became of it; those whose label changed, or all."""
+    st.markdown("**What became of each head**")
+    changed = st.toggle(
+        "Only changed labels",
+        value=bool(comparison.changes),
+        key="two_changed",
+        persist_state="session",
+        help="Off: all heads, the one that moved furthest first.",
+    )
+    rows = [
+        _row(comparison, before, after)
+        for before, after in zip(comparison.first.findings, comparison.second.findings, strict=True)
+        if not changed or before.name != after.name
+    ]
+    if rows:
+        number = st.column_config.NumberColumn
+        st.dataframe(
+            pd.DataFrame(rows).sort_values("divergence", ascending=False),
+            hide_index=True,
+            key="two_table",
+            column_config={
+                "divergence": number(format="%.3f", help="How far its rows have moved, nats."),
+                "entropy shift": number(
+                    format="%+.3f",
+                    help="Its entropy after, less that before, nats: above 0 it spreads more.",
+                ),
+                "cost before": number(
+                    format="%.3f", help="Loss change when it is removed from the first, nats."
+                ),
+                "cost after": number(
+                    format="%.3f", help="Loss change when it is removed from the second, nats."
+                ),
+            },
+        )
+    else:
+        st.caption("No label has changed.")
+    table_download(comparison.table, key="two:csv", filename="attnviz-two-models")
+
+
+def _row(comparison: Comparison, before: Finding, after: Finding) -> dict[str, object]:
+    head = before.head
+    cell = (head.layer, head.head)
+    costs = [one.ablation["zero"].mean if one.ablation else np.nan for one in (before, after)]
+    return {
+        "head": head.label,
+        "before": before.name,
+        "after": after.name,
+        "divergence": comparison.divergence[head.kind].at(*cell).mean,
+        "entropy shift": comparison.entropy_shift[head.kind].at(*cell).mean,
+        "cost before": costs[0],
+        "cost after": costs[1],
+    }

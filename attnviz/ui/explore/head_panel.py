@@ -1,0 +1,173 @@
+"""One head, from every side: its map, its vectors, its rows, in words and numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+
+from attnviz import metrics, words
+from attnviz.attention import AttentionStack
+from attnviz.captures.forward_pass import Capture
+from attnviz.types import KIND_LABELS, Head, Tokens
+from attnviz.ui.components.browser_theme import current_theme
+from attnviz.ui.components.figures_and_tables import show_picture, show_table, table_download
+from attnviz.ui.components.token_strip import part
+from attnviz.ui.explore.row_panel import show_rows
+from attnviz.ui.explore.token_panel import around
+from attnviz.ui.explore.weight_panel import show_map
+from attnviz.ui.session import state
+from attnviz.ui.session.model_cache import Request, summary
+from attnviz.ui.session.plain_text import show_plain
+from attnviz.views import draw_products, draw_vectors
+
+__all__ = ["head_title", "show_head"]
+
+VECTORS = {"query": "Queries", "key": "Keys", "value": "Values", "products": "Query × key"}
+VECTOR_ROWS = 256  # vectors drawn below each other
+
+
+def head_title(stack: AttentionStack, head: Head) -> None:
+    """The head's name, and in one sentence what it does."""
+    st.subheader(f"{head.label} · {KIND_LABELS[head.kind]}", anchor=False)
+    show_plain("This head " + words.headline(stack, head.layer, head.head) + ".")
+
+
+def show_head(capture: Capture, request: Request, head: Head, metric: str) -> None:
+    """The chosen head in the view the person wants: only that one is drawn and sent."""
+    stack = capture[head.kind]
+    left, right = st.columns([5, 1])
+    with left:
+        head_title(stack, head)
+    with right:
+        st.button(
+            "Pin",
+            icon=":material/keep:",
+            on_click=state.pin,
+            args=(request, head),
+            help="Remember this head, on this text and model, for the Compare page.",
+        )
+    sides: dict[str, Callable[[], None]] = {
+        "Weights": lambda: show_map(request, head),
+        "Queries and keys": lambda: _vectors(stack, head),
+        "Row by row": lambda: _rows(stack, head, metric),
+        "Numbers": lambda: _numbers(capture[head.kind], request, head),
+    }
+    side = st.segmented_control(
+        "Show",
+        list(sides),
+        default="Weights",
+        key="part",
+        required=True,
+        persist_state="session",
+        label_visibility="collapsed",
+    )
+    sides[side]()
+
+
+def _vectors(stack: AttentionStack, head: Head) -> None:
+    vectors = {"query": stack.query, "key": stack.key, "value": stack.value}
+    chosen = st.segmented_control(
+        "Vectors",
+        [*vectors, "products"],
+        default="products",
+        format_func=VECTORS.__getitem__,
+        key="vectors",
+        required=True,
+        persist_state="session",
+        label_visibility="collapsed",
+    )
+    name = f"attnviz-{chosen}-L{head.layer}H{head.head}"
+    token = state.token(len(stack.query_tokens)) or 0
+    if chosen in vectors:
+        tokens = stack.query_tokens if chosen == "query" else stack.key_tokens
+        shown = _shown(tokens, token if chosen == "query" or stack.same_text else 0)
+        figure = draw_vectors(
+            vectors[chosen](head.layer, head.head)[shown],
+            part(tokens, shown),
+            label=chosen,
+            first=shown.start,
+            theme=current_theme(),
+        )
+        show_picture(
+            figure,
+            key="vector_map",
+            filename=name,
+            alt=f"The {chosen} vectors of {head.label}, one row per token",
+        )
+        return
+    label = stack.query_tokens.labels[token]
+    show_plain(
+        "The score of a key is the sum of these products, one per dimension (and a position bias "
+        f"in some models). Query: {words.quoted(label)} at position {token}; click another "
+        "token below.",
+        small=True,
+    )
+    shown = _shown(stack.key_tokens, token if stack.same_text else 0)
+    figure = draw_products(
+        stack.query(head.layer, head.head)[token],
+        stack.key(head.layer, head.head)[shown],
+        part(stack.key_tokens, shown),
+        scaling=stack.layers[head.layer].scaling,
+        query_label=label,
+        first=shown.start,
+        theme=current_theme(),
+    )
+    show_picture(
+        figure,
+        key="products",
+        filename=name,
+        alt=f"Products of query and keys of {head.label}, one row per key",
+    )
+
+
+def _shown(tokens: Tokens, token: int) -> slice:
+    """Which tokens' vectors are drawn: all, or of a long text those around the chosen token."""
+    shown = around(token, len(tokens), VECTOR_ROWS)
+    if len(tokens) > VECTOR_ROWS:
+        st.caption(
+            f"Tokens {shown.start:,} to {shown.stop - 1:,} of {len(tokens):,}, around the chosen "
+            "token: a row for each of a long text would be thinner than a line."
+        )
+    return shown
+
+
+def _rows(stack: AttentionStack, head: Head, metric: str) -> None:
+    what = metrics.describe(metric)
+    values = metrics.per_row(metric, stack)[head.layer, head.head]
+    low, high = what.limits
+    st.caption(f"{what.label} of every row of this head. {what.meaning}")
+    show_rows(
+        values,
+        stack.query_tokens,
+        label=what.label,
+        unit=what.unit,
+        limits=(low, high) if low is not None and high is not None else None,
+        key="rows",
+        filename=f"attnviz-{metric}-L{head.layer}H{head.head}",
+        alt=f"{what.label} of {head.label}",
+    )
+    table_download(
+        pd.DataFrame({"token": stack.query_tokens.labels, metric: values}),
+        key="rows:csv",
+        filename=f"attnviz-{metric}-L{head.layer}H{head.head}",
+    )
+
+
+def _numbers(stack: AttentionStack, request: Request, head: Head) -> None:
+    table = pd.DataFrame(
+        [
+            {
+                "metric": one.label,
+                "value": words.number(one.value, one.unit),
+                "rank": f"{one.rank} of {one.of}" if one.of and not np.isnan(one.value) else "",
+                "what it says": one.meaning,
+            }
+            for one in words.numbers(stack, head.layer, head.head)
+        ]
+    )
+    show_table(table, key="numbers", filename=f"attnviz-numbers-L{head.layer}H{head.head}")
+    with st.expander("All heads as a table"):
+        show_table(summary(request), key="summary", filename="attnviz-all-heads")

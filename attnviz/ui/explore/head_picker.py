@@ -1,0 +1,195 @@
+"""Choosing a head: the map of all heads, and menus that say the same."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+
+import numpy as np
+import plotly.graph_objects as go
+import streamlit as st
+from jaxtyping import Float
+
+from attnviz import metrics
+from attnviz.attention.stack.map_tiles import Grid
+from attnviz.captures.forward_pass import Capture
+from attnviz.types import KIND_LABELS, Family, Head, Kind, ModelInfo
+from attnviz.ui.components.checked_reports import first_item, index, record
+from attnviz.ui.components.figures_and_tables import show_picture
+from attnviz.ui.components.plotly_map import plotly_map
+from attnviz.ui.session import state
+from attnviz.views.maps.head_map import head_limits
+from attnviz.views.maps.map_specification import head_specification
+from attnviz.views.style.figure_spec import Spec
+
+__all__ = [
+    "choose_kind",
+    "choose_metric",
+    "head_map",
+    "head_menus",
+    "menus",
+    "own_layers",
+    "show_heads",
+    "without_attention",
+]
+
+FIRST_METRICS: Mapping[Family, str] = {
+    "decoder": "induction",
+    "encoder": "entropy",
+    "encoder-decoder": "entropy",
+}
+
+MOST = 1 << 16
+"""Bound of a reported layer or head; the menus then accept only those that the model has."""
+
+
+def choose_kind(kinds: Sequence[Kind], first: Kind | None = None, key: str = state.KIND) -> Kind:
+    """Which attention, where a model has several.
+
+    Unless a link says otherwise it begins with `first`; without one, between two languages, where
+    one looks at the other.
+    """
+    if len(kinds) == 1:
+        return kinds[0]
+    state.from_link(key, kinds, first or ("cross" if "cross" in kinds else kinds[0]))
+    chosen = st.segmented_control(
+        "Attention",
+        kinds,
+        format_func=str.capitalize,
+        key=key,
+        required=True,
+        persist_state="session",
+        help="; ".join(f"{kind}: {KIND_LABELS[kind]}" for kind in kinds),
+    )
+    state.to_link(key)
+    return chosen or kinds[0]
+
+
+def choose_metric(names: Sequence[str], family: Family) -> str:
+    """What the map is coloured by, of the metrics that exist for this text and kind."""
+    first = FIRST_METRICS[family]
+    state.from_link(state.METRIC, names, first if first in names else names[0])
+    chosen: str = st.selectbox(
+        "Colour the heads by",
+        names,
+        format_func=lambda name: metrics.describe(name).label,
+        key=state.METRIC,
+        persist_state="session",
+    )
+    state.to_link(state.METRIC)
+    st.caption(metrics.describe(chosen).meaning)
+    return chosen
+
+
+def own_layers(info: ModelInfo, kind: Kind) -> tuple[int, ...]:
+    """The model's own number of each layer that has attention, where it has others; else nothing.
+
+    Layers are counted by their attention here: the L1 of a Jamba may be its layer 12.
+    """
+    own = info.layers.get(kind, ())
+    return () if own == tuple(range(len(own))) else own
+
+
+def without_attention(info: ModelInfo) -> str:
+    """Return a sentence that names the layers without attention; empty if there are none."""
+    by_kind: dict[str, list[int]] = {}
+    for layer, words in info.other_layers.items():
+        by_kind.setdefault(words, []).append(layer)
+    named = [f"{_layer_list(layers)} ({words})" for words, layers in by_kind.items()]
+    if not named:
+        return ""
+    return f"Without attention, and not in the map: {', '.join(named)}."
+
+
+def _layer_list(layers: Sequence[int]) -> str:
+    """Return "layer 3" or "layers 0, 1, 3"."""
+    return f"layer{'s' if len(layers) > 1 else ''} {', '.join(map(str, layers))}"
+
+
+def head_menus(capture: Capture, kind: Kind, first: Head | None = None, prefix: str = "") -> Head:
+    """Menus for layer and head: for keyboards and links; a map sets the same two numbers.
+
+    Args:
+        capture: whose heads.
+        kind: of which attention.
+        first: the head to begin with; one worth a look when None.
+        prefix: of the names in the link, where a page has several pairs of menus.
+    """
+    return menus(capture.model, kind, first or state.default_head(capture, kind), prefix)
+
+
+def menus(info: ModelInfo, kind: Kind, first: Head, prefix: str = "") -> Head:
+    """Show the menus of `head_menus` for a model, beginning with a given head."""
+    own = own_layers(info, kind)
+    chosen = []
+    for column, name, count, default in zip(
+        st.columns(2),
+        (state.LAYER, state.HEAD),
+        info.heads[kind],
+        (first.layer, first.head),
+        strict=True,
+    ):
+        key = prefix + name
+        options = list(range(count))
+        state.from_link(key, options, default)
+        named = own if name == state.LAYER else ()
+        chosen.append(
+            column.selectbox(
+                name.title(),
+                options,
+                format_func=partial(_numbered, named),
+                key=key,
+                persist_state="session",
+            )
+        )
+        state.to_link(key)
+    return Head(kind, chosen[0], chosen[1])
+
+
+def _numbered(own: tuple[int, ...], number: int) -> str:
+    return f"{number} (the model's layer {own[number]})" if own else str(number)
+
+
+def head_map(
+    values: Float[np.ndarray, "layer head"], metric: str, selected: Head, *, key: str
+) -> None:
+    """Show one number per head as a map; a click selects the head."""
+    what = metrics.describe(metric)
+    layers, heads = values.shape
+
+    def choose(layer: int | None, head: int | None) -> None:
+        if layer is not None and head is not None:
+            state.choose_head(Head(selected.kind, layer, head))
+
+    plotly_map(
+        head_specification(what, *head_limits(values, what)),
+        [f"L{layer}" for layer in range(layers)],
+        [f"H{head}" for head in range(heads)],
+        lambda window: Grid(window, 1, 1, values[window.slices]),
+        depends_on=(metric, values.tobytes()),
+        selected=(selected.layer, selected.head),
+        selects="cell",
+        on_cell=choose,
+        tallest=520,
+        filename=f"attnviz-heads-{metric}",
+        alt=f"{what.label} of every head; {selected.label} is selected",
+        key=key,
+    )
+
+
+def show_heads(figure: go.Figure | Spec, kind: Kind, *, key: str, filename: str, alt: str) -> None:
+    """A map with a cell for every head of this kind; a click shows that head."""
+    show_picture(
+        figure, key=key, filename=filename, alt=alt, on_click=partial(_take_click, key, kind)
+    )
+
+
+def _take_click(key: str, kind: Kind) -> None:
+    """Show the head whose cell was clicked in the map of this key."""
+    points = record(st.session_state.get(key), "selection").get("points")
+    cell = record(first_item(points)).get("customdata")
+    if not (isinstance(cell, list) and len(cell) >= 2):
+        return
+    layer, head = index(cell[0], MOST), index(cell[1], MOST)
+    if layer is not None and head is not None:
+        state.choose_head(Head(kind, layer, head))

@@ -1,0 +1,111 @@
+"""The Lines page: BertViz's drawings, fed with attnviz's exact weights, without a network."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+import streamlit as st
+from jaxtyping import Float
+
+from attnviz.attention import AttentionStack
+from attnviz.types import KIND_LABELS
+from attnviz.ui.components.browser_theme import current_theme
+from attnviz.ui.components.token_strip import part as stretch
+from attnviz.ui.explore.head_picker import choose_kind, head_menus
+from attnviz.ui.server.run_places import in_turn
+from attnviz.ui.session import state
+from attnviz.ui.session.error_messages import explained
+from attnviz.ui.session.model_cache import Request, captured
+from attnviz.views.bertviz_page import NUMBER_LIMIT, BertvizPart, bertviz_html
+
+__all__ = ["lines"]
+
+VIEWS: dict[Literal["head", "model"], str] = {
+    "head": "One layer, as lines",
+    "model": "All heads, small",
+}
+HEIGHT_PER_TOKEN, HEIGHT_PER_LAYER, HEIGHT_AROUND = 24, 130, 140
+
+
+@st.fragment
+@in_turn
+@explained()
+def lines(request: Request) -> None:
+    """One layer's heads as lines between words, or every head as a small picture."""
+    capture = captured(request)
+    kind = choose_kind(capture.kinds)
+    view = st.segmented_control(
+        "View",
+        list(VIEWS),
+        default="head",
+        format_func=VIEWS.__getitem__,
+        key="lines",
+        required=True,
+        persist_state="session",
+        label_visibility="collapsed",
+    )
+    stack = capture[kind]
+    head = head_menus(capture, kind)
+    rows, columns = _stretches(stack)
+    part = BertvizPart(
+        KIND_LABELS[kind],
+        _weights(stack, rows, columns),
+        stretch(stack.query_tokens, rows),
+        stretch(stack.key_tokens, columns),
+    )
+    page = bertviz_html(
+        [part], view=view, layer=head.layer, heads=[head.head], theme=current_theme()
+    )
+    tokens = max(rows.stop - rows.start, columns.stop - columns.start)
+    height = HEIGHT_PER_TOKEN * tokens if view == "head" else HEIGHT_PER_LAYER * stack.shape[0]
+    st.iframe(page, height=height + HEIGHT_AROUND)
+    st.caption(
+        "Drawn by BertViz (Vig 2019). Double-click a coloured square to see one head alone; point "
+        "at a word to see its lines; in the small pictures, click one to enlarge it."
+    )
+
+
+def _stretches(stack: AttentionStack) -> tuple[slice, slice]:
+    """Which queries and keys are drawn: all, or as many neighbours as BertViz stays quick with."""
+    layers, heads, queries, keys = stack.shape
+    if layers * heads * queries * keys <= NUMBER_LIMIT:
+        return slice(0, queries), slice(0, keys)
+    size = max(int((NUMBER_LIMIT // (layers * heads)) ** 0.5), 1)
+    size = max(size, NUMBER_LIMIT // (layers * heads * max(min(queries, keys), 1)))
+    last = max(queries, keys) - size
+    first = (state.token(queries) or 0) - size // 2
+    start = st.number_input(
+        "From token",
+        0,
+        max(last, 0),
+        min(max(first, 0), max(last, 0)),
+        step=max(size // 2, 1),
+        key="lines_from",
+        persist_state="session",
+        width=260,
+    )
+    rows, columns = (
+        slice(min(start, max(count - size, 0)), min(start + size, count))
+        for count in (queries, keys)
+    )
+    st.info(
+        f"BertViz draws every weight of every head as a line of its own and stays quick up to "
+        f"{NUMBER_LIMIT:,} of them: for this model {size} tokens at a time. Here are tokens "
+        f"{rows.start:,} to {rows.stop - 1:,} of {queries:,}; looks at tokens outside are not "
+        "drawn. Explore shows the whole text.",
+        icon=":material/info:",
+    )
+    return rows, columns
+
+
+def _weights(
+    stack: AttentionStack, rows: slice, columns: slice
+) -> Float[np.ndarray, "layer head query key"]:
+    layers, heads, _, _ = stack.shape
+    return np.stack(
+        [
+            np.stack([stack.weights(layer, head, rows, columns) for head in range(heads)])
+            for layer in range(layers)
+        ]
+    )

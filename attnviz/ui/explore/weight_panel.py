@@ -1,0 +1,223 @@
+"""One head's map on a page, with how it is coloured and pooled, and its numbers to take away."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+from jaxtyping import Float
+
+from attnviz import words
+from attnviz.attention import AttentionStack
+from attnviz.attention.stack.map_tiles import SCORED, Grid, How, Window, grid
+from attnviz.metrics.sinks import sink_keys
+from attnviz.spreadsheets import as_csv
+from attnviz.types import SINK_SHARE, Head, Tokens
+from attnviz.ui.components.plotly_map import plotly_map
+from attnviz.ui.server.run_places import in_turn
+from attnviz.ui.session import state
+from attnviz.ui.session.error_messages import explained
+from attnviz.ui.session.model_cache import Request, captured
+from attnviz.ui.session.plain_text import show_plain
+from attnviz.views.maps.map_specification import weight_specification
+from attnviz.views.maps.weight_map import Scale
+
+__all__ = ["LONG", "is_long", "show_map", "weights_table"]
+
+LONG = SCORED
+"""Texts with more tokens than this are sent in parts, and without scores."""
+
+SCALES: dict[Scale, str] = {"linear": "Linear", "log": "Logarithmic", "hide_sinks": "Without sinks"}
+POOLS: dict[How, str] = {"max": "Largest", "mean": "Mean"}
+
+
+def is_long(stack: AttentionStack) -> bool:
+    """Whether a map has more cells than can be shown one by one."""
+    return max(stack.shape[2:]) > LONG
+
+
+def weights_table(
+    weights: Float[np.ndarray, "query key"],
+    query_tokens: Tokens,
+    key_tokens: Tokens,
+    window: Window,
+) -> pd.DataFrame:
+    """A window of a map as a table; tokens are numbered so that none is mistaken."""
+    rows, columns = (
+        [f"{place} {tokens.labels[place]}" for place in range(part.start, part.stop)]
+        for tokens, part in zip((query_tokens, key_tokens), window.slices, strict=True)
+    )
+    return pd.DataFrame(weights, index=rows, columns=columns)
+
+
+def show_map(request: Request, head: Head, prefix: str = "") -> None:
+    """One head's map with its controls and downloads.
+
+    Args:
+        request: whose capture; it is looked up anew, so that a session keeps no long one alive.
+        head: which head.
+        prefix: of the controls' names, where a page has several maps.
+    """
+    if is_long(captured(request)[head.kind]):
+        _long_map(request, head, prefix)
+    else:
+        with st.container():  # a fragment has one too: the map stays the same when the text grows
+            _map(request, head, prefix)
+
+
+@st.fragment
+@in_turn
+@explained()
+def _long_map(request: Request, head: Head, prefix: str) -> None:
+    """Zooming runs only this again; a chosen row concerns the rest of the page."""
+    if _map(request, head, prefix):
+        st.rerun(scope="app")
+
+
+def _map(request: Request, head: Head, prefix: str) -> bool:
+    """Draw it; whether a row was clicked just now."""
+    stack = captured(request)[head.kind]
+    place = st.container()
+    controls = st.container(horizontal=True, vertical_alignment="center")
+    with controls:
+        scale = _choose_scale(f"{prefix}scale")
+        how = _choose_pool(f"{prefix}pool") if is_long(stack) else "max"
+    sinks = tuple(sink_keys(stack, head).tolist()) if scale == "hide_sinks" else ()
+
+    def cut(window: Window) -> Grid:
+        if is_long(stack) and window == Window.whole(stack.shape):
+            return _overview(request, head, how, sinks)
+        return grid(stack, head, window, how=how, aside=np.array(sinks, dtype=int))
+
+    name = f"attnviz-{prefix.replace('_', '-')}{head.kind}-L{head.layer}H{head.head}"
+    with place:
+        row_note(head)
+        token = state.token(len(stack.query_tokens))
+        events = plotly_map(
+            weight_specification(
+                value="weight" if how == "max" else "mean weight",
+                high=_highest(request, head, how, sinks),
+                logarithmic=scale == "log",
+            ),
+            stack.query_tokens.labels,
+            stack.key_tokens.labels,
+            cut,
+            depends_on=(request, head),
+            how=how,
+            aside=sinks,
+            selected=None if token is None else (token, None),
+            on_cell=lambda row, column: state.choose_token(row),
+            filename=name,
+            alt=f"{head.label} {words.headline(stack, head.layer, head.head)}",
+            key=f"{prefix}weights",
+        )
+        if scale == "hide_sinks":
+            show_plain(_sink_sentence(stack, head, sinks), small=True)
+    with controls:
+        _cells_download(stack, head, events.window, key=f"{prefix}weights:csv", filename=name)
+    return events.clicked
+
+
+def _choose_scale(key: str) -> Scale:
+    """How weights become colours."""
+    chosen: Scale = st.segmented_control(
+        "Colours",
+        list(SCALES),
+        default="linear",
+        format_func=SCALES.__getitem__,
+        key=key,
+        required=True,
+        persist_state="session",
+        label_visibility="collapsed",
+        help="Logarithmic shows small weights; without sinks the colours span what is left when "
+        "the keys that take most of the weight are set aside.",
+    )
+    return chosen
+
+
+def row_note(head: Head) -> None:
+    """Whose looking a decoder's row is: easily taken for the next token's."""
+    if head.kind in ("decoder", "cross"):
+        st.caption("Each row is the token just read; it looks while the next one is chosen.")
+
+
+def _choose_pool(key: str) -> How:
+    chosen: How = st.segmented_control(
+        "Bins",
+        list(POOLS),
+        default="max",
+        format_func=POOLS.__getitem__,
+        key=key,
+        required=True,
+        persist_state="session",
+        label_visibility="collapsed",
+        help="While there are more tokens in view than pixels, a point stands for a bin of cells: "
+        "by its largest weight, which loses no single look, or by the mean of its visible cells. "
+        "Zoomed in to 256 tokens or fewer, every cell is its own exact weight.",
+    )
+    return chosen
+
+
+@st.cache_resource(max_entries=64, show_spinner="Pooling the map …")
+def _overview(request: Request, head: Head, how: How, sinks: tuple[int, ...]) -> Grid:
+    """The whole map in at most 256 x 256 bins: a quarter of a megabyte, made from all weights."""
+    stack = captured(request)[head.kind]
+    whole = Window.whole(stack.shape)
+    return grid(stack, head, whole, how=how, aside=np.array(sinks, dtype=int))
+
+
+def _highest(request: Request, head: Head, how: How, sinks: tuple[int, ...]) -> float | None:
+    """Return the weight at the last colour: 1, or the largest beside the sinks.
+
+    None for means: they depend on the size of a bin, so the colours follow what is in view.
+    """
+    if how == "mean":
+        return None
+    if sinks:
+        return _overview(request, head, how, sinks).without(sinks).highest
+    return 1.0
+
+
+def _sink_sentence(stack: AttentionStack, head: Head, sinks: tuple[int, ...]) -> str:
+    if not sinks:
+        return f"No sink: no key holds over {SINK_SHARE:.0%} of the weight."
+    mass = stack.statistic("key_mass")[head.layer, head.head]
+    named = [f"{words.quoted(stack.key_tokens.labels[sink])} ({sink})" for sink in sinks[:3]]
+    share = float(mass[list(sinks)].sum() / mass.sum())
+    holds = "hold" if len(sinks) > 1 else "holds"
+    return f"Set aside: {', '.join(named)} {holds} {share:.0%} of all weight; not coloured."
+
+
+def _cells_download(
+    stack: AttentionStack, head: Head, seen: Window, *, key: str, filename: str
+) -> None:
+    """The whole map of a short text, or the part of a long one that is on the screen."""
+    if is_long(stack):
+        label, filename = (
+            "Cells as CSV",
+            f"{filename}-queries{seen.query_start}-keys{seen.key_start}",
+        )
+    else:
+        label, seen = "Weights as CSV", Window.whole(stack.shape)
+    st.download_button(
+        label,
+        lambda: as_csv(
+            weights_table(
+                stack.weights(head.layer, head.head, *seen.slices),
+                stack.query_tokens,
+                stack.key_tokens,
+                seen,
+            ),
+            index=True,
+        ).encode("utf-8-sig"),
+        file_name=f"{filename}.csv",
+        mime="text/csv",
+        key=key,
+        icon=":material/download:",
+        on_click="ignore",
+        type="tertiary",
+        disabled=not seen.exact,
+        help="The exact weights of the part on the screen."
+        if seen.exact
+        else "Zoom in to 256 tokens or fewer: then the cells on the screen can be saved.",
+    )

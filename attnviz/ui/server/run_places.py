@@ -1,0 +1,189 @@
+"""Places for script runs and for long passes, in fair order, with a message while waiting.
+
+A script run holds one of the short places from its first figure to its last. A pass that takes
+longer than a moment gives the short place back and waits for the long place, of which there is one,
+so short runs never wait behind it.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import wraps
+from typing import ParamSpec, TypeVar
+
+import streamlit as st
+import torch
+from streamlit.delta_generator import DeltaGenerator
+
+from attnviz.findings import Progress
+from attnviz.models import Model
+from attnviz.ui.server.turns import Ticket, Turns
+from attnviz.ui.server.visitors import visitor
+
+__all__ = [
+    "LOADS",
+    "LONG",
+    "SHORT",
+    "aside",
+    "give_way",
+    "giving_way",
+    "in_turn",
+    "is_long",
+    "turn",
+]
+
+Arguments = ParamSpec("Arguments")
+Value = TypeVar("Value")
+
+PROCESSORS = os.cpu_count() or 2
+
+# Module state, not `st.cache_resource`: clearing Streamlit's caches must not free taken places.
+SHORT = Turns(PROCESSORS)
+"""Script runs that compute at the same time."""
+
+LONG = Turns(1)
+"""Passes over long texts and with large models."""
+
+LOADS = Turns(1)
+"""Loads of models that do not come with attnviz."""
+
+MOMENT = 1.0
+"""Seconds of waiting after which the page says how many requests are before."""
+
+SHORT_PASS = 2e10
+"""Operations of a pass that one processor does in about a second."""
+
+
+class _Held(threading.local):
+    """The short place that this thread holds."""
+
+    ticket: Ticket | None = None
+
+
+_held = _Held()
+
+
+@contextmanager
+def turn() -> Iterator[None]:
+    """Wait for a short place, and hold it for the length of the block.
+
+    Within another `turn` of the same script run this does nothing. After a second of waiting the
+    page shows the number of requests that are before this one.
+    """
+    if _held.ticket is not None:
+        yield
+        return
+    message = _Message("The server is busy")
+    _held.ticket = SHORT.take(visitor(), message.update)
+    try:
+        message.clear()  # within the block: a rerun may end the script here
+        # Short passes run on one thread: more threads wait for each other while other runs compute.
+        torch.set_num_threads(1)
+        yield
+    finally:
+        ticket, _held.ticket = _held.ticket, None
+        if ticket is not None:
+            SHORT.give_back(ticket)
+
+
+def in_turn(function: Callable[Arguments, Value]) -> Callable[Arguments, Value]:
+    """Run a fragment within `turn`: a fragment runs alone after a click on it."""
+
+    @wraps(function)
+    def run(*arguments: Arguments.args, **named: Arguments.kwargs) -> Value:
+        with turn():
+            return function(*arguments, **named)
+
+    return run
+
+
+@contextmanager
+def aside(places: Turns, reason: str) -> Iterator[None]:
+    """Give the short place to other runs, and hold one of `places` for the length of the block.
+
+    A thread that holds no short place, such as a background job, only waits for its turn.
+
+    Args:
+        places: `LONG` or `LOADS`.
+        reason: shown while waiting: why the place is taken.
+    """
+    ticket, _held.ticket = _held.ticket, None
+    if ticket is None:
+        with places.turn("a background job"):
+            yield
+        return
+    who = visitor()
+    SHORT.give_back(ticket)
+    message = _Message(reason)
+    other = places.take(who, message.update)
+    try:
+        message.clear()
+        torch.set_num_threads(max(1, PROCESSORS - SHORT.running))
+        yield
+    finally:
+        places.give_back(other)
+        torch.set_num_threads(1)
+        _held.ticket = SHORT.take(who)
+
+
+def give_way(longest: float) -> None:
+    """Wait until no script run computes or waits, for at most `longest` seconds."""
+    until = time.monotonic() + longest
+    while SHORT.busy and time.monotonic() < until:
+        time.sleep(0.01)
+
+
+def giving_way(progress: Callable[[Progress], None]) -> Callable[[Progress], None]:
+    """Return a progress callback of a background job that lets script runs go first.
+
+    At every report the job waits for them, but at most for half of its time: it goes on in a class
+    that never stops. It computes on all processors but one.
+    """
+    torch.set_num_threads(max(1, PROCESSORS - 1))
+    last = time.monotonic()
+
+    def told(now: Progress) -> None:
+        nonlocal last
+        give_way(min(2.0, time.monotonic() - last))
+        last = time.monotonic()
+        progress(now)
+
+    return told
+
+
+def is_long(model: Model, tokens: int) -> bool:
+    """Return whether a pass over this many tokens takes a processor longer than a second."""
+    heads = sum(layers * heads for layers, heads in model.info.heads.values())
+    return 2.0 * tokens * (model.info.parameters + 128 * heads * tokens) > SHORT_PASS
+
+
+class _Message:
+    """A line on the page while a run waits; empty before the first second and afterwards.
+
+    Its container is there in every run: an element that comes and goes would move what follows,
+    and the browser would draw that anew.
+    """
+
+    def __init__(self, reason: str) -> None:
+        self._reason = reason
+        self._place = st.container()
+        self._line: DeltaGenerator | None = None
+        self._shown = -1
+
+    def clear(self) -> None:
+        """Remove the line."""
+        if self._line is not None:
+            self._line.empty()
+
+    def update(self, before: int, seconds: float) -> None:
+        """Show how many requests are before this one, once that takes longer than a moment."""
+        if seconds < MOMENT or before == self._shown:
+            return
+        self._shown = before
+        requests = "1 request is" if before == 1 else f"{before} requests are"
+        self._line = self._line or self._place.empty()
+        self._line.info(f"{self._reason}: {requests} before yours.", icon=":material/hourglass:")

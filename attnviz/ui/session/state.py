@@ -1,0 +1,183 @@
+"""What a session remembers, and what of it a link carries.
+
+Model, kind, layer, head and metric are in the URL, so that a link opens the same view. The text
+is not: it stays between the person and the server unless they ask for a link with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+from urllib.parse import urlencode
+
+import streamlit as st
+
+from attnviz.captures.forward_pass import Capture
+from attnviz.types import Head, Kind
+from attnviz.ui.session.example_texts import Example
+from attnviz.ui.session.model_cache import Request
+
+__all__ = [
+    "HEAD",
+    "KIND",
+    "LAYER",
+    "METRIC",
+    "MODEL",
+    "TextKeys",
+    "choose_head",
+    "choose_token",
+    "default_head",
+    "fill",
+    "filled",
+    "forget_view",
+    "from_link",
+    "pin",
+    "pinned",
+    "remember",
+    "request",
+    "share_link",
+    "start_with",
+    "text_keys",
+    "to_link",
+    "token",
+]
+
+# Keys of menus that a link remembers: the names people see in the URL.
+MODEL, KIND, LAYER, HEAD, METRIC = "model", "kind", "layer", "head", "metric"
+PINNED = "pinned"
+TELLING = ("induction", "same_word", "alignment")  # roles that need the text to be understood
+SHARED_TEXT = {"text": "text", "pair": "pair", "target": "target"}
+
+
+class TextKeys(NamedTuple):
+    """Where a family's texts are kept: each has its own, so that none is lost by a change."""
+
+    text: str
+    pair: str
+    target: str
+
+
+def text_keys(family: str) -> TextKeys:
+    """The session's keys of one family's texts."""
+    return TextKeys(f"text:{family}", f"pair:{family}", f"target:{family}")
+
+
+def start_with(keys: TextKeys, example: Example) -> Example | None:
+    """Return the texts that the fields begin with: those of the link, if it has any, or an example.
+
+    None once the session has the fields. The values are for the fields' `value`, not for the
+    session: after a restart of the server the browser still has what was typed, and sends it with
+    its first message; a value set in the session would replace it.
+    """
+    if keys.text in st.session_state:
+        return None
+    shared = {name: st.query_params.get(name, "") for name in SHARED_TEXT}
+    if not shared["text"]:
+        return example
+    for name in SHARED_TEXT:
+        st.query_params.pop(name, None)
+    return Example("", shared["text"], shared["pair"], shared["target"])
+
+
+def forget_view() -> None:
+    """Another model: its own heads and metric are worth a first look, not the last one's."""
+    for key in (KIND, LAYER, HEAD, METRIC, "token"):
+        st.session_state.pop(key, None)
+        st.query_params.pop(key, None)
+
+
+def fill(keys: TextKeys, example: Example) -> None:
+    """Put an example's texts into the text fields."""
+    st.session_state[keys.text] = example.text
+    st.session_state[keys.pair] = example.pair
+    st.session_state[keys.target] = example.target
+
+
+def filled(keys: TextKeys, example: Example) -> bool:
+    """Whether the text fields hold this example, untouched."""
+    held = tuple(st.session_state.get(key, "") for key in keys)
+    return held == (example.text, example.pair, example.target)
+
+
+def choose_head(head: Head) -> None:
+    """Show this head (from a callback: before the menus are drawn)."""
+    st.session_state[KIND] = head.kind
+    st.session_state[LAYER] = head.layer
+    st.session_state[HEAD] = head.head
+
+
+def from_link(key: str, options: Sequence[object], default: object) -> None:
+    """Before a menu is drawn: its choice is what the session remembers, or the link says.
+
+    Streamlit can bind a menu to the URL by itself, but would write its label there; links are to
+    carry names that do not change with the wording of the page.
+    """
+    remembered = st.session_state.get(key)
+    if remembered in options:
+        return
+    asked = st.query_params.get(key)
+    found = [option for option in options if str(option) == asked]
+    st.session_state[key] = found[0] if found else default
+
+
+def to_link(key: str) -> None:
+    """After a menu is drawn: the URL says what it shows."""
+    value = str(st.session_state[key])
+    if st.query_params.get(key) != value:
+        st.query_params[key] = value
+
+
+def token(count: int) -> int | None:
+    """The position of the chosen token, if the text has one there."""
+    chosen: int | None = st.session_state.get("token")
+    return chosen if chosen is not None and 0 <= chosen < count else None
+
+
+def choose_token(position: int | None) -> None:
+    """Follow this token, or none (from a callback: before the page is drawn)."""
+    st.session_state["token"] = position
+
+
+def pin(request: Request, head: Head) -> None:
+    """Remember a head to compare others with."""
+    st.session_state[PINNED] = (request, head)
+
+
+def pinned() -> tuple[Request, Head] | None:
+    """The head that was pinned, with the model and text it was seen on."""
+    found: tuple[Request, Head] | None = st.session_state.get(PINNED)
+    return found
+
+
+def remember(request: Request) -> None:
+    """Keep what the side bar asks for, for the page that runs next."""
+    st.session_state["request"] = request
+
+
+def request() -> Request:
+    """What the side bar asks for."""
+    found: Request = st.session_state["request"]
+    return found
+
+
+def share_link(request: Request) -> None:
+    """A link to this view; with the text only when the person says so."""
+    with st.popover("Share this view", icon=":material/link:", type="tertiary"):
+        st.caption("The address bar already leads to this model, head and metric.")
+        if st.toggle("Put the text into the link", key="share_text"):
+            values = {
+                "text": request.text,
+                "pair": request.pair,
+                "target": request.target,
+                **{name: str(st.session_state[name]) for name in (MODEL, KIND, LAYER, HEAD, METRIC)
+                   if st.session_state.get(name) is not None},
+            }  # fmt: skip
+            address = (st.context.url or "").split("?")[0]
+            st.code(f"{address}?{urlencode({k: v for k, v in values.items() if v})}", language=None)
+
+
+def default_head(capture: Capture, kind: Kind) -> Head:
+    """The most telling head of this kind that is known, or the first head."""
+    known = [one for one in capture.model.known_heads if one.head.kind == kind]
+    known.sort(key=lambda one: one.role not in TELLING)  # stable: the best of each come first
+    return known[0].head if known else Head(kind, 0, 0)

@@ -1,0 +1,146 @@
+"""Inside one head: its vectors, and the products that a score is the sum of."""
+
+from __future__ import annotations
+
+import numpy as np
+import plotly.graph_objects as go
+from jaxtyping import Float
+
+from attnviz.errors import CaptureError
+from attnviz.types import Tokens
+from attnviz.views.maps.heatmap import draw_grid
+from attnviz.views.style.color_scales import Ink
+from attnviz.views.style.safe_labels import escape_label
+from attnviz.views.style.theme import Theme, palette
+from attnviz.views.style.token_axes import number_axis, token_axis
+
+__all__ = ["draw_products", "draw_vectors"]
+
+
+def draw_vectors(
+    matrix: Float[np.ndarray, "position dimension"],
+    tokens: Tokens,
+    *,
+    label: str,
+    theme: Theme = "light",
+    limit: float | None = None,
+    title: str | None = None,
+    first: int = 0,
+) -> go.Figure:
+    """Draw the queries, keys or values of one head: a row per token, a column per dimension.
+
+    The dimensions have no order of their own; equal patterns in two rows mean alike vectors.
+
+    Args:
+        matrix: one vector per token.
+        tokens: the tokens, downward.
+        label: what the vectors are ("query", "key", "value").
+        theme: the page's theme.
+        limit: the number at both ends of the colours; the largest one when None.
+        title: written above the map.
+        first: the position of the first token, where they are a part of a text.
+
+    Raises:
+        CaptureError: there is not one vector per token.
+    """
+    if matrix.ndim != 2 or len(matrix) != len(tokens):
+        raise CaptureError(
+            f"{label} has shape {matrix.shape}; expected (position, dimension) with "
+            f"{len(tokens)} positions."
+        )
+    return _map(matrix, tokens, escape_label(label), "%{z:.4f}", theme, limit, title, first)
+
+
+def draw_products(
+    query_vector: Float[np.ndarray, " dimension"],
+    key_vectors: Float[np.ndarray, "key dimension"],
+    key_tokens: Tokens,
+    *,
+    scaling: float = 1.0,
+    query_label: str = "query",
+    theme: Theme = "light",
+    limit: float | None = None,
+    title: str | None = None,
+    first: int = 0,
+) -> go.Figure:
+    """Draw `scaling * q * k`, dimension by dimension, for one query and every key.
+
+    A row's products add up to the score of that key before any bias; the hover says both. The
+    idea is the neuron view of BertViz (Vig 2019), with all dimensions in one map.
+
+    Args:
+        query_vector: the vector of one query.
+        key_vectors: the vectors of the keys.
+        key_tokens: the keys, downward.
+        scaling: what the model multiplies q·k with, usually 1/sqrt(dimensions).
+        query_label: the token of the query.
+        theme: the page's theme.
+        limit: the product at both ends of the colours; the largest one when None.
+        title: written above the map.
+        first: the position of the first token, where they are a part of a text.
+
+    Raises:
+        CaptureError: the vectors' dimensions differ, or there is not one key per token.
+    """
+    expected = (len(key_tokens), len(query_vector))
+    if query_vector.ndim != 1 or key_vectors.shape != expected:
+        raise CaptureError(
+            f"query_vector has shape {query_vector.shape} and key_vectors {key_vectors.shape}; "
+            f"expected (dimension,) and (key, dimension) = {expected}."
+        )
+    products = scaling * query_vector[None, :] * key_vectors
+    sums = np.broadcast_to(products.sum(axis=1, keepdims=True), products.shape)
+    figure = _map(
+        products,
+        key_tokens,
+        "q·k product",
+        "%{z:+.4f}<br>row sum = score %{customdata[0]:.3f}",
+        theme,
+        limit,
+        title,
+        first,
+        numbers=sums[..., None],
+    )
+    return figure.update_traces(
+        meta=[escape_label(query_label)],
+        hovertemplate=(
+            "<b>%{meta[0]}</b> → <b>%{y}</b><br>dimension %{x}: %{z:+.4f}"
+            "<br>row sum = score %{customdata[0]:.3f}<extra></extra>"
+        ),
+        selector={"name": "map"},
+    )
+
+
+def _map(
+    matrix: np.ndarray,
+    tokens: Tokens,
+    label: str,
+    number: str,
+    theme: Theme,
+    limit: float | None,
+    title: str | None,
+    first: int,
+    numbers: np.ndarray | None = None,
+) -> go.Figure:
+    finite = np.abs(matrix[np.isfinite(matrix)])
+    largest = float(finite.max()) if finite.size else 0.0
+    end = limit if limit is not None and limit > 0 else (largest if largest > 0 else 1.0)
+    figure = draw_grid(
+        matrix,
+        token_axis(tokens, first=first),
+        number_axis(matrix.shape[1]),
+        ink=Ink(
+            palette(theme).diverging,
+            -end,
+            end,
+            label,
+            ((-end, f"−{end:.2g}"), (0.0, "0"), (end, f"+{end:.2g}")),
+        ),
+        hover=f"<b>%{{y}}</b><br>dimension %{{x}}: {number}",
+        customdata=numbers,
+        theme=theme,
+        corner="dimension →<br>token ↓",
+        title=title,
+        cell=max(8.0, min(20.0, 620 / max(matrix.shape[0], 1))),
+    )
+    return figure.update_layout(width=max(360, min(760, figure.layout.width)))

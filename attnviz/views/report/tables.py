@@ -1,0 +1,222 @@
+"""The tables of a report, as HTML with every string escaped."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from html import escape
+from typing import Any
+
+from attnviz.findings import LABEL_MEANINGS, LABELS, Finding, Interval
+from attnviz.types import KIND_LABELS, Head
+from attnviz.views.diagnosis.label_colors import short_mark
+from attnviz.views.report.plain_values import interval_of
+
+__all__ = ["cases", "head_table", "label_legend", "label_table", "limits_table", "origin"]
+
+WIDE = 20  # heads or layers from which on cells hold one letter
+
+COLUMNS = {
+    "importance": "Importance",
+    "normalized_entropy": "Entropy",
+    "sink_first": "Weight on first",
+    "content_dependence": "Depends on text",
+}
+"""Measures that the table shows beside the cost."""
+
+
+def label_table(findings: Sequence[Finding], *, several: bool) -> str:
+    """Return the map of one kind of attention: a row per layer, a link in every cell."""
+    at = {(one.head.layer, one.head.head): one for one in findings}
+    layers = max(layer for layer, _ in at) + 1
+    heads = max(head for _, head in at) + 1
+    small = max(layers, heads) > WIDE
+    kind = findings[0].head.kind
+    top = "".join(f"<th scope='col'>H{head}</th>" for head in range(heads))
+    rows = "".join(
+        f"<tr><th scope='row'>L{layer}</th>"
+        + "".join(_cell(at.get((layer, head)), small) for head in range(heads))
+        + "</tr>"
+        for layer in range(layers)
+    )
+    title = f"<h3>{escape(KIND_LABELS[kind].capitalize())}</h3>" if several else ""
+    size = " small" if small else ""
+    return (
+        f'{title}<div class="wide"><table class="map{size}"><thead><tr><th></th>{top}</tr></thead>'
+        f"<tbody>{rows}</tbody></table></div>"
+    )
+
+
+def _cell(one: Finding | None, small: bool) -> str:
+    if one is None:
+        return "<td></td>"
+    mark = "<br>".join(map(escape, short_mark(one, 1 if small else 6)))
+    disputed = " disputed" if one.verdict == "contradicted" else ""
+    said = escape(f"{one.head.label}: {one.name}", quote=True)
+    return (
+        f'<td class="{one.label}{disputed}"><a href="#{anchor(one.head)}" title="{said}" '
+        f'aria-label="{said}">{mark}</a></td>'
+    )
+
+
+def anchor(head: Head) -> str:
+    """Return the name of a head's row."""
+    return f"head-{head.kind}-{head.layer}-{head.head}"
+
+
+def label_legend(findings: Sequence[Finding]) -> str:
+    """Return what the labels mean, and how many heads have each."""
+    counts = Counter(one.label for one in findings)
+    items = "".join(
+        f'<li><span class="chip {label}">{label} {counts[label]}</span> '
+        f"{escape(LABEL_MEANINGS[label])}</li>"
+        for label in LABELS
+        if counts[label]
+    )
+    return f'<ul class="legend">{items}</ul>'
+
+
+def cases(findings: Sequence[Finding]) -> list[str]:
+    """Return heads that look degenerate, in sentences; those that matter all the same first."""
+    suspects = [one for one in findings if one.degenerate or one.verdict == "contradicted"]
+    if not suspects:
+        return []
+    suspects.sort(key=lambda one: (one.verdict != "contradicted", LABELS.index(one.label)))
+    return ["<h2>Heads that look degenerate</h2>", *(_case(one) for one in suspects)]
+
+
+def _case(one: Finding) -> str:
+    said = " ".join(map(escape, one.sentences))
+    return (
+        f'<div class="case"><h3><a href="#{anchor(one.head)}">{escape(one.head.label)}</a> '
+        f"{_chip(one)}</h3><p>{said}</p>{_evidence(one)}</div>"
+    )
+
+
+def _chip(one: Finding) -> str:
+    disputed = " disputed" if one.verdict == "contradicted" else ""
+    return f'<span class="chip {one.label}{disputed}">{escape(one.name)}</span>'
+
+
+def _evidence(one: Finding) -> str:
+    if not one.evidence:
+        return ""
+    lines = "; ".join(
+        f"{escape(each.label)} {_told(each.value)}{_unit(each.unit)}, "
+        f"{'more' if each.above else 'less'} than {each.threshold:g} asked for"
+        for each in one.evidence
+    )
+    return f'<p class="muted">{lines}.</p>'
+
+
+def head_table(findings: Sequence[Finding], plain: Mapping[str, Any]) -> str:
+    """Return the table of all heads, which the page's script sorts and filters."""
+    present = [label for label in LABELS if any(one.label == label for one in findings)]
+    options = "".join(f"<option>{label}</option>" for label in present)
+    names = ("Head", "Label", "Verdict", "Cost of removing", *COLUMNS.values(), "In words")
+    headings = "".join(
+        f'<th scope="col"><button type="button">{escape(name)}</button></th>' for name in names
+    )
+    rows = "".join(
+        _row(one, numbers["numbers"], number)
+        for number, (one, numbers) in enumerate(zip(findings, plain["heads"], strict=True))
+    )
+    return (
+        '<div class="tools"><input id="search" type="search" placeholder="Search" '
+        'aria-label="Search the table"><select id="label" aria-label="Only this label">'
+        f'<option value="">All labels</option>{options}</select>'
+        '<span id="count" class="muted" role="status"></span></div>'
+        f'<div class="wide"><table class="grid" id="heads"><thead><tr>{headings}</tr></thead>'
+        f"<tbody>{rows}</tbody></table></div>"
+        '<p class="muted">Cost of removing: the change of the loss in nats per token, with its 95% '
+        "interval. Importance: how much the loss leans on the head, by its gradient (Michel et al. "
+        "2019), nats. Entropy: 0 looks at one key, 1 spreads evenly. Depends on text: how much the "
+        "text decides where it looks, nats.</p>"
+    )
+
+
+def _row(one: Finding, numbers: Mapping[str, Any], number: int) -> str:
+    cost = one.ablation.get("zero", next(iter(one.ablation.values()), None))
+    cells = [
+        f'<td data-value="{number}">{escape(one.head.label)}</td>',
+        f"<td>{_chip(one)}</td>",
+        f"<td>{one.verdict}</td>",
+        _number_cell(cost, _told(cost) if cost is not None else ""),
+    ]
+    for name in COLUMNS:
+        value = interval_of(numbers[name]) if name in numbers else None
+        cells.append(_number_cell(value, "" if value is None else f"{value.mean:.3f}"))
+    first, *rest = [escape(sentence) for sentence in one.sentences] or [""]
+    more = "".join(f"<p>{sentence}</p>" for sentence in rest) + _evidence(one)
+    said = f"<details><summary>{first}</summary>{more}</details>" if more else first
+    return (
+        f'<tr id="{anchor(one.head)}" data-label="{one.label}">{"".join(cells)}<td>{said}</td></tr>'
+    )
+
+
+def _number_cell(value: Interval | None, shown: str) -> str:
+    known = value is not None and not math.isnan(value.mean)
+    given = f"{value.mean:.6g}" if value is not None and known else ""
+    return f'<td class="number" data-value="{given}">{escape(shown) if known else ""}</td>'
+
+
+def _told(value: Interval) -> str:
+    if math.isnan(value.low):
+        return f"{value.mean:.3f}"
+    return f"{value.mean:.3f} ({value.low:.3f} to {value.high:.3f})"
+
+
+def _unit(unit: str) -> str:
+    return f" {escape(unit)}" if unit else ""
+
+
+def limits_table(plain: Mapping[str, Any]) -> str:
+    """Return every threshold with its value, meaning and source."""
+    rows = []
+    for name, value in plain["thresholds"].items():
+        known = plain["limits"].get(name, {})
+        default = known.get("default", value)
+        moved = "" if value == default else ' class="moved"'
+        usual = "" if value == default else f" (attnviz: {default:g})"
+        rows.append(
+            f"<tr{moved}><td><code>{escape(name)}</code></td>"
+            f'<td class="number">{value:g}{_unit(known.get("unit", ""))}{usual}</td>'
+            f"<td>{escape(known.get('meaning', ''))}</td>"
+            f"<td>{escape(known.get('source', ''))}</td></tr>"
+        )
+    return (
+        '<div class="wide"><table class="grid"><thead><tr><th>Name</th><th>Value</th>'
+        f"<th>Meaning</th><th>Source</th></tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
+    )
+
+
+def origin(plain: Mapping[str, Any]) -> str:
+    """Return what the diagnosis was made from."""
+    model, texts, loss = plain["model"], plain["texts"], plain["loss"]
+    shapes = ", ".join(
+        f"{kind} {layers} × {heads}" for kind, (layers, heads) in model["heads"].items()
+    )
+    entries = {
+        "Model": f"{model['name']} ({model['model_type']}, {model['parameters']:,} parameters)",
+        "Revision": model["revision"],
+        "Heads": shapes,
+        "Ran on": f"{model['device']}, {model['dtype']}",
+        "Texts": f"{texts['name']}: {texts['count']:,}, read in {texts['windows']:,} windows",
+        "Texts, SHA-256": texts["digest"],
+        "Loss": "none"
+        if loss["mean"] is None
+        else f"{loss['mean']:.4f} nats per token over {texts['tokens']:,} tokens",
+        "Seed": str(plain["seed"]),
+        "Versions": ", ".join(f"{name} {version}" for name, version in plain["versions"].items()),
+        "Took": f"{plain['seconds']:.0f} seconds",
+    }
+    listed = "".join(
+        f"<dt>{escape(key)}</dt><dd>{escape(value)}</dd>" for key, value in entries.items()
+    )
+    call = f"attnviz.diagnose(attnviz.load({model['name']!r}), texts, seed={plain['seed']})"
+    return (
+        f"<dl>{listed}</dl><pre><code>{escape(call)}</code></pre>"
+        '<p class="muted">With the same revision, texts, versions and seed, the numbers are the '
+        "same. The texts themselves are not in this file.</p>"
+    )

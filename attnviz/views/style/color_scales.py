@@ -1,0 +1,58 @@
+"""How numbers become colours, and the bar that tells it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from attnviz.views.style.theme import Theme, palette
+
+__all__ = ["Ink", "color_bar"]
+
+
+@dataclass(frozen=True)
+class Ink:
+    """How numbers become colours, and how the colour bar tells it.
+
+    Attributes:
+        colors: evenly spaced stops.
+        low: the number of the first stop.
+        high: the number of the last stop.
+        label: written above the colour bar, escaped.
+        ticks: marks of the colour bar as (value, text); None leaves them to Plotly.
+    """
+
+    colors: tuple[str, ...]
+    low: float
+    high: float
+    label: str
+    ticks: tuple[tuple[float, str], ...] | None = None
+
+
+def color_bar(ink: Ink, theme: Theme) -> dict[str, Any]:
+    """Return a thin bar below the map, at its left edge, whatever the map's width."""
+    colors = palette(theme)
+    bar: dict[str, Any] = {
+        "orientation": "h",
+        "x": 0,
+        "xanchor": "left",
+        "xpad": 0,
+        "yref": "container",
+        "y": 0,
+        "yanchor": "bottom",
+        "ypad": 4,
+        "lenmode": "pixels",
+        "len": 130,
+        "thickness": 8,
+        "tickangle": 0,
+        "outlinewidth": 0,
+        "ticks": "",
+        "tickfont": {"size": 10, "color": colors.muted},
+    }
+    if ink.ticks is None:
+        return {**bar, "nticks": 5}
+    return {
+        **bar,
+        "tickvals": [value for value, _ in ink.ticks],
+        "ticktext": [text for _, text in ink.ticks],
+    }
