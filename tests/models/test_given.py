@@ -12,7 +12,7 @@ import torch
 
 import attnviz
 from attnviz import Model
-from attnviz.captures import Encoded, capture_ids
+from attnviz.captures.forward_pass import Encoded, capture_ids
 from attnviz.errors import AttnvizError, EmptyText, InputError, TextTooLong
 from tests.models.small import saved
 from tests.zoo import Pair, all_weights

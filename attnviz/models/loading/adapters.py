@@ -12,9 +12,9 @@ from transformers.utils import is_peft_available
 
 from attnviz.characters import shortened
 from attnviz.errors import ModelError, ModelNotFound, ModelNotSupported, ModelUnsafe
-from attnviz.models.folders import local_folder
 from attnviz.models.folders.damaged_files import check_intact
 from attnviz.models.folders.json_files import read_object
+from attnviz.models.folders.model_names import local_folder
 from attnviz.models.folders.other_folders import ADAPTER
 from attnviz.models.folders.weight_mismatch import check_shapes
 
