@@ -15,7 +15,7 @@ from transformers import GPT2LMHeadModel
 
 import attnviz
 from attnviz.errors import ModelError, ModelNotAllowed, ModelNotFound, ModelNotSupported
-from attnviz.models import adapters
+from attnviz.models.loading import adapters
 from tests.models.small import edit
 from tests.zoo import all_weights
 
