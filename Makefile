@@ -7,7 +7,7 @@ ADDRESS ?= localhost
 APP_READY := $(VENV)/.app-ready
 DEV_READY := $(VENV)/.dev-ready
 
-.PHONY: app test check lint format types browser-libs clean train-gpt train-bert train-t5
+.PHONY: app test check lint format types browser-libs clean train-gpt train-llama train-hybrid train-bert train-t5
 
 app: $(APP_READY)  ## serve the app on this machine
 	$(BIN)/python -m attnviz app --port $(PORT) --address $(ADDRESS)
@@ -43,7 +43,7 @@ format: $(DEV_READY)
 types: $(DEV_READY)
 	$(BIN)/mypy
 
-train-gpt train-bert train-t5: train-%: $(DEV_READY)  ## make a classroom model anew
+train-gpt train-llama train-hybrid train-bert train-t5: train-%: $(DEV_READY)  ## make a classroom model anew
 	$(BIN)/python -m training.$*
 
 clean:

@@ -40,6 +40,8 @@ class Shipped:
 
 CLASSROOM: tuple[Shipped, ...] = (
     Shipped("gpt-classroom", "writes stories", "decoder"),
+    Shipped("llama-classroom", "writes stories with parts of Llama and Mistral", "decoder"),
+    Shipped("hybrid-classroom", "writes stories with state spaces and attention", "decoder"),
     Shipped("bert-classroom", "fills gaps", "encoder"),
     Shipped(
         "t5-classroom",

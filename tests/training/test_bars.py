@@ -9,6 +9,8 @@ import pytest
 import attnviz
 from training import evaluate, probe_texts
 from training.corpus import Corpus
+from training.evaluate_hybrid import Copying
+from training.evaluate_hybrid import copying as measured_copying
 from training.figures import Figure, rule_cell
 from training.translation import translate
 
@@ -53,7 +55,13 @@ T5 = [
     ("acceptable translations of 80 short sentences", 60),
     ("BLEU on test.tsv", 25.0),
 ]
-BARS = {"gpt-classroom": GPT, "bert-classroom": BERT, "t5-classroom": T5}
+BARS = {
+    "gpt-classroom": GPT,
+    "llama-classroom": LLAMA,
+    "hybrid-classroom": HYBRID,
+    "bert-classroom": BERT,
+    "t5-classroom": T5,
+}
 UNSEEN = {
     "perplexity on valid.txt",
     "bits per byte on valid.txt",
@@ -63,6 +71,8 @@ UNSEEN = {
 # Figures of what a head reads in the text: a rule that knows positions alone falls short of them.
 READ = {
     "gpt-classroom": "induction head, random tokens of twelve periods from 10 to 120",
+    "llama-classroom": "induction head, random tokens of twelve periods from 10 to 120",
+    "hybrid-classroom": "induction head, random tokens of twelve periods from 10 to 120",
     "bert-classroom": "head on the same word in the other sentence",
     "t5-classroom": "content words whose right source word has the most weight",
 }
@@ -150,3 +160,42 @@ def test_a_shipped_model_is_small_and_free_of_pickles(name):
     files = list(folder.iterdir())
     assert sum(path.stat().st_size for path in files) < 20_000_000
     assert {path.suffix for path in files} <= {".json", ".safetensors", ".md"}
+
+
+@cache
+def copying() -> dict[str, Copying]:
+    """Return what the shipped hybrid copies without each of its layers, by condition."""
+    return {one.condition: one for one in measured_copying(attnviz.load("hybrid-classroom"))}
+
+
+@pytest.mark.parametrize(
+    "condition",
+    [
+        "layer 0, state space: output 0",
+        "layer 1, state space: output 0",
+        "layer 2, attention: all heads 0",
+    ],
+)
+def test_copying_needs_the_attention_and_the_state_spaces_below_it(condition):
+    whole, without = copying()["as trained"], copying()[condition]
+    assert whole.first - whole.second > 2
+    assert whole.right > 0.4
+    assert without.first - without.second < 0.5
+    assert without.right < 0.05
+
+
+def test_copying_needs_neither_the_last_state_space_nor_any_one_head():
+    whole = copying()["as trained"]
+    spared = ["layer 3, state space: output 0"]
+    spared += [f"layer 2, attention: head {head} 0" for head in range(8)]
+    for condition in spared:
+        assert copying()[condition].second < whole.second + 1
+
+
+def test_the_card_has_what_copying_needs():
+    folder = Path(evaluate.__file__).parents[1] / "attnviz/models/classroom/hybrid-classroom"
+    card = (folder / "README.md").read_text(encoding="utf8")
+    for one in copying().values():
+        (row,) = (line for line in card.splitlines() if line.startswith(f"| {one.condition} |"))
+        numbers = [float(cell) for cell in row.split("|")[2:-1]]
+        assert numbers == pytest.approx([one.first, one.second, one.right], abs=0.03)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from attnviz.types import Family
 
-__all__ = ["EXAMPLES", "Example"]
+__all__ = ["EXAMPLES", "Example", "examples_of"]
 
 
 @dataclass(frozen=True)
@@ -105,3 +105,49 @@ EXAMPLES: Mapping[Family, tuple[Example, ...]] = {
         ),
     ),
 }
+
+OWN: Mapping[str, tuple[Example, ...]] = {
+    "llama-classroom": (
+        Example(
+            "Beyond a window",
+            "river candle seven window apple king stone letter green mother ladder bread silver "
+            "horse winter button garden paper tiger music island carpet doctor yellow bridge "
+            "pocket summer feather hammer kitchen road apron moon dancer basket sugar soldier "
+            "needle cloud pepper hat forest teacher wheel butter snow lion ship cheese flower "
+            "drum wolf river candle seven window apple king stone letter green mother ladder "
+            "bread",
+            hint="The list begins again after 70 tokens. Layers 1 and 3 have a window of 64: what "
+            "lies further back is hatched. Layers 0 and 2 see all of it, and a head of layer 2 "
+            "finds the word that came next.",
+        ),
+        Example(
+            "Four heads, one set of keys",
+            "The red bird sang in the green tree. The red bird sang in the green",
+            hint="Heads 0 to 3 share their keys and values, and so do heads 4 to 7. Under Queries "
+            "and keys the keys of two such heads are the same; only the queries differ.",
+        ),
+    ),
+    "hybrid-classroom": (
+        Example(
+            "One layer with attention",
+            "The little fox ran into the dark forest. The old owl saw that the little fox ran into "
+            "the dark",
+            hint="Three of the four layers are state spaces, which keep a summary of fixed size. "
+            "The one layer with attention looks the first copy up.",
+        ),
+        Example(
+            "Without positions",
+            "one two three four five six one two three four five six one two three",
+            hint="This attention is given no positions. It can tell the copies apart only by what "
+            "the state spaces below have written into the tokens.",
+        ),
+    ),
+}
+"""Examples of what is special about one shipped model, shown before those of its family."""
+
+
+def examples_of(name: str, family: Family) -> tuple[Example, ...]:
+    """Return the examples for a model: those for it alone, then those of its family."""
+    own = OWN.get(name, ())
+    texts = {example.text for example in own}
+    return own + tuple(one for one in EXAMPLES[family] if one.text not in texts)

@@ -26,7 +26,7 @@ from attnviz.ui.server.permissions import check_model
 from attnviz.ui.server.run_places import LOADS, LONG, aside, is_long
 from attnviz.ui.server.visitors import session, still_connected
 from attnviz.ui.session.capture_cache import Shelf
-from attnviz.ui.session.example_texts import EXAMPLES
+from attnviz.ui.session.example_texts import examples_of
 from attnviz.ui.session.progress import reading_bar, spinner
 
 __all__ = [
@@ -283,5 +283,6 @@ def _check_repeated(model: Model, text: str) -> None:
 
 def default_request(model_name: str) -> Request:
     """What is shown before anybody has typed anything."""
-    example = EXAMPLES[load_model(model_name).info.family][0]
+    info = load_model(model_name).info
+    example = examples_of(info.name, info.family)[0]
     return Request(model_name, example.text, example.pair, example.target)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import streamlit as st
 
 from attnviz.models import Model
@@ -10,7 +12,7 @@ from attnviz.ui.explore.head_picker import own_layers, without_attention
 from attnviz.ui.server.permissions import listed_models, takes_any_model
 from attnviz.ui.session import state
 from attnviz.ui.session.error_messages import explained
-from attnviz.ui.session.example_texts import EXAMPLES, Example
+from attnviz.ui.session.example_texts import Example, examples_of
 from attnviz.ui.session.model_cache import Request, load_model
 from attnviz.ui.session.plain_text import plain, show_plain
 
@@ -86,7 +88,7 @@ def choose_text(model: Model) -> Request:
     """The text, with what else this family of models reads."""
     family = model.info.family
     keys = state.text_keys(family)
-    examples = EXAMPLES[family]
+    examples = examples_of(model.info.name, family)
     start = state.start_with(keys, examples[0]) or Example("", "", "", "")
     above = st.container()
     text = st.text_area(
@@ -127,7 +129,7 @@ def choose_text(model: Model) -> Request:
             "first word takes its place.",
         )
     with above:
-        _choose_example(family, keys)
+        _choose_example(examples, family, keys)
     chosen = next((one for one in examples if one.text == text and one.hint), None)
     with st.container():  # what is below stays in its place when the hint goes
         if chosen is not None:
@@ -135,9 +137,8 @@ def choose_text(model: Model) -> Request:
     return Request(model.info.name, text, pair, target, begin)
 
 
-def _choose_example(family: Family, keys: state.TextKeys) -> None:
+def _choose_example(examples: Sequence[Example], family: Family, keys: state.TextKeys) -> None:
     """Show the examples; the one whose texts are in the fields is selected."""
-    examples = EXAMPLES[family]
     pill = f"example:{family}"
     st.session_state[pill] = next((one for one in examples if state.filled(keys, one)), None)
     st.pills(
