@@ -13,6 +13,7 @@ import pytest
 from attnviz.cli import parser
 from attnviz.cli.serve import _allow
 from attnviz.errors import ModelNotAllowed
+from attnviz.models import CLASSROOM
 from attnviz.ui.server import permissions
 from attnviz.ui.server.load_report import report, reports
 from attnviz.ui.session import model_cache
@@ -49,7 +50,7 @@ def test_class_allows_the_shipped_models_and_what_was_set_by_hand_stays(
     monkeypatch.setenv("ATTNVIZ_DIAGNOSES", "9")
     _allow(options("--class"))
     assert not permissions.takes_any_model()
-    assert permissions.listed_models() == ["gpt-classroom", "bert-classroom", "t5-classroom"]
+    assert permissions.listed_models() == [model.name for model in CLASSROOM]
     assert os.environ["ATTNVIZ_DIAGNOSES"] == "9"
     assert os.environ["HF_HUB_OFFLINE"] == "1"
 
