@@ -21,6 +21,8 @@ class Visitor:
 
     Attributes:
         session: the name that the server has given to the session.
+        query: the query string of the address.
+        page: the page's part of the address; empty for the first one.
         elements: what the last run has shown, in order.
         replies: other messages since the last run began.
     """
@@ -29,6 +31,7 @@ class Visitor:
         self._connection = connection
         self.session = ""
         self.query = ""
+        self.page = ""
         self.elements: list[Element] = []
         self.replies: list[ForwardMsg] = []
 
@@ -45,6 +48,7 @@ class Visitor:
         """Return the message that reruns the script with these values."""
         message = BackMsg()
         message.rerun_script.query_string = self.query
+        message.rerun_script.page_name = self.page
         for identity, (field, value) in widgets.items():
             state = message.rerun_script.widget_states.widgets.add(id=identity)
             if isinstance(value, (list, tuple)):

@@ -23,6 +23,9 @@ REQUEST = BackMsg.DESCRIPTOR.fields_by_name["backend_operation_request"].message
 OPERATIONS = [one.name for one in REQUEST.oneofs_by_name["payload"].fields]
 VALUES = [one.name for one in WidgetState.DESCRIPTOR.oneofs_by_name["value"].fields]
 
+MODELS = ("Model", "Second model")
+"""Menus that take any name."""
+
 TEXT = "cold rain fell on the cold town and cold rain fell"
 
 
@@ -162,6 +165,48 @@ def test_nothing_is_written_beside_the_app(stranger: Visitor) -> None:
     for message in samples("backend_operation_request", stranger.session):
         replies(stranger, message)
     assert status() == before
+
+
+DEEP = "[" * 100_000 + "]" * 100_000
+ODD: list[tuple[str, object]] = [
+    ("trigger_value", True), ("bool_value", True), ("double_value", float("nan")),
+    ("double_value", 1e300), ("int_value", -(2**62)), ("string_value", "x"), ("string_value", ""),
+    ("double_array_value", []), ("double_array_value", [float("inf"), -1e300]),
+    ("int_array_value", [-1, 10**9]), ("string_array_value", ["x", "x"]), ("bytes_value", b"\xff"),
+    ("json_value", "no json"), ("json_value", "null"), ("json_value", "[5]"), ("json_value", DEEP),
+    ("json_value", f'{{"view": {DEEP}, "selection": {DEEP}}}'),
+    ("json_value", '{"view": 5, "selection": {"points": 5, "rows": [true], "cells": 5}}'),
+    ("json_value", '{"view": {"text": [], "region": [true, 1e999, NaN, 5], "turn": {}}}'),
+    ("json_value", '{"selection": {"points": [{"customdata": ["a", null]}], "rows": [-1]}}'),
+    ("json_trigger_value", "[5, {}, null]"), ("json_trigger_value", DEEP),
+    ("json_trigger_value", '[{"event": "clicked", "value": {"index": true, "tokens": 5}}]'),
+    ("json_trigger_value", '[{"event": "cell", "value": {"row": true, "column": [], "text": 5}}]'),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "page", ["", "pair", "lines", "induction", "diagnosis", "two_models", "numbers"]
+)
+def test_a_session_goes_on_after_values_that_fit_no_widget(address: str, page: str) -> None:
+    with visiting(address) as visitor:
+        visitor.query, visitor.page = "model=gpt-classroom", page
+        visitor.set()
+        for field, value in ODD:
+            widgets = [
+                getattr(one, str(one.WhichOneof("type")))
+                for one in visitor.elements
+                if one.WhichOneof("type") not in ("download_button", None)
+            ]
+            ids = {
+                one.id
+                for one in widgets
+                if getattr(one, "id", "") and getattr(one, "label", "") not in MODELS
+            }
+            visitor.set(**dict.fromkeys(ids, (field, value)))
+            assert visitor.exceptions == [], (field, value)
+            visitor.set()
+            assert visitor.exceptions == [], (field, value)
+            assert len(ids) > 2
 
 
 @pytest.mark.parametrize("frame", [b"\xff" * 1000, b"", "text", b"\x00" * (26 << 20)])

@@ -14,9 +14,10 @@ from functools import wraps
 from typing import Any
 
 from streamlit.proto.BackMsg_pb2 import BackMsg
+from streamlit.proto.WidgetStates_pb2 import WidgetStates
 from streamlit.runtime.app_session import AppSession
 from streamlit.runtime.memory_uploaded_file_manager import MemoryUploadedFileManager
-from streamlit.runtime.state.session_state import Serialized, WStates
+from streamlit.runtime.state.session_state import Serialized, SessionState, WStates
 from streamlit.runtime.uploaded_file_manager import UploadedFileRec
 
 __all__ = ["DEPTH", "KEPT_FILES", "NEEDED", "NEEDED_OPERATIONS", "restrict"]
@@ -80,7 +81,7 @@ def _needed(message: BackMsg, session: str) -> bool:
 
 def _restrict_values() -> None:
     """Treat a value that does not fit its widget as if the browser had sent none."""
-    read = WStates.__getitem__
+    read, receive = WStates.__getitem__, SessionState.set_widgets_from_proto
 
     @wraps(read)
     def read_fitting(self: WStates, k: str) -> Any:
@@ -98,7 +99,16 @@ def _restrict_values() -> None:
         del self.states[k]
         raise KeyError(k)
 
+    @wraps(receive)
+    def receive_fitting(self: SessionState, widget_states: WidgetStates) -> None:
+        receive(self, widget_states)
+        # Removed here: Streamlit iterates over the values next. Those of widgets that it does not
+        # know yet are read when the script has made the widget.
+        for state in widget_states.widgets:
+            self._new_widget_state.get(state.id)
+
     WStates.__getitem__ = read_fitting  # type: ignore[method-assign]
+    SessionState.set_widgets_from_proto = receive_fitting  # type: ignore[method-assign]
 
 
 def _depth_fits(value: object, depth: int) -> bool:
