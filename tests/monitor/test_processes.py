@@ -48,4 +48,6 @@ def test_two_processes_train_together_and_one_reports(tmp_path: Path) -> None:
     assert second["told"] == [] and second["steps"] == [0]  # looked at the start, to refuse alike
     assert first["weights"] == second["weights"]
     for one in (first, second):
-        assert "'bloom'" in one["refusal"]
+        assert one["trained"] == 2
+        assert len(one["warned"]) == 1
+        assert "'bloom'" in one["warned"][0]

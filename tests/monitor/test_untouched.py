@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from transformers import GPT2LMHeadModel, PreTrainedModel, TrainerCallback
 
 from attnviz import AttentionMonitor
-from attnviz.monitor.borrowed_model import borrowed, unwrapped
+from attnviz.models import unwrapped
+from attnviz.monitor.borrowed_model import borrowed
 from tests.monitor.runs import Both, repeats, small_bert, small_gpt, small_t5, trainer
 from tests.vocabularies import vocabulary
 
