@@ -8,13 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import transformers
 from transformers import PreTrainedConfig
 
 import attnviz
 from attnviz.attention import AttentionStack, Layer
-from attnviz.attention.masks import LazyMask
+from attnviz.attention.masks.lazy_mask import LazyMask
 from attnviz.errors import ModelNotSupported
-from benchmarks.architectures import HeadName, built, tried
+from benchmarks.architectures import HeadName, built, pairs, tried
+from benchmarks.models_page import HEADS, PAGE, WORDS
 from tests.vocabularies import vocabulary
 
 PART: dict[str, tuple[str, HeadName]] = {
@@ -92,3 +94,15 @@ def test_a_gate_hides_no_wrong_values(tmp_path: Path) -> None:
 
 def replace_layers(stack: AttentionStack, layers: list[Layer]) -> AttentionStack:
     return AttentionStack("self", stack.query_tokens, stack.key_tokens, tuple(layers))
+
+
+def test_the_page_lists_every_architecture_of_the_library() -> None:
+    text = PAGE.read_text("utf-8")
+    assert f"transformers {transformers.__version__}" in text, (
+        "run python -m benchmarks.architectures"
+    )
+    sections = dict(re.findall(r"^## ([^\n]*)\n(.*?)(?=^## |\Z)", text, re.MULTILINE | re.DOTALL))
+    for head, title in HEADS.items():
+        listed = re.findall(r"^\| `([\w.-]+)` \|", sections[title.capitalize()], re.MULTILINE)
+        assert sorted(listed) == sorted(name for name, other in pairs() if other == head)
+    assert WORDS["fault"] not in text
