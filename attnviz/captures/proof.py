@@ -81,10 +81,12 @@ def _self_check(model: Model) -> None:
     """
     encoded = Encoded(features=_noise(model))
     if model.vocabulary is not None:
-        own = models.reads_its_text_twice(model.network)
-        target = PROBE if model.info.family == "encoder-decoder" and not own else None
+        reads_twice = models.reads_its_text_twice(model.network)
+        target = PROBE if model.info.family == "encoder-decoder" and not reads_twice else None
         encoded = replace(encode(model, PROBE, target=target, cut=True), features=encoded.features)
-        encoded = models.with_target(model, encoded) if own else _known_target(model, encoded)
+        encoded = (
+            models.with_target(model, encoded) if reads_twice else _known_target(model, encoded)
+        )
     proof = verify(capture_ids(model, [encoded])[0])
     wrong = [sentence for sentence in proof.broken if sentence != proof.not_finite]
     if wrong:

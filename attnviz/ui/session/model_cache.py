@@ -19,7 +19,7 @@ from attnviz.captures.proof import load, verify
 from attnviz.captures.summary import summarize
 from attnviz.errors import ModelNotSupported, TextTooLong
 from attnviz.experiments import repetition
-from attnviz.models import Model, shipped
+from attnviz.models import Model, reads_its_text_twice, shipped
 from attnviz.types import Kind, Proof
 from attnviz.ui.server.download_progress import offer_download
 from attnviz.ui.server.permissions import check_model
@@ -283,6 +283,7 @@ def _check_repeated(model: Model, text: str) -> None:
 
 def default_request(model_name: str) -> Request:
     """What is shown before anybody has typed anything."""
-    info = load_model(model_name).info
-    example = examples_of(info.name, info.family)[0]
-    return Request(model_name, example.text, example.pair, example.target)
+    model = load_model(model_name)
+    example = examples_of(model.info.name, model.info.family)[0]
+    target = "" if reads_its_text_twice(model.network) else example.target
+    return Request(model_name, example.text, example.pair, target)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import streamlit as st
 
-from attnviz.models import Model
+from attnviz.models import Model, reads_its_text_twice
 from attnviz.types import Family, ModelInfo
 from attnviz.ui.explore.head_picker import own_layers, without_attention
 from attnviz.ui.server.permissions import listed_models, takes_any_model
@@ -101,7 +101,7 @@ def choose_text(model: Model) -> Request:
     )
     pair = target = ""
     begin = True
-    if family == "encoder":
+    if family == "encoder" or reads_its_text_twice(model.network):
         pair = st.text_input(
             "Second sentence",
             start.pair,
