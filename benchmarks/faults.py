@@ -257,7 +257,6 @@ def planted(model: Model, fault: Label, heads: Sequence[Head], texts: Sequence[E
         network,
         model.vocabulary,
         name=f"{model.info.name} with {fault} heads",
-        family=model.info.family,
         prompt=model.prompt,
         predicts=model.predicts,
     )

@@ -118,7 +118,7 @@ def make_model(name: str) -> Model:
             )
         )
     _shake(network)
-    made = instrument(network, base.vocabulary, name=name, family=base.info.family)
+    made = instrument(network, base.vocabulary, name=name)
     return replace(made, prompt=base.prompt)
 
 

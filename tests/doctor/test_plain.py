@@ -98,7 +98,10 @@ def test_names_fit_heads(names: str, fitting: list[int]) -> None:
 @pytest.mark.parametrize(
     ("names", "says"),
     [
-        ("unifrom", "no head is called 'unifrom'; the labels are dead, uniform, peaked, "),
+        (
+            "unifrom",
+            "no head is called 'unifrom'; the labels are non-finite, dead, uniform, peaked, ",
+        ),
         ("dead,broken", "no head is called 'broken'"),
         ("sink:brokne", "no sink head is called 'brokne'; the kinds are resting, working, "),
         ("dead:quite", "'dead' has no kinds that could be named: write dead alone"),
