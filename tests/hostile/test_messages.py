@@ -11,10 +11,12 @@ from contextlib import ExitStack
 import pytest
 from streamlit.proto.BackMsg_pb2 import BackMsg
 from streamlit.proto.WidgetStates_pb2 import WidgetState
+from streamlit.runtime.state.common import WidgetMetadata
+from streamlit.runtime.state.session_state import WStates
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
-from attnviz.ui.server.browser_messages import KEPT_FILES, NEEDED, NEEDED_OPERATIONS
+from attnviz.ui.server.browser_messages import KEPT_FILES, NEEDED, NEEDED_OPERATIONS, restrict
 from tests.served import ROOT, script, served
 from tests.visitors import Visitor, visiting
 
@@ -207,6 +209,22 @@ def test_a_session_goes_on_after_values_that_fit_no_widget(address: str, page: s
             visitor.set()
             assert visitor.exceptions == [], (field, value)
             assert len(ids) > 2
+
+
+def test_whole_numbers_and_other_numbers_fit_a_number_input() -> None:
+    restrict()
+    for kind, value in (("int_value", 7), ("double_value", 7.0), ("string_value", "7")):
+        states = WStates()
+        states.set_widget_from_proto(WidgetState(id="x", **{kind: value}))
+        states.set_widget_metadata(
+            WidgetMetadata(
+                id="x",
+                deserializer=lambda given: given,
+                serializer=lambda given: given,
+                value_type="double_value",
+            )
+        )
+        assert states.get("x") == (7 if kind != "string_value" else None)
 
 
 @pytest.mark.parametrize("frame", [b"\xff" * 1000, b"", "text", b"\x00" * (26 << 20)])

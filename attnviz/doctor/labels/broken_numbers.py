@@ -44,6 +44,8 @@ def loss_note(losses: np.ndarray, tokens: np.ndarray) -> str:
     lost = int((asked & ~np.isfinite(losses)).sum())
     if not lost:
         return ""
+    if lost == asked.sum():
+        return "the loss is NaN or infinite on all texts: removing a head shows nothing"
     return (
         f"the loss is NaN or infinite on {lost} of {int(asked.sum())} texts; what removing a head "
         "costs is measured on the other texts alone"

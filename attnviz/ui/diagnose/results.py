@@ -65,11 +65,13 @@ def results(measured: Diagnosis) -> None:
 
 def summary(diagnosis: Diagnosis) -> None:
     """How many heads look degenerate, how many of them matter, and what a reader has to know."""
+    if diagnosis.not_finite:
+        st.error(plain(f"{diagnosis.not_finite}."), icon=":material/gpp_bad:")
     first, *others = diagnosis_sentences(diagnosis.findings)
     st.subheader(plain(first), anchor=False)
     if others:
         show_plain(" ".join(others))
-    for note in diagnosis.notes:
+    for note in (one for one in diagnosis.notes if one != diagnosis.not_finite):
         show_plain(f"{note[:1].upper()}{note[1:]}.", small=True)
 
 

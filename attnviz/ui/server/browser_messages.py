@@ -90,7 +90,7 @@ def _restrict_values() -> None:
             return read(self, k)
         # A deserializer may raise anything for a value that it was not made for.
         with suppress(Exception):
-            if state.value.WhichOneof("value") in (None, metadata.value_type):
+            if state.value.WhichOneof("value") in _kinds(metadata.value_type):
                 value = read(self, k)
                 # Streamlit has replaced the type, by None for an empty value.
                 self.set_widget_metadata(metadata)
@@ -109,6 +109,13 @@ def _restrict_values() -> None:
 
     WStates.__getitem__ = read_fitting  # type: ignore[method-assign]
     SessionState.set_widgets_from_proto = receive_fitting  # type: ignore[method-assign]
+
+
+def _kinds(value_type: str) -> tuple[str | None, ...]:
+    """Return the kinds of value that fit a widget; None is an empty value."""
+    # The browser sends whole numbers of a number input as int_value.
+    whole = ("int_value",) if value_type == "double_value" else ()
+    return (None, value_type, *whole)
 
 
 def _depth_fits(value: object, depth: int) -> bool:

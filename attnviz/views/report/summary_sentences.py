@@ -44,7 +44,10 @@ def head_count(number: int) -> str:
 
 
 def _verdicts(suspects: Sequence[Finding]) -> list[str]:
-    """What removing the suspects has shown."""
+    """Return what removing the suspects has shown; of a head that computes NaN it shows nothing."""
+    suspects = [one for one in suspects if one.label != "non-finite"]
+    if not suspects:
+        return []
     alone = len(suspects) == 1
     matter = [one for one in suspects if one.verdict == "contradicted"]
     sure = sum(one.verdict == "confirmed" for one in suspects)
