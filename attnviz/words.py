@@ -108,7 +108,10 @@ def _role(stack: AttentionStack, layer: int, head: int, name: str) -> str:
 
 
 def numbers(stack: AttentionStack, layer: int, head: int) -> tuple[Numbers, ...]:
-    """Every metric of a head, with its rank among the heads of the same kind (1 is the highest)."""
+    """Every metric of a head, with its rank among the heads of the same kind (1 is the highest).
+
+    A value that is not defined has rank 0.
+    """
     found = []
     for name in metrics.names():
         what = metrics.describe(name)
@@ -121,7 +124,7 @@ def numbers(stack: AttentionStack, layer: int, head: int) -> tuple[Numbers, ...]
                 what.unit,
                 what.meaning,
                 value,
-                int((table > value).sum()) + 1,
+                0 if np.isnan(value) else int((table > value).sum()) + 1,
                 int((~np.isnan(table)).sum()),
             )
         )

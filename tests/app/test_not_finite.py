@@ -77,3 +77,12 @@ def test_predictions_of_a_broken_model_are_not_made_up(
 ) -> None:
     app = open_app(model=broken[1], layer=1, head=1)
     assert "model expects:" not in said(app)
+
+
+def test_what_a_token_looks_at_is_not_made_up(open_app: OpenApp, broken: tuple[str, Path]) -> None:
+    kind = {"kind": "cross"} if "EncDec" in broken[0] else {}
+    app = open_app(model=broken[1], layer=1, head=1, **kind)
+    app.session_state["token"] = 3
+    app.run()
+    assert not app.exception
+    assert "not defined (NaN)" in said(app) and "nothing" not in said(app)

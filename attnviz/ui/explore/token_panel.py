@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float
 from attnviz import words
 from attnviz.attention import AttentionStack
 from attnviz.captures.forward_pass import Capture
-from attnviz.types import Head, Prediction
+from attnviz.types import Head, Prediction, Tokens
 from attnviz.ui.components.token_strip import TOKEN_LIMIT, fits, part, token_strip
 from attnviz.ui.session import state
 from attnviz.ui.session.plain_text import Strong, show_plain
@@ -116,18 +116,21 @@ def _token_in_words(stack: AttentionStack, head: Head, token: int, *, places: bo
     one = slice(token, token + 1)
     looks = stack.weights(head.layer, head.head, queries=one)[0]
     left, right = st.columns(2)
-    listed = _listed(words.looks(looks, stack.key_tokens), places)
+    listed = _listed(looks, stack.key_tokens, places)
     with left:
         show_plain(Strong(f"{label} looks at"), f" {listed}")
     if stack.same_text:
         seen: Float[np.ndarray, " query"] = stack.weights(head.layer, head.head, keys=one)[:, 0]
-        listed = _listed(words.looks(seen, stack.query_tokens), places)
+        listed = _listed(seen, stack.query_tokens, places)
         with right:
             show_plain(Strong(f"{label} is looked at by"), f" {listed}")
 
 
-def _listed(found: tuple[words.Look, ...], places: bool) -> str:
-    """The tokens and their weights; of a text too long to be seen at once, their places too."""
+def _listed(weights: Float[np.ndarray, " position"], tokens: Tokens, places: bool) -> str:
+    """Return the tokens and their weights; of a long text their positions too."""
+    if not np.isfinite(weights).all():
+        return "not defined (NaN)"
+    found = words.looks(weights, tokens)
     if not found:
         return "nothing"
     return ", ".join(
