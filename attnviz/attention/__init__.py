@@ -4,7 +4,7 @@ from attnviz.attention.interventions import Intervention, Places, intervening
 from attnviz.attention.kernel.row_statistics import RowStatistics
 from attnviz.attention.recorder import Keep, Recorder, listening
 from attnviz.attention.reference.eager import EqualInputs
-from attnviz.attention.reference.layer_comparison import Comparison, Outputs, is_linear
+from attnviz.attention.reference.layer_comparison import Comparison, Outputs
 from attnviz.attention.residual.additions import Added, Additions, following
 from attnviz.attention.sites import FEATURES, Sites, body_of, find_sites, has_decoder
 from attnviz.attention.stack.attention_stack import AttentionStack
@@ -31,6 +31,5 @@ __all__ = [
     "following",
     "has_decoder",
     "intervening",
-    "is_linear",
     "listening",
 ]

@@ -247,6 +247,8 @@ BETWEEN: dict[str, tuple[Callable[[Tensor], Tensor], bool]] = {
     "negative": (lambda x: torch.zeros(1, 8) - x, True),
     "a nonlinear function": (lambda x: x.tanh(), False),
     "a square": (lambda x: x * x, False),
+    "a gate made of itself": (lambda x: x * x.sigmoid(), False),
+    "a gate made of a part of itself": (lambda x: x * (x @ torch.ones(8, 8)).relu(), False),
 }
 
 

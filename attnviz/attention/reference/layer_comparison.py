@@ -22,17 +22,7 @@ from attnviz.errors import ModelNotSupported
 from attnviz.finite import largest_difference, largest_size
 from attnviz.types import Head, Kind
 
-__all__ = ["Comparison", "Outputs", "is_linear"]
-
-
-def is_linear(module: nn.Module) -> bool:
-    """Return True if a module maps vectors by a matrix: `Linear`, GPT-2's `Conv1D` and the like."""
-    weight = getattr(module, "weight", None)
-    return (
-        isinstance(weight, nn.Parameter)
-        and weight.dim() == 2
-        and not isinstance(module, nn.Embedding)
-    )
+__all__ = ["Comparison", "Outputs"]
 
 
 @dataclass

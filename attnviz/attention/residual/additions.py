@@ -15,7 +15,7 @@ Source: Kobayashi et al. 2021 (norms held fixed), Elhage et al. 2021 (a layer as
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -82,7 +82,9 @@ class Additions(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Follow the heads' parts from the attention function to the residual stream.
 
     Used by `following`. An operation that is neither linear nor a norm ends what is followed, so a
-    layer whose parts do not reach the stream is not reported.
+    layer whose parts do not reach the stream is not reported. A factor that is computed from the
+    attention's output counts as a statistic if it is one number per position, as in a norm; one per
+    dimension (x * sigmoid(x)) is no statistic.
 
     Args:
         places: kind and layer of a call.
@@ -95,12 +97,22 @@ class Additions(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._report = report
         # By id; the tensor is kept beside its parts: the id of a freed tensor may be reused.
         self._followed: dict[int, tuple[Tensor, Parts]] = {}
+        self._statistics: dict[int, Tensor] = {}  # computed from what is followed, not linearly
         self._reached: Parts | None = None
+        self._latest: tuple[Kind, int] | None = None
 
     def output(self, call: Call, output: Tensor) -> Tensor:
         """Follow the output of an attention call; return it unchanged."""
-        self.finish()
-        place = self._places.of(call)
+        if self._reached is not None:
+            self.finish()
+        self._statistics.clear()
+        # A layer that calls twice puts both outputs together: the one before is followed on.
+        self._followed = {
+            number: (tensor, parts)
+            for number, (tensor, parts) in self._followed.items()
+            if parts.place == self._latest
+        }
+        place = self._latest = self._places.of(call)
         if place is not None:
             batch, queries, heads, _ = output.shape
             self._followed[id(output)] = output, Parts(place, (batch, queries), heads, output)
@@ -110,6 +122,7 @@ class Additions(TorchDispatchMode):  # type: ignore[no-untyped-call]
         """Report the layer whose parts are in the stream, and follow it no further."""
         reached, self._reached = self._reached, None
         self._followed.clear()
+        self._statistics.clear()
         if reached is not None:
             made = Added(reached.by_position(), reached.projection, reached.projected_by_position())
             self._report(reached.place, made)
@@ -119,8 +132,13 @@ class Additions(TorchDispatchMode):  # type: ignore[no-untyped-call]
     ) -> Any:
         """Run an operation, and apply it to the parts of its arguments."""
         kwargs = kwargs or {}
-        if not self._followed or not any(self._follows(one) for one in args):
+        if not self._followed:
             return func(*args, **kwargs)
+        if not any(self._is_in(self._followed, one) for one in args):
+            output = func(*args, **kwargs)
+            if any(self._is_in(self._statistics, one) for one in args):
+                self._keep(output, None)
+            return output
         name = base_name(func)
         if name not in RULES and func._can_decompose():  # einsum, for example
             with self:
@@ -132,28 +150,30 @@ class Additions(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._keep(output, made)
         return output
 
-    def _follows(self, value: Any) -> bool:
-        """Whether an argument has parts, or one of a list has."""
+    def _is_in(self, known: Mapping[int, object], value: Any) -> bool:
+        """Whether an argument, or one of a list, is a known tensor."""
         if isinstance(value, (list, tuple)):
-            return any(self._follows(one) for one in value)
-        return isinstance(value, Tensor) and id(value) in self._followed
+            return any(self._is_in(known, one) for one in value)
+        return isinstance(value, Tensor) and id(value) in known
 
     def _of(self, value: Any) -> Parts | None:
         found = self._followed.get(id(value)) if isinstance(value, Tensor) else None
         return None if found is None else found[1]
 
     def _keep(self, output: Any, made: Parts | Sequence[Parts] | None) -> None:
-        """Store the parts of an operation's output."""
+        """Store the parts of an operation's output, or that it is a statistic."""
         if isinstance(output, Tensor):
             outputs: Sequence[Any] = (output,)
         else:
             outputs = output if isinstance(output, (list, tuple)) else ()
         for one in outputs:
-            if isinstance(one, Tensor):
+            if isinstance(one, Tensor) and self._followed:
                 self._followed.pop(id(one), None)  # changed in place
+                self._statistics[id(one)] = one
         several = made if isinstance(made, Sequence) else () if made is None else (made,)
         for one, parts in zip(outputs, several, strict=False):
             self._followed[id(one)] = one, parts
+            self._statistics.pop(id(one), None)
 
     def _parts(
         self, name: str, func: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any]
@@ -216,6 +236,8 @@ class Additions(TorchDispatchMode):  # type: ignore[no-untyped-call]
             parts, whole, rest = other, args[1], args[0]
         else:
             parts, whole, rest = one, args[0], args[1]
+        if self._is_in(self._statistics, rest) and rest.shape[-1] != 1:
+            return None
         if not _fits(rest, whole):
             parts = parts.apart()
         made = parts.mapped(lambda part: func(part, *args[1:]) if one is not None else rest * part)

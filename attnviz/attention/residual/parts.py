@@ -85,8 +85,8 @@ class Parts:
         """Return the parts after a product with a matrix, which is kept as output projection."""
         if self.columns is None:
             made = self.mapped(lambda part: part @ matrix)
-            if self.projection is None:
-                return made
+            if self.projection is None or self.projection.shape[-1] != matrix.shape[0]:
+                return replace(made, projection=None, projected=())
             return replace(made, projection=self.projection @ matrix, projected=made.each)
         size = matrix.shape[0] // self.heads
         slices = matrix.detach().reshape(self.heads, size, -1)
