@@ -16,9 +16,12 @@ what a fault makes of the same numbers.
 
 from __future__ import annotations
 
-__all__ = ["CALL", "CALL_NATS", "EPSILON", "MODEL", "MODEL_NATS", "SAME"]
+__all__ = ["CALL", "CALL_NATS", "EPSILON", "HALF", "MODEL", "MODEL_NATS", "SAME"]
 
 EPSILON = 2.0**-23
+
+HALF = 2.0**-8
+"""Distance from 1 to the next bfloat16: each rounding of a number of size 1 costs half of it."""
 
 SAME = 1e-5
 """The same float32 numbers added or packed in another order: 80 EPSILON for numbers up to 1."""

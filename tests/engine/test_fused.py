@@ -22,10 +22,12 @@ from attnviz.attention.kernel.score_terms import ScoreTerms
 from attnviz.attention.kernel.token_pairs import SPARSE_SHARE, TokenPairs
 from attnviz.attention.masks.visibility import Visibility
 from attnviz.captures.forward_pass import capture_ids
+from tests.bounds import SAME
 from tests.engine.handmade import Vectors, causal, vectors
 from tests.zoo import Pair, make_pair, random_texts
 
-NATS = 1e-5
+NATS = 5e-5
+"""The fused path is accurate to 1e-5, to 2e-5 with the largest accepted scores."""
 
 
 def rules(n: int, batch: int = 2) -> dict[str, np.ndarray]:
@@ -87,7 +89,7 @@ def assert_equal(one: RowObserver, other: RowObserver, rule: Visibility) -> None
     mine, theirs = one.normalizer, other.normalizer
     sighted = (rule.count > 0)[:, None]
     lse = [(each.highest + each.total.log()) * sighted for each in (mine, theirs)]
-    torch.testing.assert_close(*lse, atol=NATS, rtol=1e-6)
+    torch.testing.assert_close(*lse, atol=NATS, rtol=SAME)
 
 
 @pytest.mark.parametrize("groups", [4, 2, 1])
