@@ -13,6 +13,7 @@ from transformers import AutoModelForCausalLM
 
 import attnviz
 from attnviz.errors import ModelError
+from attnviz.models.tokenizers import tokenizer_check
 from tests.models.small import edit, saved
 
 WEIGHTS = "model.safetensors"
@@ -183,6 +184,28 @@ FOLDERS: dict[str, tuple[Break, str]] = {
 def test_folders_that_hold_something_else(folder: Path, broken: Break, said: str) -> None:
     broken(folder)
     with pytest.raises(ModelError, match=said):
+        attnviz.load(str(folder))
+
+
+@pytest.mark.parametrize(
+    ("start", "missing", "said"),
+    [
+        (b"\n\x0e", ("sentencepiece", "google.protobuf"), "pip install sentencepiece protobuf"),
+        (b"\n\x0e", ("google.protobuf", "tiktoken"), "pip install protobuf"),
+        (b"IQ== 0\n", ("tiktoken",), "pip install tiktoken"),
+    ],
+)
+def test_a_vocabulary_whose_package_is_missing(
+    folder: Path,
+    start: bytes,
+    missing: tuple[str, ...],
+    said: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (folder / "tokenizer.json").unlink()
+    (folder / "tokenizer.model").write_bytes(start)
+    monkeypatch.setattr(tokenizer_check, "_is_installed", lambda one: one not in missing)
+    with pytest.raises(ModelError, match=f"file tokenizer.model.*{said}$"):
         attnviz.load(str(folder))
 
 

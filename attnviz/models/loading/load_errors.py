@@ -109,6 +109,11 @@ class Explained:
                 "beside its config.json, as `tokenizer.save_pretrained(folder)` writes it; a "
                 "folder with a *.model file alone needs the package sentencepiece"
             )
+        if "tiktoken" in text:  # the library names it whenever it cannot read a SentencePiece file
+            return ModelError(
+                f"the tokenizer of '{name}' cannot be read: its *.model file is damaged, or is a "
+                "file of tiktoken (pip install tiktoken); download the file again"
+            )
         # Whatever else a stranger's files make the library stumble over.
         reason = " ".join(str(error).split()) or type(error).__name__
         return ModelError(f"'{name}' could not be loaded: {shortened(reason, 300)}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import os
 import subprocess
 import sys
@@ -14,7 +15,7 @@ from pathlib import Path
 from transformers import PreTrainedTokenizerBase
 
 from attnviz.characters import shortened
-from attnviz.errors import ModelError, ModelUnsafe
+from attnviz.errors import ModelError, ModelNotSupported, ModelUnsafe
 from attnviz.models.folders.damaged_files import in_its_place
 from attnviz.models.loading.build_lock import check_wanted
 from attnviz.models.tokenizers import tokenizer_trial
@@ -26,6 +27,10 @@ SECONDS = 40.0
 
 VOCABULARIES = ("tokenizer*.json", "vocab.*", "merges.txt", "*.model", "*.spm")
 """Names of the files that hold a tokenizer's vocabulary."""
+
+PACKED = ("*.model", "*.spm")
+SERIALIZED = b"\n"
+"""First byte of a SentencePiece model; a file of tiktoken is text."""
 
 INTERVAL = 0.2
 KEPT = 256
@@ -41,15 +46,43 @@ def check_tokenizer_files(folder: Path, name: str) -> None:
     Raises:
         ModelUnsafe: it aborts that process, takes too long, or multiplies texts.
         ModelError: a file of the tokenizer is not what its name says.
+        ModelNotSupported: a package that reads the vocabulary is not installed.
         LoadCancelled: the load is no longer wanted.
     """
     for path in sorted(one for pattern in VOCABULARIES for one in folder.glob(pattern)):
         other = in_its_place(path)
         if other is not None:
             raise ModelError(f"the {shortened(path.name)} of '{name}' {other}")
+    if not (folder / "tokenizer.json").exists():
+        _check_packages(folder, name)
     for path in sorted(folder.glob("tokenizer*.json")):
         if path.name != "tokenizer_config.json":
             _check(path.read_bytes(), name)
+
+
+def _check_packages(folder: Path, name: str) -> None:
+    """Refuse a vocabulary whose package is missing; the library would name another one.
+
+    Raises:
+        ModelNotSupported: names the file and the packages to install.
+    """
+    for path in sorted(one for pattern in PACKED for one in folder.glob(pattern)):
+        with path.open("rb") as file:
+            serialized = file.read(1) == SERIALIZED
+        needed = ("sentencepiece", "google.protobuf") if serialized else ("tiktoken",)
+        missing = [one.removeprefix("google.") for one in needed if not _is_installed(one)]
+        if missing:
+            raise ModelNotSupported(
+                f"the tokenizer of '{name}' is the file {shortened(path.name)}, and reading it "
+                f"needs a package that is not installed: pip install {' '.join(missing)}"
+            )
+
+
+def _is_installed(package: str) -> bool:
+    try:
+        return importlib.util.find_spec(package) is not None
+    except (ImportError, ValueError):
+        return False
 
 
 def check_tokenizer(tokenizer: PreTrainedTokenizerBase, folder: Path | None, name: str) -> None:
