@@ -42,7 +42,7 @@ FEW = ("gpt2", "bert", "gemma2", "cohere2", "mixtral", "umt5", "clip")  # during
 
 # UMT5 has another position bias in every layer, and each is read: is it a function of the
 # distance? Read after the pass, they would be n x n numbers per layer until then.
-KNOWN = {"umt5": {"bias.py"}}
+KNOWN = {"umt5": {"position_bias.py"}}
 
 
 def ours(waits: list[tuple[str, str]]) -> set[str]:
@@ -83,7 +83,7 @@ def test_captures_on_a_gpu(zoo: Callable[[str], Pair], name: str, path: Path) ->
                 )
     known = KNOWN.get(name, set())
     if path == "fused" and model.sites.by_blocks:  # the last layer may be the first by blocks
-        known = known | {"pairs.py", "visibility.py"}
+        known = known | {"token_pairs.py", "visibility.py"}
     assert ours(waits[marks[-2] : marks[-1]]) <= known  # the last layer
     if EVERYTHING[name].family == "encoder-decoder":
         assert ours(waits[marks[0] : marks[1]]) <= known  # the encoder's second
