@@ -108,6 +108,7 @@ def test_three_thousand_tokens_to_single_cells(page: Page, address: str, folder:
     expect(where).to_have_text(re.compile(r"keys 0–[23],\d+ · 1\d × 1\d cells per bin"))
     wait_until_idle(page)
 
+    expect(zoom).to_have_count(1)
     for _ in range(7):
         zoom.locator("[data-zoom=in]").click()
         page.wait_for_timeout(200)

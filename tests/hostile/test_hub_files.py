@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
-from transformers import AutoConfig
+from transformers import PreTrainedConfig
 
 import attnviz
 from attnviz.errors import LoadCancelled, ModelError, ModelNotAllowed, ModelUnsafe
@@ -34,11 +34,12 @@ def served(gpt_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
             raise EntryNotFoundError(file)
         return str(shutil.copy(files / file, snapshot / file))
 
-    config = AutoConfig.from_pretrained(files)
-    config._commit_hash = COMMIT
+    config = json.loads((files / "config.json").read_text("utf-8")) | {"_commit_hash": COMMIT}
     monkeypatch.setattr(hub, "hf_hub_download", download)
     monkeypatch.setattr(load, "reach", lambda name, revision: None)
-    monkeypatch.setattr(AutoConfig, "from_pretrained", lambda *unused, **options: config)
+    monkeypatch.setattr(
+        PreTrainedConfig, "get_config_dict", lambda place, **options: (dict(config), {})
+    )
     return lambda: files
 
 

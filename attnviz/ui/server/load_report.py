@@ -19,6 +19,7 @@ from attnviz.ui.diagnose import diagnose_page
 from attnviz.ui.server.run_places import LOADS, LONG, SHORT
 from attnviz.ui.server.visitors import people
 from attnviz.ui.session import proofs
+from attnviz.whole_files import write_whole
 
 __all__ = ["Report", "publish", "report", "reports"]
 
@@ -100,9 +101,7 @@ def publish() -> None:
 def _write(folder: Path) -> None:
     path = folder / f"report-{os.getpid()}.json"
     while folder.is_dir():
-        fresh = path.with_suffix(".new")
-        fresh.write_text(json.dumps(asdict(report())), "utf-8")
-        fresh.replace(path)
+        write_whole(path, json.dumps(asdict(report())))
         time.sleep(EVERY)
 
 
