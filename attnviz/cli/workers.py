@@ -21,6 +21,7 @@ from types import FrameType
 
 from attnviz.cli.screen import say
 from attnviz.errors import AttnvizError
+from attnviz.whole_files import write_whole
 
 __all__ = ["nginx_configuration", "run_workers"]
 
@@ -47,8 +48,8 @@ def run_workers(options: argparse.Namespace) -> int:
     ports = _free_ports(options.workers)
     with tempfile.TemporaryDirectory(prefix="attnviz-") as folder, _processes() as started:
         configuration = Path(folder) / "nginx.conf"
-        configuration.write_text(
-            nginx_configuration(options.address, options.port, ports, Path(folder)), "utf-8"
+        write_whole(
+            configuration, nginx_configuration(options.address, options.port, ports, Path(folder))
         )
         here = {"ATTNVIZ_REPORTS": folder}
         for port in ports:

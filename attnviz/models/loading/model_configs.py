@@ -57,7 +57,8 @@ def read_config(place: str, name: str, **options: Any) -> PreTrainedConfig:
     _check_type(found, name)
     # The library chooses the class of a configuration, so it reads the cleaned one from a file.
     with tempfile.TemporaryDirectory() as folder:
-        (Path(folder) / "config.json").write_text(json.dumps(found), encoding="utf-8")
+        with (Path(folder) / "config.json").open("w", encoding="utf-8") as file:
+            json.dump(found, file)
         config: PreTrainedConfig = AutoConfig.from_pretrained(folder, local_files_only=True)
     config.name_or_path = place
     config._commit_hash = commit
