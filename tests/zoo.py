@@ -6,7 +6,6 @@ or sounds.
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -30,6 +29,7 @@ from attnviz import Model
 from attnviz.attention import AttentionStack
 from attnviz.captures.forward_pass import Encoded
 from attnviz.types import Family, Kind
+from benchmarks.small_models import shake
 from tests.vocabularies import LIMIT, vocabulary
 
 AUTO: dict[Family, Any] = {
@@ -173,26 +173,6 @@ def make_pair(name: str, folder: Path) -> Pair:
         tokenizer.save_pretrained(folder)
     eager = auto.from_pretrained(folder, attn_implementation="eager", dtype=torch.float32)
     return Pair(attnviz.load(str(folder)), eager.eval(), folder)
-
-
-LOOKS = re.compile(r"query|key|qkv|c_attn|\b[qk]_|\b[qk]\.", re.IGNORECASE)
-
-
-def shake(network: PreTrainedModel) -> None:
-    """Random weights with which attention is far from uniform, in every layer.
-
-    Only what makes queries and keys is large: large values would make all positions alike after
-    a layer or two. T5 does not scale its scores, and needs no help.
-    """
-    generator = torch.Generator().manual_seed(7)
-    with torch.no_grad():
-        for name, weights in network.named_parameters():
-            noise = torch.randn(weights.shape, generator=generator)
-            looks = LOOKS.search(name) and "t5" not in network.config.model_type
-            if weights.dim() < 2:
-                weights.add_(0.1 * noise)  # norms, biases, sinks
-            else:
-                weights.copy_((2.0 if looks else 1.0) * noise / min(weights.shape[-2:]) ** 0.5)
 
 
 def random_ids(model: Model, length: int, seed: int = 0) -> tuple[int, ...]:
