@@ -76,7 +76,9 @@ export function listen(state) {
   surface.addEventListener("click", (event) => {
     // The second click of a double click zooms.
     if (!state.pressed || event.detail > 1) return;
-    const [row, column] = position(...point(event));
+    // Where the pointer went down: a click's own coordinates are whole pixels, and may lie in the
+    // neighbouring cell of the one that was read out.
+    const [row, column] = position(...state.pressed);
     state.choose(Math.floor(row), Math.floor(column));
   });
   surface.addEventListener("pointerleave", () => state.point(null));
