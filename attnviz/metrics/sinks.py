@@ -25,14 +25,21 @@ def received(stack: AttentionStack) -> Float[np.ndarray, "layer head key"]:
 
 
 def _candidates(stack: AttentionStack) -> Float[np.ndarray, "layer head key"]:
-    """Return `received` for keys seen by at least half as many queries as any key; -1 elsewhere.
+    """Return `received` for keys that can be a sink; -1 elsewhere.
 
-    The last key of a causal text is seen by one query only, so its mean is not evidence of a sink.
-    In a narrow window all keys are seen by few queries, and all are candidates.
+    Such a key is seen by at least half as many queries as any key: the last key of a causal text
+    is seen by one query only, so its mean is not evidence. In a narrow window all keys are seen by
+    few queries, and all are candidates. A mean that is above `SINK_SHARE` only because of the
+    query at the key's own position is no evidence either: such a key looks at itself.
     """
     seen = stack.seen_by[:, None, :]
     enough = seen * 2 >= seen.max(axis=-1, keepdims=True)
-    return np.where(enough, np.nan_to_num(received(stack), nan=-1.0), -1.0).astype(np.float32)
+    means = np.nan_to_num(received(stack), nan=-1.0)
+    if stack.shape[2] == stack.shape[3]:
+        own = np.nan_to_num(stack.statistic("itself"), nan=0.0)  # NaN in cross-attention
+        others = (stack.statistic("key_mass") - own) / np.maximum(seen - 1, 1)
+        enough = enough & ((means <= SINK_SHARE) | (others > SINK_SHARE))
+    return np.where(enough, means, -1.0).astype(np.float32)
 
 
 def sink_keys(stack: AttentionStack, head: Head) -> Int[np.ndarray, " key"]:

@@ -75,10 +75,22 @@ def alpha(weights: Map, visible: Map) -> list[float]:
 
 
 def sink_key(weights: Map, visible: Map) -> int:
-    """Return the key of the largest alpha, among keys seen at least half as often as any key."""
+    """Return the key of the largest alpha, among keys that can be a sink.
+
+    These are seen at least half as often as any key, and are not above 0.3 only because they look
+    at themselves (queries and keys of one text).
+    """
     seen = visible.sum(0)
     received = alpha(weights, visible)
-    keys = [k for k in range(len(seen)) if 2 * seen[k] >= max(seen)]
+    keys = []
+    for k in range(len(seen)):
+        if 2 * seen[k] < max(seen):
+            continue
+        if len(weights) == len(seen) and received[k] > 0.3:
+            rows = [i for i in range(len(weights)) if visible[i, k] and i != k]
+            if sum(weights[i, k] for i in rows) / max(len(rows), 1) <= 0.3:
+                continue
+        keys.append(k)
     return max(keys, key=lambda k: received[k])
 
 

@@ -48,4 +48,5 @@ if st.button("choose row 500"):
     st.rerun()
 st.text(f"seen: {events.window.numbers()}")
 st.text(f"grids: {len(sent)}")
+st.text(f"scale shown: {scale}")
 st.text(f"selected: {st.session_state.get('selected')}, clicked: {events.clicked}")

@@ -205,15 +205,19 @@ def test_numbers_are_sent_once_and_views_are_small(visit):
     assert sum(page.frames_seen) < 300_000
     zoom_in(page, 3)
     waits_for(page, "single cells")
-    page.get_by_text("grids: 2").wait_for()
+    first, last, key_first, key_last = where(page)
+    page.get_by_text(f"seen: [{first}, {last + 1}, {key_first}, {key_last + 1}]").wait_for()
+    # Three clicks are one request, or up to three on a busy machine.
+    cut = int(page.get_by_text(re.compile(r"^grids: \d+$")).text_content().split()[1])
+    assert 2 <= cut <= 4
     page.frames_seen.clear()
     page.get_by_text("log", exact=True).click()  # other colours, the same numbers
-    page.wait_for_timeout(800)
-    assert page.get_by_text("grids: 2").count() == 1
+    page.get_by_text("scale shown: log").wait_for()
+    assert page.get_by_text(f"grids: {cut}").count() == 1
     assert sum(page.frames_seen) < 80_000  # the component's own script is among it
     # Another head: the part in view, and no more.
     page.get_by_role("radio", name="1", exact=True).click()
-    page.get_by_text("grids: 3").wait_for()
+    page.get_by_text(f"grids: {cut + 1}").wait_for()
     page.locator(".map .surface[aria-label='head 1']").wait_for()
     assert 20_000 < sum(page.frames_seen) < 300_000
     assert where(page)[0] > 0  # still the same part

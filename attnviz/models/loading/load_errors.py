@@ -115,8 +115,9 @@ class Explained:
                 "file of tiktoken (pip install tiktoken); download the file again"
             )
         # Whatever else a stranger's files make the library stumble over.
-        reason = " ".join(str(error).split()) or type(error).__name__
-        return ModelError(f"'{name}' could not be loaded: {shortened(reason, 300)}")
+        text = str(error).split("Exception raised from")[0]  # then come frames of compiled code
+        reason = " ".join(text.split()) or type(error).__name__
+        return ModelError(f"'{name}' could not be loaded: {shortened(reason, 200)}")
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:

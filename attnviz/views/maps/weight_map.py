@@ -126,13 +126,17 @@ def sink_columns(
     """Return the keys whose mean weight over the rows that see them is above `SINK_SHARE`.
 
     As in `attnviz.metrics.sinks`, only keys count that are seen by at least half as many rows as
-    any key.
+    any key and, in a square map, whose mean without the diagonal is above `SINK_SHARE` too.
     """
     if len(weights) < 2:
         return np.array([], dtype=int)
     seen = (~masked).sum(axis=0)
-    means = np.where(masked, 0.0, weights).sum(axis=0) / np.maximum(seen, 1)
-    return np.flatnonzero((means > SINK_SHARE) & (2 * seen >= seen.max()))
+    mass = np.where(masked, 0.0, weights).sum(axis=0)
+    found = (mass / np.maximum(seen, 1) > SINK_SHARE) & (2 * seen >= seen.max())
+    if weights.shape[0] == weights.shape[1]:
+        own = np.where(np.diagonal(masked), 0.0, np.diagonal(weights))
+        found &= (mass - own) / np.maximum(seen - 1, 1) > SINK_SHARE
+    return np.flatnonzero(found)
 
 
 def _logarithm(shown: np.ndarray) -> np.ndarray:
