@@ -36,8 +36,8 @@ def _candidates(stack: AttentionStack) -> Float[np.ndarray, "layer head key"]:
     enough = seen * 2 >= seen.max(axis=-1, keepdims=True)
     means = np.nan_to_num(received(stack), nan=-1.0)
     if stack.shape[2] == stack.shape[3]:
-        own = np.nan_to_num(stack.statistic("itself"), nan=0.0)  # NaN in cross-attention
-        others = (stack.statistic("key_mass") - own) / np.maximum(seen - 1, 1)
+        diagonal = np.nan_to_num(stack.statistic("itself"), nan=0.0)  # NaN in cross-attention
+        others = (stack.statistic("key_mass") - diagonal) / np.maximum(seen - 1, 1)
         enough = enough & ((means <= SINK_SHARE) | (others > SINK_SHARE))
     return np.where(enough, means, -1.0).astype(np.float32)
 

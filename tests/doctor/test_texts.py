@@ -9,8 +9,8 @@ from typing import get_args
 
 import pytest
 
-from attnviz.experiments import text_sets as module
 from attnviz.errors import AttnvizError, EmptyText, InputError
+from attnviz.experiments import text_sets as module
 from attnviz.experiments.text_sets import Text, TextSet, as_text_set, bundled, read_texts
 from attnviz.types import Family
 

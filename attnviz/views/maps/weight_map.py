@@ -134,8 +134,8 @@ def sink_columns(
     mass = np.where(masked, 0.0, weights).sum(axis=0)
     found = (mass / np.maximum(seen, 1) > SINK_SHARE) & (2 * seen >= seen.max())
     if weights.shape[0] == weights.shape[1]:
-        own = np.where(np.diagonal(masked), 0.0, np.diagonal(weights))
-        found &= (mass - own) / np.maximum(seen - 1, 1) > SINK_SHARE
+        diagonal = np.where(np.diagonal(masked), 0.0, np.diagonal(weights))
+        found &= (mass - diagonal) / np.maximum(seen - 1, 1) > SINK_SHARE
     return np.flatnonzero(found)
 
 
