@@ -19,12 +19,15 @@ PATIENCE = 60  # seconds
 
 
 @contextmanager
-def served(arguments: Callable[[str], list[str]], log: Path) -> Iterator[str]:
+def served(
+    arguments: Callable[[str], list[str]], log: Path, patience: float = PATIENCE
+) -> Iterator[str]:
     """Run `python -m ...` as a server on a free port, and yield its address once it answers.
 
     Args:
         arguments: what comes after `python -m`, given the port.
         log: the file that gets everything the server prints.
+        patience: seconds until it must answer.
     """
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -39,7 +42,7 @@ def served(arguments: Callable[[str], list[str]], log: Path) -> Iterator[str]:
         )
     address = f"http://127.0.0.1:{port}"
     try:
-        _wait_for(address, process, log)
+        _wait_for(address, process, log, patience)
         yield address
     finally:
         process.terminate()
@@ -54,8 +57,8 @@ def script(path: str) -> Callable[[str], list[str]]:
     ]
 
 
-def _wait_for(address: str, process: subprocess.Popen[bytes], log: Path) -> None:
-    deadline = time.monotonic() + PATIENCE
+def _wait_for(address: str, process: subprocess.Popen[bytes], log: Path, patience: float) -> None:
+    deadline = time.monotonic() + patience
     while time.monotonic() < deadline:
         if process.poll() is not None:
             break

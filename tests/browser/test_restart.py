@@ -46,12 +46,16 @@ def serving(port: int) -> Iterator[subprocess.Popen[bytes]]:
         process.wait()
 
 
-def test_the_typed_text_and_the_view_survive_a_kill(chromium: Browser) -> None:
+def test_text_view_and_notice_of_a_lost_diagnosis_survive_a_kill(chromium: Browser) -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     page = chromium.new_page()
     page.set_default_timeout(PATIENCE)
+    diagnosis = chromium.new_page()
+    diagnosis.set_default_timeout(PATIENCE)
+    start = diagnosis.locator(".stMain").get_by_role("button", name="Diagnose")
+    cancel = diagnosis.get_by_role("button", name="Cancel")
     field = page.get_by_label("Text", exact=True)
     with serving(port) as server:
         page.goto(f"http://127.0.0.1:{port}/?layer=2&head=3")
@@ -60,9 +64,13 @@ def test_the_typed_text_and_the_view_survive_a_kill(chromium: Browser) -> None:
         field.press("Control+Enter")
         expect(page.get_by_text("L2·H3").first).to_be_visible(timeout=PATIENCE)
         expect(page.get_by_text("exact to").first).to_be_visible(timeout=PATIENCE)
+        diagnosis.goto(f"http://127.0.0.1:{port}/diagnosis?model=gpt-classroom")
+        start.click()
+        expect(cancel).to_be_visible(timeout=PATIENCE)  # in the middle of a run
         server.send_signal(signal.SIGKILL)
         server.wait()
-        page.wait_for_timeout(1500)
+        for one in (page, diagnosis):
+            one.wait_for_selector(".stApp:not([data-test-connection-state=CONNECTED])")
     with serving(port):
         # The server has never seen this text: what it shows comes from the browser.
         expect(page.get_by_text("exact to").first).to_be_visible(timeout=PATIENCE)
@@ -72,4 +80,12 @@ def test_the_typed_text_and_the_view_survive_a_kill(chromium: Browser) -> None:
         expect(field).to_have_value(TYPED)
         expect(page.get_by_text("L2·H3").first).to_be_visible()
         assert page.locator(".stException").count() == 0
+        expect(diagnosis.get_by_text("the diagnosis is lost")).to_be_visible(timeout=PATIENCE)
+        start.click()
+        expect(cancel).to_be_visible(timeout=PATIENCE)
+        expect(diagnosis.get_by_text("the diagnosis is lost")).to_have_count(0, timeout=PATIENCE)
+        cancel.click()
+        expect(start).to_be_visible(timeout=PATIENCE)
+        assert diagnosis.locator(".stException").count() == 0
     page.close()
+    diagnosis.close()
