@@ -4,6 +4,7 @@
     python -m benchmarks.class_load --visitors 30 60           # one server after the other
     python -m benchmarks.class_load --visitors 100 --workers 2 # two processes behind nginx
     python -m benchmarks.class_load --goals                    # the goals of a class
+    python -m benchmarks.class_load --diagnosis --seconds 30   # while one visitor diagnoses a model
 
 The app is started on a free port of this machine for each row of the table and stopped afterwards.
 Visitors are websockets, not browsers, in the process of the benchmark; they take part of the
@@ -59,7 +60,10 @@ async def measured(
     readings = [server.megabytes()]
     before = server.processor_seconds()
     outcome, _ = await asyncio.gather(
-        work(server.address, visitors, options.period, options.seconds, options.model),
+        work(
+            *(server.address, visitors, options.period, options.seconds, options.model),
+            diagnosis=options.diagnosis,
+        ),
         watched(server, options.seconds, readings),
     )
     return outcome, [*readings, server.megabytes()], server.processor_seconds() - before
@@ -95,6 +99,9 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=60.0, help="of each row")
     parser.add_argument("--model", nargs="+", default=["gpt-classroom"])
     parser.add_argument("--goals", action="store_true", help="measure the goals of a class")
+    parser.add_argument(
+        "--diagnosis", action="store_true", help="while a diagnosis of 60 texts runs"
+    )
     parser.add_argument("arguments", nargs="*", help="further arguments of `attnviz app`, after --")
     options = parser.parse_args()
     rows: list[tuple[int, int, float]] = [

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
 import websockets
@@ -16,7 +17,7 @@ from streamlit.proto.BackMsg_pb2 import BackMsg
 from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 from websockets.asyncio.client import ClientConnection
 
-__all__ = ["Outcome", "Visitor", "marker", "work"]
+__all__ = ["Outcome", "Visitor", "marker", "start_diagnosis", "work"]
 
 PATIENCE = 120  # seconds until a run counts as an error
 WORDS = (
@@ -68,12 +69,7 @@ class Visitor:
     async def visit(self, until: float, period: float, outcome: Outcome) -> None:
         """Open the page, and send a new text every `period` seconds until a moment has come."""
         try:
-            async with websockets.connect(
-                f"ws://{self._address}/_stcore/stream",
-                subprotocols=[websockets.Subprotocol("streamlit")],
-                max_size=None,
-                origin=websockets.Origin(f"http://{self._address}"),
-            ) as socket:
+            async with _connection(self._address) as socket:
                 await self._run(socket, None, Outcome())
                 if not self._field:
                     outcome.errors.append("the page has no text field")
@@ -124,15 +120,88 @@ class Visitor:
                 pictured = True
 
 
+async def start_diagnosis(address: str, model: str, keep: asyncio.Event) -> None:
+    """Open the page Diagnose, press its button, and keep the page open until `keep` is set.
+
+    Raises:
+        RuntimeError: the page or the button is missing.
+    """
+    async with _connection(address) as socket:
+        pages: dict[str, str] = {}
+        button = ""
+        for page in ("", "diagnosis"):
+            message = BackMsg()
+            message.rerun_script.query_string = f"model={model}"
+            message.rerun_script.page_script_hash = pages.get(page, "")
+            await socket.send(message.SerializeToString())
+            async for answer in _answers(socket):
+                for one in answer.navigation.app_pages:
+                    pages[one.url_pathname] = one.page_script_hash
+                if answer.delta.new_element.button.label == "Diagnose":
+                    button = answer.delta.new_element.button.id
+        if not button:
+            raise RuntimeError("the page Diagnose has no button")
+        message = BackMsg()
+        message.rerun_script.query_string = f"model={model}"
+        message.rerun_script.page_script_hash = pages["diagnosis"]
+        widget = message.rerun_script.widget_states.widgets.add()
+        widget.id, widget.trigger_value = button, True
+        await socket.send(message.SerializeToString())
+        async for _ in _answers(socket):
+            pass
+        await keep.wait()
+
+
+def _connection(address: str) -> websockets.connect:
+    """Return a websocket of the app, to be opened with `async with`."""
+    return websockets.connect(
+        f"ws://{address}/_stcore/stream",
+        subprotocols=[websockets.Subprotocol("streamlit")],
+        max_size=None,
+        origin=websockets.Origin(f"http://{address}"),
+    )
+
+
+async def _answers(socket: ClientConnection) -> AsyncIterator[ForwardMsg]:
+    """Yield the messages of a script run until it has finished."""
+    while True:
+        received = await asyncio.wait_for(socket.recv(), PATIENCE)
+        assert isinstance(received, bytes)
+        answer = ForwardMsg.FromString(received)
+        yield answer
+        if answer.WhichOneof("type") == "script_finished":
+            return
+
+
 async def work(
-    address: str, visitors: int, period: float, seconds: float, models: list[str]
+    address: str,
+    visitors: int,
+    period: float,
+    seconds: float,
+    models: list[str],
+    diagnosis: bool = False,
 ) -> Outcome:
-    """Let a class send texts for some seconds and return the times of its runs."""
+    """Let a class send texts for some seconds and return the times of its runs.
+
+    Args:
+        address: host and port of the server.
+        visitors: number of people.
+        period: seconds between two texts of a person.
+        seconds: how long they send.
+        models: names; the visitors share them out.
+        diagnosis: whether one more visitor starts a diagnosis of the first model before.
+    """
     outcome = Outcome()
+    keep = asyncio.Event()
+    if diagnosis:
+        running = asyncio.create_task(start_diagnosis(address, models[0], keep))
     until = time.monotonic() + seconds
     everyone = [
         Visitor(number, address, models[number % len(models)], visitors)
         for number in range(visitors)
     ]
     await asyncio.gather(*(one.visit(until, period, outcome) for one in everyone))
+    if diagnosis:
+        keep.set()
+        await running
     return outcome
