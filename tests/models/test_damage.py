@@ -132,6 +132,13 @@ def test_more_layers_than_the_file_has(folder: Path) -> None:
         attnviz.load(str(folder))
 
 
+def test_fewer_layers_than_the_file_has(folder: Path) -> None:
+    edit(folder, n_layer=2)
+    said = r"more layers.*h\.2\..* and \d+ more; use the config\.json that was saved with"
+    with pytest.raises(ModelError, match=said):
+        attnviz.load(str(folder))
+
+
 def test_a_part_of_the_weights_is_missing(folder: Path) -> None:
     AutoModelForCausalLM.from_pretrained(folder).save_pretrained(folder, max_shard_size="50KB")
     (folder / WEIGHTS).unlink()

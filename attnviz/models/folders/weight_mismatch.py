@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
@@ -23,6 +24,9 @@ WRAPPERS = {
 }
 """Prefixes that training puts before the names of weights, and what put them there."""
 
+NUMBER = re.compile(r"\.\d+\.")
+"""Number of a layer or an expert in the name of a weight."""
+
 
 def check_weights(network: PreTrainedModel, loaded: Mapping[str, Any], name: str) -> bool:
     """Compare the weights that were loaded with those that the model has.
@@ -39,8 +43,9 @@ def check_weights(network: PreTrainedModel, loaded: Mapping[str, Any], name: str
         Whether the head was among the weights too; only the body has to be complete.
 
     Raises:
-        ModelError: weights of other shapes than the configuration's, or a part of the body is
-            missing, with the reason as far as the names in the file show it.
+        ModelError: weights of other shapes than the configuration's, a part of the body is
+            missing, with the reason as far as the names in the file show it, or the file has more
+            layers than the configuration.
     """
     check_shapes(loaded.get("mismatched_keys") or (), f"the weights of '{name}'", "config.json")
     missing = loaded["missing_keys"]
@@ -48,6 +53,13 @@ def check_weights(network: PreTrainedModel, loaded: Mapping[str, Any], name: str
     needed = _of_the_body(network, lost)
     if needed:
         raise ModelError(_explained(network, needed, loaded["unexpected_keys"], name))
+    beyond = _of_further_layers(network, loaded["unexpected_keys"])
+    if beyond:
+        raise ModelError(
+            f"the weights of '{name}' have more layers (or experts) than its config.json says: "
+            f"{shortened(beyond[0])} has no place in the model{_more(beyond)}; use the config.json "
+            "that was saved with these weights, or save the shortened model with save_pretrained"
+        )
     return not lost
 
 
@@ -82,6 +94,22 @@ def _of_the_body(network: PreTrainedModel, lost: Collection[str]) -> list[str]:
         for one in lost
         if id(network.get_parameter(one)) in inside and "pooler" not in one.split(".")
     ]
+
+
+def _of_further_layers(network: PreTrainedModel, unexpected: Collection[str]) -> list[str]:
+    """Return the unexpected weights that differ from the model's own in a number of their name.
+
+    What the library leaves out on purpose, such as layers for predicting several tokens, is not
+    among the unexpected weights.
+    """
+    prefix = f"{network.base_model_prefix}."
+    names = {one.removeprefix(prefix) for one, _ in network.named_parameters()}
+    patterns = {NUMBER.sub(".#.", one) for one in names}
+    return sorted(
+        one
+        for one in (key.removeprefix(prefix) for key in unexpected)
+        if one not in names and NUMBER.search(one) and NUMBER.sub(".#.", one) in patterns
+    )
 
 
 def _explained(
