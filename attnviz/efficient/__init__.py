@@ -5,7 +5,7 @@ result.output, result.weights, result.computed, result.operations
 """
 
 from attnviz.efficient.cache_size import kv_cache_bytes
-from attnviz.efficient.result import EfficientResult
+from attnviz.efficient.methods.result import EfficientResult
 from attnviz.efficient.variants import Variant, describe, names, run
 
 __all__ = ["EfficientResult", "Variant", "describe", "kv_cache_bytes", "names", "run"]

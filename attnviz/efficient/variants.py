@@ -9,18 +9,18 @@ from typing import Any
 
 from torch import Tensor
 
-from attnviz.efficient.exact import exact
-from attnviz.efficient.flash import flash
-from attnviz.efficient.linear import linear
-from attnviz.efficient.linformer import linformer
-from attnviz.efficient.nystromformer import nystromformer
-from attnviz.efficient.performer import performer
-from attnviz.efficient.reformer import reformer
-from attnviz.efficient.result import EfficientResult, prepare
-from attnviz.efficient.ring import ring
-from attnviz.efficient.shared_keys import grouped_query, latent, multi_query
-from attnviz.efficient.sparse_patterns import bigbird, longformer, sparse, window
-from attnviz.efficient.state_space import state_space
+from attnviz.efficient.methods.exact import exact
+from attnviz.efficient.methods.flash import flash
+from attnviz.efficient.methods.linear import linear
+from attnviz.efficient.methods.linformer import linformer
+from attnviz.efficient.methods.nystromformer import nystromformer
+from attnviz.efficient.methods.performer import performer
+from attnviz.efficient.methods.reformer import reformer
+from attnviz.efficient.methods.result import EfficientResult, prepare
+from attnviz.efficient.methods.ring import ring
+from attnviz.efficient.methods.shared_keys import grouped_query, latent, multi_query
+from attnviz.efficient.methods.sparse_patterns import bigbird, longformer, sparse, window
+from attnviz.efficient.methods.state_space import state_space
 from attnviz.errors import InputError
 
 __all__ = ["Variant", "describe", "names", "run"]
@@ -133,7 +133,7 @@ VARIANTS: tuple[tuple[Variant, Callable[..., EfficientResult]], ...] = (
             "sparse",
             "Sparse Transformer",
             "approximate",
-            "Near keys and every so-manieth key.",
+            "Near keys, and beyond them one key per stride.",
             bidirectional=False,
             heads=True,
         ),

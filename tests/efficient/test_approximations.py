@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from attnviz import efficient
-from attnviz.efficient.linear import recurrent_attention
-from attnviz.efficient.performer import positive_features, random_directions
-from attnviz.efficient.result import prepare
-from attnviz.efficient.state_space import implicit_matrix, scan
+from attnviz.efficient.methods.linear import recurrent_attention
+from attnviz.efficient.methods.performer import positive_features, random_directions
+from attnviz.efficient.methods.result import prepare
+from attnviz.efficient.methods.state_space import implicit_matrix, scan
 from attnviz.errors import InputError
 from tests.efficient.test_exact_methods import vectors
 

@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from attnviz import efficient
-from attnviz.efficient.flash import Running, flash_steps, merge
-from attnviz.efficient.result import prepare
+from attnviz.efficient.methods.flash import Running, flash_steps, merge
+from attnviz.efficient.methods.result import prepare
 
 BOUND = {torch.float64: 1e-10, torch.float32: 1e-5}
 

@@ -9,8 +9,13 @@ import pytest
 import torch
 
 from attnviz import efficient
-from attnviz.efficient.result import causal_mask
-from attnviz.efficient.sparse_patterns import longformer_pairs, reach, sparse_masks, window_mask
+from attnviz.efficient.methods.result import causal_mask
+from attnviz.efficient.methods.sparse_patterns import (
+    longformer_pairs,
+    reach,
+    sparse_masks,
+    window_mask,
+)
 from attnviz.errors import InputError
 from tests.efficient.test_exact_methods import vectors
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from attnviz.efficient.result import EfficientResult, Inputs, masked_attention
+from attnviz.efficient.methods.result import EfficientResult, Inputs, masked_attention
 
 __all__ = ["exact"]
 

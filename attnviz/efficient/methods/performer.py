@@ -8,8 +8,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from attnviz.efficient.linear import kernel_attention
-from attnviz.efficient.result import EfficientResult, Inputs
+from attnviz.efficient.methods.linear import kernel_attention
+from attnviz.efficient.methods.result import EfficientResult, Inputs
 from attnviz.errors import InputError
 
 __all__ = ["performer", "positive_features", "random_directions"]

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor
 
-from attnviz.efficient.result import EfficientResult, Inputs, masked_attention
+from attnviz.efficient.methods.result import EfficientResult, Inputs, masked_attention
 from attnviz.errors import InputError
 
 __all__ = [

@@ -7,7 +7,7 @@ from jaxtyping import Bool, Int
 from torch import Tensor
 from torch.nn import functional
 
-from attnviz.efficient.result import EfficientResult, Inputs, masked_attention
+from attnviz.efficient.methods.result import EfficientResult, Inputs, masked_attention
 from attnviz.errors import InputError
 
 __all__ = ["buckets_of", "reformer", "shared_mask"]

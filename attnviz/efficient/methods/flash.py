@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from attnviz.efficient.result import EfficientResult, Inputs
+from attnviz.efficient.methods.result import EfficientResult, Inputs
 from attnviz.errors import InputError
 
 __all__ = ["Running", "flash", "flash_steps", "merge"]

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from attnviz.efficient.result import EfficientResult, Inputs, softmax_rows
+from attnviz.efficient.methods.result import EfficientResult, Inputs, softmax_rows
 from attnviz.errors import InputError
 
 __all__ = ["linformer", "projection_matrix"]

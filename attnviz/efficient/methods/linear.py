@@ -14,7 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
-from attnviz.efficient.result import EfficientResult, Inputs
+from attnviz.efficient.methods.result import EfficientResult, Inputs
 
 __all__ = ["kernel_attention", "linear", "recurrent_attention"]
 

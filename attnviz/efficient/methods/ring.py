@@ -11,8 +11,8 @@ from itertools import pairwise
 
 import torch
 
-from attnviz.efficient.flash import Running, merge
-from attnviz.efficient.result import EfficientResult, Inputs
+from attnviz.efficient.methods.flash import Running, merge
+from attnviz.efficient.methods.result import EfficientResult, Inputs
 from attnviz.errors import InputError
 
 __all__ = ["ring"]

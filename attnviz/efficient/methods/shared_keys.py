@@ -12,7 +12,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from attnviz.efficient.result import EfficientResult, Inputs, masked_attention
+from attnviz.efficient.methods.result import EfficientResult, Inputs, masked_attention
 from attnviz.errors import InputError
 
 __all__ = ["grouped_query", "latent", "multi_query"]
