@@ -19,6 +19,7 @@ page = st.navigation(
         st.Page("pages/diagnose/diagnosis.py", title="Diagnose", icon=":material/stethoscope:"),
         st.Page("pages/diagnose/two_models.py", title="Two models", icon=":material/difference:"),
         st.Page("pages/learn/numbers.py", title="Learn", icon=":material/school:"),
+        st.Page("pages/learn/laboratory.py", title="Laboratory", icon=":material/science:"),
         st.Page("pages/teacher/status.py", title="Status", visibility="hidden"),
     ],
     position="top",

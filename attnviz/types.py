@@ -66,6 +66,11 @@ class Tokens:
     def __len__(self) -> int:
         return len(self.labels)
 
+    def first(self, count: int) -> Tokens:
+        """Return the first `count` tokens, or all if there are fewer."""
+        segments = None if self.segments is None else self.segments[:count]
+        return Tokens(self.ids[:count], self.labels[:count], self.special[:count], segments)
+
 
 @dataclass(frozen=True, order=True)
 class Head:

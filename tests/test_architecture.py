@@ -40,7 +40,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "views": NOUNS | {"views"},
     "cli": ENGINE | {"doctor", "experiments", "words", "views", "ui", "cli", "__init__"},
     "__main__": {"cli"},
-    "ui": ENGINE | {"doctor", "experiments", "words", "views", "ui", "vendor"},
+    "ui": ENGINE | {"doctor", "efficient", "experiments", "words", "views", "ui", "vendor"},
     "vendor": {"vendor"},
     "__init__": ENGINE | {"words", "doctor", "monitor", "efficient", "experiments", "views"},
 }

@@ -35,6 +35,7 @@ class Variant:
         label: how it is written.
         relation: "exact", "approximate" or "another model".
         meaning: one sentence.
+        paper: authors and year.
         causal: whether it can be causal.
         bidirectional: whether it can do without a causal mask.
         heads: whether it takes a head axis.
@@ -44,6 +45,7 @@ class Variant:
     label: str
     relation: str
     meaning: str
+    paper: str
     causal: bool = True
     bidirectional: bool = True
     heads: bool = False
@@ -52,7 +54,12 @@ class Variant:
 VARIANTS: tuple[tuple[Variant, Callable[..., EfficientResult]], ...] = (
     (
         Variant(
-            "exact", "Exact attention", "exact", "Every query meets every visible key.", heads=True
+            "exact",
+            "Exact attention",
+            "exact",
+            "Every query meets every visible key.",
+            "Vaswani et al. 2017",
+            heads=True,
         ),
         exact,
     ),
@@ -62,6 +69,7 @@ VARIANTS: tuple[tuple[Variant, Callable[..., EfficientResult]], ...] = (
             "FlashAttention",
             "exact",
             "The same numbers, tile by tile, without the matrix of scores.",
+            "Dao et al. 2022",
         ),
         flash,
     ),
@@ -71,6 +79,7 @@ VARIANTS: tuple[tuple[Variant, Callable[..., EfficientResult]], ...] = (
             "Ring attention",
             "exact",
             "The same numbers on several devices that pass keys and values around.",
+            "Liu et al. 2023",
         ),
         ring,
     ),
@@ -80,6 +89,7 @@ VARIANTS: tuple[tuple[Variant, Callable[..., EfficientResult]], ...] = (
             "Multi-query",
             "approximate",
             "One head of keys and values for all query heads.",
+            "Shazeer 2019",
             heads=True,
         ),
         multi_query,
@@ -90,6 +100,7 @@ VARIANTS: tuple[tuple[Variant, Callable[..., EfficientResult]], ...] = (
             "Grouped-query",
             "approximate",
             "One head of keys and values per group of query heads.",
+            "Ainslie et al. 2023",
             heads=True,
         ),
         grouped_query,
@@ -100,12 +111,20 @@ VARIANTS: tuple[tuple[Variant, Callable[..., EfficientResult]], ...] = (
             "Latent attention (MLA)",
             "approximate",
             "Keys and values from a few numbers per token.",
+            "DeepSeek-AI 2024",
             heads=True,
         ),
         latent,
     ),
     (
-        Variant("window", "Sliding window", "approximate", "Only keys near the query.", heads=True),
+        Variant(
+            "window",
+            "Sliding window",
+            "approximate",
+            "Only keys near the query.",
+            "Beltagy et al. 2020, Jiang et al. 2023",
+            heads=True,
+        ),
         window,
     ),
     (
@@ -114,6 +133,7 @@ VARIANTS: tuple[tuple[Variant, Callable[..., EfficientResult]], ...] = (
             "Longformer",
             "approximate",
             "A window, and a few positions that see all and are seen by all.",
+            "Beltagy et al. 2020",
             heads=True,
         ),
         longformer,
@@ -124,6 +144,7 @@ VARIANTS: tuple[tuple[Variant, Callable[..., EfficientResult]], ...] = (
             "BigBird",
             "approximate",
             "Blocks: neighbours, global ones and random ones.",
+            "Zaheer et al. 2020",
             heads=True,
         ),
         bigbird,
@@ -134,6 +155,7 @@ VARIANTS: tuple[tuple[Variant, Callable[..., EfficientResult]], ...] = (
             "Sparse Transformer",
             "approximate",
             "Near keys, and beyond them one key per stride.",
+            "Child et al. 2019",
             bidirectional=False,
             heads=True,
         ),
@@ -145,13 +167,18 @@ VARIANTS: tuple[tuple[Variant, Callable[..., EfficientResult]], ...] = (
             "Linformer",
             "approximate",
             "Keys and values mixed into fewer positions.",
+            "Wang et al. 2020",
             causal=False,
         ),
         linformer,
     ),
     (
         Variant(
-            "performer", "Performer", "approximate", "Random features estimate the exponential."
+            "performer",
+            "Performer",
+            "approximate",
+            "Random features estimate the exponential.",
+            "Choromanski et al. 2021",
         ),
         performer,
     ),
@@ -161,13 +188,18 @@ VARIANTS: tuple[tuple[Variant, Callable[..., EfficientResult]], ...] = (
             "Nyströmformer",
             "approximate",
             "The softmax matrix from the means of segments.",
+            "Xiong et al. 2021",
             causal=False,
         ),
         nystromformer,
     ),
     (
         Variant(
-            "reformer", "Reformer", "approximate", "Only vectors with the same hash see each other."
+            "reformer",
+            "Reformer",
+            "approximate",
+            "Only vectors with the same hash see each other.",
+            "Kitaev et al. 2020",
         ),
         reformer,
     ),
@@ -177,6 +209,7 @@ VARIANTS: tuple[tuple[Variant, Callable[..., EfficientResult]], ...] = (
             "Linear attention",
             "another model",
             "A product of features in place of the exponential.",
+            "Katharopoulos et al. 2020",
         ),
         linear,
     ),
@@ -186,6 +219,7 @@ VARIANTS: tuple[tuple[Variant, Callable[..., EfficientResult]], ...] = (
             "Selective state space",
             "another model",
             "A state that is updated token by token.",
+            "Gu and Dao 2023",
             bidirectional=False,
         ),
         state_space,

@@ -1,0 +1,119 @@
+"""Costs of a variant up to a million tokens, and all variants on one head."""
+
+from __future__ import annotations
+
+from itertools import groupby
+
+import numpy as np
+import streamlit as st
+
+from attnviz import efficient
+from attnviz.efficient import Variant
+from attnviz.efficient.costs import Cost, cost
+from attnviz.ui.components.browser_theme import current_theme
+from attnviz.ui.components.figures_and_tables import show_picture
+from attnviz.ui.laboratory.head_vectors import HeadVectors
+from attnviz.views.charts.cost_curves import TradePoints, draw_costs, draw_trades
+
+__all__ = ["show_all_variants", "show_costs"]
+
+LENGTHS = tuple(round(10 ** (2 + step / 8)) for step in range(33))  # 100 to 1,000,000
+ASKED = (128, 512, 1_024, 4_096, 16_384, 32_768, 128_000, 1_000_000)
+COSTS = {
+    "operations": "multiplications",
+    "held": "intermediate numbers in memory",
+    "moved": "numbers moved between memory and processor",
+}
+
+
+def show_costs(variant: Variant, vectors: HeadVectors, options: dict[str, int]) -> None:
+    """Draw costs against the length of the text, for exact attention and a variant."""
+    what = st.segmented_control(
+        "Cost",
+        list(COSTS),
+        default="operations",
+        format_func=lambda one: COSTS[one],
+        key="lab_cost",
+        required=True,
+        persist_state="session",
+    )
+    length = st.select_slider(
+        "Tokens", ASKED, value=128_000, format_func=lambda one: f"{one:,}", key="lab_length"
+    )
+    heads, _, d = vectors.query.shape
+    sizes = {"d": d, "d_value": vectors.value.shape[-1], "causal": vectors.causal}
+
+    def costs(name: str, tokens: int) -> Cost:
+        more = options if name == variant.name else {}
+        return cost(name, tokens, **sizes, **{"heads": heads, **more})
+
+    names = ["exact", *([variant.name] if variant.name != "exact" else [])]
+    curves = {
+        efficient.describe(name).label: np.array(
+            [getattr(costs(name, tokens), what) for tokens in LENGTHS], dtype=float
+        )
+        for name in names
+    }
+    figure = draw_costs(
+        np.array(LENGTHS), curves, label=COSTS[what], marked=length, theme=current_theme()
+    )
+    show_picture(
+        figure,
+        key="lab_costs",
+        filename=f"attnviz-{variant.name}-costs",
+        alt=f"{COSTS[what]} against the number of tokens",
+    )
+    pairs = length * (length + 1) // 2 if vectors.causal else length**2
+    ours = costs(variant.name, length)
+    st.markdown(
+        f"At {length:,} tokens exact attention computes **{pairs:,}** scores per head and layer"
+        + (f" (of {length**2:,} pairs; later keys are masked)" if vectors.causal else "")
+        + f". {variant.label}: "
+        + (
+            f"**{ours.pairs:,.0f}** scores"
+            if ours.pairs
+            else f"no scores, and {ours.held:,.0f} intermediate numbers"
+        )
+        + "."
+    )
+    if ours.cached is None:
+        kept = f"a state of {ours.held:,.0f} numbers, whatever the length"
+    else:
+        kept = f"{ours.cached:,.4g} numbers per token and head"
+    st.caption(
+        f"While a text is generated, {variant.label} keeps {kept}. Counted for {d} numbers per "
+        "query and key, as in this head. Fewer multiplications do not always mean less time: a "
+        "processor is quickest with large dense products, and small or irregular ones leave it "
+        "waiting for memory."
+    )
+
+
+def show_all_variants(vectors: HeadVectors) -> None:
+    """Draw the error of every approximation of the open head against its cost."""
+    found = vectors.trades()
+    groups = [list(group) for _, group in groupby(found, key=lambda one: one.name)]
+    figure = draw_trades(
+        [
+            TradePoints(
+                efficient.describe(group[0].name).label,
+                [one.setting or 0 for one in group],
+                [one.share for one in group],
+                [one.error for one in group],
+            )
+            for group in groups
+        ],
+        theme=current_theme(),
+    )
+    show_picture(
+        figure,
+        key="lab_trades",
+        filename="attnviz-all-variants",
+        alt="Error against cost of every approximation, on the open head",
+    )
+    st.caption(
+        "Each point is a variant at one setting, run on this head. Left of the dotted line it "
+        "multiplies less than exact attention on this text; a short text leaves little to save. "
+        "The error is the length of the difference of the outputs, relative to the exact outputs; "
+        "errors below 0.0001 are drawn at 0.0001. Linear attention and state spaces are other "
+        "models and have no error here."
+    )

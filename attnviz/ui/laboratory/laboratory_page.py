@@ -1,0 +1,167 @@
+"""Page with variants of efficient attention on queries, keys and values of the open head."""
+
+from __future__ import annotations
+
+import numpy as np
+import streamlit as st
+
+from attnviz import efficient
+from attnviz.efficient import EfficientResult, Variant
+from attnviz.efficient.knobs import knob
+from attnviz.efficient.variant_errors import difference
+from attnviz.errors import InputError
+from attnviz.types import Tokens
+from attnviz.ui.explore.explore_page import read
+from attnviz.ui.explore.head_picker import choose_kind, head_menus
+from attnviz.ui.laboratory.cost_panel import show_all_variants, show_costs
+from attnviz.ui.laboratory.head_vectors import LONGEST, HeadVectors, head_vectors, possible
+from attnviz.ui.laboratory.pair_maps import show_changes, show_pairs
+from attnviz.ui.laboratory.reach_panel import show_reach
+from attnviz.ui.laboratory.tile_steps import show_rounds, show_tiles
+from attnviz.ui.server.run_places import in_turn
+from attnviz.ui.session import state
+from attnviz.ui.session.error_messages import explained
+from attnviz.ui.session.model_cache import Request, captured
+
+__all__ = ["laboratory"]
+
+RELATIONS = {
+    "exact": (":material/check_circle:", "Exact: the same result as softmax attention."),
+    "approximate": (":material/blur_on:", "An approximation of softmax attention."),
+    "another model": (
+        ":material/alt_route:",
+        "Another model, not an approximation of the softmax.",
+    ),
+}
+PATTERNS = ("window", "longformer", "bigbird", "sparse", "reformer")
+VARIANT, SETTING = "variant", "setting"
+
+
+def laboratory(request: Request) -> None:
+    """Show the page for the text and the model of the side bar."""
+    st.header("Efficient attention, on a real head", anchor=False)
+    read(request)
+    _laboratory(request)
+
+
+@st.fragment
+@in_turn
+@explained()
+def _laboratory(request: Request) -> None:
+    capture = captured(request)
+    kind = choose_kind(capture.kinds)
+    left, middle, right = st.columns([4, 4, 5], gap="medium", vertical_alignment="bottom")
+    with left:
+        variant = _choose_variant()
+    with middle:
+        options = _choose_setting(variant)
+    with right:
+        head = head_menus(capture, kind)
+    stack = capture[kind]
+    vectors = head_vectors(stack, head)
+    icon, relation = RELATIONS[variant.relation]
+    st.markdown(f"{icon} **{relation}** {variant.meaning} ({variant.paper})")
+    _notes(vectors, stack.shape[2:])
+    if why := possible(variant, vectors):
+        st.info(why, icon=":material/info:")
+        return
+    exact = vectors.run("exact")
+    try:
+        found = vectors.run(variant.name, **options)
+    except InputError as error:
+        st.info(f"{str(error)[:1].upper()}{str(error)[1:]}.", icon=":material/info:")
+        return
+    _figures(variant, found, exact)
+    _sides(variant, vectors, found, exact, (stack.query_tokens, stack.key_tokens), options)
+
+
+def _choose_variant() -> Variant:
+    names = efficient.names()
+    state.from_link(VARIANT, names, "window")
+    chosen: str = st.selectbox(
+        "Variant",
+        names,
+        format_func=lambda name: efficient.describe(name).label,
+        key=VARIANT,
+        persist_state="session",
+    )
+    state.to_link(VARIANT)
+    return efficient.describe(chosen)
+
+
+def _choose_setting(variant: Variant) -> dict[str, int]:
+    setting = knob(variant.name)
+    if setting is None:
+        st.caption("Nothing to set.")
+        return {}
+    chosen = st.select_slider(
+        setting.label,
+        setting.values,
+        value=setting.start,
+        key=f"{SETTING}:{variant.name}",
+        persist_state="session",
+        help=setting.meaning,
+    )
+    return {setting.name: int(chosen)}
+
+
+def _notes(vectors: HeadVectors, shape: tuple[int, ...]) -> None:
+    if max(shape) > LONGEST:
+        st.caption(f"The first {LONGEST} tokens are used here.")
+    if not vectors.plain:
+        st.caption(
+            "This model changes its scores (a bias for the distance, a window, a cap or a sink). "
+            "Here both sides are computed without that, from its queries, keys and values alone."
+        )
+
+
+def _figures(variant: Variant, found: EfficientResult, exact: EfficientResult) -> None:
+    """Show four numbers of the variant beside exact attention."""
+    pairs, all_pairs = int(np.sum(found.computed)), int(np.sum(exact.computed))
+    one, two, three, four = st.columns(4)
+    counted = variant.name not in (
+        "linformer",
+        "performer",
+        "nystromformer",
+        "linear",
+        "state_space",
+    )
+    one.metric("Scores computed", f"{pairs:,} of {all_pairs:,}" if counted else "none")
+    two.metric("Multiplications", f"{found.operations / exact.operations:.2f} of exact")
+    if variant.relation == "another model":
+        return
+    rows = difference(found, exact)
+    three.metric("Weight on other keys", f"{float(rows.moved.mean()):.1%}")
+    apart = np.linalg.norm(found.output - exact.output) / np.linalg.norm(exact.output)
+    four.metric("Error of the outputs", f"{float(apart):.2g}")
+
+
+def _sides(
+    variant: Variant,
+    vectors: HeadVectors,
+    found: EfficientResult,
+    exact: EfficientResult,
+    tokens: tuple[Tokens, Tokens],
+    options: dict[str, int],
+) -> None:
+    sides = {
+        "Pairs and weights": lambda: show_pairs(variant, found, exact, tokens, vectors.head),
+        "What it changes": lambda: show_changes(variant, vectors, found, exact, tokens[0], options),
+        "What it costs": lambda: show_costs(variant, vectors, options),
+    }
+    if variant.name in PATTERNS:
+        sides["How far it reaches"] = lambda: show_reach(variant, found, tokens[0])
+    if variant.name == "flash":
+        sides["Tile by tile"] = lambda: show_tiles(vectors, options["block"], *tokens)
+    if variant.name == "ring":
+        sides["Round by round"] = lambda: show_rounds(vectors, options["devices"])
+    sides["All variants"] = lambda: show_all_variants(vectors)
+    side = st.segmented_control(
+        "Show",
+        list(sides),
+        default="Pairs and weights",
+        key="lab_side",
+        required=True,
+        label_visibility="collapsed",
+    )
+    sides[side or "Pairs and weights"]()

@@ -1,0 +1,160 @@
+"""Maps of a variant beside exact attention, and what the variant changes row by row."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import streamlit as st
+from jaxtyping import Float
+
+from attnviz.attention.stack.map_tiles import Grid, Window
+from attnviz.efficient import EfficientResult, Variant
+from attnviz.efficient.variant_errors import difference
+from attnviz.types import Head, Tokens
+from attnviz.ui.components.browser_theme import current_theme
+from attnviz.ui.components.figures_and_tables import show_picture
+from attnviz.ui.components.plotly_map import plotly_map
+from attnviz.ui.laboratory.head_vectors import HeadVectors
+from attnviz.views import draw_rows
+from attnviz.views.maps.map_specification import (
+    MapSpecification,
+    difference_specification,
+    weight_specification,
+)
+
+__all__ = ["show_changes", "show_pairs"]
+
+
+def show_pairs(
+    variant: Variant,
+    found: EfficientResult,
+    exact: EfficientResult,
+    tokens: tuple[Tokens, Tokens],
+    head: Head,
+) -> None:
+    """Draw the exact weights and those of the variant; pairs that are not computed are hatched."""
+    left, right = st.columns(2, gap="medium")
+    with left:
+        st.markdown("**Exact attention**")
+        _map(exact.weights, weight_specification(), tokens, f"{head.label}, exact", "lab_exact")
+    with right:
+        st.markdown(f"**{variant.label}**")
+        lowest = float(np.nanmin(found.weights))
+        if lowest < 0:
+            end = float(np.nanmax(np.abs(found.weights)))
+            drawn = difference_specification("zero", variant.label, end)
+            st.caption("Orange is above zero, blue below: these weights can be negative.")
+        else:
+            drawn = weight_specification(
+                high=1.0 if variant.relation != "another model" else float(np.nanmax(found.weights))
+            )
+        drawn = replace(
+            drawn, missing="this pair is not computed", missing_caption="not computed or masked"
+        )
+        _map(found.weights, drawn, tokens, f"{head.label}, {variant.label}", "lab_variant")
+
+
+def _map(
+    weights: Float[np.ndarray, "query key"],
+    drawn: MapSpecification,
+    tokens: tuple[Tokens, Tokens],
+    alt: str,
+    key: str,
+) -> None:
+    numbers = np.asarray(weights, dtype=np.float32)
+
+    def cut(window: Window) -> Grid:
+        return Grid(window, 1, 1, numbers[window.slices])
+
+    plotly_map(
+        drawn,
+        tokens[0].labels[: len(numbers)],
+        tokens[1].labels[: numbers.shape[1]],
+        cut,
+        depends_on=(numbers.tobytes(),),
+        selects="none",
+        filename=f"attnviz-{key.replace('_', '-')}",
+        alt=f"Weights of {alt}",
+        key=key,
+    )
+
+
+def show_changes(
+    variant: Variant,
+    vectors: HeadVectors,
+    found: EfficientResult,
+    exact: EfficientResult,
+    tokens: Tokens,
+    options: dict[str, int],
+) -> None:
+    """Draw the differences of each row, and let two heads of the layer be compared."""
+    if variant.relation == "another model":
+        st.info(
+            f"{variant.label} is another model with weights of a different kind. Its difference "
+            "from the softmax is not an error, so none is shown.",
+            icon=":material/info:",
+        )
+        return
+    rows = difference(found, exact)
+    shown = tokens.first(len(rows.moved))
+    for title, label, numbers, key in (
+        ("Share of the weight on other keys than in exact attention", "share", rows.moved, "moved"),
+        ("Error of the output, relative to its length", "error", rows.output, "output"),
+    ):
+        st.markdown(f"**{title}**")
+        figure = draw_rows(
+            numbers.astype(np.float32), shown, label=label, theme=current_theme(), height=220
+        )
+        show_picture(
+            figure,
+            key=f"lab_{key}",
+            filename=f"attnviz-{variant.name}-{key}",
+            alt=f"{title}, for each token",
+        )
+    _guess(variant, vectors, options)
+
+
+def _guess(variant: Variant, vectors: HeadVectors, options: dict[str, int]) -> None:
+    """Ask which of two heads of the layer the variant gets wrong more, and show both errors."""
+    heads = len(vectors.query)
+    if heads < 2:
+        return
+    spread = [_spread(vectors, head) for head in range(heads)]
+    peaked, smooth = int(np.argmin(spread)), int(np.argmax(spread))
+    names = {
+        one: Head(vectors.head.kind, vectors.head.layer, one).label for one in (peaked, smooth)
+    }
+    st.markdown("**Predict**: for which of these two heads is the error of the output larger?")
+    guess = st.segmented_control(
+        "Larger error",
+        sorted(names),
+        format_func=lambda one: (
+            f"{names[one]}, {'the most peaked' if one == peaked else 'the most spread out'}"
+        ),
+        key=f"lab_guess:{variant.name}:{options}:{names}",
+        label_visibility="collapsed",
+    )
+    if guess is None:
+        return
+    errors = {}
+    for one in names:
+        result, true = vectors.run(variant.name, one, **options), vectors.run("exact", one)
+        errors[one] = float(
+            np.linalg.norm(result.output - true.output) / np.linalg.norm(true.output)
+        )
+    larger = max(errors, key=lambda one: errors[one])
+    said = ", ".join(f"{names[one]} {errors[one]:.3f}" for one in sorted(names))
+    if abs(errors[peaked] - errors[smooth]) < 1e-6:
+        st.success(f"Both errors are equal here: {said}.", icon=":material/balance:")
+    elif guess == larger:
+        st.success(f"Yes. Relative errors: {said}.", icon=":material/check:")
+    else:
+        st.warning(f"No, it is {names[larger]}. Relative errors: {said}.", icon=":material/close:")
+
+
+def _spread(vectors: HeadVectors, head: int) -> float:
+    """Return the mean entropy of the rows of a head, in nats."""
+    weights = np.nan_to_num(vectors.run("exact", head).weights)
+    powers = weights * np.log(np.where(weights > 0, weights, 1.0))
+    return float(-powers.sum(-1).mean())
