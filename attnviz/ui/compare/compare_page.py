@@ -13,6 +13,7 @@ from attnviz.attention import AttentionStack
 from attnviz.attention.stack.map_tiles import Grid
 from attnviz.captures.forward_pass import Capture
 from attnviz.types import Head, Kind
+from attnviz.ui.components.choices import choice
 from attnviz.ui.components.plotly_map import plotly_map
 from attnviz.ui.explore.explore_page import notices
 from attnviz.ui.explore.head_panel import head_title
@@ -110,7 +111,7 @@ def _side(letter: str, request: Request, first: str) -> tuple[AttentionStack, He
     key = f"{letter}_source"
     if st.session_state.get(key) not in sources:
         st.session_state[key] = first
-    source = st.selectbox(f"{letter.upper()} shows", sources, key=key, persist_state="session")
+    source = choice(f"{letter.upper()} shows", sources, key, shape="menu")
     start: Head | None = None
     pinned = state.pinned()
     if source == PINNED and pinned is not None:
@@ -133,15 +134,14 @@ def _other_request(letter: str, request: Request) -> Request:
     names = listed_models()
     if request.model not in names:
         names.append(request.model)
-    model = (
-        st.selectbox(
-            "Model",
-            names,
-            index=names.index(request.model),
-            key=f"{letter}_model",
-            accept_new_options=takes_any_model(),
-        )
-        or names[0]
+    model = choice(
+        "Model",
+        names,
+        f"{letter}_model",
+        first=request.model,
+        shape="menu",
+        new_names=takes_any_model(),
+        keep=False,
     )
     start = default_request(model)
     text = st.text_input("Text", value=start.text, key=f"{letter}_text:{model}")

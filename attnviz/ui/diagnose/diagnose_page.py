@@ -12,6 +12,7 @@ import streamlit as st
 from attnviz.doctor import Diagnosis, TextSet, diagnose
 from attnviz.errors import AttnvizError
 from attnviz.findings import Progress, Replacement
+from attnviz.ui.components.choices import choices
 from attnviz.ui.diagnose.results import FRESH, results
 from attnviz.ui.diagnose.text_choice import choose_texts
 from attnviz.ui.server.permissions import DIAGNOSES
@@ -41,6 +42,7 @@ WAYS: dict[Replacement, str] = {
     "mean": "its average output",
     "uniform": "a plain average of what it sees",
 }
+WAYS_AT_FIRST: tuple[Replacement, ...] = ("zero", "mean")
 
 
 OWN_TEXTS = ("diagnosis", "two_models")
@@ -130,15 +132,12 @@ def choose_seed(key: str) -> int:
 
 def _options() -> tuple[tuple[Replacement, ...], int]:
     with st.expander("Options"):
-        replacements = st.pills(
+        replacements = choices(
             "Replace every head's output, one at a time, by",
-            list(WAYS),
-            default=["zero", "mean"],
-            selection_mode="multi",
-            format_func=WAYS.__getitem__,
-            key="diagnose_ways",
-            persist_state="session",
-            help="This is what confirms or contradicts a label, and takes most of the time. "
+            WAYS,
+            "diagnose_ways",
+            first=WAYS_AT_FIRST,
+            explanation="This is what confirms or contradicts a label, and takes most of the time. "
             "Choose none, and labels rest on what heads look at alone.",
         )
         seed = choose_seed("diagnose_seed")

@@ -14,6 +14,7 @@ from attnviz.findings import LABELS, Finding, Interval, Verdict
 from attnviz.types import Head
 from attnviz.ui.components.browser_theme import current_theme
 from attnviz.ui.components.checked_reports import first_item, index, record
+from attnviz.ui.components.choices import choices
 from attnviz.ui.session import state
 from attnviz.views import label_colors
 from attnviz.views.diagnosis.label_colors import ink_on
@@ -25,24 +26,24 @@ __all__ = ["head_table"]
 def head_table(diagnosis: Diagnosis) -> None:
     """All heads: filters above, sorting in the headings, a click on a row shows that head."""
     present = [name for name in LABELS if any(one.label == name for one in diagnosis.findings)]
+    reached = {one.verdict for one in diagnosis.findings}
     left, middle, right = st.columns([4, 4, 3], gap="medium")
-    labels = left.pills(
-        "Labels",
-        present,
-        selection_mode="multi",
-        key="diagnosis_labels",
-        persist_state="session",
-        help="Shows only heads with one of these labels; all of them when none is chosen.",
-    )
-    verdicts = middle.pills(
-        "Removing the head",
-        [name for name in get_args(Verdict) if any(f.verdict == name for f in diagnosis.findings)],
-        selection_mode="multi",
-        key="diagnosis_verdicts",
-        persist_state="session",
-        help="What removing a head says of its label: it confirms it, contradicts it, leaves it "
-        "open, or was not asked.",
-    )
+    with left:
+        labels = choices(
+            "Labels",
+            present,
+            "diagnosis_labels",
+            explanation="Shows only heads with one of these labels; all of them when none is "
+            "chosen.",
+        )
+    with middle:
+        verdicts = choices(
+            "Removing the head",
+            [name for name in get_args(Verdict) if name in reached],
+            "diagnosis_verdicts",
+            explanation="What removing a head says of its label: it confirms it, contradicts it, "
+            "leaves it open, or was not tested.",
+        )
     words = right.text_input(
         "Search",
         key="diagnosis_search",

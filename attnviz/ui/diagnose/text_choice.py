@@ -12,6 +12,7 @@ import streamlit as st
 from attnviz.errors import AttnvizError, InputError
 from attnviz.experiments.text_sets import TextSet, as_text_set, bundled, parse_texts
 from attnviz.types import Family
+from attnviz.ui.components.choices import choice
 from attnviz.ui.session.plain_text import plain, show_plain
 
 __all__ = ["MOST_TEXTS", "choose_texts"]
@@ -39,15 +40,12 @@ KINDS_OF_TEXT = {
 
 def choose_texts(family: Family) -> TextSet | None:
     """A menu of sources; None, and a message, where there is nothing to read yet."""
-    source = st.segmented_control(
+    source = choice(
         "Texts",
         [BUNDLED, TYPED, FILE],
-        default=BUNDLED,
-        key=SOURCE,
-        required=True,
-        persist_state="session",
-        help="Every number of a diagnosis is a mean over texts, with an interval that says how far "
-        "other texts could move it. Thirty texts are a sensible minimum.",
+        SOURCE,
+        explanation="Every number of a diagnosis is a mean over texts, with an interval that says "
+        "how far other texts could move it. Thirty texts are a sensible minimum.",
     )
     try:
         if source == TYPED:

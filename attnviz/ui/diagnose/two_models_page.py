@@ -14,6 +14,7 @@ from attnviz.doctor.two_models import Comparison, compare
 from attnviz.findings import Finding, Progress
 from attnviz.types import Head, Metric
 from attnviz.ui.components.browser_theme import current_theme
+from attnviz.ui.components.choices import choice
 from attnviz.ui.components.figures_and_tables import table_download
 from attnviz.ui.diagnose.diagnose_page import choose_seed, wait_for
 from attnviz.ui.diagnose.results import (
@@ -114,18 +115,15 @@ def _second(first: str) -> str:
     asked = st.session_state.get(SECOND) or st.query_params.get(SECOND)
     names += [one for one in dict.fromkeys((first, asked)) if one and one not in names]
     state.from_link(SECOND, names, first)
-    chosen = (
-        st.selectbox(
-            "Second model",
-            names,
-            key=SECOND,
-            accept_new_options=takes_any_model(),
-            persist_state="session",
-            help="What was fine-tuned from the model of the side bar: a name on the Hugging Face "
-            "hub (org/model) or a folder of this server. It must have the same layers, heads and "
-            "tokenizer.",
-        )
-        or names[0]
+    chosen = choice(
+        "Second model",
+        names,
+        SECOND,
+        shape="menu",
+        new_names=takes_any_model(),
+        explanation="What was fine-tuned from the model of the side bar: a name on the Hugging "
+        "Face hub (org/model) or a folder of this server. It must have the same layers, heads and "
+        "tokenizer.",
     )
     load_model(chosen)
     state.to_link(SECOND)

@@ -13,6 +13,7 @@ from attnviz.attention import AttentionStack
 from attnviz.captures.forward_pass import Capture
 from attnviz.types import KIND_LABELS, Head, Tokens
 from attnviz.ui.components.browser_theme import current_theme
+from attnviz.ui.components.choices import choice
 from attnviz.ui.components.figures_and_tables import show_picture, show_table, table_download
 from attnviz.ui.components.token_strip import part
 from attnviz.ui.explore.row_panel import show_rows
@@ -55,30 +56,12 @@ def show_head(capture: Capture, request: Request, head: Head, metric: str) -> No
         "Row by row": lambda: _rows(stack, head, metric),
         "Numbers": lambda: _numbers(capture[head.kind], request, head),
     }
-    side = st.segmented_control(
-        "Show",
-        list(sides),
-        default="Weights",
-        key="part",
-        required=True,
-        persist_state="session",
-        label_visibility="collapsed",
-    )
-    sides[side]()
+    sides[choice("Show", list(sides), "part", show_label=False)]()
 
 
 def _vectors(stack: AttentionStack, head: Head) -> None:
     vectors = {"query": stack.query, "key": stack.key, "value": stack.value}
-    chosen = st.segmented_control(
-        "Vectors",
-        [*vectors, "products"],
-        default="products",
-        format_func=VECTORS.__getitem__,
-        key="vectors",
-        required=True,
-        persist_state="session",
-        label_visibility="collapsed",
-    )
+    chosen = choice("Vectors", VECTORS, "vectors", first="products", show_label=False)
     name = f"attnviz-{chosen}-L{head.layer}H{head.head}"
     token = state.token(len(stack.query_tokens)) or 0
     if chosen in vectors:

@@ -15,6 +15,7 @@ from attnviz.attention.stack.map_tiles import Grid
 from attnviz.captures.forward_pass import Capture
 from attnviz.types import KIND_LABELS, Family, Head, Kind, ModelInfo
 from attnviz.ui.components.checked_reports import first_item, index, record
+from attnviz.ui.components.choices import choice
 from attnviz.ui.components.figures_and_tables import show_picture
 from attnviz.ui.components.plotly_map import plotly_map
 from attnviz.ui.session import state
@@ -51,32 +52,29 @@ def choose_kind(kinds: Sequence[Kind], first: Kind | None = None, key: str = sta
     """
     if len(kinds) == 1:
         return kinds[0]
-    state.from_link(key, kinds, first or ("cross" if "cross" in kinds else kinds[0]))
-    chosen = st.segmented_control(
+    return choice(
         "Attention",
         kinds,
-        format_func=str.capitalize,
-        key=key,
-        required=True,
-        persist_state="session",
-        help="; ".join(f"{kind}: {KIND_LABELS[kind]}" for kind in kinds),
+        key,
+        first=first or ("cross" if "cross" in kinds else kinds[0]),
+        label_of=str.capitalize,
+        link=True,
+        explanation="; ".join(f"{kind}: {KIND_LABELS[kind]}" for kind in kinds),
     )
-    state.to_link(key)
-    return chosen or kinds[0]
 
 
 def choose_metric(names: Sequence[str], family: Family) -> str:
     """What the map is coloured by, of the metrics that exist for this text and kind."""
     first = FIRST_METRICS[family]
-    state.from_link(state.METRIC, names, first if first in names else names[0])
-    chosen: str = st.selectbox(
+    chosen = choice(
         "Colour the heads by",
         names,
-        format_func=lambda name: metrics.describe(name).label,
-        key=state.METRIC,
-        persist_state="session",
+        state.METRIC,
+        first=first if first in names else names[0],
+        shape="menu",
+        label_of=lambda name: metrics.describe(name).label,
+        link=True,
     )
-    state.to_link(state.METRIC)
     st.caption(metrics.describe(chosen).meaning)
     return chosen
 
@@ -129,20 +127,19 @@ def menus(info: ModelInfo, kind: Kind, first: Head, prefix: str = "") -> Head:
         (first.layer, first.head),
         strict=True,
     ):
-        key = prefix + name
-        options = list(range(count))
-        state.from_link(key, options, default)
         named = own if name == state.LAYER else ()
-        chosen.append(
-            column.selectbox(
-                name.title(),
-                options,
-                format_func=partial(_numbered, named),
-                key=key,
-                persist_state="session",
+        with column:
+            chosen.append(
+                choice(
+                    name.title(),
+                    range(count),
+                    prefix + name,
+                    first=default,
+                    shape="menu",
+                    label_of=partial(_numbered, named),
+                    link=True,
+                )
             )
-        )
-        state.to_link(key)
     return Head(kind, chosen[0], chosen[1])
 
 

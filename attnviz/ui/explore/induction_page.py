@@ -11,6 +11,7 @@ from attnviz.attention.stack.map_tiles import grid
 from attnviz.experiments.repetition import Repetition
 from attnviz.types import Head
 from attnviz.ui.components.browser_theme import current_theme
+from attnviz.ui.components.choices import choice
 from attnviz.ui.components.figures_and_tables import show_picture, show_table
 from attnviz.ui.components.plotly_map import plotly_map
 from attnviz.ui.explore.head_picker import head_map, head_menus
@@ -36,14 +37,7 @@ def induction(request: Request) -> None:
             icon=":material/info:",
         )
         return
-    what = st.segmented_control(
-        "What is repeated",
-        [RANDOM, OWN],
-        default=RANDOM,
-        key="repeat",
-        required=True,
-        persist_state="session",
-    )
+    what = choice("What is repeated", [RANDOM, OWN], "repeat")
     period, sequences, seed, text = 50, 4, 0, None
     if what == OWN:
         text = request.text
@@ -85,14 +79,12 @@ def _verdict(result: Repetition) -> None:
 def _results(result: Repetition) -> None:
     left, right = st.columns([5, 7], gap="medium")
     with left:
-        metric = st.segmented_control(
+        metric = choice(
             "Score",
             list(result.scores),
-            default="induction",
-            format_func=lambda name: metrics.describe(name).label,
-            key="induction_score",
-            required=True,
-            persist_state="session",
+            "induction_score",
+            first="induction",
+            label_of=lambda name: metrics.describe(name).label,
         )
         place = st.container()
         head = head_menus(result.capture, "self")

@@ -11,6 +11,7 @@ from jaxtyping import Float
 from attnviz.attention import AttentionStack
 from attnviz.types import KIND_LABELS
 from attnviz.ui.components.browser_theme import current_theme
+from attnviz.ui.components.choices import choice
 from attnviz.ui.components.token_strip import part as stretch
 from attnviz.ui.explore.head_picker import choose_kind, head_menus
 from attnviz.ui.server.run_places import in_turn
@@ -35,16 +36,7 @@ def lines(request: Request) -> None:
     """One layer's heads as lines between words, or every head as a small picture."""
     capture = captured(request)
     kind = choose_kind(capture.kinds)
-    view = st.segmented_control(
-        "View",
-        list(VIEWS),
-        default="head",
-        format_func=VIEWS.__getitem__,
-        key="lines",
-        required=True,
-        persist_state="session",
-        label_visibility="collapsed",
-    )
+    view = choice("View", VIEWS, "lines", show_label=False)
     stack = capture[kind]
     head = head_menus(capture, kind)
     rows, columns = _stretches(stack)

@@ -13,6 +13,7 @@ from attnviz.attention.stack.map_tiles import SCORED, Grid, How, Window, grid
 from attnviz.metrics.sinks import sink_keys
 from attnviz.spreadsheets import as_csv
 from attnviz.types import SINK_SHARE, Head, Tokens
+from attnviz.ui.components.choices import choice
 from attnviz.ui.components.plotly_map import plotly_map
 from attnviz.ui.server.run_places import in_turn
 from attnviz.ui.session import state
@@ -120,19 +121,14 @@ def _map(request: Request, head: Head, prefix: str) -> bool:
 
 def _choose_scale(key: str) -> Scale:
     """How weights become colours."""
-    chosen: Scale = st.segmented_control(
+    return choice(
         "Colours",
-        list(SCALES),
-        default="linear",
-        format_func=SCALES.__getitem__,
-        key=key,
-        required=True,
-        persist_state="session",
-        label_visibility="collapsed",
-        help="Logarithmic shows small weights; without sinks the colours span what is left when "
-        "the keys that take most of the weight are set aside.",
+        SCALES,
+        key,
+        show_label=False,
+        explanation="Logarithmic shows small weights; without sinks the colours span what is left "
+        "when the keys that take most of the weight are set aside.",
     )
-    return chosen
 
 
 def row_note(head: Head) -> None:
@@ -142,20 +138,15 @@ def row_note(head: Head) -> None:
 
 
 def _choose_pool(key: str) -> How:
-    chosen: How = st.segmented_control(
+    return choice(
         "Bins",
-        list(POOLS),
-        default="max",
-        format_func=POOLS.__getitem__,
-        key=key,
-        required=True,
-        persist_state="session",
-        label_visibility="collapsed",
-        help="While there are more tokens in view than pixels, a point stands for a bin of cells: "
-        "by its largest weight, which loses no single look, or by the mean of its visible cells. "
-        "Zoomed in to 256 tokens or fewer, every cell is its own exact weight.",
+        POOLS,
+        key,
+        show_label=False,
+        explanation="While there are more tokens in view than pixels, a point stands for a bin "
+        "of cells: by its largest weight, which loses no single look, or by the mean of its "
+        "visible cells. Zoomed in to 256 tokens or fewer, every cell is its own exact weight.",
     )
-    return chosen
 
 
 @st.cache_resource(max_entries=64, show_spinner="Pooling the map …")

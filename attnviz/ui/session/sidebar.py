@@ -8,6 +8,7 @@ import streamlit as st
 
 from attnviz.models import Model, reads_its_text_twice
 from attnviz.types import Family, ModelInfo
+from attnviz.ui.components.choices import choice
 from attnviz.ui.explore.head_picker import own_layers, without_attention
 from attnviz.ui.server.permissions import listed_models, takes_any_model
 from attnviz.ui.session import state
@@ -42,16 +43,15 @@ def choose_model() -> Model:
     if asked and asked not in names and takes_any_model():
         names.append(asked)
     state.from_link(state.MODEL, names, names[0])
-    name = (
-        st.selectbox(
-            "Model",
-            names,
-            key=state.MODEL,
-            accept_new_options=takes_any_model(),
-            on_change=state.forget_view,
-            help=ANY_MODEL if takes_any_model() else "The models of this server.",
-        )
-        or names[0]
+    name = choice(
+        "Model",
+        names,
+        state.MODEL,
+        shape="menu",
+        new_names=takes_any_model(),
+        keep=False,
+        on_change=state.forget_view,
+        explanation=ANY_MODEL if takes_any_model() else "The models of this server.",
     )
     model = load_model(name)
     state.to_link(state.MODEL)
