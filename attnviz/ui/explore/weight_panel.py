@@ -21,14 +21,13 @@ from attnviz.ui.session.error_messages import explained
 from attnviz.ui.session.model_cache import Request, captured
 from attnviz.ui.session.plain_text import show_plain
 from attnviz.views.maps.map_specification import weight_specification
-from attnviz.views.maps.weight_map import Scale
+from attnviz.views.maps.scales import SCALES, Scale, scale_named
 
 __all__ = ["LONG", "is_long", "show_map", "weights_table"]
 
 LONG = SCORED
 """Texts with more tokens than this are sent in parts, and without scores."""
 
-SCALES: dict[Scale, str] = {"linear": "Linear", "log": "Logarithmic", "hide_sinks": "Without sinks"}
 POOLS: dict[How, str] = {"max": "Largest", "mean": "Mean"}
 
 
@@ -83,7 +82,7 @@ def _map(request: Request, head: Head, prefix: str) -> bool:
     with controls:
         scale = _choose_scale(f"{prefix}scale")
         how = _choose_pool(f"{prefix}pool") if is_long(stack) else "max"
-    sinks = tuple(sink_keys(stack, head).tolist()) if scale == "hide_sinks" else ()
+    sinks = tuple(sink_keys(stack, head).tolist()) if scale.without_sinks else ()
 
     def cut(window: Window) -> Grid:
         if is_long(stack) and window == Window.whole(stack.shape):
@@ -98,7 +97,7 @@ def _map(request: Request, head: Head, prefix: str) -> bool:
             weight_specification(
                 value="weight" if how == "max" else "mean weight",
                 high=_highest(request, head, how, sinks),
-                logarithmic=scale == "log",
+                logarithmic=scale.logarithmic,
             ),
             stack.query_tokens.labels,
             stack.key_tokens.labels,
@@ -112,7 +111,7 @@ def _map(request: Request, head: Head, prefix: str) -> bool:
             alt=f"{head.label} {words.headline(stack, head.layer, head.head)}",
             key=f"{prefix}weights",
         )
-        if scale == "hide_sinks":
+        if scale.without_sinks:
             show_plain(_sink_sentence(stack, head, sinks), small=True)
     with controls:
         _cells_download(stack, head, events.window, key=f"{prefix}weights:csv", filename=name)
@@ -120,15 +119,16 @@ def _map(request: Request, head: Head, prefix: str) -> bool:
 
 
 def _choose_scale(key: str) -> Scale:
-    """How weights become colours."""
-    return choice(
+    """Show the choice of scales and return the chosen one."""
+    name = choice(
         "Colours",
-        SCALES,
+        {one.name: one.label for one in SCALES},
         key,
         show_label=False,
         explanation="Logarithmic shows small weights; without sinks the colours span what is left "
         "when the keys that take most of the weight are set aside.",
     )
+    return scale_named(name)
 
 
 def row_note(head: Head) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
@@ -12,6 +12,7 @@ from attnviz.errors import CaptureError, InputError
 from attnviz.types import Head, Kind, Metric
 from attnviz.views.maps.heatmap import CELLS, grid_spec, outline
 from attnviz.views.maps.map_specification import head_specification
+from attnviz.views.maps.scales import LINEAR, LOGARITHMIC, Scale, scale_named
 from attnviz.views.style.color_scales import Ink
 from attnviz.views.style.contrast import page_ink_is_better
 from attnviz.views.style.figure_spec import Spec
@@ -37,7 +38,7 @@ def head_map_spec(
     selected: Head | None = None,
     kind: Kind = "self",
     theme: Theme = "light",
-    scale: Literal["linear", "log"] = "linear",
+    scale: Scale | str = LINEAR,
     limits: tuple[float, float] | None = None,
     title: str | None = None,
 ) -> Spec:
@@ -62,8 +63,7 @@ def head_map_spec(
     """
     if values.ndim != 2 or 0 in values.shape:
         raise CaptureError(f"values has shape {values.shape}; expected (layer, head).")
-    if scale not in ("linear", "log"):
-        raise InputError(f'There is no scale {scale!r} for heads; choose "linear" or "log".')
+    chosen = scale_named(scale, (LINEAR, LOGARITHMIC))
     layers, heads = values.shape
     if selected is not None and not (0 <= selected.layer < layers and 0 <= selected.head < heads):
         raise InputError(
@@ -73,7 +73,7 @@ def head_map_spec(
     low, high = head_limits(values, metric) if limits is None else limits
     specification = head_specification(metric, low, high)
     shown, ink = values, specification.ink(theme)
-    if scale == "log":
+    if chosen.logarithmic:
         shown, ink = _logarithmic(values, high, ink)
 
     cell = max(14.0, min(44.0, 520 / max(layers, heads)))
@@ -89,7 +89,7 @@ def head_map_spec(
         cell=cell,
         gap=2 if cell >= 20 else 1,
     )
-    if cell >= 26 and scale == "linear":
+    if cell >= 26 and not chosen.logarithmic:
         drawn.data.extend(_numbers(values, low, high, theme))
     for name in drawn.layout:
         if name.startswith(("xaxis", "yaxis")):

@@ -11,7 +11,8 @@ from jaxtyping import Float
 from attnviz.errors import CaptureError, InputError
 from attnviz.types import Head, Kind, Tokens
 from attnviz.views.maps.map_specification import diagonal_lines, repetition_diagonals
-from attnviz.views.maps.weight_map import Scale, draw_weights
+from attnviz.views.maps.scales import LINEAR, Scale
+from attnviz.views.maps.weight_map import draw_weights
 from attnviz.views.style.safe_labels import escape_label
 from attnviz.views.style.theme import Theme, apply, heading, palette
 
@@ -25,7 +26,7 @@ def draw_stripe(
     period: int,
     scores: Float[np.ndarray, "query key"] | None = None,
     theme: Theme = "light",
-    scale: Scale = "linear",
+    scale: Scale | str = LINEAR,
     title: str | None = None,
 ) -> go.Figure:
     """Draw the weights over a sequence that repeats, with two diagonals framed.

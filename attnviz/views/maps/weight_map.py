@@ -1,9 +1,8 @@
-"""One head's attention: who looks at whom, and how much."""
+"""Map of the attention weights of one head."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
 
 import numpy as np
 import plotly.graph_objects as go
@@ -13,13 +12,12 @@ from attnviz.errors import InputError
 from attnviz.types import SINK_SHARE, Tokens
 from attnviz.views.maps.heatmap import CELLS, check_shape, draw_grid, note, outline
 from attnviz.views.maps.map_specification import LOG_FLOOR, weight_specification
+from attnviz.views.maps.scales import LINEAR, Scale, scale_named
 from attnviz.views.style.safe_labels import escape_label, shorten
 from attnviz.views.style.theme import Theme, palette
 from attnviz.views.style.token_axes import Axis, labels_of, token_axis
 
-__all__ = ["LOG_FLOOR", "Scale", "draw_weights", "sink_columns"]
-
-Scale = Literal["linear", "log", "hide_sinks"]
+__all__ = ["LOG_FLOOR", "draw_weights", "sink_columns"]
 
 
 def draw_weights(
@@ -30,7 +28,7 @@ def draw_weights(
     scores: Float[np.ndarray, "query key"] | None = None,
     ranks: Int[np.ndarray, "query key"] | None = None,
     theme: Theme = "light",
-    scale: Scale = "linear",
+    scale: Scale | str = LINEAR,
     title: str | None = None,
     selected_query: int | None = None,
     value_label: str = "weight",
@@ -69,8 +67,7 @@ def draw_weights(
         CaptureError: an array's shape does not match the tokens.
         InputError: the scale is unknown, or `selected_query` is not a row.
     """
-    if scale not in ("linear", "log", "hide_sinks"):
-        raise InputError(f'There is no scale {scale!r}; choose "linear", "log" or "hide_sinks".')
+    chosen = scale_named(scale)
     shape = (len(query_tokens), len(key_tokens))
     for name, array in (("weights", weights), ("scores", scores), ("ranks", ranks)):
         if array is not None:
@@ -81,18 +78,20 @@ def draw_weights(
     if scores is not None:
         masked = masked | np.isneginf(scores)
 
-    hidden = sink_columns(weights, masked) if scale == "hide_sinks" else np.array([], dtype=int)
+    hidden = sink_columns(weights, masked) if chosen.without_sinks else np.array([], dtype=int)
     shown = np.where(masked, np.nan, weights)
     visible = np.delete(shown, hidden, axis=1)
     visible = visible[np.isfinite(visible)]
     largest = float(visible.max()) if visible.size else 1.0
-    own = largest if largest > 0 else 1.0
-    high = own if limit is None or scale == "hide_sinks" else limit
-    specification = weight_specification(value=value_label, high=high, logarithmic=scale == "log")
+    largest = largest if largest > 0 else 1.0
+    high = largest if limit is None or chosen.without_sinks else limit
+    specification = weight_specification(
+        value=value_label, high=high, logarithmic=chosen.logarithmic
+    )
     rows, columns = token_axis(query_tokens), token_axis(key_tokens)
-    numbers, hover = _hover(weights, scores, ranks is not None, escape_label(value_label), scale)
+    numbers, hover = _hover(weights, scores, ranks is not None, escape_label(value_label), chosen)
     figure = draw_grid(
-        _logarithm(shown) if scale == "log" else shown,
+        _logarithm(shown) if chosen.logarithmic else shown,
         rows,
         columns,
         ink=specification.ink(theme),
@@ -107,7 +106,7 @@ def draw_weights(
     )
     if hidden.size:
         _hide(figure, shown, hidden, rows, columns, theme)
-    if scale == "hide_sinks":
+    if chosen.without_sinks:
         note(figure, _sink_lines(shown, hidden, labels_of(key_tokens)), theme)
     if selected_query is not None:
         figure.add_shape(
@@ -153,7 +152,7 @@ def _hover(
     """Return the numbers that a cell says besides its colour, and the sentence they go into."""
     layers: list[np.ndarray] = []
     lines = ["<b>%{y}</b> → <b>%{x}</b>"]
-    if scale == "log":
+    if scale.logarithmic:
         layers.append(weights)
         lines.append(f"{label} %{{customdata[0]:.4f}}")
     else:
