@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Literal, get_args
 
 from attnviz.types import Head
@@ -13,6 +14,7 @@ __all__ = [
     "LABELS",
     "LABEL_MEANINGS",
     "REPLACEMENTS",
+    "VERDICT_MEANINGS",
     "Evidence",
     "Finding",
     "Interval",
@@ -58,9 +60,24 @@ average of the values at the query's visible keys."""
 
 REPLACEMENTS: tuple[Replacement, ...] = get_args(Replacement)
 
-Verdict = Literal["confirmed", "contradicted", "open", "untested"]
-"""Result of the ablation test of a label. `open`: the interval allows both results; `untested`: the
-head was not ablated, or ablation does not test this label."""
+
+class Verdict(StrEnum):
+    """Effect of removing a head on the loss, whatever the label of the head is."""
+
+    NEEDED = "needed"
+    NO_DIFFERENCE = "no difference"
+    BETTER_WITHOUT = "better without"
+    UNCLEAR = "unclear"
+    NOT_TESTED = "not tested"
+
+
+VERDICT_MEANINGS: Mapping[Verdict, str] = {
+    Verdict.NEEDED: "Removing the head makes the model worse.",
+    Verdict.NO_DIFFERENCE: "Removing the head changes the loss by less than the tolerance.",
+    Verdict.BETTER_WITHOUT: "Removing the head makes the model better.",
+    Verdict.UNCLEAR: "The interval allows more than one result: the texts are too few.",
+    Verdict.NOT_TESTED: "The head was not removed, or the loss is undefined.",
+}
 
 
 @dataclass(frozen=True)
@@ -117,7 +134,7 @@ class Finding:
         evidence: measures and thresholds of the label's rule.
         ablation: change of the loss per token when the head's output is replaced, nats, by
             replacement; empty if the head was not ablated.
-        verdict: result of the ablation test of the label.
+        verdict: effect of removing the head on the loss.
         sentences: the finding in words, most important first.
     """
 
@@ -128,7 +145,7 @@ class Finding:
     also: tuple[str, ...] = ()
     evidence: tuple[Evidence, ...] = ()
     ablation: Mapping[Replacement, Interval] = field(default_factory=dict)
-    verdict: Verdict = "untested"
+    verdict: Verdict = Verdict.NOT_TESTED
     sentences: tuple[str, ...] = ()
 
     @property
@@ -140,6 +157,11 @@ class Finding:
     def degenerate(self) -> bool:
         """True if the label is one of heads without use; ablation may contradict it."""
         return self.label in DEGENERATE or (self.label == "sink" and self.detail == "broken")
+
+    @property
+    def contradicted(self) -> bool:
+        """True if the head looks degenerate and removing it makes the model worse."""
+        return self.degenerate and self.label != "non-finite" and self.verdict is Verdict.NEEDED
 
 
 @dataclass(frozen=True)

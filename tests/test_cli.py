@@ -17,7 +17,7 @@ from attnviz import cli
 from attnviz.doctor.labels.thresholds import Thresholds
 from attnviz.errors import AttnvizError
 from attnviz.experiments.text_sets import TextSet, bundled
-from attnviz.findings import Finding, Progress
+from attnviz.findings import Finding, Progress, Verdict
 from attnviz.types import Head
 
 TEXT = "The old king sat down. The old king"
@@ -81,7 +81,7 @@ def test_the_app_keeps_its_settings_wherever_it_is_started(
 FINDINGS = (
     Finding(Head("self", 0, 1), "uniform", sentences=("It spreads its weight evenly.",)),
     Finding(Head("self", 0, 2), "sink", "resting"),
-    Finding(Head("self", 0, 3), "dead", verdict="contradicted", sentences=("Yet it matters.",)),
+    Finding(Head("self", 0, 3), "dead", verdict=Verdict.NEEDED, sentences=("Yet it matters.",)),
 )
 
 

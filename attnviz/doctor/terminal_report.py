@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from attnviz.errors import InputError
-from attnviz.findings import LABELS, Finding, Label
+from attnviz.findings import LABELS, Finding, Label, Verdict
 
 __all__ = ["KINDS", "Named", "named", "summary"]
 
@@ -64,25 +64,32 @@ def _listed(words: Sequence[str]) -> str:
 
 
 def summary(findings: Sequence[Finding], notes: Sequence[str]) -> str:
-    """How many heads have each label; what is wrong with which, and where ablation disagrees."""
-    disputed = [one for one in findings if one.verdict == "contradicted"]
-    useless = [one for one in findings if one.degenerate and one not in disputed]
-    lines = list(_counts(findings))
-    lines += _section("Degenerate", useless) or ["", "No head is found to be degenerate."]
-    lines += _section("Contradicted by removing them", disputed)
+    """Return the headline, the number of heads per label and verdict, and the heads to look at."""
+    from attnviz.views.report.summary_sentences import diagnosis_sentences  # loads plotly
+
+    needed = [one for one in findings if one.contradicted]
+    harmful = [one for one in findings if one.verdict is Verdict.BETTER_WITHOUT]
+    others = [one for one in findings if one.degenerate and one not in needed + harmful]
+    lines = [*diagnosis_sentences(findings), "", *_counts(findings)]
+    lines += _section("Look degenerate", others)
+    lines += _section("Look degenerate but are needed", needed)
+    lines += _section("Better without", harmful)
     if notes:
         lines += ["", "Notes", *(f"  {note}" for note in notes)]
     return "\n".join(lines)
 
 
 def _counts(findings: Sequence[Finding]) -> Iterator[str]:
-    wide = max(map(len, LABELS))
+    wide = max(map(len, (*LABELS, *Verdict)))
     for label in LABELS:
         details = Counter(one.detail for one in findings if one.label == label)
         number = details.total()
         kinds = ", ".join(f"{detail} {count}" for detail, count in details.most_common() if detail)
         shown = f"   {kinds}" if kinds and label in KINDS else ""
         yield f"  {label:{wide}}  {number:4}{shown}"
+    yield ""
+    for verdict in Verdict:
+        yield f"  {verdict:{wide}}  {sum(one.verdict is verdict for one in findings):4}"
 
 
 def _section(title: str, findings: Sequence[Finding]) -> list[str]:

@@ -86,9 +86,9 @@ def test_results_say_what_was_found(open_app: OpenApp, quickly: None, model: str
     assert not app.exception
     kinds = 3 if model == "t5-classroom" else 1
     words = said(app)
-    assert f"{2 * kinds} of {72 if kinds == 3 else 32} heads look degenerate" in words
-    assert "makes the model worse" in words
-    assert "contradicted by removing the head" in protos(app, "html")
+    assert "looks degenerate, and removing it makes no difference" in words or kinds == 3
+    assert "degenerate but" in words and "needed" in words
+    assert "needed</span>" in protos(app, "html")
     assert len(app.get("plotly_chart")) == 4
     assert clickable(app) == ["label_map"]
     assert len(app.dataframe) == 3
@@ -116,7 +116,7 @@ def test_one_click_leads_to_the_same_head_in_explore(open_app: OpenApp, quickly:
 def test_what_one_visitor_has_found_the_next_one_sees(open_app: OpenApp, quickly: None) -> None:
     diagnosed(open_app)
     other = again(DIAGNOSE)
-    assert "heads look degenerate" in said(other)
+    assert "degenerate but is needed" in said(other)
 
 
 def test_filters_and_search_narrow_the_table(open_app: OpenApp, quickly: None) -> None:
@@ -142,11 +142,11 @@ def test_moving_a_threshold_shows_what_follows_and_can_be_undone(
     assert {slider.key for slider in app.slider} == {f"limit:{name}" for name in THRESHOLDS}
     assert "No label has changed" in said(app)
     app.slider(key="limit:uniform_entropy").set_value(0.995).run()
-    assert "1 of 32 heads looks degenerate" in said(app)
+    assert "looks degenerate, and removing it makes no difference" not in said(app)
     assert "1 head is called something else now" in said(app)
     assert "was uniform" in said(app)
     press(app, "Reset all")
-    assert "2 of 32 heads look degenerate" in said(app)
+    assert "looks degenerate, and removing it makes no difference" in said(app)
     assert app.slider(key="limit:uniform_entropy").value == THRESHOLDS["uniform_entropy"].default
 
 
@@ -163,7 +163,7 @@ def test_texts_of_ones_own_stay_out_of_link_and_files(open_app: OpenApp, quickly
     type_texts(app, f"{secret} one\n{secret} two\n\n{secret} one")
     assert "2 texts" in said(app) and "1 repeated line was left out" in said(app)
     wait(press(app, "Diagnose"))
-    assert "heads look degenerate" in said(app)
+    assert "degenerate but is needed" in said(app)
     assert secret not in str(app.query_params)
     (found,) = [job.value for job in page.jobs()._jobs.values()]
     for written in (found.html(), found.csv(), str(found.plain())):
@@ -263,7 +263,7 @@ def test_without_ablation(open_app: OpenApp, quickly: None) -> None:
     wait(press(app, "Diagnose"))
     assert not app.exception
     words = said(app)
-    assert "Nothing was removed" in words and "there is no cost to show" in words
+    assert "No head was removed" in words and "there is no cost to show" in words
 
 
 def test_a_real_diagnosis_of_a_model_without_a_trained_head_from_a_folder(

@@ -19,7 +19,7 @@ from attnviz.doctor import Text, Thresholds, diagnose
 from attnviz.doctor.labels.rules import findings
 from attnviz.doctor.measures.descriptions import names
 from attnviz.errors import CaptureError, EmptyText, InputError, TextTooLong
-from attnviz.findings import LABELS, Interval, Progress
+from attnviz.findings import LABELS, Interval, Progress, Verdict
 from attnviz.models import Model
 from attnviz.types import Head
 from tests.zoo import Pair
@@ -168,7 +168,7 @@ def test_a_cancelled_diagnosis_leaves_the_model_as_it_was(gpt: Model, share: flo
 def test_without_ablation_labels_stay_untested(gpt: Model, found: Diagnosis) -> None:
     seen = diagnose(gpt, TEXTS, ablate=False)
     assert any("no head was removed" in note for note in seen.notes)
-    assert {one.verdict for one in seen.findings} == {"untested"}
+    assert {one.verdict for one in seen.findings} == {Verdict.NOT_TESTED}
     assert not seen.importance and not seen.agreement and math.isnan(seen.loss.mean)
     assert "ablation_zero" not in seen.table
     assert len(seen.findings) == len(found.findings)
@@ -179,7 +179,7 @@ def test_without_ablation_labels_stay_untested(gpt: Model, found: Diagnosis) -> 
 def test_a_model_without_a_trained_head_says_so(gpt: Model) -> None:
     seen = diagnose(replace(gpt, predicts=False), TEXTS)
     assert any("no trained language head" in note for note in seen.notes)
-    assert {one.verdict for one in seen.findings} == {"untested"}
+    assert {one.verdict for one in seen.findings} == {Verdict.NOT_TESTED}
 
 
 def test_one_text_gives_no_interval_and_says_so(gpt: Model) -> None:
@@ -188,7 +188,7 @@ def test_one_text_gives_no_interval_and_says_so(gpt: Model) -> None:
     assert any("too few or too short" in note for note in seen.notes)
     for one in seen.findings:
         assert math.isnan(one.ablation["zero"].low) and not math.isnan(one.ablation["zero"].mean)
-        assert one.verdict in ("open", "untested")
+        assert one.verdict is Verdict.UNCLEAR
     assert json.dumps(seen.plain(), allow_nan=False)
 
 

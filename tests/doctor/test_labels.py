@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -11,14 +12,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from attnviz.doctor.labels.evidence_sentences import Names, effect
+from attnviz.doctor.labels.evidence_sentences import Names
+from attnviz.doctor.labels.removal_effects import (
+    VERDICTS,
+    Effect,
+    effect,
+    removal_sentence,
+    verdict,
+)
 from attnviz.doctor.labels.rules import Experiments, findings
 from attnviz.doctor.labels.thresholds import THRESHOLDS, Thresholds
 from attnviz.doctor.measures.all_measures import Measures, Pairs
 from attnviz.doctor.measures.bootstrap import Intervals
 from attnviz.doctor.measures.descriptions import OWN, names
 from attnviz.errors import InputError
-from attnviz.findings import LABELS, Finding, Interval, Replacement
+from attnviz.findings import LABELS, Finding, Interval, Replacement, Verdict
 from attnviz.types import Head
 
 HEADS = 3
@@ -114,7 +122,7 @@ CASES = {
 def test_a_head_is_called_what_it_is(name: str) -> None:
     finding = found(measures(**CASES[name]))
     assert finding.name == name
-    assert finding.verdict == "untested" and not finding.ablation
+    assert finding.verdict is Verdict.NOT_TESTED and not finding.ablation
     assert all(sentence.endswith(".") for sentence in finding.sentences)
     assert len(finding.evidence) > 0
     for one in finding.evidence:
@@ -203,25 +211,25 @@ def test_what_was_not_measured_is_not_held_against_a_head() -> None:
 
 
 @pytest.mark.parametrize(
-    ("cost", "values", "detail", "verdict"),
+    ("cost", "values", "detail"),
     [
-        (0.05, {}, "working", "confirmed"),
-        (0.008, {}, "working", "confirmed"),  # a little
-        (0.0, {"rows_elsewhere": 0.05}, "broken", "confirmed"),
-        (0.0, {"rows_elsewhere": 0.5}, "resting", "confirmed"),
-        (0.0, {"rows_elsewhere": 0.5, "sink_value_share": 0.6}, "undecided", "confirmed"),
-        (-0.05, {"rows_elsewhere": 0.05}, "broken", "confirmed"),
+        (0.05, {}, "working"),
+        (0.008, {}, "working"),  # the interval is above 0
+        (0.0, {"rows_elsewhere": 0.05}, "broken"),
+        (0.0, {"rows_elsewhere": 0.5}, "resting"),
+        (0.0, {"rows_elsewhere": 0.5, "sink_value_share": 0.6}, "undecided"),
+        (-0.05, {"rows_elsewhere": 0.05}, "broken"),
     ],
 )
-def test_sinks(cost: float, values: dict[str, float], detail: str, verdict: str) -> None:
+def test_sinks(cost: float, values: dict[str, float], detail: str) -> None:
     finding = found(measures(rest=0.6, sink_first=0.6, **values), costing(zero=cost))
-    assert (finding.label, finding.detail, finding.verdict) == ("sink", detail, verdict)
+    assert (finding.label, finding.detail) == ("sink", detail)
     assert finding.degenerate == (detail == "broken")
 
 
-def test_a_sink_nobody_can_decide() -> None:
+def test_a_sink_without_a_clear_effect_is_undecided() -> None:
     finding = found(measures(rest=0.6, sink_first=0.6), costing(zero=0.01, width=0.02))
-    assert (finding.detail, finding.verdict) == ("undecided", "open")
+    assert (finding.detail, finding.verdict) == ("undecided", Verdict.UNCLEAR)
 
 
 @pytest.mark.parametrize(
@@ -248,37 +256,120 @@ def test_what_rests_on_separators_is_known_for_it() -> None:
 # verdicts
 
 
-def test_effects() -> None:
-    def change(low: float, high: float) -> Interval:
-        return Interval((low + high) / 2, low, high, 0.1, 60)
+def change(low: float, high: float) -> Interval:
+    return Interval((low + high) / 2, low, high, 0.1, 60)
 
-    assert effect(change(0.02, 0.05), 0.01) == "costs"
-    assert effect(change(0.005, 0.05), 0.01) == "little"
-    assert effect(change(-0.005, 0.005), 0.01) == "nothing"
-    assert effect(change(0.002, 0.008), 0.01) == "nothing"
-    assert effect(change(-0.05, -0.02), 0.01) == "helps"
-    assert effect(change(-0.02, 0.02), 0.01) == "open"
-    assert effect(Interval(0.5, math.nan, math.nan, math.nan, 1), 0.01) == "open"
-    assert effect(None, 0.01) is None
-    assert effect(change(math.nan, math.nan), 0.01) is None
+
+CHANGES = {
+    Effect.COSTS: (change(0.02, 0.05), change(0.011, 4.6)),
+    Effect.LITTLE: (change(0.005, 0.05), change(0.003, 0.014)),
+    Effect.NOTHING: (change(-0.005, 0.005), change(0.002, 0.008), change(-0.009, -0.001)),
+    Effect.HELPS: (change(-0.068, -0.031), change(-4.6, -4.5), change(-0.02, -0.001)),
+    Effect.OPEN: (change(-0.02, 0.02), change(-0.005, 0.03), change(-0.03, 0.002)),
+    Effect.ONE_TEXT: (Interval(0.5, math.nan, math.nan, math.nan, 1),),
+}
+ALL_CHANGES = [one for changes in CHANGES.values() for one in changes]
+
+
+def test_effects() -> None:
+    assert set(CHANGES) == set(Effect) == set(VERDICTS)
+    for expected, changes in CHANGES.items():
+        assert {effect(one, 0.01) for one in changes} == {expected}
+    for nothing in (None, change(math.nan, math.nan)):
+        assert effect(nothing, 0.01) is None
+        assert verdict(nothing, 0.01) is Verdict.NOT_TESTED
+
+
+def check_sentence(said: str, tolerance: float) -> None:
+    """Compare the words of a sentence on a removal with the interval in it."""
+    shown = re.search(r"nats per token \((-?[\d.]+) to (-?[\d.]+)\)", said)
+    if shown is None:
+        assert "one text allows no interval" in said
+        return
+    low, high = float(shown[1]), float(shown[2])
+    words = {
+        "costs something, perhaps": low > 0 and low <= tolerance,
+        "no difference of more than": -tolerance <= low and high <= tolerance,
+        "better: the loss falls by": low > 0,
+        "unclear": low < 0 < high and (low < -tolerance or high > tolerance),
+    }
+    fitting = [word for word in words if word in said]
+    if not fitting:
+        assert "costs" in said and low > tolerance, said
+    for word in fitting:
+        assert words[word], said
+    assert len(fitting) < 2, said
+
+
+@pytest.mark.parametrize("other", ALL_CHANGES)
+@pytest.mark.parametrize("alone", ALL_CHANGES)
+def test_no_sentence_contradicts_its_interval(alone: Interval, other: Interval) -> None:
+    """Every effect of one head with every effect of the pair, the mean and the average."""
+    cells = {"zero": alone, "mean": other, "uniform": other}
+    tried = Experiments(
+        {way: {"self": constant(one)} for way, one in cells.items()},  # type: ignore[misc]
+        {(Head("self", 0, 2), HEAD): other},
+    )
+    for measured in (
+        measures(distance=0.02, cosine=0.95),
+        measures(**CASES["uniform"]),
+        measures(rest=0.6, sink_first=0.6),
+        measures(),
+    ):
+        finding = found(measured, tried)
+        assert finding.verdict is VERDICTS[effect(alone, 0.01)]  # type: ignore[index]
+        about = [one for one in finding.sentences if "nats per token" in one]
+        assert len(about) == (2 if finding.label in ("redundant", "uniform") else 1) + (
+            "putting its mean" in " ".join(about).lower()
+        )
+        for said in about:
+            check_sentence(said, 0.01)
+
+
+def constant(value: Interval) -> Intervals:
+    numbers = [np.full((1, HEADS), one) for one in (value.mean, value.low, value.high, 0.1)]
+    return Intervals(*numbers, np.full((1, HEADS), value.texts))
+
+
+def test_each_effect_has_a_sentence() -> None:
+    said = {name: removal_sentence(changes[0], 0.01) for name, changes in CHANGES.items()}
+    assert said == {
+        Effect.COSTS: "Removing it costs 0.035 nats per token (0.020 to 0.050).",
+        Effect.LITTLE: "Removing it costs something, perhaps less than 0.01: 0.028 nats per token "
+        "(0.005 to 0.050).",
+        Effect.NOTHING: "Removing it makes no difference of more than 0.01: the loss changes by "
+        "0 nats per token (-0.005 to 0.005).",
+        Effect.HELPS: "Removing it makes the model better: the loss falls by 0.050 nats per token "
+        "(0.031 to 0.068).",
+        Effect.OPEN: "Whether removing it changes the loss is unclear: 0 nats per token (-0.020 to "
+        "0.020).",
+        Effect.ONE_TEXT: "On the only text, removing it changes the loss by 0.50 nats per token; "
+        "one text allows no interval.",
+    }
 
 
 DEGENERATE = ("dead", "uniform", "peaked: own token", "redundant")
 
 
 @pytest.mark.parametrize("name", DEGENERATE)
-def test_ablation_confirms_contradicts_or_leaves_open(name: str) -> None:
+def test_a_needed_head_contradicts_its_label(name: str) -> None:
     measured = (
         measures(distance=0.02, cosine=0.95) if name == "redundant" else measures(**CASES[name])
     )
-    assert found(measured, costing(zero=0.0)).verdict == "confirmed"
-    assert found(measured, costing(zero=-0.1)).verdict == "confirmed"
-    assert found(measured, costing(zero=0.01, width=0.02)).verdict == "open"
-    assert found(measured, costing(zero=0.02, width=0.015)).verdict == "open"
-    assert found(measured, costing(mean=0.0)).verdict == "confirmed"
-    needed = found(measured, costing(zero=0.12, mean=0.1, width=0.04))
-    assert needed.verdict == "contradicted" and needed.degenerate
+    assert found(measured, costing(zero=0.0)).verdict is Verdict.NO_DIFFERENCE
+    assert found(measured, costing(zero=-0.1)).verdict is Verdict.BETTER_WITHOUT
+    assert found(measured, costing(zero=0.01, width=0.02)).verdict is Verdict.UNCLEAR
+    assert found(measured, costing(mean=0.0)).verdict is Verdict.NO_DIFFERENCE
+    for cost in (0.0, -0.1):
+        assert not found(measured, costing(zero=cost)).contradicted
     label = name.partition(":")[0]
+    little = found(measured, costing(zero=0.012, width=0.005))
+    assert little.contradicted
+    assert little.sentences[0].startswith(
+        f"It looks {label}, but removing it costs something, perhaps less than 0.01: "
+    )
+    needed = found(measured, costing(zero=0.12, mean=0.1, width=0.04))
+    assert needed.verdict is Verdict.NEEDED and needed.contradicted and needed.degenerate
     assert needed.sentences[0] == (
         f"It looks {label}, but removing it costs 0.12 nats per token (0.080 to 0.16): the model "
         "needs it."
@@ -286,36 +377,39 @@ def test_ablation_confirms_contradicts_or_leaves_open(name: str) -> None:
     assert not any(one.startswith("Removing it costs") for one in needed.sentences)
 
 
-def test_verdicts_on_labels_that_claim_a_use() -> None:
-    special = measures(previous_token=0.9)
-    assert found(special, costing(zero=0.2)).verdict == "confirmed"
-    assert found(special, costing(zero=0.0)).verdict == "open"
-    assert found(measures(), costing(zero=0.2)).verdict == "untested"
-    assert found(measures(content_dependence=0.0), costing(zero=0.0)).verdict == "untested"
+@pytest.mark.parametrize("name", ["healthy", "positional", "specialised: previous token"])
+@pytest.mark.parametrize("way", list(CHANGES))
+def test_every_label_has_the_verdict_of_its_removal(name: str, way: Effect) -> None:
+    tried = Experiments({"zero": {"self": constant(CHANGES[way][0])}})
+    finding = found(measures(**CASES[name]), tried)
+    assert finding.name == name and finding.verdict is VERDICTS[way]
+    assert not finding.contradicted
+    assert any("emoving it" in one for one in finding.sentences)
 
 
-def test_a_uniform_head_may_be_confirmed_by_a_plain_average() -> None:
-    uniform = measures(**CASES["uniform"])
-    unclear = {"zero": table(np.full((1, HEADS), 0.01), 0.02)}
-    same = {"uniform": table(np.full((1, HEADS), 0.0), 0.001)}
-    tried = Experiments({name: {"self": one} for name, one in (unclear | same).items()})  # type: ignore[misc]
-    finding = found(uniform, tried)
-    assert finding.verdict == "confirmed"
+def test_a_harmful_head_says_so_first() -> None:
+    finding = found(measures(), costing(zero=-4.56))
+    assert (finding.label, finding.verdict) == ("healthy", Verdict.BETTER_WITHOUT)
+    assert finding.sentences[0].startswith("Removing it makes the model better: the loss falls by")
+
+
+def test_a_plain_average_may_stand_in_for_a_uniform_head() -> None:
+    finding = found(measures(**CASES["uniform"]), costing(zero=0.2, uniform=0.0))
+    assert finding.contradicted
     assert any(
-        "plain average of everything it can see does as well" in x for x in finding.sentences
+        one.startswith("Putting the plain average of everything it can see in its place makes no")
+        for one in finding.sentences
     )
-    costly = found(uniform, costing(zero=0.2, uniform=0.0))
-    assert costly.verdict == "contradicted"
 
 
-def test_a_constant_that_is_needed_is_told_apart() -> None:
+def test_a_constant_that_is_needed_is_named() -> None:
     finding = found(measures(**CASES["uniform"]), costing(zero=0.2, mean=0.0))
     assert any("is a constant" in sentence for sentence in finding.sentences)
 
 
-def test_one_text_gives_no_interval_and_says_so() -> None:
+def test_one_text_gives_no_interval() -> None:
     finding = found(measures(**CASES["uniform"], texts=1), costing(zero=0.2, texts=1))
-    assert finding.verdict == "open"
+    assert finding.verdict is Verdict.UNCLEAR
     assert any("one text allows no interval" in sentence for sentence in finding.sentences)
 
 
@@ -323,7 +417,11 @@ def test_one_text_gives_no_interval_and_says_so() -> None:
     ("both", "said"),
     [
         (0.3, "Removing both costs 0.30 nats per token (0.29 to 0.31): one of the two is needed."),
-        (0.0, "Removing both costs next to nothing either: 0 nats per token (-0.005 to 0.005)."),
+        (
+            0.0,
+            "Removing both makes no difference of more than 0.01: the loss changes by 0 nats per "
+            "token (-0.005 to 0.005).",
+        ),
     ],
 )
 def test_pairs_that_were_removed_together(both: float, said: str) -> None:
@@ -351,9 +449,9 @@ def test_other_thresholds_give_other_labels() -> None:
     assert found(measured).label == "healthy"
     assert found(measured, limits=Thresholds(previous_token=0.3)).label == "specialised"
     costs = costing(zero=0.05)
-    assert found(measures(**CASES["dead"]), costs).verdict == "contradicted"
+    assert found(measures(**CASES["dead"]), costs).verdict is Verdict.NEEDED
     lenient = found(measures(**CASES["dead"]), costs, Thresholds(tolerance=0.1))
-    assert lenient.verdict == "confirmed"
+    assert lenient.verdict is Verdict.NO_DIFFERENCE
 
 
 # thresholds

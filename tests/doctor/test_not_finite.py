@@ -15,6 +15,7 @@ from attnviz import cli
 from attnviz.doctor import Diagnosis, compare
 from attnviz.doctor.labels.thresholds import THRESHOLDS, Thresholds
 from attnviz.experiments.text_sets import Text
+from attnviz.findings import Verdict
 from tests.broken import with_number
 from tests.zoo import Pair
 
@@ -70,7 +71,7 @@ def test_broken_heads_have_a_label_of_their_own(
         expected = any(one.head.label.startswith(start) for start in broken)
         assert (one.label == "non-finite") == expected, one.head.label
         if expected:
-            assert one.degenerate and one.verdict == "untested" and not one.also
+            assert one.degenerate and one.verdict is Verdict.NOT_TESTED and not one.also
             assert "NaN or infinity on 3 of 3 texts" in one.sentences[0]
 
 

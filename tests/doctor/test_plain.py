@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import math
 from itertools import product
-from typing import get_args
 
 import pytest
 
 from attnviz.doctor.labels import rules
-from attnviz.doctor.labels.evidence_sentences import Effect
+from attnviz.doctor.labels.removal_effects import Effect
 from attnviz.doctor.labels.thresholds import Thresholds
 from attnviz.doctor.terminal_report import KINDS, named, summary
 from attnviz.errors import InputError
-from attnviz.findings import LABELS, Finding, Interval, Label
+from attnviz.findings import LABELS, Finding, Interval, Label, Verdict
 from attnviz.types import Head
 
 
@@ -23,7 +22,7 @@ def finding(number: int, label: Label, detail: str = "", **others: object) -> Fi
 
 FINDINGS = (
     finding(0, "uniform", sentences=("It spreads its weight.", "Removing it costs nothing.")),
-    finding(1, "dead", verdict="contradicted", sentences=("It looks dead, and matters.",)),
+    finding(1, "dead", verdict=Verdict.NEEDED, sentences=("It looks dead, and matters.",)),
     finding(2, "sink", "resting", sentences=("It rests.",)),
     finding(3, "sink", "broken", sentences=("It does nothing else.",)),
     finding(4, "sink", "resting"),
@@ -120,7 +119,7 @@ def test_every_kind_that_the_rules_give_can_be_named() -> None:
     for one, other in product(numbers, numbers):
         values = dict.fromkeys(("rows_elsewhere", "self"), one)
         values |= dict.fromkeys(("sink_value_share", "sink"), other)
-        for what in (None, *get_args(Effect)):
+        for what in (None, *Effect):
             sinks.add(rules._sink_detail(values, Thresholds(), what))
         peaks.add(rules._favourite(values))
     assert sinks == set(KINDS["sink"])

@@ -14,15 +14,15 @@ from attnviz.types import Head, Kind
 HOSTILE = "</script><img src=x onerror=alert(1)>"
 
 LABELLED: tuple[tuple[Label, str, Verdict], ...] = (
-    ("healthy", "", "untested"),
-    ("peaked", "own token", "contradicted"),
-    ("uniform", "", "confirmed"),
-    ("sink", "resting", "confirmed"),
-    ("specialised", "induction", "confirmed"),
-    ("redundant", "with L1·H2", "open"),
-    ("dead", "", "confirmed"),
-    ("positional", "", "untested"),
-    ("non-finite", "", "untested"),
+    ("healthy", "", Verdict.NEEDED),
+    ("peaked", "own token", Verdict.NEEDED),
+    ("uniform", "", Verdict.NO_DIFFERENCE),
+    ("sink", "resting", Verdict.NO_DIFFERENCE),
+    ("specialised", "induction", Verdict.NEEDED),
+    ("redundant", "with L1·H2", Verdict.UNCLEAR),
+    ("dead", "", Verdict.NO_DIFFERENCE),
+    ("positional", "", Verdict.BETTER_WITHOUT),
+    ("non-finite", "", Verdict.NOT_TESTED),
 )
 
 
@@ -40,7 +40,8 @@ def make_findings(
     for number in range(layers * heads):
         label, detail, verdict = LABELLED[number % len(LABELLED)]
         head = Head(kind, number // heads, number % heads)
-        cost = 0.5 - number / (layers * heads)
+        size = 0.5 - number / (layers * heads)
+        cost = -abs(size) if verdict is Verdict.BETTER_WITHOUT else size
         found.append(
             Finding(
                 head=head,
@@ -55,7 +56,7 @@ def make_findings(
                 ablation={"zero": interval(cost, texts), "mean": interval(cost / 2, texts)}
                 if ablated
                 else {},
-                verdict=verdict if ablated else "untested",
+                verdict=verdict if ablated else Verdict.NOT_TESTED,
                 sentences=(f"It is {label}, on all texts.", "A second sentence."),
             )
         )
@@ -87,7 +88,8 @@ def make_plain(*, hostile: bool = False, ablated: bool = True, kinds: int = 1) -
                     "detail": one.detail,
                     "partner": one.partner.label if one.partner else None,
                     "also": [],
-                    "verdict": one.verdict,
+                    "verdict": str(one.verdict),
+                    "contradicted": one.contradicted,
                     "degenerate": one.degenerate,
                     "sentences": list(one.sentences),
                     "evidence": [asdict(each) for each in one.evidence],

@@ -230,22 +230,30 @@ def test_figures_wear_the_theme(theme: str) -> None:
         assert figure.layout.font.color == palette(theme).text
 
 
-def test_the_summary_counts_what_matters() -> None:
-    said = " ".join(diagnosis_sentences(make_findings(2, 4)))
-    assert said.startswith("4 of 8 heads look degenerate: ")
-    assert "1 peaked" in said and "1 dead" in said
-    assert "1 of them matters all the same: removing L0·H1 makes the model worse." in said
-    assert "2 are confirmed by removing them" in said
-    assert "1 head follows a known pattern: 1 induction." in said
+def test_the_headline_names_heads_and_costs() -> None:
+    assert diagnosis_sentences(make_findings(3, 3)) == (
+        "L2·H2 computes NaN or infinity.",
+        "L0·H2 (uniform) and L2·H0 (dead) look degenerate, and removing each makes no difference.",
+        "L0·H1 (+0.39 nats) looks degenerate but is needed.",
+        "Better without: L2·H1 (-0.28 nats).",
+        "Unclear: L1·H2 looks degenerate, and the texts are too few.",
+        "1 head follows a known pattern: 1 induction.",
+    )
 
 
-def test_the_summary_of_one_of_none_and_of_nothing_tried() -> None:
+def test_the_headline_of_a_sound_model_and_of_nothing_removed() -> None:
     found = make_findings(2, 4)
     (peaked,) = [one for one in found if one.label == "peaked"]
-    assert "It matters all the same" in " ".join(diagnosis_sentences([found[0], peaked]))
-    assert diagnosis_sentences([found[0]]) == ("None of the 1 head looks degenerate.",)
-    untried = " ".join(diagnosis_sentences(make_findings(ablated=False)))
-    assert "Nothing was removed" in untried and "matter" not in untried
+    assert diagnosis_sentences([found[0], peaked]) == (
+        "No head is proven useless.",
+        "L0·H1 (+0.38 nats) looks degenerate but is needed.",
+    )
+    assert diagnosis_sentences([found[0]]) == ("No head is proven useless.",)
+    untried = make_findings(2, 4, ablated=False)
+    said = " ".join(diagnosis_sentences(untried))
+    assert said.startswith("4 of 8 heads look degenerate: ") and "No head was removed" in said
+    assert "needed" not in said
+    assert diagnosis_sentences(untried[:1])[0] == "None of the 1 head looks degenerate."
 
 
 def test_samples_have_every_label() -> None:

@@ -92,7 +92,7 @@ def test_every_head_is_in_the_map_and_in_the_table() -> None:
 def test_without_ablation_there_is_no_cost() -> None:
     page = draw_report(make_plain(ablated=False))
     assert "What removing heads costs" not in page
-    assert "Nothing was removed" in page
+    assert "No head was removed" in page
     assert "<dt>Loss</dt><dd>none</dd>" in page
 
 

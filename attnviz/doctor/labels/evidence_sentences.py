@@ -5,15 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Literal
 
-from attnviz.findings import Evidence, Finding, Interval
+from attnviz.doctor.labels.number_words import number, percent, quoted, with_article
+from attnviz.doctor.labels.removal_effects import Effect, decisive, effect, removal_sentence
+from attnviz.findings import Evidence, Finding, Interval, Verdict
 
-__all__ = ["Effect", "Names", "costs", "effect", "sentences"]
-
-Effect = Literal["costs", "little", "nothing", "helps", "open"]
-"""What removing a head does to the loss: it rises by more than the tolerance, it rises, it stays,
-it falls, or nobody can say."""
+__all__ = ["Names", "sentences"]
 
 
 @dataclass(frozen=True)
@@ -29,32 +26,6 @@ class Names:
     separator: str = "separators"
 
 
-def effect(change: Interval | None, tolerance: float) -> Effect | None:
-    """What a change of the loss per token says: its whole interval has to.
-
-    "nothing" is an interval within the tolerance on both sides, "little" one above 0 that is
-    neither within it nor beyond it. "open" where the interval holds 0 and more than the tolerance,
-    or where there is none because there is one text only. None where nothing was measured.
-    """
-    if change is None or math.isnan(change.mean):
-        return None
-    if math.isnan(change.low):
-        return "open"
-    if change.low > tolerance:
-        return "costs"
-    if change.high < tolerance and change.low > -tolerance:
-        return "nothing"
-    if change.low > 0:
-        return "little"
-    return "helps" if change.high < 0 else "open"
-
-
-def costs(change: Interval | None, tolerance: float) -> bool | None:
-    """Whether a replacement costs something; None where that is open or was not measured."""
-    found = effect(change, tolerance)
-    return None if found in (None, "open") else found in ("costs", "little")
-
-
 def sentences(
     finding: Finding,
     values: Mapping[str, Interval],
@@ -66,11 +37,14 @@ def sentences(
     """A finding in words, most important first."""
     seen = list(_seen(finding, values, what, names))
     tested = list(_tested(finding, what, both, tolerance))
-    if finding.verdict == "contradicted":
-        change = finding.ablation.get("zero", finding.ablation.get("mean"))
-        assert change is not None  # noqa: S101 - or there would be no verdict
-        said = f"It looks {finding.label}, but removing it costs {_nats(change)}"
-        return (f"{said}: the model needs it.", *seen, *tested[1:], *_rest(finding))
+    if finding.contradicted:
+        but = f"{tested[0][:1].lower()}{tested[0][1:]}"
+        first = f"It looks {finding.label}, but {but}"
+        if what is Effect.COSTS:
+            first = f"{first[:-1]}: the model needs it."
+        return (first, *seen, *tested[1:], *_rest(finding))
+    if finding.verdict is Verdict.BETTER_WITHOUT:
+        return (tested[0], *seen, *tested[1:], *_rest(finding))
     return (*seen, *tested, *_rest(finding))
 
 
@@ -80,14 +54,14 @@ def _seen(
     """What its measures show."""
 
     def share(name: str) -> str:
-        return _number(values[name].mean)
+        return number(values[name].mean)
 
     label = finding.label
     if label == "non-finite":
-        number = values["not_finite"]
-        count = round(number.mean * number.texts)
+        broken = values["not_finite"]
+        count = round(broken.mean * broken.texts)
         yield (
-            f"It computes NaN or infinity on {count} of {number.texts} texts: what it looks at and "
+            f"It computes NaN or infinity on {count} of {broken.texts} texts: what it looks at and "
             "what it adds are not defined there."
         )
     elif label == "dead":
@@ -115,8 +89,8 @@ def _seen(
         apart, parallel = finding.evidence
         yield (
             f"It does what {finding.partner.label} does: it looks at the same keys (their weights "
-            f"are {_number(apart.value.mean)} nats apart, of 0.69 at most) and adds vectors in the "
-            f"same direction (cosine {_number(parallel.value.mean)})."
+            f"are {number(apart.value.mean)} nats apart, of 0.69 at most) and adds vectors in the "
+            f"same direction (cosine {number(parallel.value.mean)})."
         )
     elif label == "sink":
         yield from _seen_sink(finding, values, what, names)
@@ -140,22 +114,22 @@ def _place(values: Mapping[str, Interval], names: Names) -> str:
     """Where a head rests: the places that have at least a fifth of that weight."""
     first, separators = values["sink_first"].mean, values["separators"].mean
     if math.isnan(separators) or separators < (first + separators) / 5:
-        return _the(names.first)
+        return with_article(names.first)
     if first < (first + separators) / 5:
-        return _the(names.separator)
-    return f"{_the(names.first)} and {_the(names.separator)}"
+        return with_article(names.separator)
+    return f"{with_article(names.first)} and {with_article(names.separator)}"
 
 
 def _seen_sink(
     finding: Finding, values: Mapping[str, Interval], what: Effect | None, names: Names
 ) -> Iterator[str]:
     mass, value, elsewhere = finding.evidence
-    yield f"It pours {_number(mass.value.mean)} of its weight into {_place(values, names)}."
+    yield f"It pours {number(mass.value.mean)} of its weight into {_place(values, names)}."
     if not math.isnan(value.value.mean):
         much = "only " if value.value.mean < mass.value.mean / 2 else ""
         yield (
-            f"Of what it moves, {much}{_number(value.value.mean)} comes from there; it looks "
-            f"mostly elsewhere in {_percent(elsewhere.value.mean)} of its rows."
+            f"Of what it moves, {much}{number(value.value.mean)} comes from there; it looks "
+            f"mostly elsewhere in {percent(elsewhere.value.mean)} of its rows."
         )
     meaning = {
         "resting": "It rests there when it has nothing to add, which does no harm.",
@@ -164,7 +138,7 @@ def _seen_sink(
         "undecided": "Whether it rests there or is needed could not be decided.",
         "not tested": "Nothing was removed, so nobody knows whether it rests there or is needed.",
     }
-    if finding.detail == "undecided" and what in ("nothing", "helps"):
+    if finding.detail == "undecided" and what in (Effect.NOTHING, Effect.HELPS):
         yield "Much of what it moves comes from there, and yet nothing is lost without it."
     else:
         yield meaning[finding.detail]
@@ -181,7 +155,7 @@ PATTERNS = {
 
 
 def _pattern(detail: str, evidence: Evidence) -> str:
-    value = _number(evidence.value.mean)
+    value = number(evidence.value.mean)
     if detail in PATTERNS:
         return PATTERNS[detail].format(value=value)
     if detail == "duplicate":
@@ -190,104 +164,48 @@ def _pattern(detail: str, evidence: Evidence) -> str:
             "repeat_duplicate": "where random tokens come a second time",
         }[evidence.measure]
         return f"It looks at copies of the same token: {value} of its weight, {where}."
-    return f"It is known for looking at {_the(detail)}: {value} of its weight."
+    return f"It is known for looking at {with_article(detail)}: {value} of its weight."
 
 
 def _tested(
     finding: Finding, what: Effect | None, both: Interval | None, tolerance: float
 ) -> Iterator[str]:
-    """What the experiments have shown."""
+    """Yield the effects of the replacements, the decisive one first."""
     ablation = finding.ablation
-    change = ablation.get("zero", ablation.get("mean"))
+    change = decisive(ablation)
     if change is None or what is None:
         return
-    if what == "costs":
-        yield f"Removing it costs {_nats(change)}."
-    elif what == "little":
-        yield f"Removing it costs a little: {_nats(change)}."
-    elif what == "helps":
-        yield f"Without it the model does better: the loss falls by {_nats(_turned(change))}."
-    elif what == "nothing":
-        yield f"Removing it costs next to nothing: {_nats(change)}."
-    elif math.isnan(change.low):
-        yield (
-            f"On the only text, removing it changes the loss by {_nats(change)}; one text allows "
-            "no interval."
-        )
-    else:
-        yield f"Whether removing it costs anything is open: {_nats(change)}."
+    yield removal_sentence(change, tolerance)
     if "zero" in ablation and "mean" in ablation:
         mean = effect(ablation["mean"], tolerance)
-        if what in ("costs", "little") and mean == "nothing":
+        costs = what in (Effect.COSTS, Effect.LITTLE)
+        if costs and mean is Effect.NOTHING:
             yield (
-                "With its average output in its place the loss stays: what the model needs of it "
-                "is a constant."
+                "With its mean output in its place the loss stays: what the model needs of it is a "
+                "constant."
             )
-        elif what in ("nothing", "helps", "open") and mean == "costs":
-            yield f"Its average output in its place costs more: {_nats(ablation['mean'])}."
+        elif not costs and mean is Effect.COSTS:
+            yield removal_sentence(
+                ablation["mean"], tolerance, "putting its mean output in its place"
+            )
     if finding.label == "uniform" and "uniform" in ablation:
-        even = effect(ablation["uniform"], tolerance)
-        if even == "nothing":
-            yield "A plain average of everything it can see does as well as the head."
-        elif even in ("costs", "little"):
-            yield f"A plain average in its place costs {_nats(ablation['uniform'])}."
+        yield removal_sentence(
+            ablation["uniform"],
+            tolerance,
+            "putting the plain average of everything it can see in its place",
+        )
     if finding.partner is not None and both is not None:
-        together = effect(both, tolerance)
-        if together == "costs":
-            yield (
-                f"Removing both costs {_nats(both)}: one of the two is needed."
-                if (what != "costs")
-                else f"Removing both costs {_nats(both)}."
-            )
-        elif together in ("nothing", "helps"):
-            yield f"Removing both costs next to nothing either: {_nats(both)}."
-        else:
-            yield f"What removing both costs is open: {_nats(both)}."
+        then = "" if what is Effect.COSTS else "one of the two is needed"
+        yield removal_sentence(both, tolerance, "removing both", then)
 
 
 def _rest(finding: Finding) -> Iterator[str]:
     """What else fits, and what is a close call."""
     if finding.also:
-        yield f"It also fits {_listed(finding.also)}."
+        yield f"It also fits {quoted(finding.also)}."
     for one in finding.evidence:
         if one.value.low < one.threshold < one.value.high and finding.label != "sink":
             yield (
-                f"A close call: {one.label.lower()} is between {_number(one.value.low)} and "
-                f"{_number(one.value.high)}, and the limit is {_number(one.threshold)}."
+                f"A close call: {one.label.lower()} is between {number(one.value.low)} and "
+                f"{number(one.value.high)}, and the limit is {number(one.threshold)}."
             )
-
-
-def _nats(change: Interval) -> str:
-    """A loss change with its interval: "0.12 nats per token (0.08 to 0.16)"."""
-    said = f"{_fine(change.mean)} nats per token"
-    if math.isnan(change.low):
-        return said
-    return f"{said} ({_fine(change.low)} to {_fine(change.high)})"
-
-
-def _turned(change: Interval) -> Interval:
-    return Interval(-change.mean, -change.high, -change.low, change.spread, change.texts)
-
-
-def _fine(value: float) -> str:
-    shown = f"{value:.2f}" if abs(value) >= 0.1 else f"{value:.3f}"
-    return "0" if float(shown) == 0 else shown
-
-
-def _number(value: float) -> str:
-    if 0 < abs(value) < 0.0005:
-        return "less than 0.001"
-    return "0" if value == 0 else f"{value:.3f}" if abs(value) < 0.01 else f"{value:.2f}"
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.0f}%"
-
-
-def _the(name: str) -> str:
-    return name if name.startswith(("[", "<")) else f"the {name}"
-
-
-def _listed(words: tuple[str, ...]) -> str:
-    quoted = [f"“{word}”" for word in words]
-    return quoted[0] if len(quoted) == 1 else f"{', '.join(quoted[:-1])} and {quoted[-1]}"

@@ -6,12 +6,13 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from attnviz.doctor.labels.evidence_sentences import Effect, Names, costs, effect, sentences
+from attnviz.doctor.labels.evidence_sentences import Names, sentences
+from attnviz.doctor.labels.removal_effects import Effect, decisive, effect, verdict
 from attnviz.doctor.labels.thresholds import Thresholds
 from attnviz.doctor.measures.all_measures import Measures
 from attnviz.doctor.measures.bootstrap import Intervals
 from attnviz.doctor.measures.descriptions import describe
-from attnviz.findings import LABELS, Evidence, Finding, Interval, Label, Replacement, Verdict
+from attnviz.findings import LABELS, Evidence, Finding, Interval, Label, Replacement
 from attnviz.types import Head, Kind
 
 __all__ = ["Experiments", "Fit", "findings", "fits"]
@@ -98,7 +99,7 @@ def _finding(
     names: Names,
 ) -> Finding:
     ablation = experiments.of(head)
-    what = effect(_decisive(ablation), thresholds.tolerance)
+    what = effect(decisive(ablation), thresholds.tolerance)
     fitting = list(fits(head, values, measures, thresholds, what, names))
     function = any(fit.detail in FUNCTIONS for fit in fitting)
     # Peaked is no label for a head that has a function, or whose one key is its resting place.
@@ -117,16 +118,11 @@ def _finding(
         also=tuple(fit.name for fit in fitting if fit is not chosen and fit.label != "healthy"),
         evidence=chosen.evidence,
         ablation=ablation,
-        verdict=_verdict(chosen, what, ablation, thresholds),
+        verdict=verdict(decisive(ablation), thresholds.tolerance),
     )
     both = None if chosen.partner is None else experiments.pair(head, chosen.partner)
     said = sentences(finding, values, what, both, thresholds.tolerance, names)
     return Finding(**{**finding.__dict__, "sentences": said})
-
-
-def _decisive(ablation: Mapping[Replacement, Interval]) -> Interval | None:
-    """The effect that verdicts rest on: of removing the head altogether, if that was tried."""
-    return ablation.get("zero", ablation.get("mean"))
 
 
 MOST = 0.5
@@ -239,9 +235,9 @@ def _sink_detail(values: Mapping[str, Interval], limits: Thresholds, what: Effec
     """Resting, working or broken; and where that is not known, so."""
     if what is None:
         return "not tested"
-    if what in ("costs", "little"):
+    if what in (Effect.COSTS, Effect.LITTLE):
         return "working"
-    if what == "open":
+    if what in (Effect.OPEN, Effect.ONE_TEXT):
         return "undecided"
     if values["rows_elsewhere"].mean < limits.sink_elsewhere:
         return "broken"
@@ -276,28 +272,3 @@ def _redundant(head: Head, measures: Measures, limits: Thresholds) -> Iterator[F
         ),
         partner,
     )
-
-
-def _verdict(
-    fit: Fit,
-    what: Effect | None,
-    ablation: Mapping[Replacement, Interval],
-    limits: Thresholds,
-) -> Verdict:
-    """What ablation says of a label.
-
-    A degenerate label claims that nothing is lost without the head. A uniform one is confirmed as
-    well when putting the plain average in its place changes nothing, unless removing it costs.
-    """
-    if what is None or fit.label in ("non-finite", "positional", "healthy"):
-        return "untested"
-    if fit.label == "sink":
-        return "open" if what == "open" else "confirmed"
-    if fit.label == "specialised":
-        return "confirmed" if what in ("costs", "little") else "open"
-    if what == "costs":
-        return "contradicted"
-    if what in ("little", "open"):
-        even = costs(ablation.get("uniform"), limits.tolerance)
-        return "confirmed" if fit.label == "uniform" and even is False else "open"
-    return "confirmed"

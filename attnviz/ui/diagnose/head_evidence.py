@@ -11,7 +11,7 @@ import streamlit as st
 
 from attnviz.doctor import Diagnosis, describe
 from attnviz.doctor.report_data import entropies
-from attnviz.findings import LABEL_MEANINGS, Finding, Interval, Verdict
+from attnviz.findings import LABEL_MEANINGS, VERDICT_MEANINGS, Finding, Interval
 from attnviz.types import KIND_LABELS
 from attnviz.ui.components.browser_theme import current_theme
 from attnviz.ui.components.figures_and_tables import show_picture, show_table
@@ -21,16 +21,9 @@ from attnviz.views import draw_ablation, draw_entropy_by_layer, draw_received, l
 from attnviz.views.diagnosis.ablation_bars import MOST_BARS
 from attnviz.views.diagnosis.label_colors import ink_on
 
-__all__ = ["VERDICTS", "head_pictures", "head_words"]
+__all__ = ["head_pictures", "head_words"]
 
 EXPLORE = "pages/explore/heads.py"
-
-VERDICTS: dict[Verdict, str] = {
-    "confirmed": "confirmed by removing the head",
-    "contradicted": "contradicted by removing the head",
-    "open": "removing the head does not settle it",
-    "untested": "nothing that removing could settle",
-}
 
 
 def head_words(diagnosis: Diagnosis, finding: Finding) -> None:
@@ -64,14 +57,14 @@ def head_words(diagnosis: Diagnosis, finding: Finding) -> None:
 def _badge(finding: Finding) -> None:
     """The label in its colour of the map, and the verdict."""
     color = label_colors(current_theme())[finding.label]
-    edge = "2px dotted currentColor" if finding.verdict == "contradicted" else "0"
+    edge = "2px dotted currentColor" if finding.contradicted else "0"
     st.html(
         f'<span title="{_escaped(LABEL_MEANINGS[finding.label])}" style="background:{color};'
         f"color:{ink_on(color)};padding:.2rem .55rem;border-radius:.4rem;border:{edge};"
         f'font-weight:600">{_escaped(finding.name)}</span>'
-        f'<span style="padding-left:.6rem;opacity:.8">{VERDICTS[finding.verdict]}</span>'
+        f'<span style="padding-left:.6rem;opacity:.8">{finding.verdict}</span>'
     )
-    st.caption(LABEL_MEANINGS[finding.label])
+    st.caption(f"{LABEL_MEANINGS[finding.label]} {VERDICT_MEANINGS[finding.verdict]}")
 
 
 def _escaped(text: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -39,10 +39,9 @@ def head_table(diagnosis: Diagnosis) -> None:
     with middle:
         verdicts = choices(
             "Removing the head",
-            [name for name in get_args(Verdict) if name in reached],
+            [name for name in Verdict if name in reached],
             "diagnosis_verdicts",
-            explanation="What removing a head says of its label: it confirms it, contradicts it, "
-            "leaves it open, or was not tested.",
+            explanation="Shows only heads with one of these effects of their removal on the loss.",
         )
     words = right.text_input(
         "Search",
@@ -94,9 +93,7 @@ def _rows(diagnosis: Diagnosis, shown: list[Finding]) -> None:
             "label": st.column_config.TextColumn(
                 help="The first label whose rule the head fits, and which kind of it."
             ),
-            "verdict": st.column_config.TextColumn(
-                help="What removing the head says of the label."
-            ),
+            "verdict": st.column_config.TextColumn(help="Effect of removing the head on the loss."),
             "cost": number(
                 "cost of removing",
                 format="%.3f",

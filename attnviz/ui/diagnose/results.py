@@ -89,7 +89,7 @@ def first_head(diagnosis: Diagnosis, kind: Kind | None = None) -> Head:
 def _worth(finding: Finding) -> tuple[bool, bool, int]:
     """Contradicted before degenerate before the rest, in the order of the labels."""
     return (
-        finding.verdict != "contradicted",
+        not finding.contradicted,
         not finding.degenerate,
         LABELS.index(finding.label),
     )

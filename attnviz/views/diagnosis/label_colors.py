@@ -108,7 +108,7 @@ def short_mark(finding: Finding, letters: int) -> tuple[str, ...]:
 
     An exclamation mark stands for a label that ablation contradicts. Not escaped.
     """
-    warns = "!" if finding.verdict == "contradicted" else ""
+    warns = "!" if finding.contradicted else ""
     if letters < 6:
         return (LABEL_MARKS[finding.label] + warns,)
     word = _WORDS[finding.label]

@@ -92,9 +92,7 @@ def draw_label_map(
         figure.add_trace(_targets(findings, cell))
     for trace in _legend(findings, theme):
         figure.add_trace(trace)
-    entries = len({one.label for one in findings}) + any(
-        one.verdict == "contradicted" for one in findings
-    )
+    entries = len({one.label for one in findings}) + any(one.contradicted for one in findings)
     width = max(cell * heads, NARROWEST)
     lines = -(-entries // max(int(width // ENTRY), 1))
     top, bottom = 34 + (30 if title else 0), 14 + 21 * lines
@@ -125,9 +123,7 @@ def draw_label_map(
         },
     )
     # All at once: Plotly copies every shape it has whenever one is added.
-    figure.update_layout(
-        shapes=[_dotted(one.head, theme) for one in findings if one.verdict == "contradicted"]
-    )
+    figure.update_layout(shapes=[_dotted(one.head, theme) for one in findings if one.contradicted])
     if selected is not None and selected.kind == findings[0].head.kind:
         figure.add_shape(
             outline(
@@ -218,7 +214,7 @@ def _legend(findings: Sequence[Finding], theme: Theme) -> list[go.Scatter]:
         for label, color in label_colors(theme).items()
         if counts[label]
     ]
-    disputed = sum(one.verdict == "contradicted" for one in findings)
+    disputed = sum(one.contradicted for one in findings)
     if disputed:
         frame = {"color": CLEAR, "line": {"width": 2, "color": colors.text}}
         entries.append((f"contradicted! {disputed}", frame))

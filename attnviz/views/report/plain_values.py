@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from attnviz.findings import REPLACEMENTS, Evidence, Finding, Interval
+from attnviz.findings import REPLACEMENTS, Evidence, Finding, Interval, Verdict
 from attnviz.types import Head
 
 __all__ = ["array", "findings_of", "interval_of"]
@@ -39,7 +39,7 @@ def _finding(one: Mapping[str, Any], heads: Mapping[str, Head]) -> Finding:
             for way in REPLACEMENTS
             if f"ablation_{way}" in one["numbers"]
         },
-        verdict=one["verdict"],
+        verdict=Verdict(one["verdict"]),
         sentences=tuple(one["sentences"]),
     )
 

@@ -1,40 +1,34 @@
-"""A diagnosis in a few sentences: how many heads look degenerate, and how many of them matter."""
+"""Headline of a diagnosis: heads without use, heads that are needed, heads that do harm."""
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 
-from attnviz.findings import Finding
+from attnviz.findings import Finding, Verdict
 
-__all__ = ["diagnosis_sentences", "head_count"]
+__all__ = ["diagnosis_sentences", "head_count", "removal_cost"]
 
 SHOWN = 6  # heads that are named one by one
 
 
 def diagnosis_sentences(findings: Sequence[Finding]) -> tuple[str, ...]:
-    """Return what was found, most important first.
+    """Return the headline of a diagnosis, most important sentence first.
 
-    A head looks degenerate when its label says so; it matters when removing it costs something
-    for sure.
+    A head is proven useless if its label is degenerate and its removal makes no difference. Heads
+    that are better removed are named whatever their label is.
     """
     suspects = [one for one in findings if one.degenerate]
-    tested = any(one.ablation for one in findings)
-    if not suspects:
-        said = [f"None of the {head_count(len(findings))} looks degenerate."]
+    if all(one.verdict is Verdict.NOT_TESTED for one in findings):
+        said = [_looks(suspects, len(findings)), "No head was removed: labels rest on weights."]
     else:
-        counts = Counter(one.name if one.label == "sink" else one.label for one in suspects)
-        listed = _listed([f"{count} {name}" for name, count in counts.items()])
-        said = [f"{_number(len(suspects), len(findings))} degenerate: {listed}."]
-        if tested:
-            said += _verdicts(suspects)
-    if not tested:
-        said.append("Nothing was removed: labels rest on what heads look at alone.")
-    working = Counter(one.detail for one in findings if one.label == "specialised")
-    if working:
-        kinds = _listed([f"{count} {_plain(detail)}" for detail, count in working.most_common()])
-        does = "follows a known pattern" if working.total() == 1 else "follow a known pattern"
-        said.append(f"{head_count(working.total())} {does}: {kinds}.")
+        said = [*_broken(suspects), *_tested(findings, suspects)]
+    patterns = Counter(one.detail for one in findings if one.label == "specialised")
+    if patterns:
+        kinds = _listed([f"{count} {detail}" for detail, count in patterns.most_common()])
+        does = "follows a known pattern" if patterns.total() == 1 else "follow a known pattern"
+        said.append(f"{head_count(patterns.total())} {does}: {kinds}.")
     return tuple(said)
 
 
@@ -43,43 +37,69 @@ def head_count(number: int) -> str:
     return "1 head" if number == 1 else f"{number} heads"
 
 
-def _verdicts(suspects: Sequence[Finding]) -> list[str]:
-    """Return what removing the suspects has shown; of a head that computes NaN it shows nothing."""
-    suspects = [one for one in suspects if one.label != "non-finite"]
+def removal_cost(finding: Finding) -> float:
+    """Return the change of the loss without a head, nats per token; NaN if it was not removed."""
+    cost = finding.ablation.get("zero", next(iter(finding.ablation.values()), None))
+    return math.nan if cost is None else cost.mean
+
+
+def _looks(suspects: Sequence[Finding], heads: int) -> str:
+    """Return how many heads have a degenerate label, for a diagnosis without removals."""
     if not suspects:
+        return f"None of the {head_count(heads)} looks degenerate."
+    counts = Counter(one.name if one.label == "sink" else one.label for one in suspects)
+    listed = _listed([f"{count} {name}" for name, count in counts.items()])
+    look = "looks" if len(suspects) == 1 else "look"
+    return f"{len(suspects)} of {head_count(heads)} {look} degenerate: {listed}."
+
+
+def _broken(suspects: Sequence[Finding]) -> list[str]:
+    """Return the sentence on heads that compute NaN or infinity."""
+    broken = [one for one in suspects if one.label == "non-finite"]
+    if not broken:
         return []
-    alone = len(suspects) == 1
-    matter = [one for one in suspects if one.verdict == "contradicted"]
-    sure = sum(one.verdict == "confirmed" for one in suspects)
-    unsure = sum(one.verdict == "open" for one in suspects)
-    said = []
-    if matter:
-        who = "It matters" if alone else f"{len(matter)} of them matter{'s' * (len(matter) == 1)}"
-        named = [one.head.label for one in matter[:SHOWN]]
-        if len(matter) > SHOWN:
-            named.append(f"{len(matter) - SHOWN} more")
-        said.append(f"{who} all the same: removing {_listed(named)} makes the model worse.")
-    elif not alone:
-        said.append("None of them is known to matter.")
-    if sure:
-        which = "It is" if alone else f"{sure} {'is' if sure == 1 else 'are'}"
-        said.append(f"{which} confirmed by removing {_them(sure)}: nothing is lost.")
-    if unsure:
-        which = "it" if alone else f"{unsure} of them"
-        said.append(f"For {which} the texts do not tell whether anything is lost.")
+    verb = "computes" if len(broken) == 1 else "compute"
+    return [f"{_named(broken)} {verb} NaN or infinity."]
+
+
+def _tested(findings: Sequence[Finding], suspects: Sequence[Finding]) -> list[str]:
+    """Return the sentences on the removals: useless, needed, harmful and unclear heads."""
+    suspects = [one for one in suspects if one.label != "non-finite"]
+    useless = [one for one in suspects if one.verdict is Verdict.NO_DIFFERENCE]
+    needed = sorted((one for one in suspects if one.contradicted), key=removal_cost, reverse=True)
+    unclear = [one for one in suspects if one.verdict is Verdict.UNCLEAR]
+    harmful = [one for one in findings if one.verdict is Verdict.BETTER_WITHOUT]
+    said = ["No head is proven useless."]
+    if useless:
+        looks = "looks degenerate" if len(useless) == 1 else "look degenerate"
+        each = "it" if len(useless) == 1 else "each"
+        said = [f"{_named(useless, labels=True)} {looks}, and removing {each} makes no difference."]
+    if needed:
+        looks, verb = ("looks", "is") if len(needed) == 1 else ("look", "are")
+        said.append(f"{_named(needed, costs=True)} {looks} degenerate but {verb} needed.")
+    if harmful:
+        said.append(f"Better without: {_named(sorted(harmful, key=removal_cost), costs=True)}.")
+    if unclear:
+        looks = "looks" if len(unclear) == 1 else "look"
+        said.append(f"Unclear: {_named(unclear)} {looks} degenerate, and the texts are too few.")
     return said
 
 
-def _them(count: int) -> str:
-    return "it" if count == 1 else "them"
+def _named(findings: Sequence[Finding], *, costs: bool = False, labels: bool = False) -> str:
+    """Return the names of heads, with costs or labels in parentheses, cut after a few."""
+    shown = []
+    for one in findings[:SHOWN]:
+        extra = f" ({_cost(one)})" if costs else f" ({one.label})" if labels else ""
+        shown.append(f"{one.head.label}{extra}")
+    if len(findings) > SHOWN:
+        shown.append(f"{len(findings) - SHOWN} more")
+    return _listed(shown)
 
 
-def _number(some: int, of: int) -> str:
-    return f"{some} of {head_count(of)} {'looks' if some == 1 else 'look'}"
-
-
-def _plain(detail: str) -> str:
-    return detail or "unnamed"
+def _cost(finding: Finding) -> str:
+    """Return the signed cost of a removal: "+2.29 nats"."""
+    value = removal_cost(finding)
+    return f"{value:+.2f} nats" if abs(value) >= 0.01 else f"{value:+.3f} nats"
 
 
 def _listed(words: Sequence[str]) -> str:

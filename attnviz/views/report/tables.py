@@ -52,7 +52,7 @@ def _cell(one: Finding | None, small: bool) -> str:
     if one is None:
         return "<td></td>"
     mark = "<br>".join(map(escape, short_mark(one, 1 if small else 6)))
-    disputed = " disputed" if one.verdict == "contradicted" else ""
+    disputed = " disputed" if one.contradicted else ""
     said = escape(f"{one.head.label}: {one.name}", quote=True)
     return (
         f'<td class="{one.label}{disputed}"><a href="#{anchor(one.head)}" title="{said}" '
@@ -79,10 +79,10 @@ def label_legend(findings: Sequence[Finding]) -> str:
 
 def cases(findings: Sequence[Finding]) -> list[str]:
     """Return heads that look degenerate, in sentences; those that matter all the same first."""
-    suspects = [one for one in findings if one.degenerate or one.verdict == "contradicted"]
+    suspects = [one for one in findings if one.degenerate]
     if not suspects:
         return []
-    suspects.sort(key=lambda one: (one.verdict != "contradicted", LABELS.index(one.label)))
+    suspects.sort(key=lambda one: (not one.contradicted, LABELS.index(one.label)))
     return ["<h2>Heads that look degenerate</h2>", *(_case(one) for one in suspects)]
 
 
@@ -95,7 +95,7 @@ def _case(one: Finding) -> str:
 
 
 def _chip(one: Finding) -> str:
-    disputed = " disputed" if one.verdict == "contradicted" else ""
+    disputed = " disputed" if one.contradicted else ""
     return f'<span class="chip {one.label}{disputed}">{escape(one.name)}</span>'
 
 
