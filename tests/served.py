@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -20,25 +20,34 @@ PATIENCE = 60  # seconds
 
 @contextmanager
 def served(
-    arguments: Callable[[str], list[str]], log: Path, patience: float = PATIENCE
+    arguments: Callable[[str], list[str]],
+    log: Path,
+    patience: float = PATIENCE,
+    *,
+    program: Sequence[str] = (sys.executable, "-m"),
+    folder: Path = ROOT,
+    search: Path | None = ROOT,
 ) -> Iterator[str]:
     """Run `python -m ...` as a server on a free port, and yield its address once it answers.
 
     Args:
-        arguments: what comes after `python -m`, given the port.
+        arguments: returns the arguments of the program for a port.
         log: the file that gets everything the server prints.
         patience: seconds until it must answer.
+        program: the program, with its first arguments.
+        folder: the folder in which it runs.
+        search: the folder in which Python looks for packages first; None for no such folder.
     """
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = str(probe.getsockname()[1])
     with log.open("wb") as file:
         process = subprocess.Popen(
-            [sys.executable, "-m", *arguments(port)],
-            cwd=ROOT,
+            [*program, *arguments(port)],
+            cwd=folder,
             stdout=file,
             stderr=subprocess.STDOUT,
-            env={**os.environ, "HF_HUB_OFFLINE": "1", "PYTHONPATH": str(ROOT)},
+            env={**os.environ, "HF_HUB_OFFLINE": "1", "PYTHONPATH": str(search or "")},
         )
     address = f"http://127.0.0.1:{port}"
     try:

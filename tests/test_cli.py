@@ -70,7 +70,7 @@ def test_the_app_keeps_its_settings_wherever_it_is_started(
     monkeypatch.setattr("streamlit.web.bootstrap.run", lambda script, *_: served.update(at=script))
     monkeypatch.setattr("attnviz.cli.serve._warm_up", lambda: None)
     assert cli.main(["app", "--port", "8600", "--address", "0.0.0.0", "--headless"]) == 0
-    assert Path(str(served["at"])).name == "app.py"
+    assert Path(str(served["at"])).is_file()
     assert served["browser.gatherUsageStats"] is False
     assert served["server.fileWatcherType"] == "none"
     assert served["client.showErrorDetails"] == "type"
@@ -305,3 +305,11 @@ def test_seconds_and_minutes_left() -> None:
     said = [Progress("x", 0.5, seconds).text for seconds in (0.1, 89, 200)]
     assert said == ["x, about 1 s left", "x, about 89 s left", "x, about 3 min left"]
     assert Progress("x", 0.01, 5).text == Progress("x", 1.0, 5).text == "x"
+
+
+def test_the_app_names_what_is_not_installed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("attnviz.cli.serve.find_spec", lambda name: None)
+    assert cli.main(["app", "--headless"]) == 2
+    assert "the app needs streamlit and bertviz" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""`attnviz app`: the app, served from a checkout."""
+"""`attnviz app`: the app on a port of this machine."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import gc
 import os
 import tomllib
 from collections.abc import Mapping
+from importlib.util import find_spec
 from pathlib import Path
 
 from attnviz.cli.workers import run_workers
@@ -14,45 +15,44 @@ from attnviz.errors import AttnvizError
 
 __all__ = ["run_app"]
 
-ROOT = Path(__file__).parents[2]
+ENTRY = Path(__file__).parents[1] / "ui" / "entry"
 
 
 def run_app(options: argparse.Namespace) -> int:
-    """Serve until it is stopped."""
-    script = ROOT / "app.py"
-    if not script.is_file():
+    """Serve until stopped, with the pages and settings of the package.
+
+    Raises:
+        AttnvizError: Streamlit or BertViz is not installed, or `run_workers` cannot start.
+    """
+    missing = [name for name in ("streamlit", "bertviz") if find_spec(name) is None]
+    if missing:
         raise AttnvizError(
-            "the app's pages are not part of the installed package; run this from a checkout of "
-            "attnviz, or `make app` there"
+            f"the app needs {' and '.join(missing)}, which the package alone does not install: "
+            "pip install '.[app]' in the folder of attnviz"
         )
     _allow(options)
     if options.workers > 1:
         return run_workers(options)
-    from streamlit.runtime.pages_manager import PagesManager
     from streamlit.web import bootstrap
 
     from attnviz.ui.server import browser_messages
 
     browser_messages.restrict()
-    # A `pages` folder beside the script makes Streamlit answer a server's very first visitor with
-    # its old page discovery, which tells them that the page of their link does not exist.
-    PagesManager.uses_pages_directory = False
     _warm_up()
     settings: dict[str, object] = {
-        # Streamlit reads the project's settings only when started in the project's folder, and
-        # would otherwise watch files and send usage figures.
-        **_flat(tomllib.loads((ROOT / ".streamlit" / "config.toml").read_text("utf-8"))),
+        # As options: Streamlit would read a file of settings only in the current folder.
+        **_flat(tomllib.loads((ENTRY / "settings.toml").read_text("utf-8"))),
         "server.port": options.port,
         "server.address": options.address,
         **({"server.headless": True} if options.headless else {}),
     }
     bootstrap.load_config_options(settings)
-    bootstrap.run(str(script), False, [], settings)
+    bootstrap.run(str(ENTRY / "app_script.py"), False, [], settings)
     return 0
 
 
 def _allow(options: argparse.Namespace) -> None:
-    """Set the environment variables that say what visitors may do; workers inherit them.
+    """Set the environment variables that limit what visitors may do; workers inherit them.
 
     A variable that is set already keeps its value.
     """
@@ -73,7 +73,7 @@ def _allow(options: argparse.Namespace) -> None:
 
 
 def _flat(settings: Mapping[str, object], prefix: str = "") -> dict[str, object]:
-    """Nested tables of settings as Streamlit's dotted names."""
+    """Return nested tables of settings under Streamlit's dotted names."""
     found: dict[str, object] = {}
     for name, value in settings.items():
         if isinstance(value, Mapping):

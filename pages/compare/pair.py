@@ -1,10 +1,5 @@
 """Compare: two heads of any layer, text or model, side by side."""
 
-from attnviz.ui.compare.compare_page import compare
-from attnviz.ui.explore.proof_badge import proof_badge
-from attnviz.ui.session import state
-from attnviz.ui.session.error_messages import explained
+from attnviz.ui.entry.page_table import show_page
 
-with explained():
-    compare(state.request())
-    proof_badge(state.request())
+show_page("pair")

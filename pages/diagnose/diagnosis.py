@@ -1,8 +1,5 @@
 """Diagnose: which heads of a model are degenerate, with evidence, confirmed by experiment."""
 
-from attnviz.ui.diagnose.diagnose_page import diagnose_page
-from attnviz.ui.session import state
-from attnviz.ui.session.error_messages import explained
+from attnviz.ui.entry.page_table import show_page
 
-with explained():
-    diagnose_page(state.request().model)
+show_page("diagnosis")

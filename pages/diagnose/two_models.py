@@ -1,8 +1,5 @@
 """Two models: what fine-tuning has done to each head."""
 
-from attnviz.ui.diagnose.two_models_page import two_models_page
-from attnviz.ui.session import state
-from attnviz.ui.session.error_messages import explained
+from attnviz.ui.entry.page_table import show_page
 
-with explained():
-    two_models_page(state.request().model)
+show_page("two_models")

@@ -1,8 +1,5 @@
 """Induction: a sequence twice, and which heads notice."""
 
-from attnviz.ui.explore.induction_page import induction
-from attnviz.ui.session import state
-from attnviz.ui.session.error_messages import explained
+from attnviz.ui.entry.page_table import show_page
 
-with explained():
-    induction(state.request())
+show_page("induction")

@@ -1,13 +1,5 @@
 """Lines: BertViz's head view and model view of the text."""
 
-from attnviz.ui.explore.explore_page import read
-from attnviz.ui.explore.lines_page import lines
-from attnviz.ui.explore.proof_badge import proof_badge
-from attnviz.ui.session import state
-from attnviz.ui.session.error_messages import explained
+from attnviz.ui.entry.page_table import show_page
 
-request = state.request()
-with explained():
-    read(request)
-    lines(request)
-    proof_badge(request)
+show_page("lines")

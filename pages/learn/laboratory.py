@@ -1,8 +1,5 @@
 """Laboratory: variants of efficient attention on a head."""
 
-from attnviz.ui.laboratory.laboratory_page import laboratory
-from attnviz.ui.session import state
-from attnviz.ui.session.error_messages import explained
+from attnviz.ui.entry.page_table import show_page
 
-with explained():
-    laboratory(state.request())
+show_page("laboratory")

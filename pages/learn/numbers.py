@@ -1,5 +1,5 @@
 """Learn: what every number on the screen means."""
 
-from attnviz.ui.learn.numbers_page import learn
+from attnviz.ui.entry.page_table import show_page
 
-learn()
+show_page("numbers")

@@ -1,5 +1,5 @@
 """Status: how busy the server is."""
 
-from attnviz.ui.server.status_page import status_page
+from attnviz.ui.entry.page_table import show_page
 
-status_page()
+show_page("status")

@@ -16,14 +16,13 @@ from attnviz.types import KIND_LABELS
 from attnviz.ui.components.browser_theme import current_theme
 from attnviz.ui.components.figures_and_tables import show_picture, show_table
 from attnviz.ui.session import state
+from attnviz.ui.session.page_links import page_named
 from attnviz.ui.session.plain_text import Strong, show_plain
 from attnviz.views import draw_ablation, draw_entropy_by_layer, draw_received, label_colors
 from attnviz.views.diagnosis.ablation_bars import MOST_BARS
 from attnviz.views.diagnosis.label_colors import ink_on
 
 __all__ = ["head_pictures", "head_words"]
-
-EXPLORE = "pages/explore/heads.py"
 
 
 def head_words(diagnosis: Diagnosis, finding: Finding) -> None:
@@ -34,7 +33,7 @@ def head_words(diagnosis: Diagnosis, finding: Finding) -> None:
     for number, said in enumerate(finding.sentences):
         show_plain(Strong(said) if number == 0 else said)
     st.page_link(
-        EXPLORE,
+        page_named("heads"),
         label="Look at this head in Explore",
         icon=":material/grid_on:",
         query_params={

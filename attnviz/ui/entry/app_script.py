@@ -1,0 +1,6 @@
+"""Script of the app for `attnviz app`: Streamlit runs it anew for every change on a page."""
+
+from attnviz.ui.entry.navigation import show_app
+
+if __name__ == "__main__":  # the name that Streamlit gives to its script
+    show_app()

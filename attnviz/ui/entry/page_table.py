@@ -1,0 +1,106 @@
+"""Pages of the app: title, icon and contents of each, in the order of the navigation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+from attnviz.ui.compare.compare_page import compare
+from attnviz.ui.diagnose.diagnose_page import diagnose_page
+from attnviz.ui.diagnose.two_models_page import two_models_page
+from attnviz.ui.explore.explore_page import explore, read
+from attnviz.ui.explore.induction_page import induction
+from attnviz.ui.explore.lines_page import lines
+from attnviz.ui.explore.proof_badge import proof_badge
+from attnviz.ui.laboratory.laboratory_page import laboratory
+from attnviz.ui.learn.numbers_page import learn
+from attnviz.ui.server.status_page import status_page
+from attnviz.ui.session import state
+from attnviz.ui.session.error_messages import explained
+
+__all__ = ["PAGES", "AppPage", "show_page"]
+
+
+@dataclass(frozen=True)
+class AppPage:
+    """Page of the app.
+
+    Attributes:
+        file: the page's own file below `pages/` of a checkout; its stem is the page's address.
+        title: in the navigation.
+        icon: in the navigation, as Streamlit names it.
+        draw: draws the contents of the page.
+        hidden: the page is not in the navigation, but has an address.
+    """
+
+    file: str
+    title: str
+    icon: str | None
+    draw: Callable[[], None]
+    hidden: bool = False
+
+    @property
+    def name(self) -> str:
+        """Return the last part of the page's address."""
+        return PurePosixPath(self.file).stem
+
+
+def _explore() -> None:
+    request = state.request()
+    read(request)
+    explore(request)
+    proof_badge(request)
+
+
+def _compare() -> None:
+    compare(state.request())
+    proof_badge(state.request())
+
+
+def _lines() -> None:
+    request = state.request()
+    read(request)
+    lines(request)
+    proof_badge(request)
+
+
+PAGES = (
+    AppPage("explore/heads.py", "Explore", ":material/grid_on:", _explore),
+    AppPage("compare/pair.py", "Compare", ":material/compare:", _compare),
+    AppPage("explore/lines.py", "Lines", ":material/share:", _lines),
+    AppPage(
+        "explore/induction.py",
+        "Induction",
+        ":material/repeat:",
+        lambda: induction(state.request()),
+    ),
+    AppPage(
+        "diagnose/diagnosis.py",
+        "Diagnose",
+        ":material/stethoscope:",
+        lambda: diagnose_page(state.request().model),
+    ),
+    AppPage(
+        "diagnose/two_models.py",
+        "Two models",
+        ":material/difference:",
+        lambda: two_models_page(state.request().model),
+    ),
+    AppPage("learn/numbers.py", "Learn", ":material/school:", learn),
+    AppPage(
+        "learn/laboratory.py",
+        "Laboratory",
+        ":material/science:",
+        lambda: laboratory(state.request()),
+    ),
+    AppPage("teacher/status.py", "Status", None, status_page, hidden=True),
+)
+"""The first page is the one that the address without a name opens."""
+
+
+def show_page(name: str) -> None:
+    """Draw the contents of the page with this name; an error of attnviz becomes a message."""
+    page = next(one for one in PAGES if one.name == name)
+    with explained():
+        page.draw()

@@ -1,0 +1,38 @@
+"""Entries of the app: the files of a checkout and the table of the package have the same pages."""
+
+from __future__ import annotations
+
+import ast
+import re
+
+import pytest
+
+from attnviz.ui.entry.page_table import PAGES, AppPage
+from tests.app.conftest import ROOT
+
+FOLDER = ROOT / "pages"
+PACKAGE = ROOT / "attnviz"
+
+
+def test_every_page_of_the_table_has_a_file_and_no_other_file_exists() -> None:
+    files = {path.relative_to(FOLDER).as_posix() for path in FOLDER.rglob("*.py")}
+    assert files == {page.file for page in PAGES}
+    assert len({page.name for page in PAGES}) == len(PAGES)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_a_file_shows_the_page_of_its_name(page: AppPage) -> None:
+    tree = ast.parse((FOLDER / page.file).read_text("utf-8"))
+    assert ast.unparse(tree.body[-1]) == f"show_page({page.name!r})"
+
+
+def test_the_settings_of_a_checkout_are_those_of_the_package() -> None:
+    package = PACKAGE / "ui" / "entry" / "settings.toml"
+    assert (ROOT / ".streamlit" / "config.toml").read_bytes() == package.read_bytes()
+
+
+def test_links_between_pages_go_by_name() -> None:
+    link = re.compile(r"(switch_page|page_link)\(\s*[\"']")
+    files = [path for path in PACKAGE.rglob("*.py") if link.search(path.read_text("utf-8"))]
+    assert files == [], "an installed app has no files of pages: take page_named(...)"
+    assert link.search('st.page_link(\n    "pages/explore/heads.py"')
