@@ -27,9 +27,22 @@ MODULES: dict[str, ModuleType] = {
 }
 
 
-def figures(model: Model, corpus: Corpus | None = None) -> list[Figure]:
-    """Return the figures of the bar for one of the shipped kinds of models."""
-    found: list[Figure] = MODULES[model.info.model_type].figures(model, corpus)
+def figures(model: Model) -> list[Figure]:
+    """Return the figures of the bar that need no corpus, for one of the shipped kinds of models."""
+    found: list[Figure] = MODULES[model.info.model_type].figures(model)
+    return found
+
+
+def sample_figures(model: Model, corpus: Corpus) -> list[Figure]:
+    """Return the figures of text that no model saw in training, on a sample of its files."""
+    module = MODULES[model.info.model_type]
+    found: list[Figure] = module.unseen_figures(model, corpus, module.SAMPLE)
+    return found
+
+
+def file_figures(model: Model, corpus: Corpus) -> list[Figure]:
+    """Return the figures of text that no model saw in training, on whole files."""
+    found: list[Figure] = MODULES[model.info.model_type].unseen_figures(model, corpus)
     return found
 
 
@@ -51,7 +64,11 @@ def main() -> None:
         corpus = None
     model = attnviz.load(options.name, device="cpu")
     module = MODULES[model.info.model_type]
-    print(table(figures(model, corpus)))
+    found = figures(model)
+    if corpus is not None:
+        found += file_figures(model, corpus)
+        found += sample_figures(model, corpus) if module.SAMPLE > 1 else []
+    print(table(found))
     heads, rules = module.known_heads(model), module.rules(model)
     print("\n| head | role | score | best rule of position alone |\n|---|---|---|---|")
     for one in heads:

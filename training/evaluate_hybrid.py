@@ -1,4 +1,4 @@
-"""The bar of the classroom hybrid, and what it loses without each of its layers."""
+"""Figures of the classroom hybrid, their bars, and losses without each layer."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -9,25 +9,34 @@ import torch
 from torch import Tensor, nn
 
 from attnviz.models import Model
-from training.corpus import Corpus
 from training.evaluate_stories import (
+    SAMPLE,
     copy_figures,
     copy_losses,
     known_heads,
     mixed_figure,
     rules,
     samples,
-    text_figures,
+    unseen_figures,
 )
 from training.figures import Figure
 from training.head_roles import mixed_ids
 
-__all__ = ["copying", "copying_table", "figures", "known_heads", "rules", "samples"]
+__all__ = [
+    "SAMPLE",
+    "copying",
+    "copying_table",
+    "figures",
+    "known_heads",
+    "rules",
+    "samples",
+    "unseen_figures",
+]
 
 
 @dataclass(frozen=True)
 class Copying:
-    """How well random tokens are copied: losses in nats, and the share of right first guesses."""
+    """Copying of random tokens: losses in nats, and the share of right first guesses."""
 
     condition: str
     first: float
@@ -35,10 +44,9 @@ class Copying:
     right: float
 
 
-def figures(model: Model, corpus: Corpus | None) -> list[Figure]:
-    """Every figure of the bar that can be measured with what is there."""
-    found = [*copy_figures(model), mixed_figure(model)]
-    return found + (text_figures(model, corpus) if corpus is not None else [])
+def figures(model: Model) -> list[Figure]:
+    """Return the figures of the bar that need no corpus."""
+    return [*copy_figures(model), mixed_figure(model)]
 
 
 def copying(model: Model) -> list[Copying]:

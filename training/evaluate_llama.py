@@ -1,9 +1,9 @@
-"""The bar of the classroom Llama."""
+"""Figures of the classroom Llama and their bars."""
 
 from attnviz.attention import AttentionStack
 from attnviz.models import Model
-from training.corpus import Corpus
 from training.evaluate_stories import (
+    SAMPLE,
     copy_figures,
     furthest,
     known_heads,
@@ -11,12 +11,21 @@ from training.evaluate_stories import (
     previous_figures,
     rules,
     samples,
-    text_figures,
+    unseen_figures,
 )
 from training.figures import Figure
 from training.head_roles import PERIOD, repeat_stacks
 
-__all__ = ["LONG", "figures", "known_heads", "rules", "samples", "window_layers"]
+__all__ = [
+    "LONG",
+    "SAMPLE",
+    "figures",
+    "known_heads",
+    "rules",
+    "samples",
+    "unseen_figures",
+    "window_layers",
+]
 
 LONG = 300  # a period whose two copies are longer than the context of the classroom GPT
 
@@ -27,16 +36,15 @@ def window_layers(model: Model) -> list[int]:
     return [layer for layer, kind in enumerate(kinds) if kind == "sliding_attention"]
 
 
-def figures(model: Model, corpus: Corpus | None) -> list[Figure]:
-    """Every figure of the bar that can be measured with what is there."""
-    found = [
+def figures(model: Model) -> list[Figure]:
+    """Return the figures of the bar that need no corpus."""
+    return [
         *previous_figures(model, PERIOD, LONG),
         *copy_figures(model, PERIOD),
         *copy_figures(model, LONG),
         mixed_figure(model),
         window_figure(model, repeat_stacks(model, LONG)[0]),
     ]
-    return found + (text_figures(model, corpus) if corpus is not None else [])
 
 
 def window_figure(model: Model, stack: AttentionStack) -> Figure:

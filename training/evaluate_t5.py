@@ -14,12 +14,13 @@ from attnviz.models import Model
 from attnviz.types import Kind, KnownHead
 from training import probe_texts
 from training.corpus import Corpus
-from training.figures import Figure
+from training.figures import Figure, part_of
 from training.head_roles import Role, Table, mean_table, name_heads
 from training.position_rules import Rule, best_rule
 from training.probe_texts import Aligned
 from training.translation import PREFIX, bleu, translate
 
+SAMPLE = 4  # one sentence of so many is a sample of a file
 PREVIOUS = Role("previous_token", "previous token", 0.5)
 NEXT = Role("next_token", "next token", 0.5)
 WORD = re.compile(r"\w+")
@@ -47,8 +48,8 @@ ROWS = (
 )
 
 
-def figures(model: Model, corpus: Corpus | None) -> list[Figure]:
-    """Every figure of the bar that can be measured with what is there."""
+def figures(model: Model) -> list[Figure]:
+    """Return the figures of the bar that need no corpus."""
     tables = {row.label: alignment_table(model, row.shift) for row in ROWS}
     label, table = max(tables.items(), key=lambda item: item[1].max())
     layer, head = np.unravel_index(int(table.argmax()), table.shape)
@@ -65,15 +66,22 @@ def figures(model: Model, corpus: Corpus | None) -> list[Figure]:
     judged = probe_texts.judgements()
     accepted = sum(one.acceptable for one in judged)
     found.append(Figure("acceptable translations of 80 short sentences", accepted, 60))
-    if corpus is not None:
-        found.append(Figure("BLEU on test.tsv", test_bleu(model, corpus), 25.0))
     return found
 
 
-def test_bleu(model: Model, corpus: Corpus) -> float:
-    """Corpus BLEU over all pairs; a sentence with several translations counts for each."""
-    pairs = corpus.pairs("test")
-    sentences = list(dict.fromkeys(english for english, _ in pairs))
+def unseen_figures(model: Model, corpus: Corpus, every: int = 1) -> list[Figure]:
+    """Return the figure of unseen sentences, or of a sample of them."""
+    return [Figure(f"BLEU on {part_of('test.tsv', every)}", test_bleu(model, corpus, every), 25.0)]
+
+
+def test_bleu(model: Model, corpus: Corpus, every: int = 1) -> float:
+    """Return corpus BLEU; a sentence with several translations counts for each.
+
+    With `every`, the first English sentence of so many is translated: a sample of all pairs.
+    """
+    sentences = list(dict.fromkeys(english for english, _ in corpus.pairs("test")))[::every]
+    chosen = set(sentences)
+    pairs = [(english, french) for english, french in corpus.pairs("test") if english in chosen]
     answers = translate(model.network, model.tokenizer, sentences)
     by_sentence = dict(zip(sentences, answers, strict=True))
     return bleu([by_sentence[english] for english, _ in pairs], [french for _, french in pairs])

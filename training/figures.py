@@ -27,6 +27,11 @@ class Figure:
         return self.value >= self.bar if self.side == "at least" else self.value < self.bar
 
 
+def part_of(file: str, every: int) -> str:
+    """Return the name of a sample of a file: every so-many-th window or sentence; 1 for all."""
+    return file if every == 1 else f"a sample of {file} (1 of {every})"
+
+
 def table(figures: Iterable[Figure]) -> str:
     """The figures as a Markdown table, ready for a model card."""
     lines = [
