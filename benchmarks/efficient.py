@@ -1,4 +1,4 @@
-"""Time of exact, fused, windowed and linear attention beside the counted multiplications.
+"""Measure the time of exact, fused, windowed and linear attention beside counted products.
 
     python -m benchmarks.efficient
     python -m benchmarks.efficient --longest 32768

@@ -19,8 +19,8 @@ from attnviz.doctor.measures.alignment_heads import (
     costs_of_hiding,
     read_alignment,
 )
-from attnviz.doctor.measures.bootstrap import draws
 from attnviz.doctor.measures.pattern_tests import on_copies, read_pairs, read_repeats
+from attnviz.doctor.measures.students_t import t_quantile
 from attnviz.doctor.measures.text_measures import batch_tokens, read_texts
 from attnviz.doctor.measures.window_measures import (
     content_dependence,
@@ -237,6 +237,13 @@ def slow_dependence(weights: np.ndarray) -> float:
     return total / rows
 
 
+def slow_jackknife(weights: np.ndarray) -> float:
+    """Return the mean of the pseudo-values of `slow_dependence`."""
+    texts, whole = len(weights), slow_dependence(weights)
+    without = [slow_dependence(np.delete(weights, text, axis=0)) for text in range(texts)]
+    return texts * whole - (texts - 1) * sum(without) / texts
+
+
 def random_rows(texts: int, rows: int, keys: int, sharp: float) -> np.ndarray:
     scores = sharp * np.random.default_rng(5).normal(size=(texts, rows, keys))
     exponentials = np.exp(scores)
@@ -244,16 +251,58 @@ def random_rows(texts: int, rows: int, keys: int, sharp: float) -> np.ndarray:
 
 
 @pytest.mark.parametrize("sharp", [0.1, 1.0, 5.0])
-def test_dependence_on_the_text_is_the_mutual_information(sharp: float) -> None:
+def test_dependence_on_the_text_is_the_corrected_mutual_information(sharp: float) -> None:
     weights = random_rows(12, 5, 7, sharp)
     mean, low, high, spread, texts = content_dependence(weights)
-    assert mean == pytest.approx(slow_dependence(weights), abs=1e-5)
-    assert texts == 12 and spread > 0
-    resampled = [
-        slow_dependence(np.repeat(weights, counts.astype(int), axis=0)) for counts in draws(12)[:60]
+    whole = slow_dependence(weights)
+    pseudo = [
+        12 * whole - 11 * slow_dependence(np.delete(weights, text, axis=0)) for text in range(12)
     ]
-    assert low - 0.05 * mean <= np.quantile(resampled, 0.05)
-    assert high + 0.05 * mean >= np.quantile(resampled, 0.95)
+    center = sum(pseudo) / 12
+    error = math.sqrt(sum((one - center) ** 2 for one in pseudo) / 11 / 12)
+    assert mean == pytest.approx(center, abs=1e-5)
+    assert low == pytest.approx(max(center - 2.201 * error, 0), abs=1e-4)  # t table, 11 degrees
+    assert high == pytest.approx(center + 2.201 * error, abs=1e-4)
+    assert low <= mean <= high
+    assert texts == 12 and spread > 0
+
+
+def population(kinds: int, rows: int, keys: int) -> tuple[np.ndarray, float]:
+    """Return equally likely texts, and their mutual information with the key in nats."""
+    weights = np.zeros((kinds, rows, keys))
+    choice = np.random.default_rng(2).integers(0, keys, (kinds, rows))
+    for kind, row in np.ndindex(kinds, rows):
+        weights[kind, row, choice[kind, row]] = 0.7
+        weights[kind, row] += 0.3 / keys
+    return weights, slow_dependence(weights)
+
+
+@pytest.mark.parametrize(("texts", "covered"), [(10, 0.8), (30, 0.87), (60, 0.88)])
+def test_few_texts_do_not_make_dependence_smaller(texts: int, covered: float) -> None:
+    weights, truth = population(200, 6, 9)
+    draw = np.random.default_rng(texts)
+    found, plain, inside = [], [], 0
+    for _ in range(200):
+        sample = weights[draw.integers(0, 200, texts)]
+        mean, low, high, _, _ = content_dependence(sample)
+        found.append(mean)
+        flat = sample.reshape(texts, -1)
+        plain.append(float((-np.log(flat.mean(0)) * flat.mean(0)).sum() / 6))
+        inside += low <= truth <= high
+    entropy = float((-np.log(weights[0]) * weights[0]).sum() / 6)
+    bias = abs(np.mean(found) / truth - 1)
+    assert bias < abs((np.mean(plain) - entropy) / truth - 1) / 3
+    assert bias < 0.03
+    # 200 samples: a standard error of 0.02 to 0.03 below the nominal 0.95 less what few texts cost
+    assert inside / 200 > covered
+
+
+def test_students_t_is_that_of_the_tables() -> None:
+    table = {1: 12.706, 2: 4.303, 3: 3.182, 4: 2.776, 9: 2.262, 29: 2.045, 59: 2.001, 10**6: 1.960}
+    for degrees, wanted in table.items():
+        assert t_quantile(degrees) == pytest.approx(wanted, rel=6e-3 if degrees == 3 else 2e-3)
+    with pytest.raises(ValueError, match="at least one"):
+        t_quantile(0)
 
 
 def test_dependence_has_its_ends() -> None:
@@ -262,7 +311,8 @@ def test_dependence_has_its_ends() -> None:
     each_its_own = np.zeros((6, 4, 6), np.float32)
     for text in range(6):
         each_its_own[text, :, text] = 1.0
-    assert content_dependence(each_its_own)[0] == pytest.approx(math.log(6), abs=1e-5)
+    # Six texts that never agree: the population may have many more kinds, and its number is larger.
+    assert content_dependence(each_its_own)[0] > math.log(6)
     assert math.isnan(content_dependence(same[:1])[0])
 
 
@@ -319,7 +369,7 @@ def test_heads_are_compared_over_windows(name: str, zoo: Callable[[str], Pair]) 
         choice = [seen(pair, kind, layer, *maps[0].shape[2:]) > 1 for layer in range(layers)]
         for layer, head in np.ndindex(layers, heads):
             rows = np.stack([one[layer, head][choice[layer]] for one in maps])
-            expected = slow_dependence(rows)
+            expected = max(slow_jackknife(rows), 0.0)
             assert found.dependence[kind].mean[layer, head] == pytest.approx(expected, abs=1e-4)
             for other in range(heads):
                 apart = [

@@ -96,7 +96,7 @@ def measure(
     parts = _parts(progress)
     tables = read_texts(model, encoded, projections, next(parts))
     cut = cut_to_windows(model, encoded)
-    windows = read_windows(model, cut, next(parts), seed=seed)
+    windows = read_windows(model, cut, next(parts))
     tick = next(parts)
     for found in (
         read_repeats(model, tick, seed=seed),
@@ -134,7 +134,7 @@ def _notes(model: Model, windows: Sequence[Encoded], projections: Projections) -
     elif len(windows) < FEW_WINDOWS:
         notes.append(
             f"only {len(windows)} texts are long enough to be compared with each other: how much "
-            "heads depend on the text comes out too small"
+            "heads depend on the text is uncertain, and may come out too small"
         )
     if likeness(windows) > MOSTLY_ALIKE:
         notes.append(

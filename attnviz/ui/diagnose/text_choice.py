@@ -44,8 +44,9 @@ def choose_texts(family: Family) -> TextSet | None:
         "Texts",
         [BUNDLED, TYPED, FILE],
         SOURCE,
-        explanation="Every number of a diagnosis is a mean over texts, with an interval that says "
-        "how far other texts could move it. Thirty texts are a sensible minimum.",
+        explanation="Measures are means over texts and costs are per token over all texts, each "
+        "with an interval that shows how far other texts could move it. Thirty texts are a "
+        "sensible minimum.",
     )
     try:
         if source == TYPED:
