@@ -17,6 +17,7 @@ __all__ = [
     "VERDICT_MEANINGS",
     "Evidence",
     "Finding",
+    "HeadFunction",
     "Interval",
     "Label",
     "Progress",
@@ -53,6 +54,18 @@ LABEL_MEANINGS: Mapping[Label, str] = {
 
 DEGENERATE: tuple[Label, ...] = ("non-finite", "dead", "uniform", "peaked", "redundant")
 """Labels of heads without use. A sink is one of them only if it is broken."""
+
+
+class HeadFunction(StrEnum):
+    """Pattern by which a head moves information; weight on a resting place is none."""
+
+    PREVIOUS = "previous token"
+    NEXT = "next token"
+    OFFSET = "fixed distance"
+    DUPLICATE = "duplicate"
+    INDUCTION = "induction"
+    ALIGNMENT = "alignment"
+
 
 Replacement = Literal["zero", "mean", "uniform"]
 """Replacement of an ablated head's output: zero; the head's mean over positions and texts; or the
@@ -129,23 +142,35 @@ class Finding:
         label: first label whose rule the head fits.
         detail: variant of the label: "previous token", "resting", "working", "broken",
             "with L0·H3".
+        function: for a specialised head, the pattern it follows; None on a resting place.
         partner: for a redundant head, the head with the same output.
         also: other labels whose rules the head fits, as "label: detail".
         evidence: measures and thresholds of the label's rule.
         ablation: change of the loss per token when the head's output is replaced, nats, by
             replacement; empty if the head was not ablated.
         verdict: effect of removing the head on the loss.
+        partial: labels that hold on a part of the texts: "uniform on 28 of 60 texts".
+        close: labels that the head would get or lose within the interval of one measure.
+        group: heads that do the same, with this one; empty if there are none.
+        together: change of the loss without the whole group, nats per token.
+        spare: True if the loss does not rise without this head and may rise without its group.
         sentences: the finding in words, most important first.
     """
 
     head: Head
     label: Label
     detail: str = ""
+    function: HeadFunction | None = None
     partner: Head | None = None
     also: tuple[str, ...] = ()
     evidence: tuple[Evidence, ...] = ()
     ablation: Mapping[Replacement, Interval] = field(default_factory=dict)
     verdict: Verdict = Verdict.NOT_TESTED
+    partial: tuple[str, ...] = ()
+    close: tuple[str, ...] = ()
+    group: tuple[Head, ...] = ()
+    together: Interval | None = None
+    spare: bool = False
     sentences: tuple[str, ...] = ()
 
     @property

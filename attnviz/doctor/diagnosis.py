@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from attnviz.doctor.labels.evidence_sentences import Names
+from attnviz.doctor.labels.head_groups import plain_group
 from attnviz.doctor.labels.rules import Experiments, findings
 from attnviz.doctor.labels.thresholds import Thresholds
 from attnviz.doctor.measures.all_measures import Measures
@@ -134,6 +135,9 @@ class Diagnosis:
                 "contradicted": one.contradicted,
                 "partner": "" if one.partner is None else one.partner.label,
                 "also": ", ".join(one.also),
+                "partial": ", ".join(one.partial),
+                "close": ", ".join(one.close),
+                "spare": one.spare,
             }
             for name, value in self._numbers(head).items():
                 row |= {name: value.mean, f"{name}_low": value.low, f"{name}_high": value.high}
@@ -167,6 +171,11 @@ class Diagnosis:
                     "detail": one.detail,
                     "partner": None if one.partner is None else one.partner.label,
                     "also": list(one.also),
+                    "partial": list(one.partial),
+                    "close": list(one.close),
+                    "group": [head.label for head in one.group],
+                    "together": None if one.together is None else asdict(one.together),
+                    "spare": one.spare,
                     "verdict": str(one.verdict),
                     "contradicted": one.contradicted,
                     "degenerate": one.degenerate,
@@ -200,6 +209,7 @@ class Diagnosis:
                 },
                 "heads": heads,
                 "pairs": together,
+                "groups": [plain_group(one) for one in self.experiments.groups],
             }
         )
         return everything

@@ -13,6 +13,7 @@ import numpy as np
 
 from attnviz import __version__
 from attnviz.doctor.diagnosis import Diagnosis, TextsRead
+from attnviz.doctor.group_removal import remove_groups
 from attnviz.doctor.labels.broken_numbers import loss_note, origin_note
 from attnviz.doctor.labels.evidence_sentences import Names
 from attnviz.doctor.labels.rules import Experiments, findings
@@ -22,22 +23,15 @@ from attnviz.doctor.measures.bootstrap import Intervals, intervals, ratios
 from attnviz.doctor.stages import GRADIENTS, MEASURING, PAIRS, READING, REMOVING, Clock
 from attnviz.errors import InputError
 from attnviz.experiments.ablation import ablate as ablate_heads
-from attnviz.experiments.ablation import ablate_groups
 from attnviz.experiments.gradient_importance import importance
 from attnviz.experiments.hooked_model import Patient
 from attnviz.experiments.loss_examples import Example, LongTexts, examples
 from attnviz.experiments.text_sets import Text, TextSet, as_text_set
 from attnviz.findings import REPLACEMENTS, Interval, Progress, Replacement
 from attnviz.models import Model, check_reads
-from attnviz.types import Head, Kind
+from attnviz.types import Kind
 
 __all__ = ["Reading", "diagnose", "examine"]
-
-MOST_PAIRS = 64
-PAIR_DISTANCE = 0.15
-PAIR_COSINE = 0.6
-"""Pairs of heads within these are removed together as well: more than the rule for redundant heads
-asks for, so that the rule can be moved."""
 
 
 def diagnose(
@@ -166,7 +160,7 @@ def _examined(
     if not ways:
         notes = (*notes, "no head was removed: labels rest on what heads look at alone")
     elif asked:
-        tried, leaning, loss, lost = _experiments(model, read, measured, ways, seed, clock)
+        tried, leaning, loss, lost = _experiments(model, read, measured, ways, limits, seed, clock)
         notes = (*notes, lost) if lost else notes
     called = _names(model, read)
     found = findings(measured, limits, tried, called)
@@ -200,6 +194,7 @@ def _experiments(
     read: Sequence[Example],
     measured: Measures,
     replacements: Sequence[Replacement],
+    limits: Thresholds,
     seed: int,
     clock: Clock,
 ) -> tuple[Experiments, dict[Kind, Intervals], Interval, str]:
@@ -215,33 +210,15 @@ def _experiments(
         for name, kinds in ablation.change.items()
     }
     tick = clock.begin(PAIRS)
-    pairs = _similar(measured)
-    together = {}
-    if pairs:
-        way: Replacement = "zero" if "zero" in alone else next(iter(alone))
-        changes = ablate_groups(model, read, pairs, way, progress=tick)
-        together = {
-            (pair[0], pair[1]): ratios(change, tokens, seed=seed).at()
-            for pair, change in changes.items()
-        }
+    way: Replacement = "zero" if "zero" in alone else next(iter(alone))
+    together, groups = remove_groups(
+        model, read, measured, Experiments(alone), way, limits, seed, tick
+    )
     tick = clock.begin(GRADIENTS)
     slopes = importance(model, read, progress=tick)
     leaning = {kind: intervals(slope, seed=seed) for kind, slope in slopes.items()}
     loss = ratios(ablation.baseline, tokens, seed=seed).at()
-    return Experiments(alone, together), leaning, loss, loss_note(ablation.baseline, tokens)
-
-
-def _similar(measured: Measures) -> list[tuple[Head, Head]]:
-    """Pairs of heads of a layer that might stand in for each other, most similar first."""
-    found = []
-    for kind, pairs in measured.pairs.items():
-        apart, parallel = pairs.head_distance.mean, pairs.output_cosine.mean
-        for layer, one, other in np.ndindex(apart.shape):
-            near = apart[layer, one, other] < PAIR_DISTANCE
-            if one < other and near and parallel[layer, one, other] > PAIR_COSINE:
-                pair = (Head(kind, layer, one), Head(kind, layer, other))
-                found.append((float(apart[layer, one, other]), pair))
-    return [pair for _, pair in sorted(found)[:MOST_PAIRS]]
+    return Experiments(alone, together, groups), leaning, loss, loss_note(ablation.baseline, tokens)
 
 
 def _names(model: Model, read: Sequence[Example]) -> dict[Kind, Names]:

@@ -11,10 +11,11 @@ from attnviz import metrics
 from attnviz.attention import AttentionStack
 from attnviz.captures.forward_pass import Capture, Encoded, capture_ids, encode
 from attnviz.errors import InputError, TextTooLong
+from attnviz.experiments.loss_examples import Example, Question
 from attnviz.metrics.registry import mean_over_rows
 from attnviz.models import Model, vocabulary_size
 
-__all__ = ["Repetition", "repeat_random", "repeat_text"]
+__all__ = ["Repetition", "repeat_random", "repeat_text", "repeated_examples"]
 
 SCORES = ("induction", "previous_token", "duplicate_token")
 
@@ -73,6 +74,33 @@ def repeat_random(
     generator = np.random.default_rng(seed)
     drawn = [generator.choice(vocabulary, period).tolist() for _ in range(sequences)]
     return _repeat(model, drawn)
+
+
+def repeated_examples(
+    model: Model, *, period: int = 25, sequences: int = 8, seed: int = 0
+) -> tuple[Example, ...]:
+    """Return random sequences that repeat, with the loss of their second copy as the question.
+
+    Drawn as in `repeat_random`; the first token of the second copy is left out of the loss.
+
+    Raises:
+        TextTooLong: two copies do not fit into the model.
+        InputError: not a decoder, or a period below 2.
+    """
+    _check_period(model, period)
+    generator = np.random.default_rng(seed)
+    vocabulary = _ordinary_tokens(model)
+    start = [] if model.tokenizer.bos_token_id is None else [int(model.tokenizer.bos_token_id)]
+    found = []
+    for number in range(sequences):
+        copy = generator.choice(vocabulary, period).tolist()
+        ids = (*start, *copy, *copy)
+        second = range(len(start) + period + 1, len(ids))
+        wanted = tuple(ids[place] for place in second)
+        encoded = Encoded(ids)
+        question = Question(encoded, tuple(place - 1 for place in second), wanted)
+        found.append(Example(number, encoded, (question,)))
+    return tuple(found)
 
 
 def repeat_text(model: Model, text: str) -> Repetition:

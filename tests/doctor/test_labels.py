@@ -13,6 +13,8 @@ import numpy as np
 import pytest
 
 from attnviz.doctor.labels.evidence_sentences import Names
+from attnviz.doctor.labels.head_groups import GroupRemoval, HeadGroup
+from attnviz.doctor.labels.partial_labels import partial_labels
 from attnviz.doctor.labels.removal_effects import (
     VERDICTS,
     Effect,
@@ -20,14 +22,18 @@ from attnviz.doctor.labels.removal_effects import (
     removal_sentence,
     verdict,
 )
+from attnviz.doctor.labels.rule_matching import fits
+from attnviz.doctor.labels.rule_table import RULES, Condition, Rule, Side, rows_of_table
 from attnviz.doctor.labels.rules import Experiments, findings
 from attnviz.doctor.labels.thresholds import THRESHOLDS, Thresholds
 from attnviz.doctor.measures.all_measures import Measures, Pairs
 from attnviz.doctor.measures.bootstrap import Intervals
 from attnviz.doctor.measures.descriptions import OWN, names
+from attnviz.doctor.measures.fixed_places import FixedPlaces
 from attnviz.errors import InputError
-from attnviz.findings import LABELS, Finding, Interval, Replacement, Verdict
+from attnviz.findings import LABELS, Finding, HeadFunction, Interval, Replacement, Verdict
 from attnviz.types import Head
+from attnviz.views.report.summary_sentences import diagnosis_sentences
 
 HEADS = 3
 HEAD = Head("self", 0, 1)  # the one that is given a condition; its neighbours are healthy
@@ -183,7 +189,7 @@ def test_a_sink_gives_way_to_a_function_and_says_so() -> None:
     induction = measures(repeat_induction=0.9, rest=0.7, sink_first=0.7)
     finding = found(induction, costing(zero=0.05))
     assert finding.name == "specialised: induction"
-    assert finding.also == ("sink: working", "specialised: first token")
+    assert finding.also == ("sink: resting", "specialised: first token")
     # But looking at the first token is no function.
     assert found(measures(rest=0.7, sink_first=0.7)).also == ("specialised: first token",)
 
@@ -235,9 +241,9 @@ def test_a_sink_without_a_clear_effect_is_undecided() -> None:
 @pytest.mark.parametrize(
     ("first", "separators", "said"),
     [
-        (0.6, math.nan, "into [CLS]."),
-        (0.05, 0.6, "into [SEP]."),
-        (0.3, 0.4, "into [CLS] and [SEP]."),
+        (0.6, math.nan, "on [CLS]."),
+        (0.05, 0.6, "on [SEP]."),
+        (0.3, 0.4, "on [CLS] and [SEP]."),
     ],
 )
 def test_where_a_sink_is(first: float, separators: float, said: str) -> None:
@@ -505,3 +511,147 @@ def test_the_document_lists_every_threshold_and_measure() -> None:
         assert f"`{name}`" in written, name
     for label in LABELS:
         assert f"| {label} |" in written, label
+
+
+# the table of rules
+
+
+def test_the_document_has_the_table_of_rules() -> None:
+    written = (Path(__file__).parents[2] / "docs" / "reference" / "labels.md").read_text("utf-8")
+    table = "\n".join(f"| {' | '.join(row)} |" for row in rows_of_table())
+    assert f"|---|---|---|---|---|\n{table}\n\n" in written
+
+
+def test_the_rules_are_in_the_order_of_the_labels() -> None:
+    order = [LABELS.index(rule.label) for rule in RULES]
+    assert order == sorted(order) and set(order) == set(range(len(LABELS)))
+    assert {rule.function for rule in RULES} == {None, *HeadFunction}
+
+
+EDGE = 1e-6
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: f"{rule.label} {rule.variant}".strip())
+def test_a_rule_holds_on_the_side_of_its_limits(rule: Rule) -> None:
+    """Each condition on its side of the limit, and then one of them on the other."""
+
+    def labels(changed: Condition | None) -> set[tuple[str, object]]:
+        values = dict.fromkeys(names(), math.nan)
+        values |= {"not_finite": 0.0, "content_dependence": 5.0}
+        for one in rule.conditions:
+            limit = getattr(LIMITS, one.limit) if one.limit else 0.0
+            inside = (one.side is Side.ABOVE) != (one is changed)
+            values[one.measure] = limit + (EDGE if inside else -EDGE)
+        pair = {name: values.pop(name) for name in ("head_distance", "output_cosine")}
+        given = {name: one for name, one in pair.items() if not math.isnan(one)}
+        words = {"head_distance": "distance", "output_cosine": "cosine"}
+        measured = measures(**{words[name]: one for name, one in given.items()}, **values)
+        table = {name: all_of.at(0, HEAD.head) for name, all_of in measured.tables["self"].items()}
+        fitting = fits(HEAD, table, measured, LIMITS, None, Names())
+        return {(fit.label, fit.function) for fit in fitting}
+
+    assert (rule.label, rule.function) in labels(None)
+    for condition in rule.conditions:
+        if rule.label != "healthy":
+            assert (rule.label, rule.function) not in labels(condition)
+
+
+def test_a_label_that_is_missed_narrowly_is_a_close_call() -> None:
+    finding = found(measures(previous_token=0.498))
+    assert finding.label == "healthy" and finding.close == ("specialised: previous token",)
+    assert finding.sentences[-1] == (
+        "A close call: it misses “specialised: previous token” narrowly: previous token is 0.498 "
+        "(0.49 to 0.51) and the limit 0.50."
+    )
+    held = found(measures(previous_token=0.505))
+    assert held.close == ("specialised: previous token",)
+    assert found(measures(previous_token=0.45)).close == ()
+
+
+# sinks on other places, fixed distances, parts of the texts, groups
+
+
+def with_places(measured: Measures, place: str = "", offset: int = 0) -> Measures:
+    nothing = np.full((1, HEADS, 60), math.nan)
+    fixed = FixedPlaces(nothing, np.full((1, HEADS), offset), nothing, nothing, ((place,) * HEADS,))
+    return replace(measured, fixed={"self": fixed})
+
+
+@pytest.mark.parametrize(
+    ("cost", "elsewhere", "detail"),
+    [(0.05, 0.5, "working"), (0.0, 0.5, "resting"), (0.0, 0.05, "broken")],
+)
+def test_a_sink_on_another_token_names_it(cost: float, elsewhere: float, detail: str) -> None:
+    measured = with_places(measures(other_rest=0.8, other_elsewhere=elsewhere), "“.”")
+    finding = found(measured, costing(zero=cost))
+    assert finding.name == f"sink: {detail}"
+    assert any("It puts 0.80 of its weight on “.”." in one for one in finding.sentences)
+
+
+def test_a_fixed_distance_is_a_pattern() -> None:
+    finding = found(with_places(measures(offset_weight=0.9, content_dependence=0.0), offset=-2))
+    assert finding.name == "specialised: 2 tokens before"
+    assert finding.function is HeadFunction.OFFSET
+    assert finding.sentences[0] == "It looks 2 tokens before its own position: 0.90 of its weight."
+
+
+def test_a_sharp_head_on_another_token_is_a_sink_and_not_peaked() -> None:
+    sharp = {"normalized_entropy": 0.001, "other_rest": 0.99, "other_elsewhere": 0.0}
+    finding = found(with_places(measures(**sharp), "“.”"))
+    assert finding.label == "sink" and finding.also == ()
+
+
+@pytest.mark.parametrize("function", ["repeat_induction", "previous_token"])
+def test_a_head_with_a_function_is_no_broken_sink(function: str) -> None:
+    values = {function: 0.9, "rest": 0.6, "sink_first": 0.5, "rows_elsewhere": 0.01}
+    finding = found(measures(**values), costing(zero=0.0))
+    assert finding.label == "specialised" and finding.also == ("sink: resting",)
+
+
+def part(uniform: int, texts: int, spread: float = 0.02) -> Finding:
+    random = np.random.default_rng(0)
+    entropy = np.full((1, HEADS, texts), 0.3)
+    entropy[0, HEAD.head] = random.normal(0.5, spread, texts)
+    entropy[0, HEAD.head, :uniform] = 0.999
+    return found(replace(measures(), values={"self": {"lowest_entropy": entropy}}))
+
+
+def test_a_fault_on_a_part_of_the_texts_is_said() -> None:
+    finding = part(28, 60)
+    assert finding.label == "healthy" and finding.partial == ("uniform on 28 of 60 texts",)
+    assert finding.sentences[0] == (
+        "On 28 of 60 texts it is uniform and on the others not: lowest normalized entropy is 1.00 "
+        "and 0.51."
+    )
+    assert part(2, 60).partial == part(60, 60).partial == part(0, 60).partial == ()
+
+
+@pytest.mark.parametrize("draw", ["normal", "uniform", "exponential"])
+def test_one_group_of_texts_across_a_limit_is_no_part(draw: str) -> None:
+    random = np.random.default_rng(1)
+    limits = Thresholds()
+    for _ in range(200):
+        drawn = getattr(random, draw)(size=60)
+        values = {
+            "lowest_entropy": limits.uniform_entropy
+            + 0.02 * (drawn - np.quantile(drawn, random.uniform(0.2, 0.8)))
+        }
+        assert list(partial_labels(values, limits)) == []
+
+
+def test_a_group_of_copies_is_spare_and_not_useless() -> None:
+    heads = tuple(Head("self", 0, number) for number in range(HEADS))
+    group = GroupRemoval(HeadGroup(heads), HEAD, change(0.02, 0.04), change(0.3, 0.4))
+    tried = replace(costing(zero=0.0), groups=(group,))
+    finding = found(measures(distance=0.01, cosine=0.99), tried)
+    assert finding.label == "redundant" and finding.spare and finding.group == heads
+    said = " ".join(finding.sentences)
+    assert "It is one of 3 heads that do the same (L0·H0, L0·H1 and L0·H2)." in said
+    assert "Removing all of them but L0·H1 costs 0.030 nats per token" in said
+    assert "Removing all of them costs 0.35 nats per token" in said
+    headline = diagnosis_sentences([finding])
+    assert headline == (
+        "No head is proven useless.",
+        "L0·H0, L0·H1 and L0·H2 do the same: removing one makes no difference, removing all "
+        "changes the loss by +0.35 nats.",
+    )

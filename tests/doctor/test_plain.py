@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from itertools import product
 
 import pytest
 
-from attnviz.doctor.labels import rules
+from attnviz.doctor.labels import rule_matching
 from attnviz.doctor.labels.removal_effects import Effect
+from attnviz.doctor.labels.rule_table import RULES
 from attnviz.doctor.labels.thresholds import Thresholds
 from attnviz.doctor.terminal_report import KINDS, named, summary
 from attnviz.errors import InputError
@@ -27,30 +29,47 @@ FINDINGS = (
     finding(3, "sink", "broken", sentences=("It does nothing else.",)),
     finding(4, "sink", "resting"),
     finding(5, "redundant", "with L1·H0", partner=Head("self", 1, 0), sentences=("A copy.",)),
-    finding(6, "healthy"),
+    finding(6, "healthy", verdict=Verdict.BETTER_WITHOUT),
     finding(7, "specialised", "[CLS]"),
 )
 
 
-def test_every_label_is_counted() -> None:
-    counts = dict(line.split()[:2] for line in summary(FINDINGS, ()).split("\n\n")[0].splitlines())
+def parts(findings: Sequence[Finding], notes: Sequence[str] = ()) -> list[str]:
+    return summary(findings, notes).split("\n\n")
+
+
+def test_every_label_and_every_verdict_is_counted() -> None:
+    headline, labels, verdicts, *_ = parts(FINDINGS)
+    assert headline.splitlines()[:2] == [
+        "No head is proven useless.",
+        "L1·H1 looks degenerate but is needed.",
+    ]
+    counts = dict(line.split()[:2] for line in labels.splitlines())
     assert list(counts) == list(LABELS)
     assert counts["sink"] == "3"
     assert counts["redundant"] == counts["dead"] == counts["healthy"] == "1"
     assert counts["peaked"] == "0"
     assert sum(map(int, counts.values())) == len(FINDINGS)
+    found = dict(line.strip().rsplit(maxsplit=1) for line in verdicts.splitlines())
+    assert found == {
+        "needed": "1",
+        "no difference": "0",
+        "better without": "1",
+        "unclear": "0",
+        "not tested": "6",
+    }
 
 
 def test_kinds_of_sinks_are_counted() -> None:
-    line = next(line for line in summary(FINDINGS, ()).splitlines() if "sink" in line)
+    line = next(line for line in parts(FINDINGS)[1].splitlines() if "sink" in line)
     assert line.endswith("resting 2, broken 1")
-    assert "with" not in summary(FINDINGS, ()).split("\n\n")[0]
+    assert "with" not in parts(FINDINGS)[1]
 
 
 def test_what_is_degenerate_is_listed_with_its_sentences() -> None:
-    _, degenerate, disputed = summary(FINDINGS, ()).split("\n\n")
+    _, _, _, degenerate, needed, harmful = parts(FINDINGS)
     assert degenerate.splitlines()[:4] == [
-        "Degenerate",
+        "Look degenerate",
         "  L1·H0  uniform",
         "    It spreads its weight.",
         "    Removing it costs nothing.",
@@ -59,17 +78,18 @@ def test_what_is_degenerate_is_listed_with_its_sentences() -> None:
     assert "L1·H5  redundant: with L1·H0" in degenerate
     assert "It rests." not in degenerate
     assert "L1·H1" not in degenerate
-    assert disputed.splitlines() == [
-        "Contradicted by removing them",
+    assert needed.splitlines() == [
+        "Look degenerate but are needed",
         "  L1·H1  dead",
         "    It looks dead, and matters.",
     ]
+    assert harmful.splitlines()[:2] == ["Better without", "  L1·H6  healthy"]
 
 
-def test_a_sound_model_is_said_to_be_one() -> None:
-    said = summary([finding(0, "healthy")], ["one text only"])
-    assert "No head is found to be degenerate." in said
-    assert "Contradicted" not in said
+def test_a_sound_model_has_no_lists() -> None:
+    said = summary([finding(0, "healthy", verdict=Verdict.NEEDED)], ["one text only"])
+    assert said.startswith("No head is proven useless.\n\n")
+    assert "Look degenerate" not in said and "Better without" not in said
     assert said.endswith("Notes\n  one text only")
 
 
@@ -117,10 +137,12 @@ def test_every_kind_that_the_rules_give_can_be_named() -> None:
     numbers = [Interval(value, math.nan, math.nan, math.nan, 1) for value in (0.0, 1.0)]
     sinks, peaks = set(), set()
     for one, other in product(numbers, numbers):
-        values = dict.fromkeys(("rows_elsewhere", "self"), one)
+        values = dict.fromkeys(("rows_elsewhere", "other_elsewhere", "self"), one)
         values |= dict.fromkeys(("sink_value_share", "sink"), other)
-        for what in (None, *Effect):
-            sinks.add(rules._sink_detail(values, Thresholds(), what))
-        peaks.add(rules._favourite(values))
+        for rule, what, function in product(
+            [rule for rule in RULES if rule.label == "sink"], (None, *Effect), (False, True)
+        ):
+            sinks.add(rule_matching._sink_detail(rule, values, Thresholds(), what, function))
+        peaks.add(rule_matching._favourite(values, Thresholds()))
     assert sinks == set(KINDS["sink"])
     assert peaks - {""} == set(KINDS["peaked"])

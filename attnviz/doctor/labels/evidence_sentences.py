@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from attnviz.doctor.labels.head_groups import GroupRemoval
 from attnviz.doctor.labels.number_words import number, percent, quoted, with_article
 from attnviz.doctor.labels.removal_effects import Effect, decisive, effect, removal_sentence
-from attnviz.findings import Evidence, Finding, Interval, Verdict
+from attnviz.findings import Evidence, Finding, HeadFunction, Interval, Verdict
 
 __all__ = ["Names", "sentences"]
 
@@ -30,28 +31,51 @@ def sentences(
     finding: Finding,
     values: Mapping[str, Interval],
     what: Effect | None,
-    both: Interval | None,
     tolerance: float,
     names: Names,
+    *,
+    place: str = "",
+    partial: Sequence[str] = (),
+    group: GroupRemoval | None = None,
+    near: Sequence[tuple[str, tuple[Evidence, ...]]] = (),
 ) -> tuple[str, ...]:
-    """A finding in words, most important first."""
-    seen = list(_seen(finding, values, what, names))
-    tested = list(_tested(finding, what, both, tolerance))
+    """Return a finding in words, most important first.
+
+    Args:
+        finding: without its sentences.
+        values: measures of the head.
+        what: effect of its removal; None if it was not removed.
+        tolerance: changes of the loss below this count as nothing, nats per token.
+        names: names of the first token and the separators.
+        place: resting place of a sink; "" for the first token and separators.
+        partial: sentences on labels that hold on a part of the texts.
+        group: cost of removing the head's group.
+        near: labels that the head misses narrowly, with the measures that miss their limits.
+    """
+    seen = [*partial, *_seen(finding, values, what, names, place)]
+    tested = list(_tested(finding, what, tolerance, pair=group is None))
+    if group is not None:
+        tested += group.sentences(tolerance)
+    rest = [*_rest(finding), *_near(near)]
     if finding.contradicted:
         but = f"{tested[0][:1].lower()}{tested[0][1:]}"
         first = f"It looks {finding.label}, but {but}"
         if what is Effect.COSTS:
             first = f"{first[:-1]}: the model needs it."
-        return (first, *seen, *tested[1:], *_rest(finding))
+        return (first, *seen, *tested[1:], *rest)
     if finding.verdict is Verdict.BETTER_WITHOUT:
-        return (tested[0], *seen, *tested[1:], *_rest(finding))
-    return (*seen, *tested, *_rest(finding))
+        return (tested[0], *seen, *tested[1:], *rest)
+    return (*seen, *tested, *rest)
 
 
 def _seen(
-    finding: Finding, values: Mapping[str, Interval], what: Effect | None, names: Names
+    finding: Finding,
+    values: Mapping[str, Interval],
+    what: Effect | None,
+    names: Names,
+    place: str,
 ) -> Iterator[str]:
-    """What its measures show."""
+    """Yield the sentences on the measures."""
 
     def share(name: str) -> str:
         return number(values[name].mean)
@@ -93,9 +117,9 @@ def _seen(
             f"same direction (cosine {number(parallel.value.mean)})."
         )
     elif label == "sink":
-        yield from _seen_sink(finding, values, what, names)
+        yield from _seen_sink(finding, what, place or _place(values, names))
     elif label == "specialised":
-        yield _pattern(finding.detail, finding.evidence[0])
+        yield _pattern(finding, finding.evidence[0])
     elif label == "positional":
         yield (
             "It looks at the same places whatever the text says: knowing the text tells "
@@ -111,7 +135,7 @@ def _seen(
 
 
 def _place(values: Mapping[str, Interval], names: Names) -> str:
-    """Where a head rests: the places that have at least a fifth of that weight."""
+    """Return the resting places with at least a fifth of the weight on both."""
     first, separators = values["sink_first"].mean, values["separators"].mean
     if math.isnan(separators) or separators < (first + separators) / 5:
         return with_article(names.first)
@@ -120,23 +144,23 @@ def _place(values: Mapping[str, Interval], names: Names) -> str:
     return f"{with_article(names.first)} and {with_article(names.separator)}"
 
 
-def _seen_sink(
-    finding: Finding, values: Mapping[str, Interval], what: Effect | None, names: Names
-) -> Iterator[str]:
-    mass, value, elsewhere = finding.evidence
-    yield f"It pours {number(mass.value.mean)} of its weight into {_place(values, names)}."
-    if not math.isnan(value.value.mean):
-        much = "only " if value.value.mean < mass.value.mean / 2 else ""
-        yield (
-            f"Of what it moves, {much}{number(value.value.mean)} comes from there; it looks "
-            f"mostly elsewhere in {percent(elsewhere.value.mean)} of its rows."
-        )
+def _seen_sink(finding: Finding, what: Effect | None, place: str) -> Iterator[str]:
+    """Yield the sentences on a sink: place, weight, value and meaning."""
+    mass, *_, elsewhere = finding.evidence
+    yield f"It puts {number(mass.value.mean)} of its weight on {place}."
+    away = f"it looks mostly elsewhere in {percent(elsewhere.value.mean)} of its rows"
+    moved = next((one.value for one in finding.evidence if one.measure == "sink_value_share"), None)
+    if moved is not None and not math.isnan(moved.mean):
+        much = "only " if moved.mean < mass.value.mean / 2 else ""
+        yield f"Of what it moves, {much}{number(moved.mean)} comes from there; {away}."
+    elif not math.isnan(elsewhere.value.mean):
+        yield f"{away[:1].upper()}{away[1:]}."
     meaning = {
         "resting": "It rests there when it has nothing to add, which does no harm.",
-        "working": "It is needed all the same: this sink is at work.",
+        "working": "The model needs it: this sink is at work.",
         "broken": "It does nothing else, and nothing is lost without it.",
         "undecided": "Whether it rests there or is needed could not be decided.",
-        "not tested": "Nothing was removed, so nobody knows whether it rests there or is needed.",
+        "not tested": "It was not removed: it may rest there or be needed.",
     }
     if finding.detail == "undecided" and what in (Effect.NOTHING, Effect.HELPS):
         yield "Much of what it moves comes from there, and yet nothing is lost without it."
@@ -144,31 +168,32 @@ def _seen_sink(
         yield meaning[finding.detail]
 
 
-PATTERNS = {
-    "previous token": "It looks at the token before: {value} of its weight.",
-    "next token": "It looks at the token after: {value} of its weight.",
-    "induction": "It continues repetitions: where random tokens come a second time, {value} of its "
-    "weight is on what followed them the first time.",
-    "alignment": "It looks at the word being translated: {value} of its weight is on the source "
-    "token that the prediction depends on most.",
+PATTERNS: Mapping[HeadFunction, str] = {
+    HeadFunction.PREVIOUS: "It looks at the token before: {value} of its weight.",
+    HeadFunction.NEXT: "It looks at the token after: {value} of its weight.",
+    HeadFunction.OFFSET: "It looks {detail} its own position: {value} of its weight.",
+    HeadFunction.INDUCTION: "It continues repetitions: where random tokens come a second time, "
+    "{value} of its weight is on what followed them the first time.",
+    HeadFunction.ALIGNMENT: "It looks at the word being translated: {value} of its weight is on "
+    "the source token that the prediction depends on most.",
+    HeadFunction.DUPLICATE: "It looks at copies of the same token: {value} of its weight, {where}.",
 }
 
 
-def _pattern(detail: str, evidence: Evidence) -> str:
+def _pattern(finding: Finding, evidence: Evidence) -> str:
+    """Return the sentence on a pattern and its weight."""
     value = number(evidence.value.mean)
-    if detail in PATTERNS:
-        return PATTERNS[detail].format(value=value)
-    if detail == "duplicate":
-        where = {
-            "pair_duplicate": "in the other one of two sentences with the same words",
-            "repeat_duplicate": "where random tokens come a second time",
-        }[evidence.measure]
-        return f"It looks at copies of the same token: {value} of its weight, {where}."
-    return f"It is known for looking at {with_article(detail)}: {value} of its weight."
+    if finding.function is None:
+        return f"It is known for looking at {with_article(finding.detail)}: {value} of its weight."
+    where = {
+        "pair_duplicate": "in the other one of two sentences with the same words",
+        "repeat_duplicate": "where random tokens come a second time",
+    }.get(evidence.measure, "")
+    return PATTERNS[finding.function].format(value=value, detail=finding.detail, where=where)
 
 
 def _tested(
-    finding: Finding, what: Effect | None, both: Interval | None, tolerance: float
+    finding: Finding, what: Effect | None, tolerance: float, *, pair: bool
 ) -> Iterator[str]:
     """Yield the effects of the replacements, the decisive one first."""
     ablation = finding.ablation
@@ -194,13 +219,13 @@ def _tested(
             tolerance,
             "putting the plain average of everything it can see in its place",
         )
-    if finding.partner is not None and both is not None:
+    if pair and finding.together is not None:
         then = "" if what is Effect.COSTS else "one of the two is needed"
-        yield removal_sentence(both, tolerance, "removing both", then)
+        yield removal_sentence(finding.together, tolerance, "removing both", then)
 
 
 def _rest(finding: Finding) -> Iterator[str]:
-    """What else fits, and what is a close call."""
+    """Yield the other labels, and measures of the own label whose intervals contain the limit."""
     if finding.also:
         yield f"It also fits {quoted(finding.also)}."
     for one in finding.evidence:
@@ -209,3 +234,21 @@ def _rest(finding: Finding) -> Iterator[str]:
                 f"A close call: {one.label.lower()} is between {number(one.value.low)} and "
                 f"{number(one.value.high)}, and the limit is {number(one.threshold)}."
             )
+
+
+def _near(near: Sequence[tuple[str, tuple[Evidence, ...]]]) -> Iterator[str]:
+    """Yield the labels that are missed narrowly."""
+    for name, evidence in near:
+        measures = " and ".join(
+            f"{one.label.lower()} is {_digits(one.value.mean, one.threshold)} "
+            f"({number(one.value.low)} to {number(one.value.high)}) and the limit "
+            f"{number(one.threshold)}"
+            for one in evidence
+        )
+        yield f"A close call: it misses “{name}” narrowly: {measures}."
+
+
+def _digits(value: float, limit: float) -> str:
+    """Return a measure with as many digits as tell it from its limit, at most four."""
+    shown = number(value)
+    return shown if shown != number(limit) else f"{value:.4f}".rstrip("0")

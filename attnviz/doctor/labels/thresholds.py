@@ -123,6 +123,15 @@ class Thresholds:
         "peaked",
         (0.0, 0.1),
     )
+    favourite: float = _limit(
+        0.5,
+        "Favourite above",
+        "A peaked head is named after the token itself or after one key that gets more than this "
+        "share of its weight; with more on a resting place it is a sink and not peaked.",
+        f"{CHOSEN}: more than on all other keys together",
+        "peaked",
+        (0.3, 0.95),
+    )
     redundant_distance: float = _limit(
         0.05,
         "Redundant below",
@@ -145,8 +154,8 @@ class Thresholds:
     sink_mass: float = _limit(
         0.3,
         "Sink above",
-        "A head has a sink when the first token and the separators get more than this share of its "
-        "weight.",
+        "A head has a sink when the first token and the separators, or one other token or "
+        "position, get more than this share of its weight.",
         f"{GU} for the first token alone",
         "sink",
         (0.1, 0.9),
@@ -181,6 +190,15 @@ class Thresholds:
         "Next token above",
         "The weight on the token after, from which on a head is a next-token head.",
         CLARK,
+        "specialised",
+        (0.2, 0.95),
+    )
+    offset: float = _limit(
+        0.5,
+        "Fixed distance above",
+        "The weight on the token at one fixed distance, 2 to 8 tokens before or after, from which "
+        "on that distance is what a head is known for.",
+        f"{CHOSEN}: the limit for previous and next token",
         "specialised",
         (0.2, 0.95),
     )

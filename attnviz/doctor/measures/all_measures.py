@@ -11,6 +11,7 @@ from jaxtyping import Float
 from attnviz.doctor.measures.alignment_heads import read_alignment
 from attnviz.doctor.measures.bootstrap import Intervals, intervals
 from attnviz.doctor.measures.descriptions import names
+from attnviz.doctor.measures.fixed_places import FixedPlaces
 from attnviz.doctor.measures.pattern_tests import read_pairs, read_repeats
 from attnviz.doctor.measures.text_measures import Projections, read_texts
 from attnviz.doctor.measures.window_measures import cut_to_windows, likeness, read_windows
@@ -60,6 +61,7 @@ class Measures:
         pairs: per kind, between the heads of a layer, [layer, head, head].
         values: what the tables were made of, per text, window or sequence; for figures.
         received: per kind, the mean weight that each place of a window gets.
+        fixed: per kind, best offset and best other resting place of every head.
         notes: what could not be measured, as sentences.
     """
 
@@ -69,6 +71,7 @@ class Measures:
         default_factory=dict
     )
     received: Mapping[Kind, Float[np.ndarray, "layer head place"]] = field(default_factory=dict)
+    fixed: Mapping[Kind, FixedPlaces] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
 
@@ -118,10 +121,12 @@ def measure(
         known = {name: intervals(values, seed=seed) for name, values in measured.items()}
         if windows.texts:
             known |= {"content_dependence": windows.dependence[kind], **pairs[kind].table()}
+            fixed = windows.fixed[kind].tables()
+            known |= {name: intervals(values, seed=seed) for name, values in fixed.items()}
         empty = intervals(np.full((*model.info.heads[kind], 1), np.nan))
         summed[kind] = {name: known.get(name, empty) for name in names()}
     notes = _notes(model, cut, projections)
-    return Measures(summed, pairs, tables, windows.received, notes)
+    return Measures(summed, pairs, tables, windows.received, windows.fixed, notes)
 
 
 def _notes(model: Model, windows: Sequence[Encoded], projections: Projections) -> tuple[str, ...]:

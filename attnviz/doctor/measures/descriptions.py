@@ -82,6 +82,32 @@ _OWN = (
         "looks mostly elsewhere in {value} of its rows",
     ),
     Metric(
+        "other_rest",
+        "Weight on another resting place",
+        "",
+        "The mean weight on the token or position, apart from the first token and separators, that "
+        "gets most of it in all texts, over the rows that see it.",
+        (0.0, 1.0),
+        "gives {value} of its weight to one other token or position",
+    ),
+    Metric(
+        "other_elsewhere",
+        "Rows that look elsewhere than there",
+        "",
+        "The share of rows that give that token or position less than half of the weight.",
+        (0.0, 1.0),
+        "looks mostly elsewhere in {value} of its rows",
+    ),
+    Metric(
+        "offset_weight",
+        "Weight at a fixed offset",
+        "",
+        "The mean weight at the distance from the query, from 2 to 8 tokens before or after, that "
+        "gets most.",
+        (0.0, 1.0),
+        "gives {value} of its weight to one fixed distance",
+    ),
+    Metric(
         "repeat_induction",
         "Induction on random tokens",
         "",

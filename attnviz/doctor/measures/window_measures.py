@@ -13,6 +13,7 @@ from attnviz import metrics
 from attnviz.attention import following
 from attnviz.captures.forward_pass import capture_ids
 from attnviz.doctor.measures.bootstrap import Intervals
+from attnviz.doctor.measures.fixed_places import FixedPlaces, read_fixed_places
 from attnviz.doctor.measures.output_share import AddedCosines
 from attnviz.doctor.measures.students_t import t_quantile
 from attnviz.doctor.measures.text_measures import batch_tokens
@@ -38,6 +39,7 @@ class Windows:
         head_distance: Jensen-Shannon divergence between the heads of a layer, nats, per kind.
         output_cosine: cosine between what they add to the text's vectors, per kind.
         received: mean weight each place gets from those who see it, mean over windows, per kind.
+        fixed: weight at fixed offsets and on other resting places, per kind.
     """
 
     length: tuple[int, ...]
@@ -46,6 +48,7 @@ class Windows:
     head_distance: Mapping[Kind, Float[np.ndarray, "layer head head text"]]
     output_cosine: Mapping[Kind, Float[np.ndarray, "layer head head text"]]
     received: Mapping[Kind, Float[np.ndarray, "layer head key"]]
+    fixed: Mapping[Kind, FixedPlaces]
 
 
 def cut_to_windows(model: Model, texts: Sequence[Encoded]) -> tuple[Encoded, ...]:
@@ -115,10 +118,11 @@ def read_windows(
         tick: progress callback; it gets the share that is done.
     """
     if not windows:
-        return Windows((), 0, {}, {}, {}, {})
+        return Windows((), 0, {}, {}, {}, {}, {})
     size = max(batch_tokens(model) // max(len(windows[0].ids), 1), 1)
     maps: dict[Kind, list[Float[np.ndarray, "layer head query key"]]] = {}
     rows: dict[Kind, np.ndarray] = {}
+    masks: dict[Kind, np.ndarray] = {}
     cosines: dict[Kind, list[Float[np.ndarray, "layer head head"]]] = {}
     received: dict[Kind, list[Float[np.ndarray, "layer head key"]]] = {}
     for start in range(0, len(windows), size):
@@ -134,6 +138,9 @@ def read_windows(
                 ]
                 maps.setdefault(kind, []).append(np.asarray(weights, np.float32))
                 rows[kind] = stack.visible > 1
+                masks[kind] = np.stack(
+                    [one.visibility.table()[0].cpu().numpy() for one in stack.layers]
+                )
                 received.setdefault(kind, []).append(metrics.received(stack))
                 cosines.setdefault(kind, []).append(cosine.table(kind, number, layers, heads))
         tick(0.4 * min(start + size, len(windows)) / len(windows))
@@ -158,6 +165,10 @@ def read_windows(
         distance,
         {kind: np.stack(tables, -1) for kind, tables in cosines.items()},
         {kind: np.mean(tables, 0) for kind, tables in received.items()},
+        {
+            kind: read_fixed_places(model, kind, windows, found, masks[kind])
+            for kind, found in maps.items()
+        },
     )
 
 

@@ -40,6 +40,11 @@ def _finding(one: Mapping[str, Any], heads: Mapping[str, Head]) -> Finding:
             if f"ablation_{way}" in one["numbers"]
         },
         verdict=Verdict(one["verdict"]),
+        partial=tuple(one.get("partial", ())),
+        close=tuple(one.get("close", ())),
+        group=tuple(heads[name] for name in one.get("group", ())),
+        together=interval_of(one["together"]) if one.get("together") else None,
+        spare=one.get("spare", False),
         sentences=tuple(one["sentences"]),
     )
 

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from attnviz.findings import Finding, Verdict
+from attnviz.types import Head
 
 __all__ = ["diagnosis_sentences", "head_count", "removal_cost"]
 
@@ -65,7 +66,8 @@ def _broken(suspects: Sequence[Finding]) -> list[str]:
 def _tested(findings: Sequence[Finding], suspects: Sequence[Finding]) -> list[str]:
     """Return the sentences on the removals: useless, needed, harmful and unclear heads."""
     suspects = [one for one in suspects if one.label != "non-finite"]
-    useless = [one for one in suspects if one.verdict is Verdict.NO_DIFFERENCE]
+    alone = [one for one in suspects if one.verdict is Verdict.NO_DIFFERENCE]
+    useless = [one for one in alone if not one.spare]
     needed = sorted((one for one in suspects if one.contradicted), key=removal_cost, reverse=True)
     unclear = [one for one in suspects if one.verdict is Verdict.UNCLEAR]
     harmful = [one for one in findings if one.verdict is Verdict.BETTER_WITHOUT]
@@ -74,6 +76,7 @@ def _tested(findings: Sequence[Finding], suspects: Sequence[Finding]) -> list[st
         looks = "looks degenerate" if len(useless) == 1 else "look degenerate"
         each = "it" if len(useless) == 1 else "each"
         said = [f"{_named(useless, labels=True)} {looks}, and removing {each} makes no difference."]
+    said += _spare([one for one in alone if one.spare])
     if needed:
         looks, verb = ("looks", "is") if len(needed) == 1 else ("look", "are")
         said.append(f"{_named(needed, costs=True)} {looks} degenerate but {verb} needed.")
@@ -85,20 +88,41 @@ def _tested(findings: Sequence[Finding], suspects: Sequence[Finding]) -> list[st
     return said
 
 
+def _spare(findings: Sequence[Finding]) -> list[str]:
+    """Return a sentence per group of copies of which each can be removed, but not all."""
+    groups: dict[frozenset[Head], Finding] = {}
+    for one in findings:
+        pair = () if one.partner is None else (one.head, one.partner)
+        groups.setdefault(frozenset(one.group or pair), one)
+    said = []
+    for group, one in groups.items():
+        names = [head.label for head in sorted(group, key=lambda head: (head.layer, head.head))]
+        if len(names) > SHOWN:
+            names = [*names[:SHOWN], f"{len(names) - SHOWN} more"]
+        cost = math.nan if one.together is None else one.together.mean
+        said.append(
+            f"{_listed(names)} do the same: removing one makes no difference, removing all changes "
+            f"the loss by {_signed(cost)}."
+        )
+    return said
+
+
 def _named(findings: Sequence[Finding], *, costs: bool = False, labels: bool = False) -> str:
     """Return the names of heads, with costs or labels in parentheses, cut after a few."""
     shown = []
     for one in findings[:SHOWN]:
-        extra = f" ({_cost(one)})" if costs else f" ({one.label})" if labels else ""
+        cost = removal_cost(one)
+        extra = f" ({one.label})" if labels else ""
+        if costs and not math.isnan(cost):
+            extra = f" ({_signed(cost)})"
         shown.append(f"{one.head.label}{extra}")
     if len(findings) > SHOWN:
         shown.append(f"{len(findings) - SHOWN} more")
     return _listed(shown)
 
 
-def _cost(finding: Finding) -> str:
-    """Return the signed cost of a removal: "+2.29 nats"."""
-    value = removal_cost(finding)
+def _signed(value: float) -> str:
+    """Return a change of the loss with its sign: "+2.29 nats"."""
     return f"{value:+.2f} nats" if abs(value) >= 0.01 else f"{value:+.3f} nats"
 
 

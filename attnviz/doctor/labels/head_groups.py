@@ -1,0 +1,131 @@
+"""Groups of heads that do the same, and the cost of removing them together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from attnviz.doctor.labels.number_words import joined, nats, short
+from attnviz.doctor.labels.removal_effects import removal_sentence
+from attnviz.doctor.labels.thresholds import Thresholds
+from attnviz.doctor.measures.all_measures import Measures
+from attnviz.findings import Finding, HeadFunction, Interval
+from attnviz.types import Head
+
+__all__ = ["GroupRemoval", "HeadGroup", "copies", "plain_group", "same_function"]
+
+SHOWN = 8
+
+
+@dataclass(frozen=True)
+class HeadGroup:
+    """Heads that do the same.
+
+    Attributes:
+        heads: at least two, or at least three copies.
+        function: the pattern they follow; None for copies: equal rows and equal outputs.
+    """
+
+    heads: tuple[Head, ...]
+    function: HeadFunction | None = None
+
+    @property
+    def name(self) -> str:
+        """Return "6 induction heads (L1·H5, …)" or "8 heads that do the same (L0·H0, …)"."""
+        shown = [one.label for one in self.heads[:SHOWN]]
+        if len(self.heads) > SHOWN:
+            shown.append(f"{len(self.heads) - SHOWN} more")
+        heads = f"{len(self.heads)} heads that do the same"
+        if self.function is not None:
+            heads = f"{len(self.heads)} {self.function} heads"
+        return f"{heads} ({joined(shown)})"
+
+
+@dataclass(frozen=True)
+class GroupRemoval:
+    """Cost of removing a group, nats per token.
+
+    Attributes:
+        group: the heads.
+        kept: the head that stays when all but one are removed: the one that costs most alone.
+        all_but_one: change of the loss on the texts without the others.
+        everything: change of the loss on the texts without the whole group.
+        repeated: changes of the loss of random tokens that repeat, for induction and duplicate
+            heads: the largest without one head, without all but one, without all; None elsewhere.
+    """
+
+    group: HeadGroup
+    kept: Head
+    all_but_one: Interval
+    everything: Interval
+    repeated: tuple[Interval, Interval, Interval] | None = None
+
+    def sentences(self, tolerance: float) -> Iterator[str]:
+        """Yield the costs in words."""
+        others = f"removing all of them but {self.kept.label}"
+        yield f"It is one of {self.group.name}."
+        yield removal_sentence(self.all_but_one, tolerance, others)
+        yield removal_sentence(self.everything, tolerance, "removing all of them")
+        if self.repeated is not None:
+            one, but_one, every = self.repeated
+            yield (
+                "Where random tokens repeat, the loss of the second copy rises by at most "
+                f"{short(one.mean)} nats per token without one of them, by {nats(but_one)} with "
+                f"{self.kept.label} alone, and by {nats(every)} without all."
+            )
+
+
+def plain_group(removal: GroupRemoval) -> dict[str, Any]:
+    """Return a removal as plain values for JSON."""
+    repeated = removal.repeated or (None, None, None)
+    names = ("one", "all_but_one", "all")
+    return {
+        "heads": [one.label for one in removal.group.heads],
+        "kind": removal.group.heads[0].kind,
+        "function": removal.group.function and str(removal.group.function),
+        "kept": removal.kept.label,
+        "all_but_one": asdict(removal.all_but_one),
+        "all": asdict(removal.everything),
+        "repeated": {
+            name: asdict(one) for name, one in zip(names, repeated, strict=True) if one is not None
+        },
+    }
+
+
+def copies(measures: Measures, thresholds: Thresholds) -> list[HeadGroup]:
+    """Return the groups of at least three heads of a layer with equal rows and equal outputs.
+
+    Heads belong together if a chain of redundant pairs connects them.
+    """
+    found = []
+    for kind, pairs in measures.pairs.items():
+        near = (pairs.head_distance.mean < thresholds.redundant_distance) & (
+            pairs.output_cosine.mean > thresholds.redundant_cosine
+        )
+        for layer, table in enumerate(near):
+            left = set(range(len(table)))
+            while left:
+                group, edge = set(), {min(left)}
+                while edge:
+                    group |= edge
+                    edge = {int(j) for i in edge for j in np.flatnonzero(table[i])} - group
+                left -= group
+                if len(group) > 2:
+                    found.append(HeadGroup(tuple(Head(kind, layer, one) for one in sorted(group))))
+    return found
+
+
+def same_function(findings: Sequence[Finding]) -> list[HeadGroup]:
+    """Return the groups of at least two heads of a kind with the same function."""
+    found: dict[tuple[str, HeadFunction], list[Head]] = {}
+    for one in findings:
+        if one.function not in (None, HeadFunction.OFFSET):  # at different distances
+            found.setdefault((one.head.kind, one.function), []).append(one.head)
+    return [
+        HeadGroup(tuple(heads), function)
+        for (_, function), heads in found.items()
+        if len(heads) > 1
+    ]
