@@ -145,7 +145,7 @@ def test_diagnose_says_what_it_found(doctor: Doctor, capsys: pytest.CaptureFixtu
     said = capsys.readouterr().out
     assert said.startswith("gpt-classroom: 3 heads on 60 texts, bundled (decoder)\n")
     assert "L0·H1  uniform\n    It spreads its weight evenly." in said
-    assert "Contradicted by removing them\n  L0·H3  dead\n    Yet it matters." in said
+    assert "Look degenerate but are needed\n  L0·H3  dead\n    Yet it matters." in said
     assert said.endswith("Notes\n  a note\n")
 
 

@@ -78,7 +78,7 @@ LIMITS: dict[str, int] = {
     "tests": 40,
     "tests/app": 27,
     "tests/browser": 20,
-    "tests/doctor": 70,
+    "tests/doctor": 68,
     "tests/engine": 10,
     "tests/hostile": 10,
     "tests/hub": 5,

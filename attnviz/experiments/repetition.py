@@ -22,7 +22,7 @@ SCORES = ("induction", "previous_token", "duplicate_token")
 
 @dataclass(frozen=True)
 class Repetition:
-    """What happened on sequences whose second half repeats the first.
+    """Scores and losses on sequences whose second half repeats the first.
 
     Attributes:
         capture: of the first sequence, with its weights.
@@ -44,7 +44,7 @@ class Repetition:
 
     @property
     def gain(self) -> float:
-        """How many nats per token cheaper the second copy is than the first."""
+        """Return the loss of the first copy minus that of the second, nats per token."""
         # The first token of the second copy cannot be known to be a repetition: left out in both.
         return float(self.first_copy[1:].mean() - self.second_copy[1:].mean())
 
@@ -104,7 +104,7 @@ def repeated_examples(
 
 
 def repeat_text(model: Model, text: str) -> Repetition:
-    """A text, twice: its tokens are repeated, so that both copies are split alike.
+    """Repeat the tokens of a text, so that both copies are split alike.
 
     Raises:
         EmptyText: nothing to repeat.

@@ -1,4 +1,4 @@
-"""Every rule and every verdict, on numbers made for it."""
+"""Rules, verdicts and sentences, on numbers made for them."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def measures(
 
 
 def costing(width: float = 0.005, texts: int = 60, **costs: float) -> Experiments:
-    """What removing the head costs, by replacement; its neighbours cost 0.05."""
+    """Return costs of removing the head, by replacement; its neighbours cost 0.05."""
     alone: dict[Replacement, Mapping] = {}
     for name, cost in costs.items():
         row = np.full((1, HEADS), 0.05)
@@ -592,7 +592,7 @@ def test_a_fixed_distance_is_a_pattern() -> None:
     finding = found(with_places(measures(offset_weight=0.9, content_dependence=0.0), offset=-2))
     assert finding.name == "specialised: 2 tokens before"
     assert finding.function is HeadFunction.OFFSET
-    assert finding.sentences[0] == "It looks 2 tokens before its own position: 0.90 of its weight."
+    assert finding.sentences[0] == "It looks 2 tokens before the query: 0.90 of its weight."
 
 
 def test_a_sharp_head_on_another_token_is_a_sink_and_not_peaked() -> None:

@@ -171,7 +171,7 @@ def _seen_sink(finding: Finding, what: Effect | None, place: str) -> Iterator[st
 PATTERNS: Mapping[HeadFunction, str] = {
     HeadFunction.PREVIOUS: "It looks at the token before: {value} of its weight.",
     HeadFunction.NEXT: "It looks at the token after: {value} of its weight.",
-    HeadFunction.OFFSET: "It looks {detail} its own position: {value} of its weight.",
+    HeadFunction.OFFSET: "It looks {detail} the query: {value} of its weight.",
     HeadFunction.INDUCTION: "It continues repetitions: where random tokens come a second time, "
     "{value} of its weight is on what followed them the first time.",
     HeadFunction.ALIGNMENT: "It looks at the word being translated: {value} of its weight is on "

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from attnviz.metrics.registry import mean_over_rows
 from attnviz.models import Encoded, Model
 from attnviz.types import Kind
 
@@ -118,11 +119,10 @@ def _best_place(
         on = np.einsum("hwqk,wk->hwq", weights, place)
         mean = (on * rows).sum(-1) / total
         expected = (np.einsum("qk,wk->wq", even, place) * rows).sum(-1) / total
-        score = np.nanmean(mean, -1)
+        score = mean_over_rows(mean)  # NaN where a head computes NaN in every window
+        fair = MORE_THAN_EVEN * float(mean_over_rows(expected))
         away = ((on < MOST_OF_A_ROW) & rows).sum(-1) / total
-        for head in np.flatnonzero(
-            (score > best) & (score > MORE_THAN_EVEN * np.nanmean(expected))
-        ):
+        for head in np.flatnonzero((score > best) & (score > fair)):
             best[head], names[head] = score[head], name
             rest[head], elsewhere[head] = mean[head], away[head]
     return rest, elsewhere, tuple(names)
@@ -145,7 +145,7 @@ def _best_offset(
         if len(query) < FEWEST_ROWS:
             continue
         on = weights[:, :, query, query + offset].mean(-1)
-        better = ~(np.nan_to_num(best.mean(-1), nan=-1.0) >= on.mean(-1))
+        better = mean_over_rows(on) > np.nan_to_num(mean_over_rows(best), nan=-1.0)
         best[better], offsets[better] = on[better], offset
     return best, offsets
 
