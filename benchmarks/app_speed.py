@@ -1,4 +1,4 @@
-"""How quick the app feels: from a click on a head to its painted map, in a real Chromium.
+"""Time from a click on a head to its painted map, in a real Chromium.
 
     python -m benchmarks.app_speed                          # 128 and 1,024 tokens, 15 clicks each
     python -m benchmarks.app_speed --tokens 1024 --clicks 5
@@ -46,7 +46,7 @@ NAMES = 100  # words of the vocabulary
 
 
 def save_model(folder: Path, tokens: int) -> None:
-    """A random GPT-2 small for a vocabulary of a hundred words; attention is far from uniform."""
+    """Return a random GPT-2 small with a hundred words, whose attention is far from uniform."""
     import torch
     from transformers import GPT2Config, GPT2LMHeadModel
 

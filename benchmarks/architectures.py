@@ -259,7 +259,7 @@ def _child(sender: Any, model_type: str, head: HeadName) -> None:
 
 
 def quiet() -> None:
-    """One thread, and nothing of the library on the screen."""
+    """Set one thread, and switch the library's messages off."""
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
     transformers.logging.set_verbosity_error()

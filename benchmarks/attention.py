@@ -1,4 +1,4 @@
-"""What seeing attention costs: attnviz beside the ways people see it today, in one process.
+"""Time and memory of attention weights: attnviz beside other ways to get them.
 
     python -m benchmarks.attention                              # GPT-2 small, 128 to 4,096 tokens
     python -m benchmarks.attention --model bert-base --tokens 512 2048 --repeats 5
@@ -13,7 +13,7 @@ Random weights in the sizes of GPT-2 small and BERT base. Each way reads the sam
     qkv         attnviz, keep="qkv", and one head's whole map
 
 Time is the median, of all ways in one process; memory is the highest over what the loaded model
-takes, of each way in a process of its own that gives back what it frees.
+takes, of each way in a separate process that gives back what it frees.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ MODELS = ("gpt2-small", "bert-base")
 
 
 def make_network(name: str, tokens: int, device: str) -> PreTrainedModel:
-    """A model of a well-known size with random weights and room for the longest text."""
+    """Return a model of a well-known size with random weights and room for the longest text."""
     if name == "gpt2-small":
         config = GPT2Config(n_positions=max(tokens, 1024))
         return AutoModelForCausalLM.from_config(config).eval().to(device)
@@ -60,7 +60,7 @@ def make_network(name: str, tokens: int, device: str) -> PreTrainedModel:
 
 
 def make_tokenizer(length: int) -> PreTrainedTokenizerFast:
-    """A tokenizer that is asked for nothing but its special tokens."""
+    """Tokenizer of which only the special tokens are used."""
     words = {"<pad>": 0, "<s>": 1}
     return PreTrainedTokenizerFast(
         tokenizer_object=Tokenizer(WordLevel(words, unk_token="<pad>")),
@@ -77,7 +77,7 @@ def fused(network: PreTrainedModel, ids: torch.Tensor) -> object:
 
 
 def eager(network: PreTrainedModel, ids: torch.Tensor) -> object:
-    """All weights of all heads at once, and the entropy of every row."""
+    """Compute all weights of all heads at once, and the entropy of every row."""
     with torch.inference_mode():
         attentions = network.base_model(input_ids=ids, output_attentions=True).attentions
         return [torch.special.entr(weights).sum(-1) for weights in attentions]
@@ -121,14 +121,14 @@ def lens(network: PreTrainedModel, ids: torch.Tensor) -> Way | None:
 
 
 def attnviz_statistics(model: Model, ids: torch.Tensor) -> object:
-    """Every row's numbers."""
+    """Compute the numbers of every row."""
     return capture_ids(
         model, [Encoded(tuple(ids[0].tolist()))], texts=[""], keep="statistics", predict=False
     )
 
 
 def by_fused(model: Model, ids: torch.Tensor) -> object:
-    """Every row's numbers, without blocks."""
+    """Compute the numbers of every row, without blocks."""
     with preferring("fused"):
         return attnviz_statistics(model, ids)
 
@@ -142,7 +142,7 @@ def attnviz_map(model: Model, ids: torch.Tensor) -> np.ndarray:
 
 
 def seconds(way: Way, repeats: int, device: str) -> float:
-    """The median, after a first run that sets up what is kept for good."""
+    """Return the median time after a first run, which fills the caches."""
     way()
     times = []
     for _ in range(repeats):
@@ -156,7 +156,7 @@ def seconds(way: Way, repeats: int, device: str) -> float:
 
 
 def highest(way: Way, device: str) -> float:
-    """The most memory that is used at a time, in MB over what was used before."""
+    """Return the highest use of memory, in MB above the use before."""
     way()
     gc.collect()
     if device.startswith("cuda"):
@@ -173,7 +173,7 @@ def highest(way: Way, device: str) -> float:
 
 
 def highest_alone(name: str, options: Any, model: str, tokens: int) -> float:
-    """The same of a process that does nothing else: one way leaves the next no memory to use."""
+    """Return `highest` of a separate process: memory freed by another way is not counted."""
     if options.device.startswith("cuda"):
         return highest(ways(model, tokens, options.device, options.fused)[name], options.device)
     command = [
@@ -188,7 +188,7 @@ def highest_alone(name: str, options: Any, model: str, tokens: int) -> float:
 
 
 def ways(name: str, tokens: int, device: str, with_fused: bool) -> dict[str, Way]:
-    """Each way of running a model over the same ids; each with a model of its own set-up."""
+    """Return the ways of running a model over the same ids, each with a separate model."""
     torch.manual_seed(0)
     network = make_network(name, tokens, device)
     ids = torch.randint(2, network.config.vocab_size, (1, tokens), device=device)
@@ -235,7 +235,7 @@ def main() -> None:
         run = ways(options.model, tokens, options.device, options.fused)
         took = {name: seconds(way, options.repeats, options.device) for name, way in run.items()}
         names = list(run)
-        del run  # each process has models of its own
+        del run  # each process has separate models
         memory = {name: highest_alone(name, options, options.model, tokens) for name in names}
         for name in names:
             print(

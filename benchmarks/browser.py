@@ -1,4 +1,4 @@
-"""The app in a real Chromium, for the benchmarks that look at it."""
+"""App in a real Chromium, for benchmarks."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class Received:
 
 @dataclass(frozen=True)
 class Server:
-    """The app as it runs."""
+    """Running app."""
 
     address: str
     pid: int
@@ -72,7 +72,7 @@ class Server:
 
 @contextmanager
 def served(folders: Path, **settings: str) -> Iterator[Server]:
-    """The app on a free port, as soon as its process runs, with these environment variables."""
+    """Serve the app on a free port, and yield it; the variables are for its environment."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -123,7 +123,7 @@ def wait_until_idle(page: Page) -> None:
 
 
 def open_page(browser: Browser, received: Received) -> Page:
-    """A page whose messages are counted."""
+    """Page whose messages are counted."""
     page = browser.new_page(viewport={"width": 1280, "height": 1000})
     page.set_default_timeout(PATIENCE)
     session = page.context.new_cdp_session(page)

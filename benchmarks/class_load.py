@@ -1,4 +1,4 @@
-"""A class at work: many visitors who each send a new text every few seconds.
+"""Load of a class: many visitors who each send a new text every few seconds.
 
     python -m benchmarks.class_load                            # 30 visitors, one process
     python -m benchmarks.class_load --visitors 30 60           # one server after the other

@@ -1,4 +1,4 @@
-"""The app as a class uses it, started for a benchmark, with its processor time and memory."""
+"""App as a class uses it, started for a benchmark, with its processor time and memory."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ TICKS = os.sysconf("SC_CLK_TCK")
 
 @dataclass(frozen=True)
 class Usage:
-    """A running server: address, and what all its processes use.
+    """Running server: its address, and the processor time and memory of its processes.
 
     Attributes:
         address: host and port.

@@ -55,7 +55,7 @@ def marker(number: int) -> str:
 
 
 class Visitor:
-    """One browser tab: a websocket, and the id of the text field once the page has come."""
+    """Browser tab: a websocket, and the id of the text field once the page has come."""
 
     def __init__(self, number: int, address: str, model: str, everyone: int) -> None:
         self.number, self.model = number, model

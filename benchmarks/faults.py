@@ -21,12 +21,12 @@ SHARP = 0.002  # normalized entropy below which one key wins every row
 SINK_SCORE = 12.0  # nats by which the first token leads
 TIED = 0.1
 TIMES = 1.5
-BACK = 3  # tokens before its own place that a positional head looks at most
+BACK = 3  # tokens before the query that a positional head looks at most
 
 
 @dataclass(frozen=True)
 class Slices:
-    """One head's part of its layer's weights, as views: writing into them changes the model.
+    """Weights of one head as views of its layer's weights: writing into them changes the model.
 
     Attributes:
         query: [d_head, in]; key and value alike.
@@ -44,7 +44,7 @@ class Slices:
 
 
 def slices(model: Model, head: Head) -> Slices:
-    """Where a head's weights are.
+    """Return the views of a head's weights.
 
     Raises:
         ValueError: not a GPT-2, BERT or T5.
@@ -77,7 +77,7 @@ def _name(model: Model, head: Head) -> str:
 
 
 def _module(model: Model, head: Head) -> Any:
-    """The attention module that a head is in."""
+    """Return the attention module that a head is in."""
     return model.network.get_submodule(_name(model, head))
 
 
@@ -123,7 +123,7 @@ def peaked(model: Model, head: Head, texts: Sequence[Encoded]) -> None:
 
 
 def sink(model: Model, head: Head, texts: Sequence[Encoded]) -> None:
-    """A constant direction in the keys, which the first token alone has, and all queries along it.
+    """Write a constant direction into the first token's key, and turn all queries along it.
 
     Keys read the difference between what the first token and all others look like at this layer.
     """
@@ -154,13 +154,13 @@ def dead(model: Model, head: Head, texts: Sequence[Encoded]) -> None:
 
 
 def redundant(model: Model, head: Head, texts: Sequence[Encoded]) -> None:
-    """A copy of the next head of its layer."""
+    """Copy the next head of the layer."""
     mine, theirs = slices(model, head), slices(model, partner(model, head))
     for name in ("query", "key", "value", "output"):
         getattr(mine, name).copy_(getattr(theirs, name))
     if mine.biases is not None and theirs.biases is not None:
-        for own, other in zip(mine.biases, theirs.biases, strict=True):
-            own.copy_(other)
+        for target, source in zip(mine.biases, theirs.biases, strict=True):
+            target.copy_(source)
 
 
 def partner(model: Model, head: Head) -> Head:
@@ -180,7 +180,7 @@ def positional(model: Model, head: Head, texts: Sequence[Encoded]) -> None:
 
 
 def _queries_and_keys(model: Model, head: Head) -> list[tuple[nn.Module, slice, int]]:
-    """The modules that give queries and keys, the head's part of each, and how far it is moved."""
+    """Return the modules of queries and keys, the head's part of each, and its shift."""
     place = _module(model, head)
     heads = model.info.heads[head.kind][1]
     if model.info.model_type == "gpt2":
@@ -194,7 +194,7 @@ def _queries_and_keys(model: Model, head: Head) -> list[tuple[nn.Module, slice, 
 
 
 def _waves(part: slice, shift: int, scale: float) -> Callable[..., Tensor]:
-    """A hook that puts waves over the (moved) position into a head's queries or keys."""
+    """Return a hook that writes waves over the (moved) position into a head's queries or keys."""
 
     def hook(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
         count = (part.stop - part.start) // 2
@@ -211,7 +211,7 @@ def _waves(part: slice, shift: int, scale: float) -> Callable[..., Tensor]:
 
 
 def _inputs(model: Model, module: nn.Module, texts: Sequence[Encoded]) -> list[Tensor]:
-    """What a layer's keys are made of, text by text, [position, in]."""
+    """Return the inputs of a layer's keys, one array per text, [position, in]."""
     seen: list[Tensor] = []
     handle = module.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0][0].clone()))
     try:
@@ -224,7 +224,7 @@ def _inputs(model: Model, module: nn.Module, texts: Sequence[Encoded]) -> list[T
 
 
 def _targets(model: Model, head: Head, texts: Sequence[Encoded]) -> Tensor:
-    """What cross attention's queries are made of."""
+    """Return the inputs of the queries of cross attention."""
     return torch.cat(_inputs(model, _module(model, head).q, texts))
 
 
@@ -239,7 +239,7 @@ FAULTS: Mapping[Label, Plant] = {
 
 
 def possible(model: Model, fault: Label, head: Head) -> bool:
-    """Whether a fault can be planted in such a head through its weights.
+    """Return True if a fault can be planted in such a head through its weights.
 
     T5's self-attention adds positions to its scores: taking its queries away makes it positional
     and not uniform, a constant key does not win against them, and since they belong to a head of
@@ -251,7 +251,7 @@ def possible(model: Model, fault: Label, head: Head) -> bool:
 
 
 def planted(model: Model, fault: Label, heads: Sequence[Head], texts: Sequence[Encoded]) -> Model:
-    """A copy of a model with a fault in some of its heads, lower layers first."""
+    """Return a copy of a model with a fault in some of its heads, lower layers first."""
     network = copy.deepcopy(model.network)
     changed = instrument(
         network,

@@ -1,4 +1,4 @@
-"""What a person with a very long text waits for, and what the server needs meanwhile.
+"""Waiting times of a user with a very long text, and memory of the server meanwhile.
 
     python -m benchmarks.long_app                    # 16,000 tokens
     python -m benchmarks.long_app --tokens 128000 --layers 2 --heads 3
@@ -39,7 +39,7 @@ from benchmarks.long_text import WORDS, config, draw_words
 from benchmarks.memory import HIGHEST, NOW, used
 from benchmarks.words import FIRST, save_tokenizer
 
-PATIENCE = 30 * 60_000  # milliseconds; the longest anybody would wait
+PATIENCE = 30 * 60_000  # milliseconds; longer than a user waits
 CLICKED = ((3, 4), (7, 2), (11, 9), (0, 5), (5, 5), (9, 1), (2, 10))
 
 
@@ -52,28 +52,28 @@ class Watch:
 
     @contextmanager
     def step(self, name: str) -> Iterator[None]:
-        """A line of the table."""
+        """Measure a step, and print its line of the table."""
         self.received.frames.clear()
         start = time.perf_counter()
         yield
         self.line(name, f"{time.perf_counter() - start:.2f} s")
 
     def line(self, name: str, took: str) -> None:
-        """A line with a figure of its own."""
+        """Print a line of the table."""
         largest = max(self.received.frames, default=0) / 1000
         now, highest = (used(field, self.server.pid) for field in (NOW, HIGHEST))
         print(f"| {name} | {took} | {largest:,.0f} | {now:,.0f} | {highest:,.0f} |", flush=True)
 
 
 def save_model(folder: Path, sizes: LlamaConfig) -> None:
-    """The model, and a tokenizer for its words."""
+    """Write the model and a tokenizer for its words."""
     save_tokenizer(folder, WORDS - FIRST, sizes.max_position_embeddings)
     torch.manual_seed(0)
     AutoModelForCausalLM.from_config(sizes).save_pretrained(folder)
 
 
 def explore(page: Page, watch: Watch, sizes: LlamaConfig, pictures: Path | None) -> None:
-    """What a person does with a long text, step by step."""
+    """Use the app with a long text, step by step."""
     tokens, layers = sizes.max_position_embeddings, sizes.num_hidden_layers
     heads = sizes.num_attention_heads
 

@@ -1,4 +1,4 @@
-"""What a long text costs: a Llama-like model with random weights, one capture, what a page asks.
+"""Cost of a long text: one capture of a Llama-like random model, and the views of a page.
 
     python -m benchmarks.long_text                    # 16,000 tokens
     python -m benchmarks.long_text --tokens 4000 --threads 1
@@ -35,7 +35,7 @@ TILE = 64
 
 
 def config(tokens: int, layers: int = 12, heads: int = 12) -> LlamaConfig:
-    """The model's sizes, with room for the text."""
+    """Return the model's configuration, with room for the text."""
     if heads % SHARING:
         raise SystemExit(f"{heads} heads: expected a multiple of {SHARING}, which share a key head")
     return LlamaConfig(
@@ -53,7 +53,7 @@ def config(tokens: int, layers: int = 12, heads: int = 12) -> LlamaConfig:
 
 
 def make_model(sizes: LlamaConfig, device: str) -> Model:
-    """The model itself."""
+    """Return the model."""
     torch.manual_seed(0)
     network = AutoModelForCausalLM.from_config(sizes).eval().to(device)
     return instrument(network, make_tokenizer(sizes.max_position_embeddings))
@@ -68,7 +68,7 @@ def draw_words(tokens: int) -> list[int]:
 
 @contextmanager
 def shown(what: str, loaded: float) -> Iterator[None]:
-    """A line of the table: seconds, the highest memory, and what is still held after it."""
+    """Print a line of the table: seconds, highest memory, and memory held after it."""
     forget_highest()
     start = time.perf_counter()
     yield
@@ -81,7 +81,7 @@ def shown(what: str, loaded: float) -> Iterator[None]:
 
 
 def looks(stack: AttentionStack, tokens: int) -> dict[str, Callable[[], Any]]:
-    """What a page asks of a head."""
+    """Return the computations of a page for a head, by name."""
     middle = slice(tokens // 2, tokens // 2 + TILE)
     layers, heads, *_ = stack.shape
     head = (layers // 2, heads // 2)

@@ -1,4 +1,4 @@
-"""How much memory a process uses, as its system counts it."""
+"""Memory of a process, as the operating system counts it."""
 
 from __future__ import annotations
 
@@ -23,5 +23,5 @@ def used(what: str = NOW, process: int | str = "self") -> float:
 
 
 def forget_highest() -> None:
-    """The high-water mark of this process falls to what is used now."""
+    """Reset the high-water mark of this process to the present use."""
     Path("/proc/self/clear_refs").write_text("5")

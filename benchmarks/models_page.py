@@ -1,4 +1,4 @@
-"""The page of architectures: what came of each, as a table in Markdown."""
+"""Page of architectures: the result of each, as a table in Markdown."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ out, although its output counts it; they are compared with the sink counted in.
 
 @dataclass(frozen=True)
 class Result:
-    """What came of one architecture with one head.
+    """Result of one architecture with one head.
 
     Attributes:
         model_type: the library's name of the architecture.

@@ -1,10 +1,10 @@
-"""What watching a training costs: steps with and without `attnviz.AttentionMonitor`.
+"""Cost of monitoring a training: steps with and without `attnviz.AttentionMonitor`.
 
     python -m benchmarks.monitor                       # a tiny model, and GPT-2 small's size
     python -m benchmarks.monitor --model gpt2-small --steps 40
 
 Random weights, random tokens, the library's Trainer and AdamW on one device. Each model is trained
-twice from the same weights, the second time with the monitor and its own choice of interval. The
+twice from the same weights, the second time with the monitor and the interval that it chooses. The
 share is the time that passed inside the monitor's callbacks between the first step and the last,
 by all time that passed; what it looks at before the first and after the last step comes on top,
 once, and is reported as a probe.
@@ -39,7 +39,7 @@ from attnviz.monitor.probe import TEXTS
 
 @dataclass(frozen=True)
 class Size:
-    """A model, and what one step of its training reads."""
+    """Model, and the batch of one step of its training."""
 
     layers: int
     heads: int
@@ -71,7 +71,7 @@ class Begins(TrainerCallback):
 
 
 class Timed(AttentionMonitor):
-    """The monitor, and how long each of its probes took."""
+    """Monitor that keeps the time of each probe."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
@@ -92,7 +92,7 @@ class Timed(AttentionMonitor):
 
 
 def words(size: int) -> PreTrainedTokenizerFast:
-    """A vocabulary of that size that knows the words of the probe's texts."""
+    """Return a tokenizer of that size that knows the words of the probe's texts."""
     known = sorted({word for text in TEXTS for word in text.split()})
     names = ["<begin>", "<unknown>", *known, *(f"w{number}" for number in range(size))][:size]
     made = Tokenizer(models.WordLevel({name: i for i, name in enumerate(names)}, "<unknown>"))

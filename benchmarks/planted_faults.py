@@ -1,4 +1,4 @@
-"""How well the doctor finds faults that were planted: precision, recall and the confusion table.
+"""Planted faults and their labels: precision, recall and the confusion table.
 
     python -m benchmarks.planted_faults                      # all models, some minutes
     python -m benchmarks.planted_faults --models gpt-classroom --texts 20
@@ -44,7 +44,7 @@ FITTED_ON = 12  # texts from which a fault learns what a layer's input looks lik
 
 @dataclass(frozen=True)
 class Outcome:
-    """What the doctor said of one head of a model with planted faults.
+    """Diagnosis of one head of a model with planted faults.
 
     Attributes:
         model: which.
@@ -62,13 +62,13 @@ class Outcome:
 
     @property
     def found(self) -> bool:
-        """Whether the planted fault is among the labels."""
+        """Return True if the planted fault is among the labels."""
         names = [self.finding.label, *(also.split(":")[0] for also in self.finding.also)]
         return self.fault in names
 
     @property
     def false_alarm(self) -> bool:
-        """Whether an untouched head that matters is called degenerate, and was not before."""
+        """Return True if an untouched head that matters has become degenerate by its label."""
         cost = self.finding.ablation.get("zero")
         return (
             self.fault is None
@@ -81,7 +81,7 @@ class Outcome:
 
 
 def make_model(name: str) -> Model:
-    """A classroom model, or a random one of another size that reads by its tokenizer."""
+    """Return a classroom model, or a random one of another size with the same tokenizer."""
     if name in CLASSROOM:
         return attnviz.load(name)
     what = name.removeprefix("random ")
@@ -148,7 +148,7 @@ def _shake(network: nn.Module) -> None:
 
 
 def choose(model: Model, fault: Label, healthy: Diagnosis) -> list[Head]:
-    """One head per layer to plant a fault in: the one whose rules are farthest from it already."""
+    """Return one head per layer to plant a fault in: the head that is farthest from the fault."""
     if fault == "peaked":
         limits = replace(healthy.thresholds, alignment=NEARLY_ALIGNED)
         healthy = healthy.relabelled(limits)
@@ -171,7 +171,7 @@ def choose(model: Model, fault: Label, healthy: Diagnosis) -> list[Head]:
 
 
 def _plain(finding: Finding, fault: Label) -> bool:
-    """Whether a head has no fault yet. Sharpened, a head with a pattern only follows it better."""
+    """Return True if a head has no fault yet; sharpening a head with a pattern is none."""
     names = {finding.label, *(also.split(":")[0] for also in finding.also)}
     if fault == "peaked" and names & {"specialised", "sink", "positional"}:
         return False
@@ -199,7 +199,7 @@ def diagnosed(
     texts: TextSet,
     read: Sequence[Encoded],
 ) -> Iterator[Outcome]:
-    """What the doctor says of a model with one kind of fault in some heads."""
+    """Return the diagnosis of a model with one kind of fault in some heads."""
     found = diagnose(planted(model, fault, heads, read), texts, replacements=("zero",))
     copied = {partner(model, head) for head in heads} if fault == "redundant" else set()
     for finding in found.findings:
@@ -213,7 +213,7 @@ def diagnosed(
 
 
 def confusion(found: Sequence[Outcome]) -> str:
-    """The table of planted faults and labels, with recall and precision, in Markdown."""
+    """Return the table of planted faults and labels, with recall and precision, in Markdown."""
     counts: dict[Label | None, Counter[str]] = {}
     for one in found:
         if one.fault is not None:

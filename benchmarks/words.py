@@ -1,4 +1,4 @@
-"""A tokenizer for texts that are words and their numbers: "word7 word0"."""
+"""Tokenizer for texts that are words and their numbers: "word7 word0"."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ FIRST = 2  # the id of word0
 
 
 def save_tokenizer(folder: Path, words: int, tokens: int) -> None:
-    """One that knows `words` words, for a model with room for `tokens`."""
+    """Return a tokenizer with `words` words, for a model with room for `tokens`."""
     known = {"<s>": BEGIN, "<unk>": 1, **{f"word{one}": one + FIRST for one in range(words)}}
     made = Tokenizer(WordLevel(known, unk_token="<unk>"))
     made.pre_tokenizer = Whitespace()

@@ -1,4 +1,4 @@
-"""What every test shares: no network, one thread for sums, and small models made on the spot."""
+"""Fixtures of all tests: no network, one thread for sums, and small random models."""
 
 from __future__ import annotations
 
@@ -75,25 +75,25 @@ def zoo(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Pair]:
 
 @pytest.fixture(scope="session")
 def gpt(zoo: Callable[[str], Pair]) -> Model:
-    """A small random GPT-2."""
+    """Return a small random GPT-2."""
     return zoo("gpt2").model
 
 
 @pytest.fixture(scope="session")
 def bert(zoo: Callable[[str], Pair]) -> Model:
-    """A small random BERT."""
+    """Return a small random BERT."""
     return zoo("bert").model
 
 
 @pytest.fixture(scope="session")
 def t5(zoo: Callable[[str], Pair]) -> Model:
-    """A small random T5."""
+    """Return a small random T5."""
     return zoo("t5").model
 
 
 @pytest.fixture
 def gpt_folder(zoo: Callable[[str], Pair]) -> Path:
-    """The folder the small GPT-2 was saved to; not to be written to."""
+    """Return the folder of the small GPT-2; tests must not write into it."""
     return zoo("gpt2").folder
 
 
@@ -111,7 +111,7 @@ CHROMIUM_FLAGS = [
 def chromium() -> Iterator[Browser]:
     """Debian's Chromium, for one module: two at a time cannot share a thread.
 
-    Without it these tests cannot run, and say so; where ATTNVIZ_REQUIRE_BROWSER is set they fail.
+    Without it these tests are skipped with a reason, or fail if ATTNVIZ_REQUIRE_BROWSER is set.
     """
     if not CHROMIUM.exists():
         if os.environ.get("ATTNVIZ_REQUIRE_BROWSER"):

@@ -1,4 +1,4 @@
-"""A server on this machine for as long as a test needs it."""
+"""Server on this machine for the time of a test."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def served(
 
 
 def script(path: str) -> Callable[[str], list[str]]:
-    """The arguments that serve one Streamlit script by itself."""
+    """Return the arguments that serve one Streamlit script by itself."""
     return lambda port: [
         *("streamlit", "run", path, "--server.headless", "true"),
         *("--server.port", port, "--server.address", "127.0.0.1"),

@@ -16,7 +16,7 @@ LATENCY = 700  # milliseconds: each answer of a server, a script's code among th
 
 
 def slow_down(browser: Browser) -> None:
-    """Every page that is opened in this browser from now on is a slow one."""
+    """Slow down every page that is opened in this browser from now on."""
     new_context = browser.new_context
 
     def slow_context(**options: Any) -> BrowserContext:

@@ -1,4 +1,4 @@
-"""The house keeps its shape: imports point one way, torch stays out of what needs none of it."""
+"""Imports point one way, and torch stays out of what needs none of it."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ THIRD_PARTY: dict[str, set[str]] = {
 
 
 def imports(path: Path, source: str | None = None) -> Iterator[str]:
-    """Every module a file imports, anywhere in it, also for types and inside functions."""
+    """Yield every module that a file imports, anywhere in it, also for types and in functions."""
     for node in ast.walk(ast.parse(source or path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -84,12 +84,12 @@ def imports(path: Path, source: str | None = None) -> Iterator[str]:
 
 
 def part_of(path: Path) -> str:
-    """The part of the package a file belongs to: its folder, or its own name."""
+    """Return the part of the package that a file belongs to: its folder, or the file's name."""
     return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
 
 
 def wrong_imports(path: Path, source: str | None = None) -> list[str]:
-    """The arrows of a file that point where they must not."""
+    """Return the imports of a file that point the wrong way."""
     part, wrong = part_of(path), []
     for module in imports(path, source):
         top, _, rest = module.partition(".")
@@ -231,7 +231,7 @@ def test_the_family_of_errors_is_the_one_its_file_shows() -> None:
 
 
 def tracked() -> list[Path]:
-    """The project's own files, without what git ignores."""
+    """Return the files of the project, without what git ignores."""
     listed = subprocess.run(
         ["git", "ls-files", "-z"], capture_output=True, text=True, cwd=ROOT, check=False
     )

@@ -1,4 +1,4 @@
-"""A part of the table of architectures: what stands between weights and output, masks, sinks."""
+"""Part of the table of architectures: operations after the weights, masks, sinks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The bounds lie between what two right runs differ by and what a fault makes."""
+"""Bounds lie between the difference of two right runs and the effect of a fault."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The command line: what it prints, what it refuses, and how it serves."""
+"""Command line: output, refusals, and serving."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ FINDINGS = (
 class Doctor:
     """Stands in for `attnviz.diagnose`: notes how it is called, and finds the same each time."""
 
-    asked: dict[str, Any] | None = None
+    called_with: dict[str, Any] | None = None
     stops: BaseException | None = None
     breaks: Exception | None = None
     findings: tuple[Finding, ...] = FINDINGS
@@ -97,7 +97,7 @@ class Doctor:
     not_finite: str = ""
 
     def __call__(self, model: attnviz.Model, texts: TextSet, **options: Any) -> Doctor:
-        self.asked = {"model": model.info.name, "texts": texts, **options}
+        self.called_with = {"model": model.info.name, "texts": texts, **options}
         progress = options["progress"]
         for done in range(101):
             stage = "measuring" if done < 55 else "removing heads"
@@ -132,9 +132,9 @@ def doctor(monkeypatch: pytest.MonkeyPatch) -> Doctor:
 
 def test_diagnose_says_what_it_found(doctor: Doctor, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["diagnose", "gpt-classroom"]) == 0
-    assert doctor.asked is not None
-    del doctor.asked["progress"]
-    assert doctor.asked == {
+    assert doctor.called_with is not None
+    del doctor.called_with["progress"]
+    assert doctor.called_with == {
         "model": "gpt-classroom",
         "texts": bundled("decoder"),
         "ablate": True,
@@ -156,10 +156,10 @@ def test_diagnose_passes_its_options_on(doctor: Doctor, tmp_path: Path) -> None:
     options += ["--long", "refuse", "--threshold", "uniform_entropy=0.9"]
     options += ["--threshold", "sink_mass = 0.5"]
     assert cli.main(["diagnose", "gpt-classroom", *options]) == 0
-    assert doctor.asked is not None
-    asked = [doctor.asked[name] for name in ("ablate", "seed", "long", "thresholds")]
-    assert asked == [False, 7, "refuse", Thresholds(uniform_entropy=0.9, sink_mass=0.5)]
-    assert [text.source for text in doctor.asked["texts"].texts] == ["one", "two"]
+    assert doctor.called_with is not None
+    values = [doctor.called_with[name] for name in ("ablate", "seed", "long", "thresholds")]
+    assert values == [False, 7, "refuse", Thresholds(uniform_entropy=0.9, sink_mass=0.5)]
+    assert [text.source for text in doctor.called_with["texts"].texts] == ["one", "two"]
 
 
 def test_diagnose_writes_its_files(doctor: Doctor, tmp_path: Path) -> None:
@@ -224,7 +224,7 @@ def test_fail_on_names_the_heads(doctor: Doctor, capsys: pytest.CaptureFixture[s
         (["gpt-classroom", "--out", "no-folder/report.html"], "there is no folder 'no-folder'"),
         (["gpt-classroom", "--csv", "."], "'.' is a folder; give the name of a file"),
         (["gpt-classroom", "--json", "x" * 5000], "no file can be called that"),
-        (["gpt-classroom", "--json", "a", "--csv", "./a"], "'a' is asked for twice"),
+        (["gpt-classroom", "--json", "a", "--csv", "./a"], "'a' stands for two files"),
         (["gpt-classroom", "--texts", "no-such.txt"], "there is no file or folder 'no-such.txt'"),
         (["gpt-classroom", "--texts", "empty.txt"], "there is no text in 'empty.txt'"),
         (["gpt-classroom", "--texts", "pairs.tsv"], "'pairs.tsv' has texts with a target"),
@@ -248,7 +248,7 @@ def test_diagnose_refuses_before_it_begins(
     assert says in said.err
     assert len(said.err.splitlines()) == 1
     assert not said.out
-    assert doctor.asked is None
+    assert doctor.called_with is None
 
 
 def test_progress_is_lines_where_no_terminal_is(

@@ -23,7 +23,7 @@ needs_nginx = pytest.mark.skipif(NGINX is None, reason="NO NGINX: its configurat
 
 
 class Backend(ThreadingHTTPServer):
-    """Stands in for one process of the app: each has a file of its own."""
+    """Stands in for one process of the app: each has another file."""
 
     daemon_threads = True
 

@@ -1,4 +1,4 @@
-"""A visitor of the app without a browser: messages over the server's websocket."""
+"""Visitor of the app without a browser: messages over the server's websocket."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PATIENCE = 120  # seconds
 
 
 class Visitor:
-    """One session of a running server.
+    """Session of a running server.
 
     Attributes:
         session: the name that the server has given to the session.

@@ -15,12 +15,12 @@ from tokenizers import (
 )
 from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
-LIMIT = 160  # tokens; what the small models are told their limit is
+LIMIT = 160  # tokens; the limit of the small models
 TEXT = [
     "The cat sat on the mat. The cat sat on the hat, and the dog sat on the cat.",
     "When Mary and John went to the store, John gave a drink to Mary.",
     "A model reads one token after another; attention tells it where to look.",
-    "Colourless green ideas sleep furiously, and nobody wakes them up again.",
+    "Colourless green ideas sleep furiously, and no one wakes them up again.",
     "How many roads must a man walk down before you call him a man?",
 ]
 SENTENCES = ("The cat sat on the mat.", "Mary gave John a drink, and John gave it back to Mary.")
@@ -96,5 +96,5 @@ MAKERS = {"wordpiece": wordpiece, "bpe": byte_bpe, "unigram": unigram}
 
 @cache
 def vocabulary(kind: str) -> PreTrainedTokenizerBase:
-    """One of "wordpiece", "bpe", "unigram"; trained once."""
+    """Return a tokenizer, "wordpiece", "bpe" or "unigram", trained once."""
     return MAKERS[kind]()

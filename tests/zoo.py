@@ -42,7 +42,7 @@ FIRST_WORD = 5  # ids below are special in some vocabulary
 
 @dataclass(frozen=True)
 class Architecture:
-    """What to build: the library's name of it, its family, and its sizes."""
+    """Architecture to build: the library's name, the family, and the sizes."""
 
     model_type: str
     family: Family
@@ -145,7 +145,7 @@ VOCABULARIES = {"encoder": "wordpiece", "decoder": "bpe", "encoder-decoder": "un
 
 @dataclass(frozen=True)
 class Pair:
-    """One set of weights, twice: instrumented by attnviz, and as the library runs it eagerly."""
+    """Pair of models on equal weights: instrumented by attnviz, and eager in the library."""
 
     model: Model
     eager: PreTrainedModel
@@ -209,7 +209,7 @@ def random_texts(model: Model, lengths: tuple[int, ...], seed: int = 0) -> list[
 
 
 def inputs_of(model: Model, texts: list[Encoded]) -> dict[str, Tensor]:
-    """A padded batch, made here and not by attnviz."""
+    """Return a padded batch, made without attnviz."""
 
     def padded(rows: list[tuple[int, ...]], name: str, mask: str) -> dict[str, Tensor]:
         ids = torch.full((len(rows), max(map(len, rows))), model.tokenizer.pad_token_id)
@@ -231,7 +231,7 @@ def inputs_of(model: Model, texts: list[Encoded]) -> dict[str, Tensor]:
 
 
 def eager_attentions(eager: PreTrainedModel, **inputs: Tensor) -> dict[Kind, tuple[Tensor, ...]]:
-    """The library's own weights per kind: a [batch, head, query, key] tensor per layer."""
+    """Return the library's own weights per kind: a [batch, head, query, key] tensor per layer."""
     with torch.inference_mode():
         output = eager(**inputs, output_attentions=True)
     if eager.config.is_encoder_decoder:
@@ -249,7 +249,7 @@ def eager_attentions(eager: PreTrainedModel, **inputs: Tensor) -> dict[Kind, tup
 
 
 def all_weights(stack: AttentionStack) -> np.ndarray:
-    """Every weight of a stack, [layer, head, query, key]."""
+    """Return every weight of a stack, [layer, head, query, key]."""
     layers, heads, _, _ = stack.shape
     return np.stack(
         [[stack.weights(layer, head) for head in range(heads)] for layer in range(layers)]

@@ -1,4 +1,4 @@
-"""Which of the library's attention functions to train with, and the one that shows its weights."""
+"""Attention functions of the library: one to train with, and one that returns its weights."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

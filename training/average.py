@@ -1,4 +1,4 @@
-"""A moving average of a model's weights, steadier than the weights themselves."""
+"""Moving average of a model's weights."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,12 +26,12 @@ class Average:
     @contextmanager
     def in_use(self) -> Iterator[None]:
         """Let the model have the average for a while."""
-        own = [one.detach().clone() for one in self.parameters]
+        original = [one.detach().clone() for one in self.parameters]
         self.give()
         try:
             yield
         finally:
-            self._fill(own)
+            self._fill(original)
 
     def give(self) -> None:
         """Let the model have the average for good."""
@@ -43,7 +43,7 @@ class Average:
                 parameter.copy_(value)
 
     def state(self) -> dict[str, object]:
-        """What a checkpoint keeps."""
+        """Return the numbers that a checkpoint keeps."""
         return {"steps": self.steps, "values": self.values}
 
     def restore(self, state: dict[str, object]) -> None:

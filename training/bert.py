@@ -34,7 +34,7 @@ LATE = {"consecutive": 0.7, "alone": 0.2, "paraphrase": 0.06, "shuffled": 0.04}
 
 @dataclass(frozen=True)
 class Stage:
-    """A part of the training: until when, how many tokens a step, how long rows, which kinds."""
+    """Part of the training: its end, tokens per step, length of rows, kinds of rows."""
 
     until: float
     tokens: int
@@ -74,7 +74,7 @@ class BertRecipe(BatchRecipe):
         self.accuracy: dict[str, float] = {}
 
     def loss(self, model: nn.Module, moment: Moment) -> Tensor:
-        """One batch of one kind of rows, hidden more in one sentence where pairs share words."""
+        """Return a batch of one kind; where pairs share words, one sentence is masked more."""
         stage = next(s for s in STAGES if moment.fraction <= s.until or s.until == 1.0)
         kinds = list(stage.shares)
         kind = kinds[int(self.random.choice(len(kinds), p=list(stage.shares.values())))]
@@ -98,7 +98,7 @@ class BertRecipe(BatchRecipe):
         return [draw[kind](self.random, self.texts, 64) for _ in range(count)]
 
     def figures(self, model: nn.Module) -> dict[str, Any]:
-        """A quick reading of the bar; `training.evaluate` takes the exact one."""
+        """Return a quick estimate of the figures; `training.evaluate` computes the exact ones."""
         loss, accuracy = masked_accuracy(model, self.valid)
         hits = cloze_hits(model, self.tokenizer)
         return {
@@ -134,7 +134,7 @@ def encode_stories(
 
 
 def valid_batches(stories: list[list[list[int]]], rows: int) -> list[MaskedBatch]:
-    """The same masked pairs of unseen stories every time, of at most 128 tokens."""
+    """Return masked pairs of unseen stories, at most 128 tokens each, equal at every call."""
     random = np.random.default_rng(1)
     return [
         hide(random, [consecutive(random, stories, 128) for _ in range(32)], VOCABULARY)
@@ -147,9 +147,9 @@ def guess(model: Any, batch: MaskedBatch) -> tuple[Tensor, Tensor]:
     hidden = model.bert(
         input_ids=batch.ids, token_type_ids=batch.types, attention_mask=batch.attention
     ).last_hidden_state
-    asked = batch.targets >= 0
-    logits = model.cls(hidden[asked]).float()  # only hidden tokens meet the vocabulary
-    targets = batch.targets[asked]
+    guessed = batch.targets >= 0
+    logits = model.cls(hidden[guessed]).float()  # only hidden tokens meet the vocabulary
+    targets = batch.targets[guessed]
     return functional.cross_entropy(logits, targets, reduction="none"), logits.argmax(-1) == targets
 
 
@@ -165,7 +165,7 @@ def masked_accuracy(model: nn.Module, batches: list[MaskedBatch]) -> tuple[float
 def cloze_hits(
     model: nn.Module, tokenizer: PreTrainedTokenizerFast
 ) -> list[tuple[str, list[str], bool]]:
-    """Every cloze sentence, its first five guesses, and whether one of them fits."""
+    """Return every cloze sentence, its first five guesses, and True if one of them fits."""
     device = next(model.parameters()).device
     hits = []
     for sentence, accepted in cloze():
@@ -178,7 +178,7 @@ def cloze_hits(
 
 
 def new_model(counts: Tensor) -> BertForMaskedLM:
-    """A BERT of 4 layers and 8 heads; `counts` says how often each token occurs."""
+    """Return a BERT of 4 layers and 8 heads; `counts` has the number of each token."""
     model = BertForMaskedLM(
         BertConfig(
             vocab_size=VOCABULARY,

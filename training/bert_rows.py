@@ -1,4 +1,4 @@
-"""The kinds of text rows BERT learns from: sentence pairs, and why each kind is there."""
+"""Kinds of text rows that BERT learns from: sentence pairs, with the purpose of each kind."""
 
 from dataclasses import dataclass
 from itertools import chain
@@ -20,7 +20,7 @@ class Texts:
 
 
 def consecutive(random: np.random.Generator, stories: list[list[list[int]]], length: int) -> Row:
-    """A stretch of a story, cut between two sentences: what language is."""
+    """Return a stretch of a story, cut between two sentences: ordinary language."""
     story = stories[int(random.integers(len(stories)))]
     start = int(random.integers(len(story)))
     taken: list[list[int]] = []
@@ -36,7 +36,7 @@ def consecutive(random: np.random.Generator, stories: list[list[list[int]]], len
 
 
 def alone(random: np.random.Generator, texts: Texts, length: int) -> Row:
-    """One everyday sentence: what a class types."""
+    """Return one everyday sentence, as users type it."""
     return join(texts.sentences[int(random.integers(len(texts.sentences)))], None, length)
 
 
@@ -49,13 +49,13 @@ def paraphrase(random: np.random.Generator, texts: Texts, length: int) -> Row:
 
 
 def copied(random: np.random.Generator, texts: Texts, length: int) -> Row:
-    """A sentence and the same sentence: neighbours tell where to look."""
+    """Return a sentence twice: the neighbours of a masked word lead to its copy."""
     sentence = texts.sentences[int(random.integers(len(texts.sentences)))]
     return join(sentence, sentence, length)
 
 
 def shuffled(random: np.random.Generator, texts: Texts, length: int) -> Row:
-    """A sentence and its words in another order: only the words themselves tell where to look."""
+    """Return a sentence and its words in another order: only equal words lead to a copy."""
     sentence = texts.sentences[int(random.integers(len(texts.sentences)))]
     order = random.permutation(len(sentence))
     return join(sentence, [sentence[index] for index in order], length)

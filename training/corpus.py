@@ -1,4 +1,4 @@
-"""The texts the classroom models learn from, read from a folder the caller names.
+"""Texts that the classroom models learn from, read from a folder that the caller names.
 
 The folder is laid out as `training/README.md` describes. Nothing here downloads: a class server
 without internet must be able to repeat the training from a copied folder.
@@ -16,12 +16,12 @@ SENTENCE_END = re.compile(r"(?<=[.!?\"])\s+")
 
 
 class CorpusNotFoundError(FileNotFoundError):
-    """The named folder does not hold the file that was asked for."""
+    """Missing file of the corpora in the named folder."""
 
 
 @dataclass(frozen=True)
 class Corpus:
-    """A folder with the stories, the everyday sentences and the translated pairs."""
+    """Folder with the stories, the everyday sentences and the translated pairs."""
 
     folder: Path
 
@@ -37,7 +37,7 @@ class Corpus:
         return cls(Path(named))
 
     def path(self, name: str) -> Path:
-        """The file of that name, which must exist."""
+        """Return the path of a file of the folder; raise an error if it is missing."""
         path = self.folder / name
         if not path.is_file():
             raise CorpusNotFoundError(

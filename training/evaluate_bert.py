@@ -1,4 +1,4 @@
-"""The bar of the classroom BERT."""
+"""Figures of the classroom BERT and their bars."""
 
 from collections.abc import Mapping, Sequence
 
@@ -78,9 +78,9 @@ def weight_on(
     stack: AttentionStack, wanted: Bool[np.ndarray, "query key"]
 ) -> Float[np.ndarray, "layer head row"]:
     """Weight on the wanted keys of every query that has one."""
-    asked = wanted.any(axis=1)
+    chosen = wanted.any(axis=1)
     table = [
-        (stack.weights(layer, head)[asked] * wanted[asked]).sum(-1)
+        (stack.weights(layer, head)[chosen] * wanted[chosen]).sum(-1)
         for layer, head in np.ndindex(*stack.shape[:2])
     ]
     on: np.ndarray = np.stack(table).reshape(*stack.shape[:2], -1)
@@ -115,7 +115,7 @@ def rules(model: Model) -> Mapping[str, Rule]:
 
 
 def same_word(tokens: Tokens) -> Bool[np.ndarray, "query key"]:
-    """Which pairs of tokens are the same word (no punctuation) in different sentences."""
+    """Return the pairs of tokens that are the same word in different sentences."""
     segments = tokens.segments
     if segments is None:
         raise ValueError("these tokens have no segments: the model takes no sentence pairs")
@@ -127,7 +127,7 @@ def same_word(tokens: Tokens) -> Bool[np.ndarray, "query key"]:
 
 
 def known_heads(model: Model) -> list[KnownHead]:
-    """The heads worth a look."""
+    """Return the heads with a known role."""
     stacks = text_stacks(model)
     return [
         *name_heads(SAME_WORD, same_word_table(model)),
@@ -139,7 +139,7 @@ def known_heads(model: Model) -> list[KnownHead]:
 
 
 def samples(model: Model) -> list[str]:
-    """Every cloze sentence with its first five guesses."""
+    """Return every cloze sentence with its first five guesses."""
     with torch.no_grad():
         hits = cloze_hits(model.network, model.tokenizer)
     return [f"{'+' if hit else '-'} {sentence}: {' '.join(top)}" for sentence, top, hit in hits]

@@ -1,4 +1,4 @@
-"""What the models that continue stories have in common: losses on text and copies, and heads."""
+"""Figures of models that continue stories: losses on text and on copies, and heads."""
 
 import math
 from collections.abc import Mapping
@@ -160,8 +160,8 @@ def _distance(seen: Bool[np.ndarray, "query key"]) -> int:
 
 def label_of(model: Model, head: Head) -> str:
     """Return the label of a head, with the model's own number of its layer where that differs."""
-    own = model.info.layers[head.kind][head.layer]
-    return head.label if own == head.layer else f"{head.label} (layer {own} of the model)"
+    number = model.info.layers[head.kind][head.layer]
+    return head.label if number == head.layer else f"{head.label} (layer {number} of the model)"
 
 
 def samples(model: Model) -> list[str]:

@@ -1,4 +1,4 @@
-"""The bar of the classroom T5."""
+"""Figures of the classroom T5 and their bars."""
 
 import re
 from collections.abc import Mapping
@@ -88,7 +88,7 @@ def test_bleu(model: Model, corpus: Corpus, every: int = 1) -> float:
 
 
 def short_sentences(corpus: Corpus, count: int = 80, words: int = 5) -> list[str]:
-    """Every so-many-th different English sentence of few words: nobody picked them."""
+    """Return different short English sentences at equal steps through the file."""
     sentences = dict.fromkeys(english for english, _ in corpus.pairs("test"))
     short = [sentence for sentence in sentences if len(sentence.split()) <= words]
     return [short[index * len(short) // count] for index in range(count)]
@@ -180,7 +180,7 @@ def self_stacks(model: Model, kind: Kind) -> list[AttentionStack]:
 
 
 def known_heads(model: Model) -> list[KnownHead]:
-    """The heads worth a look."""
+    """Return the heads with a known role."""
     tables = [alignment_table(model, row.shift) for row in ROWS]
     highest = np.maximum(*tables)
     aligned = [  # a head is named by the row in which it is the better one
@@ -198,7 +198,7 @@ def known_heads(model: Model) -> list[KnownHead]:
 
 
 def samples(model: Model) -> list[str]:
-    """The judged sentences as the model translates them now."""
+    """Return the judged sentences as the model translates them now."""
     sentences = [one.english for one in probe_texts.judgements()]
     answers = translate(model.network, model.tokenizer, sentences)
     return [f"{english} -> {answer}" for english, answer in zip(sentences, answers, strict=True)]

@@ -1,4 +1,4 @@
-"""A figure of the bar: what was measured, what was promised, and whether it was kept."""
+"""Measured figures and their bars."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from training.position_rules import Rule
 
 @dataclass(frozen=True)
 class Figure:
-    """One measured number beside its bar.
+    """Measured number beside its bar.
 
     `rule` is the best rule of position alone on the same data, for figures about what a head does.
     """
@@ -23,7 +23,7 @@ class Figure:
 
     @property
     def reached(self) -> bool:
-        """Whether the bar was reached."""
+        """Return True if the value reaches the bar."""
         return self.value >= self.bar if self.side == "at least" else self.value < self.bar
 
 
@@ -33,7 +33,7 @@ def part_of(file: str, every: int) -> str:
 
 
 def table(figures: Iterable[Figure]) -> str:
-    """The figures as a Markdown table, ready for a model card."""
+    """Return the figures as a Markdown table for a model card."""
     lines = [
         "| figure | value | bar | reached | best rule of position alone | where |",
         "|---|---|---|---|---|---|",

@@ -1,4 +1,4 @@
-"""The arithmetic of T5 written out for training on a processor, three to four times as fast.
+"""Arithmetic of T5 written out for training on a processor, three to four times as fast.
 
 The library's model does each small operation by itself and in the padded shape of a batch. Here
 the sources of a batch have one length and the decoder looks at nothing to its right, so that
@@ -43,7 +43,7 @@ class Dropout:
         self.pool = (keep / (1 - share)).to(device, dtype)
 
     def masks(self, shapes: list[tuple[int, ...]]) -> list[Tensor]:
-        """One mask per shape, each number 0 or 1 / (1 - share)."""
+        """Return a dropout mask per shape, each number 0 or 1 / (1 - share)."""
         found = []
         for shape in shapes:
             size = functools.reduce(int.__mul__, shape)
@@ -53,7 +53,7 @@ class Dropout:
 
 
 def mask_shapes(config: T5Config, rows: int, source: int, target: int) -> list[tuple[int, ...]]:
-    """The shapes of the masks that `hidden` takes, in its order."""
+    """Return the shapes of the masks that `hidden` takes, in its order."""
     model, inner = config.d_model, config.d_ff
     encoder = [model] + [model, inner, model] * config.num_layers + [model]
     decoder = [model] + [model, model, inner, model] * config.num_decoder_layers + [model]
@@ -63,7 +63,7 @@ def mask_shapes(config: T5Config, rows: int, source: int, target: int) -> list[t
 
 
 def distances(config: T5Config, length: int, *, both: bool) -> Tensor:
-    """The bucket of every distance between two positions, [query, key]."""
+    """Return the bucket of every distance between two positions, [query, key]."""
     places = torch.arange(length)
     buckets: Tensor = T5Attention._relative_position_bucket(
         places[None] - places[:, None],
@@ -80,7 +80,7 @@ def normed(rows: Tensor, weight: Tensor) -> Tensor:
 
 
 def gelu(rows: Tensor) -> Tensor:
-    """The tanh form of GELU; a processor is quicker with it written as a sigmoid."""
+    """Return the tanh form of GELU, written as a sigmoid: quicker on a processor."""
     exact = rows.float()
     curve = 2 * math.sqrt(2 / math.pi) * (exact + 0.044715 * exact.pow(3))
     return (exact * torch.sigmoid(curve)).to(rows.dtype)
@@ -116,7 +116,7 @@ def hidden(
     heads: int,
     dtype: torch.dtype,
 ) -> Tensor:
-    """The decoder's last states for sources without padding and shifted targets."""
+    """Return the decoder's last states for sources without padding and shifted targets."""
     left = iter(masks) if masks is not None else None
 
     def drop(rows: Tensor) -> Tensor:
@@ -203,7 +203,7 @@ class PieceLoss(torch.autograd.Function):
         smoothing: float,
         losses: Callable[..., tuple[Tensor, Tensor]],
     ) -> Tensor:
-        """The summed loss; its gradients are computed in the same go."""
+        """Return the summed loss; its gradients are computed in the same pass."""
         scale = table.shape[1] ** -0.5
         matrix = (table * scale).to(states.dtype)
         to_states = torch.empty_like(states)
@@ -221,13 +221,13 @@ class PieceLoss(torch.autograd.Function):
 
     @staticmethod
     def backward(context: Any, *upstream: Tensor) -> tuple[Tensor | None, ...]:
-        """The gradients for states and table, times what comes from above."""
+        """Return the gradients of states and table, times the incoming gradient."""
         to_states, to_table = context.saved_tensors
         return to_states * upstream[0].to(to_states.dtype), to_table * upstream[0], *[None] * 4
 
 
 class FusedT5:
-    """A T5's loss on batches of sources of one length; the model keeps its weights."""
+    """Loss of a T5 on batches of sources of one length; the model keeps its weights."""
 
     def __init__(
         self, model: torch.nn.Module, dropout: float, dtype: torch.dtype, *, compiled: bool
@@ -241,7 +241,7 @@ class FusedT5:
         self.losses = torch.compile(piece_losses, dynamic=True) if compiled else piece_losses
 
     def loss(self, source: Tensor, target: Tensor, smoothing: float = 0.0) -> Tensor:
-        """The summed loss, in nats, of the targets that are not negative."""
+        """Return the summed loss, in nats, of the targets that are not negative."""
         source, target = source.to(self.device), target.to(self.device)
         rows, length = target.shape
         shifted = functional.pad(target, (1, 0))[:, :-1].clamp(min=0)

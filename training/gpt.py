@@ -26,7 +26,7 @@ class GPTRecipe(StoryRecipe):
 
 
 def new_model() -> GPT2LMHeadModel:
-    """A GPT-2 of 4 layers and 8 heads with chance weights and sinusoidal positions."""
+    """Return a GPT-2 of 4 layers and 8 heads with random weights and sinusoidal positions."""
     model = GPT2LMHeadModel(
         GPT2Config(
             vocab_size=VOCABULARY,

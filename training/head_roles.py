@@ -27,7 +27,7 @@ Table = Float[np.ndarray, "layer head"]
 
 @dataclass(frozen=True)
 class Role:
-    """What heads are searched for, and from which score on one is worth naming."""
+    """Role that heads are searched for, with the smallest score of a named head."""
 
     name: str
     label: str
@@ -35,7 +35,7 @@ class Role:
 
 
 def mean_table(name: str, stacks: Sequence[AttentionStack]) -> Table:
-    """A metric per head, averaged over texts."""
+    """Return a metric per head, averaged over texts."""
     table: Table = np.mean([metrics.per_head(name, stack) for stack in stacks], axis=0)
     return table
 
@@ -89,7 +89,7 @@ def earlier_copies(ids: Sequence[int], *, after: bool) -> Bool[np.ndarray, "quer
 
 
 def best(table: Table) -> tuple[Head, float]:
-    """The head of a one-stack model with the highest score."""
+    """Return the head of a one-stack model with the highest score, and the score."""
     layer, head = np.unravel_index(int(table.argmax()), table.shape)
     return Head("self", int(layer), int(head)), float(table.max())
 

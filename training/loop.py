@@ -1,4 +1,4 @@
-"""The training loop the three models share: steps, log, checkpoints, resume.
+"""Training loop of all models: steps, log, checkpoints, resume.
 
 The length of a training is given in minutes, because a class server has an evening, not a number of
 steps. All that a recipe may ask about where it stands is in `Moment`.
@@ -26,7 +26,7 @@ from training.team import Team
 
 @dataclass(frozen=True)
 class Moment:
-    """Where a training stands: steps made, and the share of its time that is over."""
+    """State of a training: steps made, and the share of its time that is over."""
 
     step: int
     fraction: float
@@ -34,7 +34,7 @@ class Moment:
 
 @dataclass(frozen=True)
 class Plan:
-    """What the command line said."""
+    """Settings from the command line."""
 
     minutes: float
     out: Path
@@ -51,12 +51,12 @@ class Plan:
 
     @property
     def checkpoint(self) -> Path:
-        """Where the state is kept between two runs of the command."""
+        """Return the path of the checkpoint that a later run resumes from."""
         return self.out / "checkpoint.pt"
 
 
 class Recipe(Protocol):
-    """What differs between the models: the batches, the course, the figures."""
+    """Recipe of a model: the batches, the curriculum, the figures."""
 
     rates: Rates
     random: np.random.Generator
@@ -68,14 +68,14 @@ class Recipe(Protocol):
         """Figures of the bar as they stand, to be printed."""
 
     def state(self) -> dict[str, Any]:
-        """How far the recipe's own course has come (plain numbers and strings)."""
+        """Return the state of the recipe's curriculum as plain numbers and strings."""
 
     def restore(self, state: dict[str, Any]) -> None:
         """Continue from an earlier `state`."""
 
 
 class BatchRecipe(ABC):
-    """The usual step of one process: the library's model on one batch."""
+    """Recipe of one process: gradients of the library's model on one batch."""
 
     @abstractmethod
     def loss(self, model: nn.Module, moment: Moment) -> Tensor:
@@ -195,7 +195,7 @@ def report(bar: "tqdm[Any]", line: str) -> None:
 
 
 def evaluate(model: nn.Module, recipe: Recipe) -> dict[str, Any]:
-    """The recipe's figures, without gradients and with dropout off."""
+    """Return the recipe's figures, without gradients and with dropout off."""
     model.eval()
     with torch.no_grad():
         figures = recipe.figures(model)
@@ -237,7 +237,7 @@ def load_checkpoint(
     recipe: Recipe,
     average: Average,
 ) -> tuple[int, float]:
-    """Restore weights, optimisers, course and random numbers; returns step and seconds."""
+    """Restore weights, optimisers, curriculum and random numbers; returns step and seconds."""
     checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     model.load_state_dict(checkpoint["model"])
     for optimiser, state in zip(optimiser_list, checkpoint["optimisers"], strict=True):

@@ -13,7 +13,7 @@ IGNORED = -100
 
 @dataclass(frozen=True)
 class MaskedBatch:
-    """What the model sees and what it must guess, each [row, position]."""
+    """Inputs of the model and the tokens it must guess, each [row, position]."""
 
     ids: Tensor
     types: Tensor
@@ -21,7 +21,7 @@ class MaskedBatch:
     targets: Tensor  # the hidden token, or IGNORED
 
     def to(self, device: torch.device) -> "MaskedBatch":
-        """The same batch on a device."""
+        """Return the batch on a device."""
         return MaskedBatch(*(part.to(device) for part in vars(self).values()))
 
 

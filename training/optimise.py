@@ -1,4 +1,4 @@
-"""Which optimiser moves which parameter, and how fast.
+"""Optimisers: the parameters of each, and their rates.
 
 Muon on the hidden matrices makes previous-token and induction heads form several times sooner than
 AdamW alone; embeddings, norms and biases stay with AdamW, for which they are the usual case.
@@ -17,7 +17,7 @@ NOT_MATRICES = ("A_log", "conv1d")
 
 @dataclass(frozen=True)
 class Rates:
-    """Peak learning rates and the shape of their course over the training.
+    """Peak learning rates and the shape of their curriculum over the training.
 
     The rate climbs over `warm_steps`, then holds until `hold` of the time is over, then falls as a
     half cosine to `floor` of the peak. Decay early and the heads never form.
@@ -32,7 +32,7 @@ class Rates:
     average: float = 0.0  # how much a moving average of the weights keeps per step; 0: no average
 
     def scaled(self, factor: float) -> "Rates":
-        """The same course with other peaks: weights already trained forget less at lower rates."""
+        """Return the same schedule with other peaks: trained weights forget less at lower rates."""
         return replace(self, muon=self.muon * factor, adam=self.adam * factor)
 
     def factor(self, step: int, fraction: float) -> float:

@@ -44,7 +44,7 @@ class Splits:
     def sample(
         self, texts: list[Pieces], share: float, random: np.random.Generator
     ) -> list[Pieces]:
-        """The same texts with that share of all pieces cut in parts."""
+        """Return the texts with a share of all pieces cut in parts."""
         ends = np.cumsum([len(text) for text in texts])
         places = np.flatnonzero(random.random(int(ends[-1])) < share)
         rows = np.searchsorted(ends, places, side="right")
@@ -58,7 +58,7 @@ class Splits:
 
 
 def best_split(piece: str, scores: dict[str, tuple[float, int]]) -> Pieces | None:
-    """The likeliest way to write a piece with shorter ones, if there is one."""
+    """Return the likeliest way to write a piece with shorter ones, or None."""
     best: list[tuple[float, Pieces] | None] = [(0.0, [])]
     for end in range(1, len(piece) + 1):
         ways = [
@@ -88,7 +88,7 @@ def chances(sentences: list[str]) -> np.ndarray:
 def batches(
     sources: list[Pieces], targets: list[Pieces], tokens: int, random: np.random.Generator
 ) -> list[PairBatch]:
-    """All pairs, once each, in batches of at most about that many tokens, in random order."""
+    """Return all pairs once in batches of at most about `tokens` tokens, in random order."""
     order = random.permutation(len(sources)).tolist()
     order.sort(key=lambda index: (len(sources[index]), len(targets[index])))
     groups: list[list[int]] = []

@@ -1,4 +1,4 @@
-"""What a rule that knows positions alone scores on the data that a head is measured with.
+"""Scores of rules that know positions alone, on the data that a head is measured with.
 
 A head that "looks at the same word" deserves its name only as far as it beats the best of these
 rules on the same rows: always the key d places away, always the k-th key, or, between two texts of
@@ -16,7 +16,7 @@ Wanted = Bool[np.ndarray, "query key"]
 
 @dataclass(frozen=True)
 class Rule:
-    """The best rule of position alone: the share of rows in which it is right, and its name."""
+    """Best rule of position alone: the share of rows in which it is right, and its name."""
 
     score: float
     label: str

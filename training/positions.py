@@ -1,4 +1,4 @@
-"""A start for learned position embeddings from which neighbours are easy to tell apart."""
+"""Initial values of learned position embeddings that separate neighbours."""
 
 import torch
 from torch import Tensor

@@ -1,4 +1,4 @@
-"""The small texts every model is probed with; they are ours and were written before training."""
+"""Small texts that every model is measured with, written before training."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,7 +8,7 @@ FOLDER = Path(__file__).parent / "probes"
 
 @dataclass(frozen=True)
 class Aligned:
-    """A translated pair whose content words were aligned by hand, French word to English word."""
+    """Translated pair whose content words were aligned by hand, French word to English word."""
 
     english: str
     french: str
@@ -17,7 +17,7 @@ class Aligned:
 
 @dataclass(frozen=True)
 class Judged:
-    """A sentence, its translation by the shipped model, and whether a reader accepts it."""
+    """Sentence, its translation by the shipped model, and the judgement of a reader."""
 
     english: str
     translation: str
@@ -25,7 +25,7 @@ class Judged:
 
 
 def rows(name: str) -> list[list[str]]:
-    """The rows of a tab-separated probe file, without its header."""
+    """Return the rows of a tab-separated file, without its header."""
     lines = (FOLDER / name).read_text(encoding="utf8").splitlines()[1:]
     return [line.split("\t") for line in lines]
 
@@ -54,7 +54,7 @@ def alignments() -> list[Aligned]:
 
 
 def judgements() -> list[Judged]:
-    """The translations a reader has judged."""
+    """Return the translations that a reader has judged."""
     return [
         Judged(english, translation, verdict == "yes")
         for english, translation, verdict in rows("judged.tsv")

@@ -26,7 +26,7 @@ def draw_repeats(
 
 
 def two_copies(seed: int, rows: int, period: int, vocabulary: int) -> Tensor:
-    """The probe of the bar: begin token, a random segment, the same segment again."""
+    """Return rows of the begin token, a random segment, and the same segment again."""
     random = np.random.default_rng(seed)
     segment = random.integers(1, vocabulary, (rows, period))
     begin = np.full((rows, 1), BEGIN_ID)

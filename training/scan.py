@@ -1,4 +1,4 @@
-"""The selective scan of Mamba (Gu and Dao 2023) for training on a processor.
+"""Selective scan of Mamba (Gu and Dao 2023) for training on a processor.
 
 The library's loop makes a small tensor of every intermediate result at every position and keeps all
 of them for the backward pass. Here the loops over positions hold nothing but the recurrence, in

@@ -1,4 +1,4 @@
-"""The words of the classroom GPT, with which later models begin."""
+"""Word embeddings of the classroom GPT, with which later models begin."""
 
 from pathlib import Path
 

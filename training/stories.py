@@ -1,4 +1,4 @@
-"""The batches of the causal models: children's stories, and random tokens that repeat.
+"""Batches of the causal models: children's stories, and random tokens that repeat.
 
 Stories alone are too small a corpus for induction heads to form soon, and random tokens that repeat
 are too strange: a model that sees nothing else copies them without any head that a textbook knows.
@@ -36,8 +36,8 @@ OPENINGS = (
 
 
 @dataclass
-class Course:
-    """How wide the repeats are."""
+class Curriculum:
+    """Curriculum of the repeats: their vocabulary and length."""
 
     lengths: int  # how many lengths of rows there are
     vocabulary: int = 64
@@ -47,7 +47,7 @@ class Course:
 
     @property
     def widest(self) -> bool:
-        """Whether nothing is left to widen."""
+        """Return True if vocabulary and length have reached their largest values."""
         return self.vocabulary == VOCABULARY and self.length + 1 == self.lengths
 
     def note(self, copied: float) -> None:
@@ -86,7 +86,7 @@ class StoryRecipe(BatchRecipe):
         chunks = ["\n".join(lines[i : i + 12]) for i in range(0, len(lines), 12)]
         self.sentences = stream(tokenizer, chunks)
         self.valid = stream(tokenizer, corpus.documents("valid"))
-        self.course = Course(len(self.lengths))
+        self.curriculum = Curriculum(len(self.lengths))
 
     @abstractmethod
     def shape(self, fraction: float) -> tuple[int, int]:
@@ -95,7 +95,7 @@ class StoryRecipe(BatchRecipe):
     def loss(self, model: PreTrainedModel, moment: Moment) -> Tensor:
         """Return the mean loss of a batch of stories and one of repeats, weighted."""
         stories, _ = self.token_losses(model, self.windows(*self.shape(moment.fraction)))
-        share = self.late_share if self.course.widest else 0.3
+        share = self.late_share if self.curriculum.widest else 0.3
         return (1 - share) * stories + share * self.repeats_loss(model)
 
     def token_losses(self, model: PreTrainedModel, ids: Tensor) -> tuple[Tensor, Tensor]:
@@ -116,21 +116,21 @@ class StoryRecipe(BatchRecipe):
         return mean, each.view(len(ids), -1)
 
     def repeats_loss(self, model: PreTrainedModel) -> Tensor:
-        """Return the loss of a batch of repeats as wide as the course has come, and note it."""
-        course = self.course
-        length = self.lengths[course.length]
-        if course.widest:  # what is learned is only kept up, with rows of any length
+        """Return the loss of a batch of repeats as wide as the curriculum has come, and note it."""
+        curriculum = self.curriculum
+        length = self.lengths[curriculum.length]
+        if curriculum.widest:  # what is learned is only kept up, with rows of any length
             length = int(self.random.choice(self.lengths))
             if self.random.random() < self.stories_repeated:
                 rows = max(1, round(self.repeated / length))
                 return self.token_losses(model, self.repeated_stories(rows, length))[0]
-        tokens = self.repeated // 2 if course.widest else self.repeated
+        tokens = self.repeated // 2 if curriculum.widest else self.repeated
         rows = max(1, round(tokens / length))
-        vocabulary = round(course.vocabulary * 4 ** -self.random.random())
+        vocabulary = round(curriculum.vocabulary * 4 ** -self.random.random())
         periods = (5, max(20, 9 * length // 20))
         ids, predictable = draw_repeats(self.random, rows, length, periods, vocabulary)
         mean, each = self.token_losses(model, ids)
-        course.note(each[predictable[:, 1:].to(each.device)].mean().item())
+        curriculum.note(each[predictable[:, 1:].to(each.device)].mean().item())
         return mean
 
     def repeated_stories(self, rows: int, length: int) -> Tensor:
@@ -160,7 +160,7 @@ class StoryRecipe(BatchRecipe):
         return torch.from_numpy(ids)
 
     def figures(self, model: PreTrainedModel) -> dict[str, Any]:
-        """A quick reading of the bar; `training.evaluate` takes the exact one."""
+        """Return a quick estimate of the figures; `training.evaluate` computes the exact ones."""
         windows = self.valid[: 24 * (PROBE_LENGTH - 1)].reshape(24, PROBE_LENGTH - 1)
         begin = np.full((24, 1), BEGIN_ID)
         ids = torch.from_numpy(np.concatenate([begin, windows], axis=1))
@@ -191,12 +191,12 @@ class StoryRecipe(BatchRecipe):
         return str(self.tokenizer.decode(ids[0], skip_special_tokens=True))
 
     def state(self) -> dict[str, Any]:
-        """Where the course stands."""
-        return dict(vars(self.course))
+        """Return the state of the curriculum."""
+        return dict(vars(self.curriculum))
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Continue the course."""
-        self.course = Course(**state)
+        """Continue the curriculum."""
+        self.curriculum = Curriculum(**state)
 
 
 def story_tokenizer(corpus: Corpus, length: int) -> PreTrainedTokenizerFast:
@@ -205,7 +205,7 @@ def story_tokenizer(corpus: Corpus, length: int) -> PreTrainedTokenizerFast:
 
 
 def stream(tokenizer: PreTrainedTokenizerFast, documents: list[str]) -> np.ndarray:
-    """All documents as one row of ids, each begun by the begin token."""
+    """Return all documents as one row of ids, each after the begin token."""
     encoded = tokenizer(documents, return_attention_mask=False, verbose=False)["input_ids"]
     return np.concatenate([np.array(ids, dtype=np.int64) for ids in encoded])
 
@@ -234,6 +234,6 @@ def head_scores(model: PreTrainedModel, ids: Tensor, period: int) -> tuple[Tenso
 
 
 def best_head(model: PreTrainedModel, scores: Tensor) -> str:
-    """The largest score of a [layer, head] table and where it is."""
+    """Return the largest score of a [layer, head] table and its head."""
     layer, head = divmod(int(scores.argmax()), scores.shape[1])
     return f"L{attention_layers(model)[layer]}·H{head} {scores.max().item():.2f}"

@@ -84,7 +84,7 @@ class T5Recipe:
         self.dev = corpus.pairs("dev")
 
     def gradients(self, model: nn.Module, moment: Moment, team: Team) -> float:
-        """The summed gradients of a step's batches, over the number of their targets."""
+        """Compute the summed gradients of a step's batches, over the number of their targets."""
         if self.fused is None:
             device = next(model.parameters()).device
             self.fused = FusedT5(model, DROPOUT, precision(device), compiled=can_compile())
@@ -107,7 +107,7 @@ class T5Recipe:
         return (losses / count).item()
 
     def draw(self, moment: Moment) -> list[PairBatch]:
-        """The batches of the next step; a new round over the pairs when one is over."""
+        """Return the batches of the next step; after the last pair a new round begins."""
         while len(self.waiting) < STEP_BATCHES:
             self.waiting += self.round(moment.fraction)
             self.epoch += 1
@@ -117,7 +117,7 @@ class T5Recipe:
         return chosen
 
     def round(self, fraction: float) -> list[PairBatch]:
-        """The pairs with seldom words and a share of the others once, in batches.
+        """Return the pairs with rare words and a share of the others once, in batches.
 
         At first most sources come without the prefix, which is half of a short sentence's pieces,
         and some pieces are cut in shorter ones; in the end all are as the model will be used.
@@ -134,7 +134,7 @@ class T5Recipe:
         return batches(sources, targets, BATCH_TOKENS, self.random)
 
     def figures(self, model: nn.Module) -> dict[str, Any]:
-        """A quick reading of the bar; `training.evaluate` takes the exact one."""
+        """Return a quick estimate of the figures; `training.evaluate` computes the exact ones."""
         pairs = self.dev[:512]
         sources = self.tokenizer([PREFIX + english for english, _ in pairs])["input_ids"]
         targets = self.tokenizer([french for _, french in pairs])["input_ids"]
@@ -145,16 +145,16 @@ class T5Recipe:
             source = padded(sources[start : start + 64], PAD)
             total += target_loss(model, source, target).item() * known
             count += known
-        asked = self.dev[:: len(self.dev) // 100]
-        answers = translate(model, self.tokenizer, [english for english, _ in asked])
+        sample = self.dev[:: len(self.dev) // 100]
+        answers = translate(model, self.tokenizer, [english for english, _ in sample])
         return {
             "dev_loss": round(total / count, 3),
-            "bleu_of_100": round(bleu(answers, [french for _, french in asked]), 1),
+            "bleu_of_100": round(bleu(answers, [french for _, french in sample]), 1),
             "samples": translate(model, self.tokenizer, list(SAMPLES)),
         }
 
     def state(self) -> dict[str, Any]:
-        """How many rounds there were; the loop keeps the random numbers."""
+        """Return the number of rounds; the loop keeps the random numbers."""
         return {"epoch": round(self.epoch - len(self.waiting) / self.size, 2)}
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -175,19 +175,19 @@ def target_loss(model: nn.Module, source: Tensor, target: Tensor) -> Tensor:
 
 
 def precision(device: torch.device) -> torch.dtype:
-    """What the products are computed in."""
+    """Return the data type of the matrix products."""
     with mixed_precision(device):
         fast = torch.is_autocast_enabled(device.type)
     return torch.bfloat16 if fast else torch.float32
 
 
 def can_compile() -> bool:
-    """Whether there is a compiler to make the loops with."""
+    """Return True if there is a compiler for the fused loops."""
     return shutil.which("g++") is not None
 
 
 def new_model() -> T5ForConditionalGeneration:
-    """A T5 of 3 encoder and 3 decoder layers with 8 heads each."""
+    """Return a T5 of 3 encoder and 3 decoder layers with 8 heads each."""
     return T5ForConditionalGeneration(
         T5Config(
             vocab_size=VOCABULARY,
@@ -222,7 +222,7 @@ def main(plan: Plan) -> None:
 
 
 def work(rank: int, plan: Plan, address: Address | None) -> None:
-    """What one process does."""
+    """Run the training in one process of the team."""
     keep_memory()
     torch.set_num_threads(plan.threads)
     team = Team(rank, address)

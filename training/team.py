@@ -1,4 +1,4 @@
-"""Several processes that train one model, each on a core of its own.
+"""Processes that train one model together, each on a separate core.
 
 A processor core is best used by a process of one thread. The batches of a step are handed out one
 by one, so that a process whose core has other work to do takes fewer of them; the gradients are
@@ -17,21 +17,21 @@ from torch.distributed import TCPStore  # type: ignore[attr-defined]
 
 @dataclass(frozen=True)
 class Address:
-    """Where the processes of a team meet, on this machine."""
+    """Address on this machine at which the processes of a team meet."""
 
     port: int
     size: int
 
     @classmethod
     def free(cls, size: int) -> "Address":
-        """An address nobody uses."""
+        """Return an address with a free port."""
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             return cls(int(probe.getsockname()[1]), size)
 
 
 class Team:
-    """The processes as one of them sees them; a team of one needs no address."""
+    """Team as one process sees it; a team of one needs no address."""
 
     def __init__(self, rank: int = 0, address: Address | None = None) -> None:
         self.rank = rank
@@ -43,11 +43,11 @@ class Team:
 
     @property
     def leads(self) -> bool:
-        """Whether this process keeps the clock, the log and the files."""
+        """Return True in the process that keeps the clock, the log and the files."""
         return self.rank == 0
 
     def leader(self, value: float) -> float:
-        """The first process's value, to all."""
+        """Return the first process's value in all processes."""
         if self.store is None:
             return value
         shared = torch.tensor([value], dtype=torch.float64)
@@ -55,7 +55,7 @@ class Team:
         return float(shared)
 
     def take(self, step: int, count: int) -> Iterator[int]:
-        """Those of `count` pieces of work that this process gets to do in a step.
+        """Yield the numbers of the pieces of work, of `count`, that this process does in a step.
 
         Between two steps the processes have to meet, as they do in `add_up`.
         """

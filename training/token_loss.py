@@ -1,4 +1,4 @@
-"""The loss over a whole vocabulary, a few rows at a time, so that all logits are never kept."""
+"""Loss over a whole vocabulary, a few rows at a time: all logits never exist at once."""
 
 import shutil
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""The three tokenizers, each trained on the text its model will read.
+"""Tokenizers, each trained on the text that its model reads.
 
 Their kinds are those of the originals (byte-level BPE, uncased WordPiece, Unigram), so that what a
 class learns about the pieces of a word carries over to the full-size models.

@@ -1,4 +1,4 @@
-"""The command line: the app, the numbers of a text, and the diagnosis of a model."""
+"""Command line: the app, the numbers of a text, and the diagnosis of a model."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def parser() -> Parser:
-    """The commands and their options."""
+    """Return the parser with all commands and options."""
     made = Parser(
         prog="attnviz", description="See what attention really does inside a transformer."
     )
@@ -75,7 +75,7 @@ def parser() -> Parser:
     capture.add_argument("text", help="what to read; - for standard input")
     capture.add_argument("--pair", help="a second sentence (BERT)")
     capture.add_argument(
-        "--target", help="what the decoder writes (T5); its own output if left out"
+        "--target", help="what the decoder writes (T5); the model writes it if left out"
     )
     capture.add_argument("--cut", action="store_true", help="cut texts that are too long")
     capture.set_defaults(run=run_capture)

@@ -19,7 +19,7 @@ WRITTEN = {"out": "to_html", "json": "to_json", "csv": "to_csv"}
 
 
 def run_diagnose(options: argparse.Namespace) -> int:
-    """Diagnose, print a summary, write what is asked for."""
+    """Diagnose, print a summary, write the files of the options."""
     # What can be refused is refused before the long part, not behind it.
     files = {kind: Path(name) for kind in WRITTEN if (name := getattr(options, kind)) is not None}
     _check_places(list(files.values()))
@@ -60,7 +60,7 @@ def run_diagnose(options: argparse.Namespace) -> int:
 
 
 def _threshold(written: str) -> tuple[str, object]:
-    """A threshold's name and number; what is no number is left for the rules to refuse."""
+    """Return a threshold's name and number; the rules refuse what is no number."""
     name, _, value = (part.strip() for part in written.partition("="))
     try:
         return name, float(value)
@@ -89,7 +89,7 @@ def _check_places(paths: Sequence[Path]) -> None:
         if not all(os.access(one, os.W_OK) for one in written):
             raise InputError(f"'{path}' may not be written by you; choose another place")
         if path.resolve() in [one.resolve() for one in paths[:number]]:
-            raise InputError(f"'{path}' is asked for twice; give each file its own name")
+            raise InputError(f"'{path}' stands for two files; give each file another name")
 
 
 def _write(found: Any, kind: str, path: Path) -> bool:

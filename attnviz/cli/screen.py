@@ -1,4 +1,4 @@
-"""What the commands say on a terminal, and in a log."""
+"""Messages and progress on a terminal and in a log."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["Parser", "say", "show", "shown_progress"]
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser whose messages show the control characters of an argument, and do not send them."""
+    """Parser whose messages show the control characters of an argument as code points."""
 
     def _print_message(self, message: str, file: Any = None) -> None:
         super()._print_message(escaped(message, keep="\n"), file)
@@ -37,7 +37,7 @@ def show(text: str) -> None:
 
 @contextlib.contextmanager
 def shown_progress() -> Iterator[Callable[[Progress], None]]:
-    """What reports on a long run: a bar on a terminal, a line every tenth part elsewhere."""
+    """Yield the progress callback: a bar on a terminal, a line every tenth part elsewhere."""
     if not sys.stderr.isatty():
         yield _Lines()
         return
@@ -60,7 +60,7 @@ def shown_progress() -> Iterator[Callable[[Progress], None]]:
 
 
 def _columns() -> int:
-    """How wide a bar may be; a terminal that calls itself 0 wide, as some do, gets one of 80."""
+    """Return the width of the bar; 80 for a terminal that reports a width of 0."""
     try:
         return min(os.get_terminal_size(sys.stderr.fileno()).columns or 80, 100)
     except (OSError, ValueError):

@@ -1,4 +1,4 @@
-"""The models that come with the package: found without a network, loaded like any other."""
+"""Classroom models in the package: found without a network, loaded like any other."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ FOLDER = Path(__file__).parent / "classroom"
 
 @dataclass(frozen=True)
 class Shipped:
-    """A model in the package.
+    """Model in the package.
 
     Attributes:
         name: what `attnviz.load` takes.
@@ -34,7 +34,7 @@ class Shipped:
 
     @property
     def folder(self) -> Path:
-        """Where its weights, tokenizer and card lie."""
+        """Return the folder with weights, tokenizer and card."""
         return FOLDER / self.name
 
 
@@ -53,7 +53,7 @@ CLASSROOM: tuple[Shipped, ...] = (
 
 
 def shipped(name: str) -> Shipped | None:
-    """The shipped model of that name, if there is one."""
+    """Return the shipped model of that name, or None."""
     return next((model for model in CLASSROOM if model.name == name), None)
 
 

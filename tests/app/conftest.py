@@ -1,4 +1,4 @@
-"""The app without a browser: Streamlit's own test runner, from `app.py`."""
+"""App without a browser: Streamlit's own test runner, from `app.py`."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def open_app(monkeypatch: pytest.MonkeyPatch) -> OpenApp:
 
 
 def said(app: AppTest) -> str:
-    """Everything the page says in words."""
+    """Return everything on the page that is words."""
     parts = [*app.markdown, *app.caption, *app.error, *app.warning, *app.info, *app.subheader]
     return "\n".join([*(str(part.value) for part in parts), *shown_plain(app)])
 

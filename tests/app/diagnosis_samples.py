@@ -31,18 +31,18 @@ def make_diagnosis(
     pairs: dict[Any, Any] = {}
     alone: dict[Any, Any] = {way: {} for way in replacements}
     for kind, size in model.info.heads.items():
-        own = {name: random.uniform(0.2, 0.25, (*size, number)) for name in names()}
-        own["content_dependence"] += 0.5
-        own["not_finite"][:] = 0.0
+        drawn = {name: random.uniform(0.2, 0.25, (*size, number)) for name in names()}
+        drawn["content_dependence"] += 0.5
+        drawn["not_finite"][:] = 0.0
         for name, high, low in (
             ("normalized_entropy", 0.99, 0.01),
             ("lowest_entropy", 0.98, 0.005),
             ("content_dependence", 0.01, 0.1),
         ):
-            own[name][UNIFORM] = high
-            own[name][PEAKED] = low
-        tables[kind] = {name: intervals(one) for name, one in own.items()}
-        values[kind] = own
+            drawn[name][UNIFORM] = high
+            drawn[name][PEAKED] = low
+        tables[kind] = {name: intervals(one) for name, one in drawn.items()}
+        values[kind] = drawn
         between = np.full((*size, size[1], number), 0.4)
         pairs[kind] = Pairs(intervals(between), intervals(between))
         cost = random.normal(0.0, 0.001, (*size, number))

@@ -1,4 +1,4 @@
-"""What a class of students types: each gets a sentence, nothing breaks, nothing runs."""
+"""Bad input of a class: each gets a sentence, nothing breaks, nothing runs."""
 
 from __future__ import annotations
 
@@ -55,9 +55,9 @@ def test_long_text_is_cut_and_says_by_how_much(open_app: OpenApp, model: str) ->
 @pytest.mark.parametrize(
     ("name", "says"),
     [
-        ("../../etc", "own model folders only"),
-        ("/etc", "own model folders only"),
-        ("~/secrets", "own model folders only"),
+        ("../../etc", "its model folders only"),
+        ("/etc", "its model folders only"),
+        ("~/secrets", "its model folders only"),
         ("no-such-org/no-such-model", "hub"),
         ("a b c", "neither a listed model"),
         ("<script>alert(1)</script>", "neither a listed model"),

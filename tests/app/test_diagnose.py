@@ -1,4 +1,4 @@
-"""The Diagnose page: texts, waiting, results, thresholds and files, as a visitor meets them."""
+"""Diagnose page: texts, waiting, results, thresholds and files."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def quickly(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def again(target: str) -> AppTest:
-    """Another visitor of the same server."""
+    """Open the app for a second visitor of the same server."""
     app = AppTest.from_file(str(ROOT / "app.py"), default_timeout=60).run()
     return app.switch_page(target).run()
 
@@ -46,7 +46,7 @@ def buttons(app: AppTest) -> list[str]:
 
 
 def protos(app: AppTest, kind: str) -> str:
-    """What the browser is told of all elements of a kind."""
+    """Return the messages to the browser about all elements of a kind."""
     return "\n".join(str(one.proto) for one in app.get(kind))
 
 
@@ -276,7 +276,7 @@ def test_a_real_diagnosis_of_a_model_without_a_trained_head_from_a_folder(
         app,
         "The cat sat on the mat and the dog lay beside it.\n"
         "A small boat left the harbour before the sun came up.\n"
-        "Nobody in the village remembered who had built the bridge.",
+        "No one in the village remembered who had built the bridge.",
     )
     wait(press(app, "Diagnose"), 240)
     assert not app.exception, app.exception

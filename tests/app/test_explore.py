@@ -165,12 +165,12 @@ def test_a_hybrid_says_which_layers_have_its_attention(
 ) -> None:
     pair = zoo("jamba")
     monkeypatch.setenv("ATTNVIZ_MODEL_FOLDERS", str(pair.folder.parent))
-    own = pair.model.info.layers["self"]
-    assert own != tuple(range(len(own)))
+    numbers = pair.model.info.layers["self"]
+    assert numbers != tuple(range(len(numbers)))
     app = open_app(model=str(pair.folder), text="the cat sat on the mat")
     assert not app.exception
-    assert f"in the model's layer {own[0]}" in said(app).replace("layers", "layer")
-    assert f"0 (the model's layer {own[0]})" in app.selectbox(key="layer").options
+    assert f"in the model's layer {numbers[0]}" in said(app).replace("layers", "layer")
+    assert f"0 (the model's layer {numbers[0]})" in app.selectbox(key="layer").options
     others = [str(layer) for layer in pair.model.info.other_layers]
     assert others
     assert f"Without attention, and not in the map: layer{'s' * (len(others) > 1)}" in said(app)

@@ -23,7 +23,7 @@ EXPLORE, LINES = "pages/explore/heads.py", "pages/explore/lines.py"
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A random GPT-2 with room for 1,024 tokens."""
+    """Return a random GPT-2 with room for 1,024 tokens."""
     made = tmp_path_factory.mktemp("models") / "long"
     tokenizer = vocabulary(VOCABULARIES["decoder"])
     torch.manual_seed(0)
@@ -160,8 +160,8 @@ def test_a_long_read_shows_how_far_it_is() -> None:
         from attnviz.ui.session.progress import reading_bar
 
         seconds = itertools.count(0, 30)  # the clock's answer: 0, then 30 s more at every layer
-        told = reading_bar(clock=lambda: next(seconds))
-        told(1, 4)
+        report = reading_bar(clock=lambda: next(seconds))
+        report(1, 4)
 
     app = AppTest.from_function(script, default_timeout=60).run()
     (bar,) = app.get("progress")

@@ -1,4 +1,4 @@
-"""A diagnosis that was running when the server stopped is said to be lost."""
+"""Diagnosis that was running when the server stopped: a message that it is lost."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The pages on models that compute NaN: a red badge and a sentence, and no exception anywhere."""
+"""Pages on models that compute NaN: a red badge and a sentence, and no exception anywhere."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a server for a class refuses, and the command that sets it."""
+"""Refusals of a server for a class, and the command that sets them."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from tests.app.conftest import until
 
 @pytest.fixture
 def full(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Ticket]]:
-    """All short places are taken, and messages come at once."""
+    """Take all short places, and let messages come at once."""
     monkeypatch.setattr(run_places, "MOMENT", 0.0)
     monkeypatch.setattr("attnviz.ui.server.turns.STEP", 0.02)
     tickets = [SHORT.take(f"other {number}") for number in range(run_places.PROCESSORS)]

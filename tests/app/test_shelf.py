@@ -1,4 +1,4 @@
-"""The shelf of captures: bounded by memory, made once, errors not kept."""
+"""Cache of captures: bounded by memory, made once, errors not kept."""
 
 from __future__ import annotations
 

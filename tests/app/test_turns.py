@@ -1,4 +1,4 @@
-"""The queue of script runs: fair, and left by requests that end while waiting."""
+"""Queue of script runs: fair, and left by requests that end while waiting."""
 
 from __future__ import annotations
 

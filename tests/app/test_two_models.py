@@ -1,4 +1,4 @@
-"""The Two models page: a model beside what was made from it."""
+"""Two models page: a model beside a model that was made from it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A real server and a real browser, both on this machine alone."""
+"""Fixtures: a real server and a real browser, both on this machine alone."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def app(port: str) -> list[str]:
-    """The app as `make app` serves it."""
+    """Return the arguments of the app as `make app` serves it."""
     return ["attnviz", "app", "--headless", "--port", port, "--address", "127.0.0.1"]
 
 
 @contextmanager
 def serve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
-    """The app: its address, and the file with everything it logs."""
+    """Serve the app; yield its address, and the file with everything it logs."""
     log = tmp_path_factory.mktemp("server") / "log"
     with served(app, log) as address:
         yield address, log
@@ -35,14 +35,14 @@ def serve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
-    """One server for all tests that do not need a fresh one."""
+    """Serve the app once for all tests that do not need a fresh server."""
     with serve(tmp_path_factory) as found:
         yield found
 
 
 @pytest.fixture
 def visitor(chromium: Browser) -> Iterator[BrowserContext]:
-    """A fresh person: no cookies, and nothing but this machine to talk to."""
+    """Yield a fresh browser context: no cookies, and no other machine to reach."""
     context = chromium.new_context(viewport={"width": 1280, "height": 1000})
     context.set_default_timeout(60_000)
     yield context
@@ -50,7 +50,7 @@ def visitor(chromium: Browser) -> Iterator[BrowserContext]:
 
 
 class Watch:
-    """What went wrong in a page, and whom it tried to reach."""
+    """Errors, dialogs and foreign requests of a page."""
 
     def __init__(self, page: Page) -> None:
         self.errors: list[str] = []
@@ -70,7 +70,7 @@ class Watch:
             self.strangers.append(url)
 
     def check(self) -> None:
-        """Nothing failed, nothing popped up, nobody else was asked for anything."""
+        """Check that no error, no dialog and no foreign request has come."""
         assert not self.errors
         assert not self.dialogs
         assert not self.strangers
@@ -78,7 +78,7 @@ class Watch:
 
 @pytest.fixture
 def page(visitor: BrowserContext) -> Iterator[Page]:
-    """A page that is checked at the end for errors, dialogs and foreign requests."""
+    """Yield a page that is checked at the end for errors, dialogs and foreign requests."""
     opened = visitor.new_page()
     watch = Watch(opened)
     yield opened

@@ -1,4 +1,4 @@
-"""What a person does in the app, step by step, as every test with a page needs it."""
+"""Steps of a user in the app, for every test with a page."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def click_in_map(page: Page, key: str, row: int, column: int, rows: int, columns
 
 
 def place(page: Page, query: int, key: int, queries: int, keys: int) -> tuple[float, float]:
-    """The middle of a cell of the chosen head's map, in pixels of the page."""
+    """Return the middle of a cell of the chosen head's map, in pixels of the page."""
     stage = page.locator(".st-key-weights .map .stage")
     stage.scroll_into_view_if_needed()
     box = stage.bounding_box()

@@ -1,4 +1,4 @@
-"""A class that opens the app all at once, on a server that has just started."""
+"""Class that opens the app all at once, on a server that has just started."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The doctor in a browser: ask, cancel, ask again, click a head, open the report offline."""
+"""Diagnosis in a browser: start, cancel, start again, click a head, open the report offline."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.browser.steps import Server, click_head, wait_until_idle
 SECRET = "zebra-secret-4711"
 TEXTS = f"""The old king sat down. The old king sat down again, {SECRET}.
 A small boat left the harbour before the sun came up over the hills.
-Nobody in the village remembered who had built the old stone bridge.
+No one in the village remembered who had built the old stone bridge.
 She bought three apples, two pears and a loaf of bread at the market."""
 
 

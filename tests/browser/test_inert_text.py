@@ -1,4 +1,4 @@
-"""What a browser makes of tokens, names and messages that have a meaning in Markdown: nothing."""
+"""Tokens, names and messages with a meaning in Markdown: a browser shows them as they are."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ LARGEST = 300_000  # bytes of a message
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A random Llama with grouped keys and room for 4,096 tokens."""
+    """Return a random Llama with grouped keys and room for 4,096 tokens."""
     made = tmp_path_factory.mktemp("models") / "long"
     tokenizer = vocabulary(VOCABULARIES["decoder"])
     tokenizer.model_max_length = 4096
@@ -65,12 +65,12 @@ def address(
 
 
 def words(count: int) -> str:
-    """A text of that many words, which is no repetition of a few."""
+    """Return a text of that many words, which is no repetition of a few."""
     return " ".join(WORDS[at * at % len(WORDS)] for at in range(count))
 
 
 def received(page: Page) -> list[int]:
-    """The sizes of all messages the page gets from now on."""
+    """Return the list that gets the size of every later message to the page."""
     sizes: list[int] = []
     page.on(
         "websocket",

@@ -1,4 +1,4 @@
-"""The main path, as a person walks it: type a text, click a head, read a value, send a link."""
+"""Main path of a user: type a text, click a head, read a value, send a link."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def test_a_wrong_model_name_loses_no_text(page: Page, server: Server) -> None:
     model.click()
     model.fill("/etc/passwd")
     model.press("Enter")
-    expect(page.get_by_text("own model folders only")).to_be_visible()
+    expect(page.get_by_text("its model folders only")).to_be_visible()
     model.click()
     model.fill("gpt-classroom")
     model.press("Enter")

@@ -1,4 +1,4 @@
-"""A server that is killed and started again: the browser comes back to the same view and text."""
+"""Server that is killed and started again: the browser returns to the same view and text."""
 
 from __future__ import annotations
 

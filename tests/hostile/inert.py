@@ -10,7 +10,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 
 MARKS = (
-    "www.example.com", "https://example.com/x", "someone@example.com", "mailto:a@example.com",
+    "www.example.com", "https://example.com/x", "reader@example.com", "mailto:a@example.com",
     ":smile:", ":+1:", ":material/home:", ":streamlit:", ":red[x]", ":blue-background[x]",
     ":green-badge[x]", ":small[x]", ":rainbow[x]", "->", "<-", "<->", "-->", "--", "---", ">=",
     "<=", "!=", "~=", "**b**", "_i_", "~~s~~", "`c`", "``", "$x^2$", "[t](http://example.com)",

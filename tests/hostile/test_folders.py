@@ -24,7 +24,7 @@ from attnviz.models.folders.weight_files import INDEX, SINGLE, check_entries, we
 
 @pytest.fixture
 def copy(gpt_folder: Path, tmp_path: Path) -> Path:
-    """A copy of the small GPT-2 that a test may spoil."""
+    """Return a copy of the small GPT-2 that a test may spoil."""
     return Path(shutil.copytree(gpt_folder, tmp_path / "models" / "mine"))
 
 

@@ -1,4 +1,4 @@
-"""Every message that a browser can send, sent to a running server beside another visitor."""
+"""Messages that a browser can send, sent to a running server beside another visitor."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def student(address: str) -> Iterator[Visitor]:
 
 
 def works(visitor: Visitor) -> bool:
-    """Whether a choice in a menu changes the head on the page, and the text is still the same."""
+    """Return True if a choice in a menu changes the head on the page and the text stays."""
     (title,) = [one.body for one in visitor.all("heading")]
     head = "1" if "H3" in title else "3"
     visitor.set(**{visitor.widget("Head").id: ("string_value", head)})

@@ -127,7 +127,7 @@ def test_a_diagnosis_that_cannot_be_written(
     capsys: pytest.CaptureFixture[str],
     option: str,
 ) -> None:
-    """The command says so, exits with 2, and the older file is unchanged."""
+    """The command names the reason, exits with 2, and the older file is unchanged."""
     path, texts = tmp_path / "old", tmp_path / "texts.txt"
     path.write_text(OLD)
     texts.write_text("The cat sat on the mat.\nThe dog sat on the cat.\n")

@@ -171,17 +171,17 @@ def test_a_build_ends_when_it_is_no_longer_wanted(
 
 def test_a_pass_ends_when_the_load_is_no_longer_wanted(gpt: Model) -> None:
     """Loading ends with passes over a probe, and those of a large model may take minutes."""
-    asked: list[float] = []
+    times: list[float] = []
 
     def wanted() -> bool:
-        asked.append(time.monotonic())
-        return len(asked) < 2
+        times.append(time.monotonic())
+        return len(times) < 2
 
     with pytest.raises(LoadCancelled), cancellable(wanted):
         until = time.monotonic() + 60
         while time.monotonic() < until:
             attnviz.capture(gpt, "The cat sat.")
-    assert asked[1] - asked[0] < 5
+    assert times[1] - times[0] < 5
     assert attnviz.capture(gpt, "The cat sat.")["self"].shape[0] == 3
 
 

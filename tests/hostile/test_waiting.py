@@ -16,7 +16,7 @@ from attnviz.ui.session.capture_cache import Shelf
 
 
 class PanicException(BaseException):
-    """What a panic in Rust code looks like in Python: not an Exception."""
+    """Panic in Rust code as it arrives in Python: not an Exception."""
 
 
 def ended(job: Job[str]) -> Job[str]:

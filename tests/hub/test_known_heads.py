@@ -14,7 +14,7 @@ from attnviz.models import Model
 INDUCTION = {(5, 5): 0.93, (6, 9): 0.91, (7, 10): 0.91, (5, 1): 0.91, (7, 2): 0.83}
 STORY = (
     "When the old fisherman came home that evening, his wife was already waiting at the door. "
-    "She told him that the king had sent a messenger, and that the messenger would come again."
+    "She informed him that the king had sent a messenger, and that the messenger would come again."
 )
 
 

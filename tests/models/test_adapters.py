@@ -70,7 +70,7 @@ def test_a_base_that_is_not_there(gpt_folder: Path, tmp_path: Path) -> None:
     with pytest.raises(ModelNotFound, match="names no base model"):
         attnviz.load(str(folder))
     edit(folder, SETTINGS, base_model_name_or_path=str(gpt_folder))
-    with pytest.raises(ModelNotAllowed, match="own model folders only"):
+    with pytest.raises(ModelNotAllowed, match="its model folders only"):
         attnviz.load(str(folder), allowed_folders=[folder])
 
 

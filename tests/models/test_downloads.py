@@ -21,7 +21,7 @@ COMMIT = "a" * 40
 
 
 class Hub(ThreadingHTTPServer):
-    """A hub with one model, `org/model`: the files of a folder."""
+    """Hub with one model, `org/model`: the files of a folder."""
 
     daemon_threads = True
 
@@ -81,7 +81,7 @@ class Hub(ThreadingHTTPServer):
 
 @pytest.fixture
 def hub(gpt_folder: Path) -> Iterator[Hub]:
-    """A hub whose model has files that attnviz does not read too."""
+    """Return a hub whose model also has files that attnviz does not read."""
     files = {path.name: path.read_bytes() for path in gpt_folder.iterdir() if path.is_file()}
     files |= {"pytorch_model.bin": b"x" * 1000, "other.safetensors": b"y" * 1000}
     server = Hub(files)

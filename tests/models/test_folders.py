@@ -27,7 +27,7 @@ from attnviz.errors import (
 
 @pytest.fixture
 def copy(gpt_folder: Path, tmp_path: Path) -> Path:
-    """A copy of the small GPT-2 to spoil."""
+    """Return a copy of the small GPT-2 to spoil."""
     return Path(shutil.copytree(gpt_folder, tmp_path / "models" / "mine"))
 
 
@@ -116,7 +116,7 @@ def test_foreign_code_is_not_run(copy: Path) -> None:
     config |= {"model_type": "mine", "auto_map": {"AutoConfig": "mine.Config"}}
     (copy / "config.json").write_text(json.dumps(config))
     (copy / "mine.py").write_text(f"open({str(copy.parent / 'sprung')!r}, 'w')")
-    with pytest.raises(ModelNotSupported, match="its own code, which attnviz does not run"):
+    with pytest.raises(ModelNotSupported, match="comes with code, which attnviz does not run"):
         attnviz.load(str(copy))
     assert not (copy.parent / "sprung").exists()
 
@@ -148,7 +148,7 @@ def test_a_file_is_not_a_folder(copy: Path, monkeypatch: pytest.MonkeyPatch) -> 
 BROKEN = {
     "not json": ("config.json", b"{"),
     "a list": ("config.json", b"[]"),
-    "another type": ("config.json", b'{"model_type": "nobody-knows"}'),
+    "another type": ("config.json", b'{"model_type": "unknown-type"}'),
     "no type": ("config.json", b"{}"),
     "a word for a number": ("config.json", b'{"model_type": "gpt2", "n_embd": "many"}'),
     "no heads": ("config.json", b'{"model_type": "gpt2", "n_head": 0}'),
@@ -176,7 +176,7 @@ def test_broken_files_get_a_sentence(copy: Path, file: str, content: bytes) -> N
 
 
 def test_missing_weights_are_never_made_up(copy: Path) -> None:
-    """The library fills holes with random numbers; attention of those is nobody's."""
+    """The library fills gaps with random numbers; attention of those means nothing."""
     weights = load_file(copy / "model.safetensors")
     del weights["transformer.h.1.attn.c_attn.weight"]
     save_file(weights, copy / "model.safetensors", metadata={"format": "pt"})
@@ -192,7 +192,7 @@ def test_weights_of_another_shape(copy: Path) -> None:
         attnviz.load(str(copy))
 
 
-ALLOWED_MESSAGE = "own model folders only"
+ALLOWED_MESSAGE = "its model folders only"
 
 
 def test_a_folder_inside_the_allowed_ones(copy: Path) -> None:
@@ -219,7 +219,8 @@ def test_folders_outside_are_refused(copy: Path, tmp_path: Path, disguise: str) 
 
 
 @pytest.mark.parametrize(
-    "name", ["~", "~/models", "~root", "~nobody-of-this-name/x", "/etc", "..", ".", "../..", "a\\b"]
+    "name",
+    ["~", "~/models", "~root", "~no-user-of-this-name/x", "/etc", "..", ".", "../..", "a\\b"],
 )
 def test_paths_of_the_server_are_refused_alike(name: str, tmp_path: Path) -> None:
     """Whether they exist or not: a stranger learns nothing about the disk."""

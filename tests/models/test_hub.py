@@ -1,4 +1,4 @@
-"""What the hub can answer, simulated: every failure becomes its own sentence."""
+"""Simulated answers of the hub: every failure becomes a sentence."""
 
 from __future__ import annotations
 
@@ -77,10 +77,10 @@ ANSWERS: dict[str, tuple[Callable[[], Exception], type[ModelError], str]] = {
     "slow answer": (lambda: http.ReadTimeout("timed out"), ModelOffline, "cannot be reached"),
     "server trouble": (lambda: http_error(hub.HfHubHTTPError), ModelError, "org/model"),
     "bad name": (lambda: hub.HFValidationError("bad"), ModelNotFound, "neither a listed model"),
-    "own code": (
+    "comes with code": (
         lambda: ValueError("Please pass the argument `trust_remote_code=True`"),
         ModelNotSupported,
-        "own code",
+        "comes with code",
     ),
     "no safetensors": (
         lambda: OSError("org/model does not appear to have a file named model.safetensors"),
@@ -112,15 +112,15 @@ def test_every_answer_of_the_hub(
 
 def test_no_network_is_found_out_without_trying_again_and_again() -> None:
     nobody = {"HF_ENDPOINT": "http://127.0.0.1:9", "HF_HUB_OFFLINE": "0"}
-    asked = subprocess.run(
+    done = subprocess.run(
         [sys.executable, "-c", "import attnviz; attnviz.load('org/model')"],
         env={**os.environ, **nobody, "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
         check=False,
     )
-    assert "ModelOffline: 'org/model' is not on this machine" in asked.stderr
-    assert "Retrying" not in asked.stderr
+    assert "ModelOffline: 'org/model' is not on this machine" in done.stderr
+    assert "Retrying" not in done.stderr
 
 
 def test_what_is_on_this_machine_needs_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -150,16 +150,16 @@ def test_the_commit_of_the_configuration_is_the_commit_of_everything(
 ) -> None:
     """A branch can move between two downloads; what was resolved first is used for the rest."""
     commit = "0123456789abcdef0123456789abcdef01234567"
-    asked: list[dict[str, Any]] = []
+    calls: list[dict[str, Any]] = []
     config, _ = PreTrainedConfig.get_config_dict(gpt_folder)
     config["_commit_hash"] = commit
 
     def weights(*unused: Any, **options: Any) -> None:
-        asked.append(options)
+        calls.append(options)
         raise OSError("enough seen")
 
     def remember(*unused: Any, **options: Any) -> PreTrainedTokenizerBase:
-        asked.append(options)
+        calls.append(options)
         return vocabulary("bpe")
 
     monkeypatch.setattr(
@@ -170,6 +170,6 @@ def test_the_commit_of_the_configuration_is_the_commit_of_everything(
     monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
     with pytest.raises(ModelError, match="enough seen"):
         attnviz.load("org/model", revision="main")
-    assert [options["revision"] for options in asked] == [commit, commit]
-    assert [options["trust_remote_code"] for options in asked] == [False, False]
-    assert asked[1]["use_safetensors"] is True
+    assert [options["revision"] for options in calls] == [commit, commit]
+    assert [options["trust_remote_code"] for options in calls] == [False, False]
+    assert calls[1]["use_safetensors"] is True

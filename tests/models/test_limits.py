@@ -1,4 +1,4 @@
-"""How much text a model takes: found in the model itself, whatever its tokenizer says."""
+"""Longest text of a model: found in the model, whatever its tokenizer claims."""
 
 from __future__ import annotations
 

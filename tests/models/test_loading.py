@@ -205,15 +205,15 @@ def test_what_is_known_of_a_model(zoo: Callable[[str], Pair], name: str) -> None
     assert info.family == ARCHITECTURES[name].family
     assert info.max_tokens == 160
     both = info.family == "encoder-decoder"
-    own = {"self": range(getattr(config, "num_hidden_layers", 0))}
-    own |= {"encoder": range(2), "decoder": range(3), "cross": range(3)}
+    expected = {"self": range(getattr(config, "num_hidden_layers", 0))}
+    expected |= {"encoder": range(2), "decoder": range(3), "cross": range(3)}
     if name == "jamba":  # the others are Mamba layers, which have no attention
-        own["self"] = (1, 4)
+        expected["self"] = (1, 4)
     assert list(info.heads) == (["encoder", "decoder", "cross"] if both else ["self"])
     for kind, (layers, heads) in info.heads.items():
         assert heads == 4
-        assert layers == len(own[kind])
-        assert info.layers[kind] == tuple(own[kind])
+        assert layers == len(expected[kind])
+        assert info.layers[kind] == tuple(expected[kind])
     groups = getattr(config, "num_key_value_heads", None) or 4
     if name != "gpt_bigcode":
         assert set(info.key_heads.values()) == {groups}

@@ -13,7 +13,7 @@ NONSENSE = [
     *("", " ", "\n", "a b", "a  b/c", "org/", "/model", "//", "org//model", "-", "--", "..", "."),
     *("../../etc/passwd", "/etc/passwd", "..\\..\\boot.ini", "C:\\models", "file:///etc/passwd"),
     *("javascript:alert(1)", "<script>alert(1)</script>", "https://example.org/model", "a" * 100),
-    *("a" * 5000, "a/" * 3000, "~", "~nobody-of-this-name", "$HOME", "%s", "{}", "{0.__class__}"),
+    *("a" * 5000, "a/" * 3000, "~", "~no-user-of-this-name", "$HOME", "%s", "{}", "{0.__class__}"),
     *("мова/модель", "模型", "💥", "org/💥", "a\x00b", "\x00", "/\x00", "\x1b[31m", "a\u202eb"),
     *("model.safetensors", "con", "None", "null", "-rf", "; ls", "`ls`", "a/b/c", "a/b/c/d"),
     *("org/model@main", "org/model:main", "gpt-classroom/", "gpt classroom", "\ud800", "/\ud800"),
@@ -40,7 +40,7 @@ def test_no_name_at_all(name: str) -> None:
         attnviz.load(name)
 
 
-@pytest.mark.parametrize("name", ["nobody/no-such-model", "no-such-model", "connect-four"])
+@pytest.mark.parametrize("name", ["nowhere/no-such-model", "no-such-model", "connect-four"])
 def test_a_hub_name_without_a_network(name: str) -> None:
     started = time.monotonic()
     with pytest.raises(ModelOffline, match=rf"'{name}' is not on this machine.*classroom"):

@@ -32,7 +32,7 @@ def as_bert_base(weights: Weights) -> Weights:
 
 
 def as_gpt2(weights: Weights) -> Weights:
-    """The body's names without their prefix, no output layer, and the masks of old as weights."""
+    """Return names without their prefix, without an output layer, with old masks as weights."""
     old = {
         name.removeprefix("transformer."): numbers
         for name, numbers in weights.items()

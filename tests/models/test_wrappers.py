@@ -22,7 +22,7 @@ TEXT = "The cat sat on the mat."
 
 
 class Training(nn.Module):
-    """A module of a training that holds a model and a layer beside it."""
+    """Module of a training that holds a model and a layer beside it."""
 
     def __init__(self, inner: nn.Module) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""The arithmetic written out for training is T5's."""
+"""Arithmetic written out for training, against the library's T5."""
 
 import pytest
 import torch

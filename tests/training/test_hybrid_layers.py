@@ -1,4 +1,4 @@
-"""What a hybrid loses without a layer is measured on the layer that is named, and undone after."""
+"""Losses of a hybrid without a layer: measured on the named layer, and undone after."""
 
 from contextlib import ExitStack
 

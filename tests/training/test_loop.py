@@ -1,4 +1,4 @@
-"""The loop learns, and a training that is cut in two goes on as if it had not been."""
+"""Training loop: it learns, and a resumed training equals an uninterrupted one."""
 
 from dataclasses import replace
 from itertools import pairwise
@@ -14,12 +14,12 @@ from training.average import Average
 from training.loop import BatchRecipe, Moment, Plan
 from training.optimise import Rates, optimisers
 from training.positions import sinusoids
-from training.stories import Course
+from training.stories import Curriculum
 from training.team import Team
 
 
 class Line(BatchRecipe):
-    """A recipe with nothing in it: fit y = 2 x."""
+    """Smallest recipe: fit y = 2 x."""
 
     rates = Rates(muon=1e-2, adam=1e-2, warm_steps=2, hold=0.5)
 
@@ -137,14 +137,14 @@ def test_the_rate_climbs_holds_and_falls():
 
 
 def test_the_course_widens_only_when_copies_are_predicted():
-    course = Course(lengths=6)
+    curriculum = Curriculum(lengths=6)
     for _ in range(200):
-        course.note(2.0)
-    assert (course.vocabulary, course.length, course.widest) == (64, 0, False)
+        curriculum.note(2.0)
+    assert (curriculum.vocabulary, curriculum.length, curriculum.widest) == (64, 0, False)
     for _ in range(2000):
-        course.note(0.1)
-    assert course.widest
-    assert course.vocabulary == 4096
+        curriculum.note(0.1)
+    assert curriculum.widest
+    assert curriculum.vocabulary == 4096
 
 
 def test_neighbouring_positions_are_more_alike_than_distant_ones():

@@ -48,7 +48,7 @@ def recipe(tokenizer, tmp_path, monkeypatch):
 
 
 def read_back(found, tokenizer):
-    """The pairs in batches, as text."""
+    """Return the pairs in batches, as text."""
     return Counter(
         (
             tokenizer.decode(source, skip_special_tokens=True),
@@ -98,9 +98,9 @@ def test_pieces_are_cut_into_pieces_of_the_same_text(tokenizer):
     assert tokenizer.batch_decode(cut, skip_special_tokens=True) == ENGLISH
     assert all(text[-1] == tokenizer.eos_token_id for text in cut)
     assert splits.sample(texts, 0.0, np.random.default_rng(0)) == texts
-    some = splits.sample(texts * 50, 0.2, np.random.default_rng(0))
-    assert tokenizer.batch_decode(some, skip_special_tokens=True) == ENGLISH * 50
-    grown = sum(map(len, some)) - 50 * sum(map(len, texts))
+    split_texts = splits.sample(texts * 50, 0.2, np.random.default_rng(0))
+    assert tokenizer.batch_decode(split_texts, skip_special_tokens=True) == ENGLISH * 50
+    grown = sum(map(len, split_texts)) - 50 * sum(map(len, texts))
     assert 0 < grown < 0.5 * 50 * (sum(map(len, cut)) - sum(map(len, texts)))
 
 
@@ -113,7 +113,7 @@ def test_the_likeliest_split_leaves_the_whole_out():
 
 
 class Part(Team):
-    """One of two processes, without the other."""
+    """Process of a team of two, without the other."""
 
     def __init__(self, number):
         super().__init__()

@@ -1,4 +1,4 @@
-"""The rows the models are trained on are what their names say."""
+"""Rows that the models are trained on, compared with their names."""
 
 import numpy as np
 import pytest
@@ -50,12 +50,12 @@ def test_hidden_tokens_are_the_targets_and_nothing_else_changes():
     rows.append(join([10], None, 64))
     batch = hide(random, rows, 100)
     original = torch.tensor([ids + [PAD] * (batch.ids.shape[1] - len(ids)) for ids, _ in rows])
-    asked = batch.targets != IGNORED
-    assert torch.equal(batch.targets[asked], original[asked])
-    assert torch.equal(batch.ids[~asked], original[~asked])
-    assert (batch.targets[asked] >= SPECIALS).all()
-    assert asked.float().mean().item() == pytest.approx(0.14, abs=0.02)
-    assert (batch.ids[asked] == MASK).float().mean().item() == pytest.approx(0.8, abs=0.08)
+    guessed = batch.targets != IGNORED
+    assert torch.equal(batch.targets[guessed], original[guessed])
+    assert torch.equal(batch.ids[~guessed], original[~guessed])
+    assert (batch.targets[guessed] >= SPECIALS).all()
+    assert guessed.float().mean().item() == pytest.approx(0.14, abs=0.02)
+    assert (batch.ids[guessed] == MASK).float().mean().item() == pytest.approx(0.8, abs=0.08)
     assert torch.equal(batch.attention, (original != PAD).long())
 
 
@@ -63,9 +63,9 @@ def test_more_is_hidden_in_the_sentence_that_is_asked_more():
     random = np.random.default_rng(0)
     rows = [join(list(range(10, 40)), list(range(40, 70)), 64) for _ in range(50)]
     batch = hide(random, rows, 100, share=(0.0, 0.5))
-    asked = batch.targets != IGNORED
-    assert not asked[batch.types == 0].any()
-    assert asked[batch.types == 1].float().mean().item() > 0.4
+    guessed = batch.targets != IGNORED
+    assert not guessed[batch.types == 0].any()
+    assert guessed[batch.types == 1].float().mean().item() > 0.4
 
 
 def test_consecutive_rows_hold_neighbouring_sentences_in_order():

@@ -1,4 +1,4 @@
-"""The scan for training gives what the library's loop gives, gradients included."""
+"""Scan for training, against the library's loop, gradients included."""
 
 import pytest
 import torch

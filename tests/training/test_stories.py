@@ -1,4 +1,4 @@
-"""The models that continue stories: their batches, their loss and their make-up."""
+"""Models that continue stories: their batches, their loss and their layers."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ from torch.nn import functional
 from training import gpt, hybrid, llama
 from training.repeats import BEGIN_ID
 from training.shared_words import shared_tokenizer, word_vectors
-from training.stories import VOCABULARY, Course, StoryRecipe, next_token_loss
+from training.stories import VOCABULARY, Curriculum, StoryRecipe, next_token_loss
 from training.token_loss import CHUNK, MeanLoss, row_losses
 
 RECIPES = {"gpt": gpt, "llama": llama, "hybrid": hybrid}
@@ -39,7 +39,7 @@ def recipe_of(name: str) -> StoryRecipe:
     recipe = kind.__new__(kind)
     recipe.random = np.random.default_rng(0)
     recipe.row_losses = row_losses
-    recipe.course = Course(len(kind.lengths))
+    recipe.curriculum = Curriculum(len(kind.lengths))
     recipe.stories = recipe.sentences = np.arange(5000) % VOCABULARY
     return recipe
 
@@ -90,10 +90,10 @@ def test_the_hybrid_has_one_layer_with_attention():
 
 
 def test_the_course_of_a_longer_context_ends_with_its_longest_rows():
-    course = Course(lengths=len(llama.LlamaRecipe.lengths))
-    while not course.widest:
-        course.note(0.0)
-    assert course.length + 1 == len(llama.LlamaRecipe.lengths)
+    curriculum = Curriculum(lengths=len(llama.LlamaRecipe.lengths))
+    while not curriculum.widest:
+        curriculum.note(0.0)
+    assert curriculum.length + 1 == len(llama.LlamaRecipe.lengths)
 
 
 def test_repeated_stories_have_their_first_stretch_twice():

@@ -1,4 +1,4 @@
-"""The corpora are read as their format says, and the probes are complete."""
+"""Corpora in their format, and complete tables of the measures."""
 
 import pytest
 

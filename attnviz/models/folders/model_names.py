@@ -14,7 +14,7 @@ LONGEST_NAME = 1000  # characters of a path; hub names have at most 96
 
 
 def readable(name: str) -> str:
-    """The name without spaces around it, if it can be one."""
+    """Return the name without spaces around it; raise an error if it cannot be a name."""
     name = name.strip()
     if not name:
         raise ModelNotFound(
@@ -25,19 +25,19 @@ def readable(name: str) -> str:
             one if one.isprintable() else "\N{REPLACEMENT CHARACTER}" for one in name[:40]
         )
         raise ModelNotFound(
-            f"'{start}' is no model name (it has {len(name)} characters, or some that nobody can "
-            "see); choose a listed model, a folder, or a hub name (org/model)"
+            f"'{start}' is no model name (it has {len(name)} characters, or invisible ones)"
+            "; choose a listed model, a folder, or a hub name (org/model)"
         )
     return name
 
 
 def local_folder(name: str, allowed: Sequence[str | Path] | None) -> Path | None:
-    """The folder a name points to, or None when it can only be a hub id."""
+    """Return the folder that a name points to, or None if it can only be a hub id."""
     looks_local = name.startswith((".", "/", "~", "\\")) or "\\" in name or name.count("/") > 1
     try:
         path: Path | None = Path(name).expanduser().resolve()
         there = path is not None and path.exists()
-    except (OSError, RuntimeError, ValueError):  # too long, nobody's home, a loop of links
+    except (OSError, RuntimeError, ValueError):  # too long, a user without a home, a loop of links
         path, there = None, False
     if not looks_local and not there:
         return None
@@ -48,7 +48,7 @@ def local_folder(name: str, allowed: Sequence[str | Path] | None) -> Path | None
         # for a folder first.
         if path is None or not any(path.is_relative_to(root) for root in roots):
             raise ModelNotAllowed(
-                "this server loads models from its own model folders only; "
+                "this server loads models from its model folders only; "
                 "choose a listed model or a hub name such as org/model"
             )
     if path is None or not path.is_dir():

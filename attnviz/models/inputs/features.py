@@ -24,7 +24,7 @@ def feature_tokens(
     values: Float[Tensor, "*channel row column"],
     positions: int,
 ) -> Tokens:
-    """The positions into which a model has cut a picture or a sound.
+    """Return the positions into which a model has cut a picture or a sound.
 
     A patch is `patch 3,4` (row, column, from the top left; both from zero), a moment of a sound
     `0.02 s` (where it begins). Their ids count them: no two are copies of one another.
@@ -75,7 +75,7 @@ def _before_patches(config: PreTrainedConfig) -> tuple[str, ...]:
 
 
 def describe_features(name: str, values: Float[Tensor, "*channel row column"]) -> str:
-    """What was read, in place of a text."""
+    """Return a description of the input, in place of a text."""
     if name == "pixel_values":
         return f"picture of {values.shape[-2]} × {values.shape[-1]} pixels"
     return f"sound of {FRAME_SECONDS * values.shape[-1]:.2f} s"

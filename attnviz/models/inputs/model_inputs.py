@@ -1,4 +1,4 @@
-"""What a model reads in one forward pass: ids, pictures and sounds, as padded tensors."""
+"""Inputs of one forward pass: ids, pictures and sounds, as padded tensors."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ __all__ = ["Encoded", "call_options", "model_inputs", "padding_id", "source_inpu
 
 @dataclass(frozen=True)
 class Encoded:
-    """What one forward pass reads: a text as ids, and pictures or sounds as numbers.
+    """Inputs of one forward pass: a text as ids, and pictures or sounds as numbers.
 
     Attributes:
         ids: the text the model reads; for an encoder-decoder, the encoder's side. Empty for a

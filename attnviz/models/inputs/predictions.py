@@ -1,4 +1,4 @@
-"""What a model predicts: the likeliest tokens per position, and the loss of those that came."""
+"""Predictions of a model: the likeliest tokens per position, and the loss of the actual ones."""
 
 from __future__ import annotations
 

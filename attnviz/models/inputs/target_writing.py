@@ -1,4 +1,4 @@
-"""The decoder's text when the caller gives none: written by the model, or made from its input."""
+"""Text of the decoder when the caller gives none: generated, or made from the input."""
 
 from __future__ import annotations
 

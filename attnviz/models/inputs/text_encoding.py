@@ -1,4 +1,4 @@
-"""A text as the ids a model reads: special tokens, sentence pairs, targets, and what is cut."""
+"""Encoding of a text as ids: special tokens, sentence pairs, targets, and cutting."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def encode(
         )
     for part in (text, pair or ""):
         _check_characters(part)
-    # The tokenizer warns on its own about long texts; the limit is checked and explained below.
+    # The tokenizer would warn about long texts; the limit is checked and explained below.
     with tokenizing(info.name):
         made = tokenizer(text, pair, verbose=False)
         ids: list[int] = list(made["input_ids"])

@@ -43,7 +43,7 @@ NO_ADAPTER = {"subfolder": "no adapter"}
 
 @dataclass(frozen=True)
 class Adapter:
-    """An adapter beside its base model, or for one elsewhere.
+    """Adapter beside its base model, or for a base model elsewhere.
 
     Attributes:
         folder: where its files are.
@@ -63,7 +63,7 @@ class Adapter:
 
     @property
     def files(self) -> tuple[Path, ...]:
-        """The file of the adapter's weights."""
+        """Return the file of the adapter's weights."""
         return (self.folder / WEIGHTS,)
 
     def title(self, name: str) -> str:

@@ -1,4 +1,4 @@
-"""What a loaded model is: its family, the configuration of each side, and its limits."""
+"""Description of a loaded model: family, configuration of each side, and limits."""
 
 from __future__ import annotations
 
@@ -137,10 +137,10 @@ def other_layers(network: PreTrainedModel, sites: Sites) -> Mapping[int, str]:
         return {}
     (stack,) = stacks
     blocks = dict(network.named_modules()).get(stack)
-    (own,) = sites.layers.values()
-    if not isinstance(blocks, torch.nn.ModuleList) or not set(own) <= set(range(len(blocks))):
+    (numbers,) = sites.layers.values()
+    if not isinstance(blocks, torch.nn.ModuleList) or not set(numbers) <= set(range(len(blocks))):
         return {}
-    return {index: _mixer(block) for index, block in enumerate(blocks) if index not in own}
+    return {index: _mixer(block) for index, block in enumerate(blocks) if index not in numbers}
 
 
 def _mixer(block: torch.nn.Module) -> str:

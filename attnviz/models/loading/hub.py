@@ -1,7 +1,7 @@
 """Models of the hub: whether it can be reached, and their files.
 
-The hub is asked once before a download, with a limit of seconds: a download is tried six times, and
-a class without internet would wait forty seconds for an answer.
+One request with a limit of seconds goes to the hub before a download: a download is tried six
+times, and a class without internet would wait forty seconds for an answer.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def reach(name: str, revision: str | None) -> None:
     An answer of any kind will do: what it means, the download finds out.
 
     Raises:
-        Exception: whatever the hub's library raises when nobody answers.
+        Exception: whatever the hub's library raises without an answer.
     """
     if is_offline_mode() or isinstance(
         try_to_load_from_cache(name, "config.json", revision=revision), str

@@ -23,7 +23,7 @@ PATTERNS = ["*.json", "*.txt", "*.model", "*.safetensors"]
 
 @dataclass(frozen=True)
 class Download:
-    """The files of a hub model that are not on this machine yet.
+    """Files of a hub model that are not on this machine yet.
 
     Attributes:
         name: the model's name on the hub.
@@ -88,7 +88,7 @@ def download(needed: Download, progress: Callable[[int, int], None]) -> None:
     came = 0
     stopped: list[BaseException] = []
 
-    def told() -> None:
+    def report() -> None:
         try:
             progress(min(came, needed.bytes), needed.bytes)
         except BaseException as error:
@@ -104,14 +104,14 @@ def download(needed: Download, progress: Callable[[int, int], None]) -> None:
         def update(self, n: float | None = 1) -> bool | None:
             nonlocal came
             came += int(n or 0)
-            told()
+            report()
             shown: bool | None = super().update(n)
             return shown
 
     try:
         with Explained(needed.name, needed.commit, local=False):
             for file in needed.files:
-                told()
+                report()
                 hf_hub_download(needed.name, file, revision=needed.commit, tqdm_class=Counter)
     except Exception:
         if stopped:

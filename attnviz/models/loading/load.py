@@ -1,4 +1,4 @@
-"""A model by catalogue name, hub id or local folder: safetensors only, never foreign code."""
+"""Loading by catalogue name, hub id or local folder: safetensors only, never foreign code."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ FEWEST_WORDS = 2  # T5's empty vocabulary still holds a lone space
 
 @dataclass(frozen=True, eq=False)
 class Model:
-    """A loaded model whose attention is instrumented.
+    """Loaded model whose attention is instrumented.
 
     Attributes:
         network: the library's model, in evaluation mode.
@@ -78,7 +78,7 @@ class Model:
 
 
 def best_device() -> str:
-    """The fastest device this machine has: CUDA, then Apple's, then the processor."""
+    """Return the fastest device of this machine: CUDA, then Apple's, then the processor."""
     if torch.cuda.is_available():
         return "cuda"
     if torch.backends.mps.is_available():
@@ -282,7 +282,7 @@ def _check_words(tokenizer: PreTrainedTokenizerBase, name: str) -> None:
 
 
 def _device(device: str) -> torch.device:
-    """The device asked for, once something has been put there."""
+    """Return the requested device after a first tensor has been put there."""
     try:
         chosen = torch.device(best_device() if device == "auto" else device)
         torch.zeros(1, device=chosen).item()
@@ -294,7 +294,7 @@ def _device(device: str) -> torch.device:
 
 
 def _dtype(dtype: str, device: torch.device, config: PreTrainedConfig) -> torch.dtype:
-    """The type to compute in: exact where memory is cheap, as stored on a GPU."""
+    """Return the data type to compute in: float32 on a processor, as stored on a GPU."""
     if dtype == "auto":
         stored = getattr(config, "dtype", None)
         if device.type == "cpu" or not isinstance(stored, torch.dtype):

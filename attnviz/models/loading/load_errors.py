@@ -1,4 +1,4 @@
-"""The library's and the hub's many ways of failing to load, as sentences with a next step."""
+"""Errors of the library and the hub, as sentences with a next step."""
 
 from __future__ import annotations
 
@@ -58,9 +58,9 @@ class Explained:
     def _explain(self, error: BaseException) -> ModelError:
         name = self.name
         causes = list(_causes(error))
-        own = next((cause for cause in causes if isinstance(cause, ModelError)), None)
-        if own is not None:  # the library has wrapped it: a load that was cancelled
-            return own
+        known = next((cause for cause in causes if isinstance(cause, ModelError)), None)
+        if known is not None:  # the library has wrapped it: a load that was cancelled
+            return known
 
         def caused_by(*types: type[BaseException]) -> bool:
             return any(isinstance(cause, types) for cause in causes)
@@ -86,12 +86,12 @@ class Explained:
             return without_safetensors(name)
         if "trust_remote_code" in text:
             return ModelNotSupported(
-                f"'{name}' comes with its own code, which attnviz does not run; choose a model of "
+                f"'{name}' comes with code, which attnviz does not run; choose a model of "
                 "an architecture the library knows"
             )
         offline = os.environ.get("HF_HUB_OFFLINE", "") not in ("", "0")
         unreachable = caused_by(OfflineModeIsEnabled, LocalEntryNotFoundError) or any(
-            # By name: which library the hub is asked through changes with its version.
+            # By name: which library sends requests to the hub changes with its version.
             base.__name__ in ("ConnectionError", "TransportError", "Timeout", "TimeoutError")
             for cause in causes
             for base in type(cause).__mro__

@@ -1,4 +1,4 @@
-"""The library's class of a model: which one a folder is loaded by, and what its head does."""
+"""Choice of the library's class for a folder, and the task of its head."""
 
 from __future__ import annotations
 

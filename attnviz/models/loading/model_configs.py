@@ -1,4 +1,4 @@
-"""A model's configuration, read without the settings that attnviz replaces anyway."""
+"""Configuration of a model, read without the settings that attnviz replaces anyway."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def _check_type(found: dict[str, Any], name: str) -> None:
         return
     if "auto_map" in found:
         raise ModelNotSupported(
-            f"'{name}' comes with its own code, which attnviz does not run; choose a model of an "
+            f"'{name}' comes with code, which attnviz does not run; choose a model of an "
             "architecture the library knows"
         )
     written = found.get("transformers_version")

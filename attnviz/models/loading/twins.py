@@ -1,4 +1,4 @@
-"""A second model on the same weights, to hook and patch while others run the first one."""
+"""Second models on the same weights, to hook and patch while the first one runs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["twin"]
 
 
 def twin(network: PreTrainedModel) -> PreTrainedModel:
-    """The same model with its own modules, configuration and hooks, on the same weights in memory.
+    """Return the model with separate modules, configuration and hooks, on the same weights.
 
     A model in a server is shared: a hook on it would see other people's texts.
     """

@@ -1,4 +1,4 @@
-"""The library's model inside what training or serving has put around it."""
+"""Search for the library's model inside the modules that training or serving puts around it."""
 
 from __future__ import annotations
 

@@ -92,7 +92,7 @@ def tokens(
     ids: Sequence[int],
     segments: Sequence[int] | None = None,
 ) -> Tokens:
-    """The tokens of one text, ready for an axis."""
+    """Return the tokens of one text with labels for an axis."""
     special = set() if tokenizer is None else set(tokenizer.all_special_ids)
     return Tokens(
         ids=np.asarray(ids, dtype=np.int64),

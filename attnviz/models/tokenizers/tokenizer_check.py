@@ -23,7 +23,7 @@ from attnviz.models.tokenizers import tokenizer_trial
 __all__ = ["check_tokenizer", "check_tokenizer_files"]
 
 SECONDS = 40.0
-"""Most time of a trial; the program limits its own processor time to half of it."""
+"""Most time of a trial; the program limits the processor time to half of it."""
 
 VOCABULARIES = ("tokenizer*.json", "vocab.*", "merges.txt", "*.model", "*.spm")
 """Names of the files that hold a tokenizer's vocabulary."""

@@ -1,4 +1,4 @@
-"""Trial of a tokenizer in a process of its own: a program, run by `tokenizer_check`.
+"""Trial of a tokenizer in a separate process: a program, run by `tokenizer_check`.
 
 A tokenizer from a folder can abort the process that runs it: its Rust code ends the process when
 memory runs out, and a few lines of settings can multiply a text a billion times. This program reads
