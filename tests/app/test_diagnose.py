@@ -126,7 +126,8 @@ def test_filters_and_search_narrow_the_table(open_app: OpenApp, quickly: None) -
     app.session_state["diagnosis_labels"] = ["uniform", "peaked"]
     app.run()
     shown = next(one.value for one in app.dataframe if "verdict" in one.value)
-    assert list(shown["label"].str.split(":").str[0]) == ["uniform", "peaked"]
+    # peaked but needed is more surprising than uniform
+    assert list(shown["label"].str.split(":").str[0]) == ["peaked", "uniform"]
     app.text_input(key="diagnosis_search").set_value("L0 h2").run()
     shown = next(one.value for one in app.dataframe if "verdict" in one.value)
     assert list(shown["head"]) == ["L0·H2"]
@@ -139,8 +140,8 @@ def test_moving_a_threshold_shows_what_follows_and_can_be_undone(
     open_app: OpenApp, quickly: None
 ) -> None:
     app = diagnosed(open_app)
-    assert {slider.key for slider in app.slider} == {f"limit:{name}" for name in THRESHOLDS}
     assert "No label has changed" in said(app)
+    app.selectbox(key="limits_of").select("uniform").run()
     app.slider(key="limit:uniform_entropy").set_value(0.995).run()
     assert "looks degenerate, and removing it makes no difference" not in said(app)
     assert "1 head is called something else now" in said(app)
@@ -151,10 +152,46 @@ def test_moving_a_threshold_shows_what_follows_and_can_be_undone(
 
 
 def test_every_threshold_has_its_meaning_and_source(open_app: OpenApp, quickly: None) -> None:
-    words = said(diagnosed(open_app)).replace("\\", "")
-    for limit in THRESHOLDS.values():
-        assert limit.meaning[:40] in words
-        assert limit.source[:12] in words
+    app = diagnosed(open_app)
+    app.selectbox(key="limits_of").select("uniform").run()
+    app.slider(key="limit:uniform_entropy").set_value(0.99).run()
+    shown = set()
+    for label in app.selectbox(key="limits_of").options:
+        app.selectbox(key="limits_of").select(label.lower()).run()
+        shown |= {slider.key.removeprefix("limit:") for slider in app.slider}
+        words = said(app).replace("\\", "")
+        for slider in app.slider:
+            limit = THRESHOLDS[slider.key.removeprefix("limit:")]
+            assert limit.meaning[:40] in words
+            assert limit.source[:12] in words
+    assert shown == set(THRESHOLDS)
+    app.selectbox(key="limits_of").select("uniform").run()
+    assert app.slider(key="limit:uniform_entropy").value == 0.99  # kept while others were shown
+
+
+def test_lists_name_what_removal_showed(open_app: OpenApp, quickly: None) -> None:
+    app = diagnosed(open_app)
+    words = said(app)
+    assert "Needed: " in words and "nats per token" in words
+    assert any(one.label == "Heads to prune (JSON)" for one in app.get("download_button"))
+    app = open_app(DIAGNOSE)
+    app.session_state["diagnose_ways"] = []
+    app.run()
+    wait(press(app, "Diagnose"))
+    assert not app.exception
+
+
+def test_the_form_is_one_line_after_a_run(open_app: OpenApp, quickly: None) -> None:
+    app = open_app(DIAGNOSE)
+    form = next(one for one in app.expander if "Diagnose" in one.label)
+    assert form.proto.expanded
+    wait(press(app, "Diagnose"))
+    form = next(one for one in app.expander if one.label.endswith("change"))
+    assert "60 texts" in form.label
+    assert not form.proto.expanded
+    app.session_state[SOURCE] = "Typed here"
+    app.run()
+    assert next(one for one in app.expander if "Diagnose" in one.label).proto.expanded
 
 
 def test_texts_of_ones_own_stay_out_of_link_and_files(open_app: OpenApp, quickly: None) -> None:

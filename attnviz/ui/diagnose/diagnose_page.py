@@ -45,6 +45,9 @@ WAYS: dict[Replacement, str] = {
 WAYS_AT_FIRST: tuple[Replacement, ...] = ("zero", "mean")
 
 
+ASKED, ASKED_TITLE = "diagnosis_asked", "diagnosis_asked_title"
+"""In the session: key of the diagnosis on the page, and its texts in words."""
+
 OWN_TEXTS = ("diagnosis", "two_models")
 """The addresses of pages that read sets of texts, and not the one of the side bar."""
 
@@ -100,7 +103,9 @@ def model_only() -> Request:
 def diagnose_page(model_name: str) -> None:
     """The whole page."""
     model = load_model(model_name)
-    with st.container(border=True):
+    finished = jobs().find(st.session_state.get(ASKED))
+    folded = finished is not None and finished.status == "done"
+    with st.expander(_form_title(model_name, folded), expanded=not folded, key="diagnosis_form"):
         st.markdown(
             "Which heads are degenerate? Every head is measured on a set of texts and given a "
             "label, with the numbers that it rests on; then each is removed in turn to see "
@@ -110,8 +115,24 @@ def diagnose_page(model_name: str) -> None:
         replacements, seed = _options()
         ask = None if texts is None else Ask(model_name, texts, replacements, seed)
         found = None if ask is None else wait_for(ask.key(), ask.work, "Diagnose")
-    if found is not None:
+    # The title above was written before this was known: it is written again if it has changed.
+    if ask is not None and found is not None and not folded:
+        st.session_state[ASKED] = ask.key()
+        st.session_state[ASKED_TITLE] = f"{ask.texts.name}, {len(ask.texts.texts)} texts"
+        st.rerun()
+    if found is None:
+        st.session_state.pop(ASKED, None)
+        if folded:
+            st.rerun()
+    else:
         results(found)
+
+
+def _form_title(model: str, folded: bool) -> str:
+    """Return the heading of the form; one line that names what was measured, after a run."""
+    if not folded:
+        return f"Diagnose {plain(model)}"
+    return f"{plain(model)} · {plain(st.session_state.get(ASKED_TITLE, ''))} · change"
 
 
 def choose_seed(key: str) -> int:

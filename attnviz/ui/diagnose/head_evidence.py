@@ -8,11 +8,12 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 import streamlit as st
+from jaxtyping import Float
 
 from attnviz.doctor import Diagnosis, describe
 from attnviz.doctor.report_data import entropies
 from attnviz.findings import LABEL_MEANINGS, VERDICT_MEANINGS, Finding, Interval
-from attnviz.types import KIND_LABELS
+from attnviz.types import KIND_LABELS, Head
 from attnviz.ui.components.browser_theme import current_theme
 from attnviz.ui.components.figures_and_tables import show_picture, show_table
 from attnviz.ui.session import state
@@ -54,13 +55,13 @@ def head_words(diagnosis: Diagnosis, finding: Finding) -> None:
 
 
 def _badge(finding: Finding) -> None:
-    """The label in its colour of the map, and the verdict."""
+    """Show the label in its colour of the map, and the verdict."""
     color = label_colors(current_theme())[finding.label]
-    edge = "2px dotted currentColor" if finding.contradicted else "0"
+    filled = f"background:{color};color:{ink_on(color)}"
+    look = f"border:3px solid {color}" if finding.contradicted else filled
     st.html(
-        f'<span title="{_escaped(LABEL_MEANINGS[finding.label])}" style="background:{color};'
-        f"color:{ink_on(color)};padding:.2rem .55rem;border-radius:.4rem;border:{edge};"
-        f'font-weight:600">{_escaped(finding.name)}</span>'
+        f'<span title="{_escaped(LABEL_MEANINGS[finding.label])}" style="{look};'
+        f'padding:.2rem .55rem;border-radius:.4rem;font-weight:600">{_escaped(finding.name)}</span>'
         f'<span style="padding-left:.6rem;opacity:.8">{finding.verdict}</span>'
     )
     st.caption(f"{LABEL_MEANINGS[finding.label]} {VERDICT_MEANINGS[finding.verdict]}")
@@ -151,10 +152,12 @@ def head_pictures(diagnosis: Diagnosis, finding: Finding) -> None:
     with right:
         st.markdown("**Where its weight goes**")
         st.caption(
-            "The mean weight that each place of a text gets, from those tokens that can see it: a "
-            "sink stands out. Over the beginnings of the texts."
+            "Average weight each position receives, from the tokens that can see it. A sink is a "
+            "tall bar. Positions that fewer than half of the tokens can see are left out."
         )
-        received = diagnosis.measures.received.get(head.kind)
+        received = well_seen(
+            diagnosis.measures.received.get(head.kind), _looks_back(diagnosis, head)
+        )
         if received is None or not received.size:
             st.info("The texts are too few or too short for this.", icon=":material/info:")
         else:
@@ -188,6 +191,23 @@ def head_pictures(diagnosis: Diagnosis, finding: Finding) -> None:
         filename="attnviz-cost-of-removing",
         alt=f"What removing each head costs, in nats per token; {head.label} is marked",
     )
+
+
+def well_seen(
+    received: Float[np.ndarray, "layer head place"] | None, looks_back: bool
+) -> Float[np.ndarray, "layer head place"] | None:
+    """Return the places that at least half of the tokens of a window can see.
+
+    Place k of n is seen by n - k tokens of a model that looks back only: a head that looks at
+    itself or at the token before it gives the last places all weight there is.
+    """
+    if received is None or not looks_back:
+        return received
+    return received[..., : received.shape[-1] // 2 + 1]
+
+
+def _looks_back(diagnosis: Diagnosis, head: Head) -> bool:
+    return head.kind == "decoder" or (head.kind == "self" and diagnosis.model.family == "decoder")
 
 
 def _layer(findings: Sequence[Finding], chosen: Finding) -> list[Finding]:

@@ -10,6 +10,7 @@ import pandas as pd
 import streamlit as st
 
 from attnviz.doctor import Diagnosis
+from attnviz.doctor.pruning import by_surprise
 from attnviz.findings import LABELS, Finding, Interval, Verdict
 from attnviz.types import Head
 from attnviz.ui.components.browser_theme import current_theme
@@ -52,14 +53,14 @@ def head_table(diagnosis: Diagnosis) -> None:
     )
     shown = [
         one
-        for one in diagnosis.findings
+        for one in by_surprise(diagnosis.findings)
         if (not labels or one.label in labels)
         and (not verdicts or one.verdict in verdicts)
         and all(word in _searched(one) for word in words.lower().split())
     ]
     st.caption(
-        f"{head_count(len(shown))} of {len(diagnosis.findings)}. Click a heading to sort, and the "
-        "box at the left of a row to see that head above."
+        f"{head_count(len(shown))} of {len(diagnosis.findings)}. The most surprising come first. "
+        "Click a heading to sort, and the box at the left of a row to see that head above."
     )
     if shown:
         _rows(diagnosis, shown)

@@ -6,13 +6,20 @@ import numpy as np
 import streamlit as st
 
 from attnviz.doctor import Diagnosis
-from attnviz.findings import LABELS, Finding
+from attnviz.doctor.pruning import by_surprise
+from attnviz.findings import Finding
 from attnviz.types import Head, Kind
 from attnviz.ui.components.browser_theme import current_theme
 from attnviz.ui.diagnose.downloads import downloads
 from attnviz.ui.diagnose.head_evidence import head_pictures, head_words
 from attnviz.ui.diagnose.head_table import head_table
-from attnviz.ui.diagnose.threshold_sliders import choose_limits, consequences, limits
+from attnviz.ui.diagnose.pruning_lists import pruning_lists
+from attnviz.ui.diagnose.threshold_sliders import (
+    choose_limits,
+    close_calls,
+    consequences,
+    limits,
+)
 from attnviz.ui.explore.head_picker import choose_kind, menus, show_heads
 from attnviz.ui.server.run_places import in_turn
 from attnviz.ui.session import state
@@ -24,6 +31,8 @@ from attnviz.views.report.summary_sentences import diagnosis_sentences
 __all__ = ["FRESH", "choose_head", "first_head", "label_map", "results"]
 
 MAP = "label_map"
+
+CLOSE = 12  # close calls that are listed
 
 FRESH = "diagnosis_fresh"
 """Set by whoever has just asked for a diagnosis: it begins with its most surprising head."""
@@ -38,29 +47,42 @@ def results(measured: Diagnosis) -> None:
     if st.session_state.pop(FRESH, False):
         state.choose_head(first_head(diagnosis))
     summary(diagnosis)
-    if diagnosis.thresholds != measured.thresholds:
-        st.caption(
-            ":material/tune: Some thresholds have been moved; see Thresholds below for what that "
-            "has changed."
-        )
+    with st.container():  # what follows stays in its place when the note goes
+        if diagnosis.thresholds != measured.thresholds:
+            st.caption(":material/tune: Some thresholds have been moved; see Thresholds below.")
     left, right = st.columns([5, 7], gap="large")
     with left:
         kind = choose_kind(list(diagnosis.model.heads), first_head(diagnosis).kind)
         head = choose_head(diagnosis, kind)
         finding = diagnosis.finding(head)
         label_map([one for one in diagnosis.findings if one.head.kind == kind], head, key=MAP)
+        with st.expander("Thresholds", icon=":material/tune:", key="thresholds"):
+            consequences(measured, diagnosis)
+            choose_limits()
+            _close_calls(diagnosis)
     with right:
         head_words(diagnosis, finding)
     head_pictures(diagnosis, finding)
+    pruning_lists(diagnosis)
     st.subheader("All heads", anchor=False)
     head_table(diagnosis)
-    with st.expander("Thresholds", icon=":material/tune:"):
-        consequences(measured, diagnosis)
-        choose_limits()
     with st.container(border=True):
         st.markdown("**Report and files**")
         downloads(diagnosis)
         _origin(diagnosis)
+
+
+def _close_calls(diagnosis: Diagnosis) -> None:
+    """List the heads whose interval contains a limit."""
+    found = close_calls(diagnosis)
+    if not found:
+        st.caption("No close calls: no interval contains its limit.")
+        return
+    st.caption(f"Close calls: {len(found)}. Other texts could change these labels.")
+    for line in found[:CLOSE]:
+        show_plain(line, small=True)
+    if len(found) > CLOSE:
+        st.caption(f"And {len(found) - CLOSE} more.")
 
 
 def summary(diagnosis: Diagnosis) -> None:
@@ -82,17 +104,8 @@ def choose_head(diagnosis: Diagnosis, kind: Kind) -> Head:
 
 def first_head(diagnosis: Diagnosis, kind: Kind | None = None) -> Head:
     """The head to begin with: the most surprising one."""
-    own = [one for one in diagnosis.findings if kind is None or one.head.kind == kind]
-    return min(own, key=_worth).head
-
-
-def _worth(finding: Finding) -> tuple[bool, bool, int]:
-    """Contradicted before degenerate before the rest, in the order of the labels."""
-    return (
-        not finding.contradicted,
-        not finding.degenerate,
-        LABELS.index(finding.label),
-    )
+    among = (one for one in diagnosis.findings if kind is None or one.head.kind == kind)
+    return by_surprise(among)[0].head
 
 
 def label_map(findings: list[Finding], selected: Head, *, key: str) -> None:

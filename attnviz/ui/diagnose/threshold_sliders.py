@@ -1,4 +1,4 @@
-"""The thresholds as sliders, each with its meaning and source, and what moving them changes."""
+"""Sliders for the thresholds, with meaning and source, and the changes that moving them makes."""
 
 from __future__ import annotations
 
@@ -8,34 +8,59 @@ import streamlit as st
 
 from attnviz.doctor import THRESHOLDS, Diagnosis, Limit, Thresholds
 from attnviz.findings import LABEL_MEANINGS
+from attnviz.ui.components.choices import choice
 from attnviz.ui.session.plain_text import plain
 
-__all__ = ["choose_limits", "consequences", "limits"]
+__all__ = ["choose_limits", "close_calls", "consequences", "limits"]
 
 STEPS = (0.0005, 0.001, 0.005, 0.01)
 FINEST = 200  # steps of a slider
 
 
 def choose_limits() -> None:
-    """The sliders, grouped by the label that they decide; `limits` says where they stand."""
-    st.markdown(
-        "A label is a rule with a limit. Move a limit, and every label is found anew from the same "
-        "measurements. A head that changes its name at the smallest push is a close call."
+    """Show the sliders of one label at a time; `limits` returns where they stand."""
+    st.caption(
+        "A label is a rule with limits. Move a limit, and every label is found anew from the same "
+        "measurements."
     )
+    groups = {label: list(members) for label, members in groupby(sorted_limits(), key=_label)}
+    chosen = choice(
+        "Limits of the label",
+        {label: label.capitalize() for label in groups},
+        "limits_of",
+        shape="menu",
+    )
+    for limit in groups[chosen]:
+        _slider(limit)
+    for label, members in groups.items():  # sliders of other labels stay where they are
+        if label != chosen:
+            for limit in members:
+                st.session_state[_key(limit)] = st.session_state.get(_key(limit), limit.default)
     st.button(
         "Reset all",
         icon=":material/restart_alt:",
         on_click=_reset,
-        help="Puts every limit back to where it stands in attnviz.",
+        help="Puts every limit back to its default.",
     )
-    groups = [(label, list(members)) for label, members in groupby(THRESHOLDS.values(), _label)]
-    for start in range(0, len(groups), 2):
-        columns = st.columns(2, gap="medium")
-        for column, (label, members) in zip(columns, groups[start : start + 2], strict=False):
-            with column:
-                st.markdown(f"**{label.capitalize()}**")
-                for limit in members:
-                    _slider(limit)
+
+
+def sorted_limits() -> list[Limit]:
+    """Return all limits, those of one label beside each other."""
+    labels = list(dict.fromkeys(_label(limit) for limit in THRESHOLDS.values()))
+    return sorted(THRESHOLDS.values(), key=lambda limit: labels.index(_label(limit)))
+
+
+def close_calls(diagnosis: Diagnosis) -> list[str]:
+    """Return a sentence for each head with a measure whose interval contains its limit."""
+    said = []
+    for one in diagnosis.findings:
+        for each in one.evidence:
+            if each.value.low <= each.threshold <= each.value.high:
+                said.append(
+                    f"{one.head.label} ({one.name}): {each.label} {each.value.mean:.3f} "
+                    f"({each.value.low:.3f} to {each.value.high:.3f}), limit {each.threshold:g}"
+                )
+    return said
 
 
 def limits() -> Thresholds:

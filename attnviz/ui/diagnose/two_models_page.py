@@ -104,7 +104,15 @@ def two_models_page(first: str) -> None:
             )
             seed = choose_seed("two_seed")
         pair = None if texts is None else Pair(first, second, texts, ablate, seed)
-        found = None if pair is None else wait_for(pair.key(), pair.work, "Compare")
+        found = None
+        if first == second:
+            st.info(
+                "Both are the same model: nothing can differ. Choose a second model that was made "
+                "from the first.",
+                icon=":material/info:",
+            )
+        elif pair is not None:
+            found = wait_for(pair.key(), pair.work, "Compare")
     if found is not None:
         _results(found)
 
@@ -127,10 +135,6 @@ def _second(first: str) -> str:
     )
     load_model(chosen)
     state.to_link(SECOND)
-    if chosen == first:
-        st.caption(
-            "Both are the same model now: nothing will differ. Choose one that was made from it."
-        )
     return chosen
 
 

@@ -1,7 +1,8 @@
-"""All heads of one kind at once, each in the colour of what the doctor calls it."""
+"""Map of the labels of all heads of one kind, with the costs of removing them."""
 
 from __future__ import annotations
 
+import math
 import textwrap
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -16,6 +17,7 @@ from attnviz.types import Head
 from attnviz.views.diagnosis.label_colors import ink_on, label_colors, short_mark
 from attnviz.views.maps.head_map import CLICK_LIMIT
 from attnviz.views.maps.heatmap import CELLS, outline
+from attnviz.views.report.summary_sentences import removal_cost
 from attnviz.views.style.safe_labels import escape_label
 from attnviz.views.style.theme import Theme, apply, heading, palette
 from attnviz.views.style.token_axes import number_axis
@@ -35,11 +37,11 @@ def draw_label_map(
     theme: Theme = "light",
     title: str | None = None,
 ) -> go.Figure:
-    """Draw what every head is called, layer 0 at the top.
+    """Draw the label of every head, layer 0 at the top.
 
-    Colour and letters of a cell say the same. A label that removing the head contradicts has an
-    exclamation mark and a dotted frame. A click selects a point of the trace named "heads"; its
-    `customdata` is `[layer, head]`.
+    Colour and letters of a cell name the label; below them stands the cost of removing the head,
+    nats per token. A label that the removal contradicts is an outline with an exclamation mark. A
+    click selects a point of the trace named "heads"; its `customdata` is `[layer, head]`.
 
     Args:
         findings: of all heads of one kind.
@@ -123,7 +125,7 @@ def draw_label_map(
         },
     )
     # All at once: Plotly copies every shape it has whenever one is added.
-    figure.update_layout(shapes=[_dotted(one.head, theme) for one in findings if one.contradicted])
+    figure.update_layout(shapes=[_outlined(one, theme) for one in findings if one.contradicted])
     if selected is not None and selected.kind == findings[0].head.kind:
         figure.add_shape(
             outline(
@@ -138,10 +140,14 @@ def draw_label_map(
 
 
 def _cells(at: Mapping[tuple[int, int], Finding], layers: int, heads: int) -> np.ndarray:
-    """The number of each head's label, NaN where there is no head."""
+    """Return the number of each head's label; NaN where the cell stays empty.
+
+    A label that the removal contradicts is an outline and no field.
+    """
     numbers = np.full((layers, heads), np.nan, np.float32)
     for place, one in at.items():
-        numbers[place] = LABELS.index(one.label)
+        if not one.contradicted:
+            numbers[place] = LABELS.index(one.label)
     return numbers
 
 
@@ -152,13 +158,19 @@ def _words(
 
     Invisible maps write them, because only those leave out text that does not fit its cell.
     """
-    inks = label_colors(theme)
+    colors = label_colors(theme)
+
+    def written_in(one: Finding) -> str:
+        """Return the colour of a cell's text; an outlined cell has the page behind it."""
+        return palette(theme).text if one.contradicted else ink_on(colors[one.label])
+
     found = []
-    for ink in sorted({ink_on(color) for color in inks.values()}):
+    for ink in sorted({written_in(one) for one in at.values()}):
         text = np.full((layers, heads), "", object)
         for place, one in at.items():
-            if ink_on(inks[one.label]) == ink:
-                text[place] = "<br>".join(map(escape_label, short_mark(one, letters)))
+            if written_in(one) == ink:
+                lines = [*short_mark(one, letters), *_cost_line(one, letters)]
+                text[place] = "<br>".join(map(escape_label, lines))
         if not text.any():
             continue
         found.append(
@@ -178,6 +190,14 @@ def _words(
             )
         )
     return found
+
+
+def _cost_line(one: Finding, letters: int) -> tuple[str, ...]:
+    """Return the signed cost of the removal for a cell with room; nothing if it is not known."""
+    cost = removal_cost(one)
+    if letters < 6 or math.isnan(cost):
+        return ()
+    return (f"{cost:+.2f}" if abs(cost) >= 0.005 else "0",)
 
 
 def _targets(findings: Sequence[Finding], cell: float) -> go.Scatter:
@@ -232,15 +252,16 @@ def _legend(findings: Sequence[Finding], theme: Theme) -> list[go.Scatter]:
     ]
 
 
-def _dotted(head: Head, theme: Theme) -> dict[str, Any]:
-    """The frame of a label that removing the head contradicts."""
+def _outlined(one: Finding, theme: Theme) -> dict[str, Any]:
+    """Return the outline of a label that the removal contradicts, in the colour of the label."""
+    head = one.head
     return {
         "type": "rect",
-        "x0": head.head - 0.46,
-        "x1": head.head + 0.46,
-        "y0": head.layer - 0.46,
-        "y1": head.layer + 0.46,
-        "line": {"color": palette(theme).text, "width": 2, "dash": "dot"},
+        "x0": head.head - 0.44,
+        "x1": head.head + 0.44,
+        "y0": head.layer - 0.44,
+        "y1": head.layer + 0.44,
+        "line": {"color": label_colors(theme)[one.label], "width": 3},
         "fillcolor": CLEAR,
     }
 

@@ -1,0 +1,88 @@
+"""Lists for pruning: order, file, and the loss of a model whose heads are really cut."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import pytest
+import torch
+
+import attnviz
+from attnviz.doctor import diagnose
+from attnviz.doctor.pruning import by_surprise, pruning_file, removals
+from attnviz.experiments.loss_examples import examples
+from attnviz.experiments.text_sets import as_text_set
+from attnviz.findings import Finding, Interval, Verdict
+from attnviz.types import Head
+from attnviz.views.report.summary_sentences import removal_cost
+
+TEXTS = [
+    "The old king sat down. The old king sat down again.",
+    "A small boat left the harbour before the sun came up.",
+    "She bought three apples, two pears and a loaf of bread.",
+    "The dog ran to the tree and the dog ran to the house.",
+]
+
+
+def finding(head: int, cost: float, verdict: Verdict, label: str = "healthy") -> Finding:
+    ablation = {} if math.isnan(cost) else {"zero": Interval(cost, cost, cost, 0.0, 4)}
+    return Finding(Head("self", 0, head), label, ablation=ablation, verdict=verdict)
+
+
+def test_lists_and_order() -> None:
+    found = [
+        finding(0, 0.001, Verdict.NO_DIFFERENCE),
+        finding(1, 2.29, Verdict.NEEDED, "peaked"),
+        finding(2, -0.03, Verdict.BETTER_WITHOUT),
+        finding(3, 0.5, Verdict.NEEDED),
+        finding(4, math.nan, Verdict.NOT_TESTED, "uniform"),
+        finding(5, -0.5, Verdict.BETTER_WITHOUT),
+    ]
+    lists = removals(found)
+    assert [one.head.head for one in lists.better_without] == [5, 2]
+    assert [one.head.head for one in lists.needed] == [3, 1]
+    assert [one.head.head for one in lists.not_tested] == [4]
+    assert [one.head.head for one in by_surprise(found)] == [1, 5, 2, 4, 3, 0]
+
+
+@pytest.mark.slow
+def test_a_model_with_a_head_cut_out_loses_what_the_file_says() -> None:
+    model = attnviz.load("gpt-classroom")
+    diagnosis = diagnose(model, TEXTS, replacements=("zero",))
+    file = json.loads(json.dumps(pruning_file(diagnosis), allow_nan=False))
+    listed = [*file["better_without"], *file["no_difference"], *file["needed"], *file["unclear"]]
+    assert len(listed) == 32
+    cut = {(int(layer), head) for layer, heads in file["prune_heads"].get("self", {}).items()
+           for head in heads}  # fmt: skip
+    assert cut == {(one["layer"], one["head"])
+                   for one in (*file["better_without"], *file["no_difference"])}  # fmt: skip
+
+    read, _ = examples(model, as_text_set(TEXTS, "decoder"))
+    ids = [torch.tensor([one.encoded.ids]) for one in read]
+
+    def loss() -> float:
+        total, tokens = 0.0, 0
+        with torch.inference_mode():
+            for text in ids:
+                scores = model.network(input_ids=text).logits[0, :-1].double()
+                total -= float(torch.log_softmax(scores, -1)[range(len(scores)), text[0, 1:]].sum())
+                tokens += len(scores)
+        return total / tokens
+
+    whole = loss()
+    for one in (listed[0], listed[-1]):
+        layer, head = one["layer"], one["head"]
+        projection = model.network.transformer.h[layer].attn.c_proj.weight
+        size = projection.shape[0] // 8
+        kept = projection.detach().clone()
+        with torch.no_grad():
+            projection[head * size : (head + 1) * size] = 0
+        try:
+            assert loss() - whole == pytest.approx(one["cost"], abs=1e-4)
+        finally:
+            with torch.no_grad():
+                projection.copy_(kept)
+    assert removal_cost(diagnosis.findings[0]) == pytest.approx(
+        next(o["cost"] for o in listed if (o["layer"], o["head"]) == (0, 0))
+    )
