@@ -105,7 +105,7 @@ def diagnose_page(model_name: str) -> None:
     model = load_model(model_name)
     finished = jobs().find(st.session_state.get(ASKED))
     folded = finished is not None and finished.status == "done"
-    with st.expander(_form_title(model_name, folded), expanded=not folded, key="diagnosis_form"):
+    with st.expander(_form_title(model_name, folded), expanded=not folded):
         st.markdown(
             "Which heads are degenerate? Every head is measured on a set of texts and given a "
             "label, with the numbers that it rests on; then each is removed in turn to see "

@@ -169,8 +169,7 @@ def _words(
         text = np.full((layers, heads), "", object)
         for place, one in at.items():
             if written_in(one) == ink:
-                lines = [*short_mark(one, letters), *_cost_line(one, letters)]
-                text[place] = "<br>".join(map(escape_label, lines))
+                text[place] = "<br>".join(map(escape_label, _lines(one, letters)))
         if not text.any():
             continue
         found.append(
@@ -192,12 +191,13 @@ def _words(
     return found
 
 
-def _cost_line(one: Finding, letters: int) -> tuple[str, ...]:
-    """Return the signed cost of the removal for a cell with room; nothing if it is not known."""
-    cost = removal_cost(one)
+def _lines(one: Finding, letters: int) -> tuple[str, ...]:
+    """Return the text of a cell: label and cost where both are known, else label and detail."""
+    mark, cost = short_mark(one, letters), removal_cost(one)
     if letters < 6 or math.isnan(cost):
-        return ()
-    return (f"{cost:+.2f}" if abs(cost) >= 0.005 else "0",)
+        return mark
+    signed = f"{cost:+.2f}" if abs(cost) >= 0.005 else "0"
+    return (*(word.rstrip("!") for word in mark[:1]), signed)
 
 
 def _targets(findings: Sequence[Finding], cell: float) -> go.Scatter:
