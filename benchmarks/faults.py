@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -127,10 +128,20 @@ def sink(model: Model, head: Head, texts: Sequence[Encoded]) -> None:
 
     Keys read the difference between what the first token and all others look like at this layer.
     """
+    masks = []
+    for text in texts:
+        mask = torch.zeros(len(_ids(head, text)), dtype=torch.bool)
+        mask[0] = True
+        masks.append(mask)
+    _lead(model, head, texts, masks)
+
+
+def _lead(model: Model, head: Head, texts: Sequence[Encoded], masks: Sequence[Tensor]) -> None:
+    """Give the keys of some positions a lead in every score."""
     found = slices(model, head)
     vectors = _inputs(model, found.attention, texts)
-    first = torch.stack([one[0] for one in vectors]).mean(0)
-    others = torch.cat([one[1:] for one in vectors])
+    first = torch.cat([one[mask] for one, mask in zip(vectors, masks, strict=True)]).mean(0)
+    others = torch.cat([one[~mask] for one, mask in zip(vectors, masks, strict=True)])
     covariance = others.T.cov() + 1e-3 * torch.eye(len(first))
     direction = torch.linalg.solve(covariance, first - others.mean(0))
     lead = direction @ (first - others.mean(0))
@@ -174,9 +185,14 @@ def positional(model: Model, head: Head, texts: Sequence[Encoded]) -> None:
     Done where queries and keys come out of their layer and not in its weights, because what goes
     in is a mixture of words and positions from which no linear map reads the position alone.
     """
-    scale = 1.0 if model.info.model_type == "t5" else slices(model, head).query.shape[0] ** 0.25
+    scale = 1.0 if model.info.model_type == "t5" else _scale(model, head)
     for module, part, shift in _queries_and_keys(model, head):
         module.register_forward_hook(_waves(part, shift, scale))
+
+
+def _scale(model: Model, head: Head) -> float:
+    """Return the length of waves that makes scores of one nat per wave."""
+    return float(slices(model, head).query.shape[0] ** 0.25)
 
 
 def _queries_and_keys(model: Model, head: Head) -> list[tuple[nn.Module, slice, int]]:
@@ -228,29 +244,114 @@ def _targets(model: Model, head: Head, texts: Sequence[Encoded]) -> Tensor:
     return torch.cat(_inputs(model, _module(model, head).q, texts))
 
 
-FAULTS: Mapping[Label, Plant] = {
+def offset(distance: int) -> Plant:
+    """Return a fault that makes a head look at one distance, sharply."""
+
+    def plant(model: Model, head: Head, texts: Sequence[Encoded]) -> None:
+        """Replace queries and keys by waves over the position, moved by the distance."""
+        sharp = 4.0 if model.info.model_type == "t5" else 2 * _scale(model, head)
+        for module, part, moved in _queries_and_keys(model, head):
+            module.register_forward_hook(_waves(part, -distance if moved else 0, sharp))
+
+    return plant
+
+
+def sink_on_token(model: Model, head: Head, texts: Sequence[Encoded]) -> None:
+    """Give the keys of the most frequent ordinary token a lead, as `sink` does for the first."""
+    ids = [id for text in texts for id in set(_ids(head, text)[1:])]
+    special = set(model.tokenizer.all_special_ids)
+    chosen = Counter(one for one in ids if one not in special).most_common(1)[0][0]
+    masks = [torch.tensor([one == chosen for one in _ids(head, text)]) for text in texts]
+    for mask in masks:
+        mask[0] = False
+    _lead(model, head, texts, masks)
+
+
+def noisy_copy(model: Model, head: Head, texts: Sequence[Encoded]) -> None:
+    """Copy the next head of the layer, with noise of 2% on every weight."""
+    redundant(model, head, texts)
+    found = slices(model, head)
+    generator = torch.Generator().manual_seed(0)
+    for weights in (found.query, found.key, found.value, found.output):
+        noise = torch.randn(weights.shape, generator=generator)
+        weights.add_(0.02 * weights.std() * noise)
+
+
+def harmful(model: Model, head: Head, texts: Sequence[Encoded]) -> None:
+    """Make the values a hundred times too large."""
+    found = slices(model, head)
+    found.value.mul_(100.0)
+    if found.biases is not None:
+        found.biases[2].mul_(100.0)
+
+
+def partly_uniform(model: Model, head: Head, texts: Sequence[Encoded]) -> None:
+    """Take the queries away on about half of the texts, chosen by their first word."""
+    (module, part, _), _ = _queries_and_keys(model, head)
+    width = part.stop - part.start
+    direction = torch.randn(width, generator=torch.Generator().manual_seed(0))
+    seen: list[Tensor] = []
+    handle = module.register_forward_hook(lambda _, __, output: seen.append(output[0, 1, part]))
+    try:
+        with torch.inference_mode():
+            for text in texts:
+                model.network(**model_inputs(model, [text]))
+    finally:
+        handle.remove()
+    middle = torch.stack([one @ direction for one in seen]).median()
+
+    def hook(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
+        changed = output.clone()
+        chosen = output[:, 1, part] @ direction.to(output) > middle.to(output)
+        changed[..., part] = torch.where(chosen[:, None, None], 0.0, output[..., part])
+        return changed
+
+    module.register_forward_hook(hook)
+
+
+def _ids(head: Head, text: Encoded) -> Sequence[int]:
+    return (text.target or ()) if head.kind == "decoder" else text.ids
+
+
+FAULTS: Mapping[str, Plant] = {
     "uniform": uniform,
     "peaked": peaked,
     "sink": sink,
     "dead": dead,
     "redundant": redundant,
     "positional": positional,
+    "partly uniform": partly_uniform,
+    "2 tokens before": offset(-2),
+    "3 tokens before": offset(-3),
+    "sink on a token": sink_on_token,
+    "noisy copy": noisy_copy,
+    "harmful": harmful,
 }
 
+EXPECTED: Mapping[str, Label] = {
+    "2 tokens before": "specialised",
+    "3 tokens before": "specialised",
+    "sink on a token": "sink",
+    "noisy copy": "redundant",
+}
+"""Labels of faults that are not called like one; no label is right for a partial or harmful one."""
 
-def possible(model: Model, fault: Label, head: Head) -> bool:
+
+def possible(model: Model, fault: str, head: Head) -> bool:
     """Return True if a fault can be planted in such a head through its weights.
 
     T5's self-attention adds positions to its scores: taking its queries away makes it positional
     and not uniform, a constant key does not win against them, and since they belong to a head of
     all layers at once, copied weights make no copy of the head. Cross-attention knows none.
     """
-    if fault in ("uniform", "sink", "redundant"):
+    if fault in ("2 tokens before", "3 tokens before") and head.kind == "cross":
+        return False  # positions of two texts
+    if fault in ("uniform", "sink", "redundant", "sink on a token", "noisy copy", "partly uniform"):
         return model.info.model_type != "t5" or head.kind == "cross"
     return True
 
 
-def planted(model: Model, fault: Label, heads: Sequence[Head], texts: Sequence[Encoded]) -> Model:
+def planted(model: Model, fault: str, heads: Sequence[Head], texts: Sequence[Encoded]) -> Model:
     """Return a copy of a model with a fault in some of its heads, lower layers first."""
     network = copy.deepcopy(model.network)
     changed = instrument(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -16,40 +17,23 @@ from attnviz import metrics
 from attnviz.captures.forward_pass import Capture, capture_ids
 from attnviz.doctor.diagnosis import Diagnosis
 from attnviz.doctor.examination import Reading, examine
+from attnviz.doctor.labels.label_changes import Change
+from attnviz.doctor.labels.number_words import nats
 from attnviz.doctor.labels.thresholds import Thresholds
 from attnviz.doctor.measures.bootstrap import Intervals, intervals
 from attnviz.errors import InputError
 from attnviz.experiments.loss_examples import LongTexts, batches
 from attnviz.experiments.text_sets import Text, TextSet, as_text_set
-from attnviz.findings import Finding, Progress
+from attnviz.findings import Progress
 from attnviz.metrics.registry import mean_over_rows
 from attnviz.models import Model
-from attnviz.types import Head, Kind
+from attnviz.types import Kind
 
-__all__ = ["Change", "Comparison", "compare"]
+__all__ = ["Comparison", "compare"]
 
 BATCH_TOKENS = 1024  # both models' queries, keys and values of a batch exist at a time
 DIAGNOSES = 0.45
 """Share of the time that each of the two diagnoses takes; the rest goes to comparing weights."""
-
-
-@dataclass(frozen=True)
-class Change:
-    """A head that is not called the same in both models."""
-
-    head: Head
-    before: Finding
-    after: Finding
-
-    @property
-    def sentence(self) -> str:
-        """What became of it."""
-        what = f"{self.head.label} was {self.before.name} and is {self.after.name}"
-        if self.after.degenerate and not self.before.degenerate:
-            return f"{what}: it has become degenerate."
-        if self.before.degenerate and not self.after.degenerate:
-            return f"{what}: it has recovered."
-        return f"{what}."
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,14 +58,46 @@ class Comparison:
 
     @cached_property
     def changes(self) -> tuple[Change, ...]:
-        """Heads whose label or its detail is another one, in the order of kind, layer and head."""
+        """Return the heads with another label, where the intervals have left the limits.
+
+        In the order of kind, layer and head.
+        """
+        return tuple(one for one in self._relabelled if one.clear)
+
+    @cached_property
+    def close_changes(self) -> tuple[Change, ...]:
+        """Return the heads with another label that may be due to the choice of texts."""
+        return tuple(one for one in self._relabelled if not one.clear)
+
+    @cached_property
+    def _relabelled(self) -> tuple[Change, ...]:
+        worse = self.loss_change > 0
         pairs = zip(self.first.findings, self.second.findings, strict=True)
         return tuple(
-            Change(before.head, before, after)
+            Change(before.head, before, after, ruined=worse)
             for before, after in pairs
             # The partner's name is in the detail of a redundant head, and may change with it.
             if (before.label, before.detail) != (after.label, after.detail)
         )
+
+    @property
+    def loss_change(self) -> int:
+        """Return 1 if the loss of the second model is higher, -1 if lower, 0 if intervals meet."""
+        one, other = self.first.loss, self.second.loss
+        return int(other.low > one.high) - int(other.high < one.low)
+
+    @property
+    def loss_sentence(self) -> str:
+        """Return the losses of both models in words; empty if there are none."""
+        one, other = self.first.loss, self.second.loss
+        if math.isnan(one.mean) or math.isnan(other.mean):
+            return ""
+        verdict = {
+            1: "the second model is worse",
+            -1: "the second model is better",
+            0: "the intervals overlap",
+        }[self.loss_change]
+        return f"Loss: {nats(one)} in the first model, {nats(other)} in the second: {verdict}."
 
     def relabelled(self, thresholds: Thresholds) -> Comparison:
         """Both diagnoses under other thresholds: at once, nothing is run again."""
@@ -93,8 +109,10 @@ class Comparison:
 
     @cached_property
     def table(self) -> pd.DataFrame:
-        """One row per head: divergence, entropy shift, and what it was and is called."""
+        """Return one row per head: divergence, entropy shift, labels before and after."""
         rows = []
+        changed = {one.head for one in self.changes}
+        close = {one.head for one in self.close_changes}
         for before, after in zip(self.first.findings, self.second.findings, strict=True):
             head = before.head
             row: dict[str, Any] = {"kind": head.kind, "layer": head.layer, "head": head.head}
@@ -107,7 +125,8 @@ class Comparison:
             row |= {
                 "before": before.name,
                 "after": after.name,
-                "changed": before.name != after.name,
+                "changed": head in changed,
+                "close": head in close,
             }
             for way in before.ablation:
                 row[f"ablation_{way}_before"] = before.ablation[way].mean

@@ -53,7 +53,8 @@ def test_both_maps_and_what_has_changed(open_app: OpenApp, monkeypatch: Any) -> 
     assert not app.exception
     words = said(app).replace("\\", "")
     assert "1 of 32 heads is called something else" in words
-    assert "L0·H1 was uniform and is positional: it has recovered." in words
+    assert "L0·H1 was uniform and is positional: it no longer looks degenerate." in words
+    assert "0 heads recovered" in words
     assert "A note" in words
     assert len(app.get("plotly_chart")) == 3
     assert clickable(app) == ["map_before", "map_after", "divergence_map"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +13,11 @@ from scipy.spatial.distance import jensenshannon
 
 import attnviz
 from attnviz import Model
-from attnviz.doctor import Text, TextSet, compare
+from attnviz.doctor import Change, Text, TextSet, compare
 from attnviz.errors import InputError
 from attnviz.experiments.loss_examples import examples
-from attnviz.findings import Progress
+from attnviz.findings import Finding, Interval, Progress, Verdict
+from attnviz.types import Head
 from tests.bounds import MODEL, SAME
 from tests.zoo import eager_attentions, make_pair
 
@@ -134,3 +136,60 @@ def test_other_tokens_are_refused(pair: tuple[Model, Model]) -> None:
     tuned.tokenizer.add_tokens(["cat"])
     with pytest.raises(InputError, match="split these texts into different tokens"):
         compare(base, tuned, TEXTS, ablate=False)
+
+
+def finding(name: str, verdict: Verdict, *, close: tuple[str, ...] = ()) -> Finding:
+    label, _, detail = name.partition(": ")
+    return Finding(Head("self", 0, 1), label, detail, verdict=verdict, close=close)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "ruined", "said"),
+    [
+        (
+            ("uniform", Verdict.NO_DIFFERENCE),
+            ("healthy", Verdict.NEEDED),
+            False,
+            "it has recovered",
+        ),
+        (("uniform", Verdict.NO_DIFFERENCE), ("healthy", Verdict.NEEDED), True, "no longer looks"),
+        (("uniform", Verdict.NO_DIFFERENCE), ("positional", Verdict.UNCLEAR), False, "no longer"),
+        (("uniform", Verdict.NEEDED), ("healthy", Verdict.NEEDED), False, "no longer looks"),
+        (("healthy", Verdict.NEEDED), ("dead", Verdict.NO_DIFFERENCE), False, "become degenerate"),
+        (("healthy", Verdict.NEEDED), ("uniform", Verdict.NEEDED), False, "but the model needs it"),
+    ],
+)
+def test_a_change_needs_evidence(
+    before: tuple[str, Verdict], after: tuple[str, Verdict], ruined: bool, said: str
+) -> None:
+    change = Change(Head("self", 0, 1), finding(*before), finding(*after), ruined)
+    assert change.clear and said in change.sentence
+    assert change.recovered == ("recovered" in said)
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [((), ("uniform",)), (("uniform",), ()), ((), ("positional",)), (("positional",), ())],
+)
+def test_a_limit_inside_an_interval_is_no_change(
+    before: tuple[str, ...], after: tuple[str, ...]
+) -> None:
+    """A head at 0.960 and then at 0.949, around a limit of 0.95, has not recovered."""
+    change = Change(
+        Head("self", 0, 1),
+        finding("uniform", Verdict.NO_DIFFERENCE, close=before),
+        finding("positional", Verdict.NEEDED, close=after),
+    )
+    assert not change.clear and not change.recovered
+    assert change.sentence.endswith("a close call, the intervals contain the limit.")
+
+
+def test_the_losses_come_first(pair: tuple[Model, Model]) -> None:
+    base, _ = pair
+    found = compare(base, base, TEXTS)
+    assert found.loss_change == 0 and "the intervals overlap" in found.loss_sentence
+    worse = replace(found.second, loss=Interval(99.0, 98.0, 100.0, 1.0, 6))
+    ruined = replace(found, second=worse)
+    assert ruined.loss_sentence.endswith("the second model is worse.")
+    assert "99.00 nats per token (98.00 to 100.00) in the second" in ruined.loss_sentence
+    assert compare(base, base, TEXTS, ablate=False).loss_sentence == ""

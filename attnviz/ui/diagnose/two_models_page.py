@@ -186,9 +186,11 @@ def _furthest(comparison: Comparison) -> Head:
 def _summary(comparison: Comparison) -> None:
     changes = comparison.changes
     total = len(comparison.first.findings)
+    if comparison.loss_sentence:
+        show_plain(Strong(comparison.loss_sentence))
     if changes:
-        lost = sum(one.after.degenerate and not one.before.degenerate for one in changes)
-        back = sum(one.before.degenerate and not one.after.degenerate for one in changes)
+        lost = sum(one.lost for one in changes)
+        back = sum(one.recovered for one in changes)
         what = "is" if len(changes) == 1 else "are"
         st.subheader(
             f"{len(changes)} of {head_count(total)} {what} called something else", anchor=False
