@@ -1,4 +1,4 @@
-"""The doctor: which heads are degenerate, with evidence, confirmed by experiment.
+"""Diagnosis of heads: labels with evidence, and verdicts by removal.
 
 diagnosis = attnviz.diagnose(model)
 diagnosis.table                       # one row per head

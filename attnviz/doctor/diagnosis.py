@@ -1,4 +1,4 @@
-"""The diagnosis of a model: what each head is, with evidence, and what removing it did."""
+"""Diagnosis of a model: findings, measures and experiments, and their files."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ __all__ = ["Diagnosis", "TextsRead"]
 
 @dataclass(frozen=True)
 class TextsRead:
-    """Which texts a diagnosis was made on; the texts themselves are not kept.
+    """Name and digest of the texts of a diagnosis; the texts themselves are not kept.
 
     Attributes:
         name: of the set.
@@ -51,7 +51,7 @@ class TextsRead:
 
 @dataclass(frozen=True, eq=False)
 class Diagnosis:
-    """What the doctor found.
+    """Findings on all heads of a model.
 
     Attributes:
         model: which model.
@@ -87,7 +87,7 @@ class Diagnosis:
     not_finite: str = ""
 
     def finding(self, head: Head) -> Finding:
-        """What was found of one head.
+        """Return the finding of one head.
 
         Raises:
             CaptureError: the model has no such head.
@@ -98,7 +98,7 @@ class Diagnosis:
         raise CaptureError(f"there is no head {head.label} in this diagnosis of {self.model.name}")
 
     def relabelled(self, thresholds: Thresholds) -> Diagnosis:
-        """The same measurements under other thresholds: at once, nothing is run again."""
+        """Return the same measurements under other thresholds; nothing is run again."""
         found = findings(self.measures, thresholds, self.experiments, self.names)
         return replace(self, findings=found, thresholds=thresholds)
 
@@ -117,7 +117,7 @@ class Diagnosis:
 
     @cached_property
     def table(self) -> pd.DataFrame:
-        """One row per head: what it is called, and every number with its interval.
+        """Return one row per head: label, verdict, and every number with its interval.
 
         A measure has the columns `x`, `x_low` and `x_high`; the change of the loss when a head is
         replaced `ablation_zero` and so on, in nats per token.
@@ -145,7 +145,7 @@ class Diagnosis:
         return pd.DataFrame(rows)
 
     def _numbers(self, head: Head) -> dict[str, Interval]:
-        """Everything that was measured of one head."""
+        """Return all numbers of one head."""
         cell = (head.layer, head.head)
         found: dict[str, Interval] = {
             f"ablation_{name}": value for name, value in self.experiments.of(head).items()
@@ -155,7 +155,7 @@ class Diagnosis:
         return found | {name: self.measures.tables[head.kind][name].at(*cell) for name in names()}
 
     def plain(self) -> dict[str, Any]:
-        """Everything as plain values: what the report is drawn from, and what JSON holds.
+        """Return all results as plain values, for the report and for JSON.
 
         Numbers that do not exist are None.
         """
@@ -224,7 +224,7 @@ class Diagnosis:
         write_whole(path, written + "\n")
 
     def csv(self) -> str:
-        """The table, and in every row what is needed to make it again.
+        """Return the table as CSV, with the origin of the numbers in every row.
 
         Model and revision, digest of the texts, version, seed and thresholds (as JSON), so that
         rows of several diagnoses can be put below each other.
@@ -246,7 +246,7 @@ class Diagnosis:
         write_whole(path, self.csv())
 
     def html(self) -> str:
-        """The report: one page that needs no network, without the texts."""
+        """Return the report: one HTML page that needs no network, without the texts."""
         from attnviz.views.report.html import draw_report  # not needed by those who only measure
 
         return draw_report({**self.plain(), **pictures(self)})
@@ -265,7 +265,7 @@ def _spearman(one: np.ndarray, other: np.ndarray) -> float:
 
 
 def _strict(value: Any) -> Any:
-    """The same without numbers that JSON does not know."""
+    """Replace NaN and infinity by None, for JSON."""
     if isinstance(value, Mapping):
         return {str(key): _strict(one) for key, one in value.items()}
     if isinstance(value, (list, tuple)):

@@ -1,4 +1,4 @@
-"""How a diagnosis is made: the texts are read, heads measured and removed, and named at the end."""
+"""Course of a diagnosis: read the texts, measure and remove heads, label them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from attnviz.doctor.stages import GRADIENTS, MEASURING, PAIRS, READING, REMOVING
 from attnviz.errors import InputError
 from attnviz.experiments.ablation import ablate as ablate_heads
 from attnviz.experiments.gradient_importance import importance
-from attnviz.experiments.hooked_model import Patient
+from attnviz.experiments.hooked_model import head_projections
 from attnviz.experiments.loss_examples import Example, LongTexts, examples
 from attnviz.experiments.text_sets import Text, TextSet, as_text_set
 from attnviz.findings import REPLACEMENTS, Interval, Progress, Replacement
@@ -60,12 +60,12 @@ def diagnose(
         texts: None for the 60 that come with attnviz; a list; or a file, a text on each line, or a
             folder of .txt files.
         ablate: replace every head and measure what that costs; by far the longest part.
-        replacements: what takes the place of a head's output: "zero", "mean" (its own average),
+        replacements: what takes the place of a head's output: "zero", "mean" (the head's average),
             "uniform" (the plain average of what it can see).
         thresholds: where the rules draw their lines; `Diagnosis.relabelled` moves them later.
         long: "windows" reads texts that are too long in pieces, "refuse" raises.
         seed: of masks, random tokens and the bootstrap.
-        progress: told the stage, the share that is done and the time, often. It may raise to
+        progress: callback for stage, finished share and time. It may raise to
             cancel: the model is left as it was.
 
     Raises:
@@ -83,11 +83,11 @@ def diagnose(
 
 @dataclass(frozen=True)
 class Reading:
-    """A set of texts as one model reads them.
+    """Set of texts as one model reads them.
 
     Attributes:
         texts: the set.
-        examples: what the model reads and is asked.
+        examples: inputs and targets of the loss.
         notes: what was done to the texts.
     """
 
@@ -128,7 +128,7 @@ def examine(
 
 
 def _ways(ablate: bool, replacements: Sequence[Replacement]) -> tuple[Replacement, ...]:
-    """How heads will be replaced; in no way where nothing is to be removed."""
+    """Return the replacements to try; none without ablation."""
     for replacement in replacements:
         if replacement not in REPLACEMENTS:
             raise InputError(
@@ -148,18 +148,18 @@ def _examined(
     limits = thresholds or Thresholds()
     read = reading.examples
     tick = clock.begin(MEASURING)
-    projections = Patient.of(model).projections()
+    projections = head_projections(model)
     measured = measure(model, read, reading.texts, projections, seed=seed, progress=tick)
     notes = (*reading.notes, *measured.notes)
     broken = origin_note(model, read, measured)
     if broken:
         notes = (broken, *notes)
-    asked = any(example.questions for example in read)
+    has_loss = any(example.questions for example in read)
     tried, loss = Experiments(), Interval(math.nan, math.nan, math.nan, math.nan, 0)
     leaning: dict[Kind, Intervals] = {}
     if not ways:
         notes = (*notes, "no head was removed: labels rest on what heads look at alone")
-    elif asked:
+    elif has_loss:
         tried, leaning, loss, lost = _experiments(model, read, measured, ways, limits, seed, clock)
         notes = (*notes, lost) if lost else notes
     called = _names(model, read)
@@ -198,7 +198,7 @@ def _experiments(
     seed: int,
     clock: Clock,
 ) -> tuple[Experiments, dict[Kind, Intervals], Interval, str]:
-    """What replacing heads does, alone and in pairs, and how the loss leans on them.
+    """Return the costs of removing heads, alone and in groups, importance, loss and a note.
 
     With a note on texts whose loss is not finite; empty if there are none.
     """
@@ -222,7 +222,7 @@ def _experiments(
 
 
 def _names(model: Model, read: Sequence[Example]) -> dict[Kind, Names]:
-    """What the first token and the separators are called on the side that each kind looks at."""
+    """Return the names of the first token and the separators among the keys of each kind."""
     special = {int(one) for one in model.tokenizer.all_special_ids}
     first_ids = {example.encoded.ids[0] for example in read}
     found = {}

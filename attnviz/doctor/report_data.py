@@ -1,4 +1,4 @@
-"""What a report draws beside the numbers, as plain values."""
+"""Data of a report's figures, as plain values."""
 
 from __future__ import annotations
 
@@ -48,14 +48,14 @@ def pictures(diagnosis: Diagnosis) -> dict[str, Any]:
 
 
 def _names(diagnosis: Diagnosis) -> Mapping[str, str]:
-    """What the first place is called, per kind."""
+    """Return the name of the first key, per kind."""
     return {kind: names.first for kind, names in diagnosis.names.items()}
 
 
 def _plain(values: np.ndarray) -> list[Any]:
     """Nested lists with four digits; None where a number does not exist."""
     rounded = np.round(np.asarray(values, np.float64), 4)
-    holes = rounded.astype(object)
-    holes[~np.isfinite(rounded)] = None
-    found: list[Any] = holes.tolist()
+    values_or_none = rounded.astype(object)
+    values_or_none[~np.isfinite(rounded)] = None
+    found: list[Any] = values_or_none.tolist()
     return found

@@ -1,4 +1,4 @@
-"""What a diagnosis does, one after the other, and how far it has come."""
+"""Stages of a diagnosis and the progress through them."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ __all__ = ["GRADIENTS", "MEASURING", "PAIRS", "READING", "REMOVING", "Clock"]
 READING = "reading the texts"
 MEASURING = "measuring every head"
 REMOVING = "removing one head after the other"
-PAIRS = "removing pairs of heads"
-GRADIENTS = "asking for gradients"
+PAIRS = "removing groups of heads"
+GRADIENTS = "computing gradients"
 
 STAGES: Mapping[str, float] = {
     READING: 0.03,
@@ -29,7 +29,7 @@ class Clock:
     """Turns the share of a stage into the share of the whole.
 
     Args:
-        progress: who is told.
+        progress: callback; None for none.
         experiments: whether heads will be removed.
         read: whether the texts have been read already.
     """
@@ -59,18 +59,18 @@ class Clock:
         return time.monotonic() - self.began
 
     def begin(self, stage: str) -> Callable[[float], None]:
-        """A stage begins; returns what to tell its share to."""
+        """Begin a stage; return the callback for its finished share."""
         self.done += self.shares.get(self.stage, 0.0)
         self.stage = stage
-        self._tell(0.0)
-        return self._tell
+        self._report(0.0)
+        return self._report
 
     def end(self) -> None:
-        """All is done."""
+        """Report that all is finished."""
         if self.progress is not None:
             self.progress(Progress("done", 1.0, self.seconds))
 
-    def _tell(self, share: float) -> None:
+    def _report(self, share: float) -> None:
         if self.progress is not None:
             whole = min(self.done + self.shares[self.stage] * share, 1.0)
             self.progress(Progress(self.stage, whole, self.seconds))

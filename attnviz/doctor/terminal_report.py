@@ -22,7 +22,7 @@ another label differs from head to head."""
 
 @dataclass(frozen=True)
 class Named:
-    """A label as a person names it.
+    """Label as it is typed.
 
     Attributes:
         label: the label.
@@ -33,7 +33,7 @@ class Named:
     detail: str = ""
 
     def fits(self, finding: Finding) -> bool:
-        """Whether a head is called that: its label counts, not the others that it fits as well."""
+        """Return True if this is the label of a finding; `Finding.also` does not count."""
         return finding.label == self.label and self.detail in ("", finding.detail.lower())
 
 

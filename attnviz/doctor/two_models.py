@@ -38,7 +38,7 @@ DIAGNOSES = 0.45
 
 @dataclass(frozen=True, eq=False)
 class Comparison:
-    """The same heads in two models.
+    """Comparison of the same heads in two models.
 
     Attributes:
         first: the diagnosis of the first model, say the base.
@@ -152,7 +152,7 @@ def compare(
     Made for a base model and what was fine-tuned from it. Head 5 of layer 3 is compared with head
     5 of layer 3; two models that were trained apart have their heads in another order, and their
     divergences say nothing. Where an encoder-decoder has no target, each diagnosis takes the loss
-    of what its own model writes, and weights are compared on what the first one has written.
+    of what the same model writes, and weights are compared on what the first one has written.
 
     Arguments and errors as for `diagnose`.
 
@@ -170,7 +170,7 @@ def compare(
     readings = [Reading.of(model, chosen, long=long, seed=seed) for model in (first, second)]
     _check_same_ids(first, second, readings)
     read = readings[0].examples
-    told = _Shares(progress)
+    shares = _Shares(progress)
     diagnoses = []
     for number, (model, reading) in enumerate(zip((first, second), readings, strict=True)):
         diagnoses.append(
@@ -180,11 +180,11 @@ def compare(
                 ablate=ablate,
                 thresholds=thresholds,
                 seed=seed,
-                progress=told.part(number * DIAGNOSES, DIAGNOSES, f"{model.info.name}: "),
+                progress=shares.part(number * DIAGNOSES, DIAGNOSES, f"{model.info.name}: "),
             )
         )
-    tick = told.part(2 * DIAGNOSES, 1 - 2 * DIAGNOSES, "")
-    began = told.seconds
+    tick = shares.part(2 * DIAGNOSES, 1 - 2 * DIAGNOSES, "")
+    began = shares.seconds
     divergence: dict[Kind, np.ndarray] = {}
     shift: dict[Kind, np.ndarray] = {}
     for kind, size in first.info.heads.items():
@@ -245,21 +245,21 @@ def _divergence(one: Capture, other: Capture, kind: Kind) -> Float[np.ndarray, "
 
 
 class _Shares:
-    """The progress of parts as that of the whole."""
+    """Progress of parts as progress of the whole."""
 
     def __init__(self, progress: Callable[[Progress], None] | None) -> None:
         self.progress = progress
         self.seconds = 0.0
 
     def part(self, start: float, share: float, prefix: str) -> Callable[[Progress], None] | None:
-        """What a part is to tell its progress to."""
-        told = self.progress
-        if told is None:
+        """Return the progress callback of a part."""
+        report = self.progress
+        if report is None:
             return None
         before = self.seconds
 
-        def tell(one: Progress) -> None:
+        def report_part(one: Progress) -> None:
             self.seconds = before + one.seconds
-            told(Progress(prefix + one.stage, start + share * one.share, self.seconds))
+            report(Progress(prefix + one.stage, start + share * one.share, self.seconds))
 
-        return tell
+        return report_part

@@ -14,7 +14,7 @@ from attnviz.attention import Added, Additions, Places, body_of, following
 from attnviz.models import Model, call_options, twin, vocabulary_size
 from attnviz.types import Kind
 
-__all__ = ["Patient", "Projections"]
+__all__ = ["Patient", "Projections", "head_projections"]
 
 Projections = dict[Kind, tuple["Float[Tensor, 'head value_dim out'] | None", ...]]
 
@@ -85,3 +85,8 @@ class Patient:
             kind: tuple(found.get((kind, layer)) for layer in range(size[0]))
             for kind, size in self.model.sites.heads.items()
         }
+
+
+def head_projections(model: Model) -> Projections:
+    """Return the maps from each head's output to what it adds; see `Patient.projections`."""
+    return Patient.of(model).projections()

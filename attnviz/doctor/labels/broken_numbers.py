@@ -40,13 +40,13 @@ def loss_note(losses: np.ndarray, tokens: np.ndarray) -> str:
         losses: summed loss of each text, nats.
         tokens: number of predicted tokens of each text; texts without any have no loss.
     """
-    asked = tokens > 0
-    lost = int((asked & ~np.isfinite(losses)).sum())
+    predicted = tokens > 0
+    lost = int((predicted & ~np.isfinite(losses)).sum())
     if not lost:
         return ""
-    if lost == asked.sum():
+    if lost == predicted.sum():
         return "the loss is NaN or infinite on all texts: removing a head shows nothing"
     return (
-        f"the loss is NaN or infinite on {lost} of {int(asked.sum())} texts; what removing a head "
-        "costs is measured on the other texts alone"
+        f"the loss is NaN or infinite on {lost} of {int(predicted.sum())} texts; what removing a "
+        "head costs is measured on the other texts alone"
     )

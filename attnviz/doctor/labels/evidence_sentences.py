@@ -1,4 +1,4 @@
-"""What the doctor says of a head, in sentences for a person."""
+"""Sentences on a finding: measures, removals, close calls."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["Names", "sentences"]
 
 @dataclass(frozen=True)
 class Names:
-    """What a model's special places are called.
+    """Names of a model's special keys.
 
     Attributes:
         first: the first token.

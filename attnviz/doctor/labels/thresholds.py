@@ -1,4 +1,4 @@
-"""The limits that the doctor's rules use, each with its meaning, its source and a range."""
+"""Limits of the label rules, each with meaning, source and range."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ GU = "Gu et al. 2024"
 
 @dataclass(frozen=True)
 class Limit:
-    """What a person should know of one threshold.
+    """Description of one threshold.
 
     Attributes:
         name: the field of `Thresholds`.
@@ -59,7 +59,7 @@ def _limit(
 
 @dataclass(frozen=True, kw_only=True)
 class Thresholds:
-    """Where the rules draw their lines.
+    """Limits of all rules.
 
     Every field is a number; `THRESHOLDS` says of each what it means and where it comes from.
 
@@ -277,7 +277,7 @@ class Thresholds:
         return asdict(self)
 
     def to_json(self) -> str:
-        """All thresholds as JSON; `from_json` reads them back."""
+        """Return the thresholds as JSON; `from_json` reads them."""
         return json.dumps(asdict(self), indent=2, allow_nan=False)
 
     @classmethod

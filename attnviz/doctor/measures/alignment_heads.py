@@ -1,4 +1,4 @@
-"""Which heads look at the word being translated: found by hiding words, without a dictionary."""
+"""Alignment heads: weight on the source word of a prediction, found by hiding words."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def alignment(
     costs: Float[np.ndarray, "place row"],
     places: Int[np.ndarray, " place"],
 ) -> Float[np.ndarray, "layer head"]:
-    """The mean weight on the source token that a prediction depends on most, 0 to 1.
+    """Return the mean weight on the source token that a prediction depends on most, 0 to 1.
 
     Over the rows that depend on one: those for which hiding some source token costs more than 2
     nats. Row i of the decoder predicts token i + 1, so this is the word being written, not the last
@@ -86,9 +86,9 @@ def alignment(
 def costs_of_hiding(
     model: Model, encoded: Encoded, places: Int[np.ndarray, " place"]
 ) -> Float[np.ndarray, "place row"]:
-    """How much dearer each target token gets when a source token is hidden, nats.
+    """Return the rise of each target token's loss when a source token is hidden, nats.
 
-    A hidden token is treated as padding: nobody sees it, and all others keep their places.
+    A hidden token is treated as padding: no query sees it, and all others keep their places.
     """
     target = encoded.target or ()
     came = target[1:] if encoded.closing is None else (*target[1:], encoded.closing)
@@ -118,7 +118,7 @@ def _losses(
 
 
 def _prompt_ids(model: Model) -> tuple[int, ...]:
-    """What stands before every source, and is nothing to be translated."""
+    """Return the ids of the prompt, which stands before every source."""
     if not model.prompt.strip():
         return ()
     try:
@@ -130,7 +130,7 @@ def _prompt_ids(model: Model) -> tuple[int, ...]:
 
 
 def _shared(ids: Sequence[int], start: Sequence[int]) -> int:
-    """How many tokens of `start` the text begins with."""
+    """Return the number of tokens of `start` that the text begins with."""
     for number, (one, other) in enumerate(zip(ids, start, strict=False)):
         if one != other:
             return number

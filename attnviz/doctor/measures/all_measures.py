@@ -1,4 +1,4 @@
-"""All that the doctor measures of a head before it is given a name, text by text."""
+"""Measures of all heads, from texts, windows and pattern tests."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ WHOLE = {"texts": 0.45, "windows": 0.35, "patterns": 0.2}  # shares of the work,
 
 @dataclass(frozen=True)
 class Pairs:
-    """How alike the heads of each layer are: over windows, of one kind of attention."""
+    """Similarity of the heads of each layer, over windows, for one kind of attention."""
 
     head_distance: Intervals
     output_cosine: Intervals
 
     def nearest(self, layer: int, head: int) -> int | None:
-        """The head of the layer that looks most alike; None where nothing is known."""
+        """Return the head of the layer with the nearest rows; None if nothing was measured."""
         row = self.head_distance.mean[layer, head].copy()
         row[head] = np.nan
         return None if np.isnan(row).all() else int(np.nanargmin(row))
@@ -53,7 +53,7 @@ class Pairs:
 
 @dataclass(frozen=True)
 class Measures:
-    """What was measured of a model's heads, over texts.
+    """Measures of a model's heads over texts.
 
     Attributes:
         tables: per kind, intervals [layer, head] by name. Some are over texts, others over windows
@@ -92,7 +92,7 @@ def measure(
         texts: the same as they were given.
         projections: each head's slice of its layer's output projection.
         seed: of random tokens and of the bootstrap.
-        progress: told the share that is done, often. It may raise to cancel: the model is left as
+        progress: callback for the finished share. It may raise to cancel: the model is left as
             it was.
     """
     encoded = [example.encoded for example in examples]

@@ -1,4 +1,4 @@
-"""How sure a number over several texts is: bootstrap intervals, for all heads at once."""
+"""Bootstrap intervals of means over texts, for all heads at once."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ CELLS = 4096  # heads whose resampled means exist at a time: 65 MB
 
 @dataclass(frozen=True)
 class Intervals:
-    """An `Interval` for every cell of a table, mostly [layer, head].
+    """Intervals of every cell of a table, mostly [layer, head].
 
     Attributes:
         mean: over the texts where the number exists; NaN where it exists in none.
@@ -39,7 +39,7 @@ class Intervals:
     texts: Int[np.ndarray, "*cell"]
 
     def at(self, *cell: int) -> Interval:
-        """The interval of one cell."""
+        """Return the interval of one cell."""
         return Interval(
             float(self.mean[cell]),
             float(self.low[cell]),
@@ -50,12 +50,12 @@ class Intervals:
 
 
 def draws(texts: int, seed: int = 0, resamples: int = RESAMPLES) -> Float[np.ndarray, "draw text"]:
-    """How often each text is in each resampled set: as many as there are, with replacement."""
+    """Return the count of each text in each resampled set, drawn with replacement."""
     return np.concatenate(list(_parts(texts, seed, resamples)))
 
 
 def _parts(texts: int, seed: int, resamples: int) -> Iterator[Float[np.ndarray, "draw text"]]:
-    """The draws in parts: of very many texts they are never all in memory."""
+    """Yield the draws in parts: of very many texts they are never all in memory."""
     random = np.random.default_rng(seed)
     chances = np.full(texts, 1.0 / texts)
     size = max(DRAWN // texts, 1)
@@ -67,7 +67,7 @@ def _parts(texts: int, seed: int, resamples: int) -> Iterator[Float[np.ndarray, 
 def intervals(
     values: Float[np.ndarray, "*cell text"], *, seed: int = 0, resamples: int = RESAMPLES
 ) -> Intervals:
-    """The mean over texts of every cell, with a bootstrap 95% interval over texts.
+    """Return the mean over texts of every cell, with a bootstrap 95% interval.
 
     Percentile interval: texts are drawn with replacement, as many as there are, and the interval
     holds the middle 95% of the means. Source: Efron 1979. With few texts it is too narrow: of ten
@@ -92,7 +92,7 @@ def ratios(
     """Sum over texts of the changes, per token, with a bootstrap 95% interval over texts.
 
     The mean is sum(changes) / sum(tokens), so that a long text counts as much as its tokens do;
-    each resampled set of texts gives one such ratio. The spread is that of the texts' own ratios.
+    each resampled set of texts gives one such ratio. The spread is that of the texts' ratios.
 
     Args:
         changes: one number per text, summed over its tokens; texts where it is NaN or infinite
@@ -110,17 +110,17 @@ def ratios(
         size = weight[texts]
         for start in range(0, len(rows), CELLS):
             part = rows[start : start + CELLS]
-            own = flat[np.ix_(part, texts)]
+            chosen = flat[np.ix_(part, texts)]
             if not len(texts):
                 continue
-            found["mean"][part] = own.sum(-1) / size.sum()
+            found["mean"][part] = chosen.sum(-1) / size.sum()
             if len(texts) < 2:
                 continue
             means = np.concatenate(
-                [own @ few.T / (few @ size) for few in _parts(len(texts), seed, resamples)], -1
+                [chosen @ few.T / (few @ size) for few in _parts(len(texts), seed, resamples)], -1
             )
             found["low"][part], found["high"][part] = np.quantile(means, ENDS, axis=-1)
-            found["spread"][part] = (own / size).std(-1, ddof=1)
+            found["spread"][part] = (chosen / size).std(-1, ddof=1)
     return Intervals(
         **{name: numbers.reshape(cells) for name, numbers in found.items()},
         texts=exists.sum(-1).reshape(cells),

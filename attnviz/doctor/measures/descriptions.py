@@ -1,4 +1,4 @@
-"""What each of the doctor's measures is called and means, beside those of the registry."""
+"""Labels, units and meanings of the measures of a diagnosis."""
 
 from __future__ import annotations
 
@@ -135,7 +135,7 @@ _OWN = (
         "pair_duplicate",
         "Same word in the other sentence",
         "",
-        "A text paired with its own words in another order: the weight on the same token in the "
+        "A text paired with the same words in another order: the weight on the same token in the "
         "other one.",
         (0.0, 1.0),
         "gives {value} of its weight to the same token in the other sentence",
@@ -174,12 +174,12 @@ OWN: Mapping[str, Metric] = {one.name: one for one in _OWN}
 
 
 def names() -> tuple[str, ...]:
-    """All measures, the registry's first."""
+    """Return the names of all measures, the registry's first."""
     return (*metrics.names(), *OWN)
 
 
 def describe(name: str) -> Metric:
-    """A measure's label, unit, range and meaning.
+    """Return a measure's label, unit, range and meaning.
 
     Raises:
         CaptureError: there is no measure of that name.

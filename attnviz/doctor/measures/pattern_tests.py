@@ -58,7 +58,7 @@ def read_repeats(model: Model, tick: Callable[[float], None], *, seed: int = 0) 
 def read_pairs(
     model: Model, texts: Sequence[str], tick: Callable[[float], None], *, seed: int = 0
 ) -> Tables:
-    """How much an encoder's heads look at the same token in the other one of two sentences.
+    """Return the weight of an encoder's heads on the same token in the other of two sentences.
 
     The second sentence holds the words of the first in a random order, so that neither place nor
     neighbours can help. The mean over the words of both of the weight on copies in the other one,
@@ -86,7 +86,7 @@ def read_pairs(
 def on_copies(
     stack: AttentionStack, half: Int[np.ndarray, " position"]
 ) -> Float[np.ndarray, "layer head"]:
-    """The mean weight of words on the same tokens in the other sentence.
+    """Return the mean weight of words on the same tokens in the other sentence.
 
     Args:
         stack: with its weights.
@@ -106,7 +106,7 @@ def on_copies(
 def _shuffled(
     model: Model, text: str, limit: int, random: np.random.Generator
 ) -> tuple[Encoded, Int[np.ndarray, " position"]] | None:
-    """A sentence and its words in another order, and which token belongs to which."""
+    """Return a sentence paired with its shuffled words, and the half of each token."""
     try:
         encoded = encode(model, text, pair=text, cut=True, limit=limit)
     except AttnvizError:

@@ -1,4 +1,4 @@
-"""What is measured of every head while a model reads a set of texts."""
+"""Measures of every head on single texts."""
 
 from __future__ import annotations
 
@@ -46,13 +46,13 @@ def read_texts(
     projections: Projections,
     tick: Callable[[float], None],
 ) -> Tables:
-    """All metrics of the registry, and the doctor's own on ordinary texts, per head and text.
+    """Return the metrics of the registry and the measures of ordinary texts, per head and text.
 
     Args:
         model: from `attnviz.load`.
         texts: what it reads.
         projections: each head's slice of its layer's output projection.
-        tick: told the share that is done after every batch.
+        tick: callback for the finished share.
     """
     tables: Tables = {}
     done = 0
@@ -83,14 +83,14 @@ def read_texts(
 
 
 def batch_tokens(model: Model) -> int:
-    """How many tokens may be captured at a time, with queries, keys and values."""
+    """Return the number of tokens to capture at a time, with queries, keys and values."""
     width = int(getattr(side_config(model.network.config), "hidden_size", 1024))
     layers = sum(size[0] for size in model.info.heads.values())
     return max(KEPT_NUMBERS // (3 * width * layers), FEWEST_TOKENS)
 
 
 def lowest_entropy(stack: AttentionStack) -> Float[np.ndarray, "layer head"]:
-    """The 10% quantile over rows of the normalized entropy: nine rows in ten have more, 0 to 1.
+    """Return the 10% quantile over rows of the normalized entropy, 0 to 1; nine in ten have more.
 
     Near 1 it says that nearly all rows are uniform. Unlike the share of rows beyond a fixed limit,
     it can be held against any limit later. Rows that see one key have no choice to make and are
@@ -105,7 +105,7 @@ def lowest_entropy(stack: AttentionStack) -> Float[np.ndarray, "layer head"]:
 
 
 def resting_places(stack: AttentionStack) -> Int[np.ndarray, " key"]:
-    """The keys where heads rest: the first one, and the special tokens behind it ([SEP], </s>)."""
+    """Return the resting places: the first key and the special tokens behind it ([SEP], </s>)."""
     special = stack.key_tokens.special.copy()
     special[0] = True
     places: np.ndarray = np.nonzero(special)[0]
@@ -115,7 +115,7 @@ def resting_places(stack: AttentionStack) -> Int[np.ndarray, " key"]:
 def sink_measures(
     stack: AttentionStack, projections: Sequence[Tensor | None]
 ) -> dict[str, Float[np.ndarray, "layer head"]]:
-    """Whether a head rests, whether it does anything else, and what it takes from there.
+    """Return `rest`, `rows_elsewhere` and `sink_value_share` of every head.
 
     With R the resting places (`resting_places`), over the rows that see more than one key:
 
@@ -154,7 +154,7 @@ def sink_measures(
 def _weight_on(
     stack: AttentionStack, places: Int[np.ndarray, " key"]
 ) -> Float[np.ndarray, "layer head query"]:
-    """The weight of every row on some keys together; those it does not see count as 0."""
+    """Return the weight of every row on some keys together; invisible keys count as 0."""
     rows: np.ndarray = np.nan_to_num(stack.statistic("first"), nan=0.0)
     for key in places[1:]:
         column = slice(int(key), int(key) + 1)
@@ -181,7 +181,7 @@ def _gram(projection: Float[Tensor, "head value_dim out"]) -> Tensor:
 
 
 def separators(stack: AttentionStack) -> Float[np.ndarray, "layer head"]:
-    """The mean weight on special tokens behind the first key: [SEP], </s>; NaN without any.
+    """Return the mean weight on special tokens behind the first key: [SEP], </s>; NaN without any.
 
     Source: Clark et al. 2019, who find heads with more than 0.6 on [SEP].
     """

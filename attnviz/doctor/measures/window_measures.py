@@ -1,4 +1,4 @@
-"""What is compared over equally long texts: whether other words, or other heads, differ."""
+"""Measures that compare rows of equal place: dependence on the text, similar heads."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ REACHED_BY = 0.75  # share of texts that are as long as a window
 
 @dataclass(frozen=True)
 class Windows:
-    """What was measured over the equally long beginnings of texts.
+    """Measures over the equally long beginnings of texts.
 
     Attributes:
         length: tokens per window: of the source and, for an encoder-decoder, of the target.
@@ -52,7 +52,7 @@ class Windows:
 
 
 def cut_to_windows(model: Model, texts: Sequence[Encoded]) -> tuple[Encoded, ...]:
-    """The first tokens of those texts that have enough, all of one length.
+    """Return the first tokens of those texts that have enough, all of one length.
 
     Special tokens keep their places at both ends. The length is what three texts in four reach,
     and at most 24 tokens; empty where that is less than 4, or fewer than 2 texts have it. Texts
@@ -79,7 +79,7 @@ def cut_to_windows(model: Model, texts: Sequence[Encoded]) -> tuple[Encoded, ...
 
 
 def likeness(windows: Sequence[Encoded]) -> float:
-    """How often two different windows have the same token at a place, 0 to 1; NaN without two."""
+    """Return how often two windows have the same token at a place, 0 to 1; NaN without two."""
     if len(windows) < 2:
         return math.nan
     ids = np.asarray([one.ids for one in windows])
@@ -89,7 +89,7 @@ def likeness(windows: Sequence[Encoded]) -> float:
 
 
 def _common(lengths: Iterable[int]) -> int:
-    """The length that three texts in four reach, at most `LONGEST`."""
+    """Return the length that three texts in four reach, at most `LONGEST`."""
     ordered = sorted(lengths)
     if not ordered:
         return 0
