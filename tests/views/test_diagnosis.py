@@ -243,7 +243,7 @@ def test_the_headline_names_heads_and_costs() -> None:
         "L0·H1 (+0.39 nats) looks degenerate but is needed.",
         "Better without: L2·H1 (-0.28 nats).",
         "Unclear: L1·H2 looks degenerate, and the texts are too few.",
-        "1 head follows a known pattern: 1 induction.",
+        "1 head follows a known pattern: 1 × induction.",
     )
 
 
@@ -264,3 +264,13 @@ def test_the_headline_of_a_sound_model_and_of_nothing_removed() -> None:
 
 def test_samples_have_every_label() -> None:
     assert {label for label, _, _ in LABELLED} == set(LABELS) > set(DEGENERATE)
+
+
+def test_a_label_has_the_same_hue_in_both_themes() -> None:
+    def hue(color: str) -> float:
+        _, a, b = oklab(light(color))
+        return float(np.degrees(np.arctan2(b, a)))
+
+    for label in ("uniform", "peaked", "redundant", "sink", "specialised", "positional"):
+        apart = abs(hue(label_colors("light")[label]) - hue(label_colors("dark")[label])) % 360
+        assert min(apart, 360 - apart) < 20, label

@@ -1,12 +1,14 @@
-"""One colour and one mark for each of the doctor's labels, in both themes.
+"""Colour and mark of each of the doctor's labels, in both themes.
 
-What claims to be of no use is loud (orange, red, purple, slate), and what is no number black; what
-does something is blue or green; what is healthy keeps near the page. The colours stay apart in the
-common forms of colour blindness, and no colour stands alone: the mark says the same in letters.
+Labels of heads without use are orange, red, purple and slate, NaN is black, heads with a function
+are blue or tan, and healthy ones are near the page. The colours stay apart in the common forms of
+colour blindness, and a label has the same hue in both themes. The mark repeats the label in
+letters.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 from attnviz.errors import InputError
@@ -29,13 +31,13 @@ _COLORS: Mapping[Theme, Mapping[Label, str]] = {
     },
     "dark": {
         "non-finite": "#000000",
-        "dead": "#ffffff",
-        "uniform": "#ffc809",
-        "peaked": "#993c12",
-        "redundant": "#ca6af2",
-        "sink": "#85d0d0",
-        "specialised": "#113dc0",
-        "positional": "#50a16e",
+        "dead": "#fffffc",
+        "uniform": "#e47422",
+        "peaked": "#7b4d39",
+        "redundant": "#a1a6ff",
+        "sink": "#626aff",
+        "specialised": "#0027c2",
+        "positional": "#ffc668",
         "healthy": "#222a37",
     },
 }
@@ -113,6 +115,9 @@ def short_mark(finding: Finding, letters: int) -> tuple[str, ...]:
         return (LABEL_MARKS[finding.label] + warns,)
     word = _WORDS[finding.label]
     detail = _DETAILS.get(finding.detail, finding.detail[:6])
+    distance = re.fullmatch(r"(\d+) tokens (before|after)", finding.detail)
+    if distance:
+        detail = f"{'−' if distance[2] == 'before' else '+'}{distance[1]}"
     if finding.partner is not None:
         detail = f"H{finding.partner.head}"
     if finding.label == "specialised":

@@ -27,7 +27,7 @@ def diagnosis_sentences(findings: Sequence[Finding]) -> tuple[str, ...]:
         said = [*_broken(suspects), *_tested(findings, suspects)]
     patterns = Counter(one.detail for one in findings if one.label == "specialised")
     if patterns:
-        kinds = _listed([f"{count} {detail}" for detail, count in patterns.most_common()])
+        kinds = _listed([f"{count} × {detail}" for detail, count in patterns.most_common()])
         does = "follows a known pattern" if patterns.total() == 1 else "follow a known pattern"
         said.append(f"{head_count(patterns.total())} {does}: {kinds}.")
     return tuple(said)
