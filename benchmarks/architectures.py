@@ -11,6 +11,7 @@ It is either right, or refused with a sentence. Anything else is a fault, and th
 from __future__ import annotations
 
 import argparse
+import copy
 import inspect
 import json
 import multiprocessing
@@ -49,6 +50,11 @@ TEXT = "The cat sat on the mat. The cat sat on the hat."
 TEXTS = [TEXT, "Mary gave John a drink, and John gave it back to Mary.", "How many roads?"] * 2
 TARGET = "The dog sat on the cat."
 WEIGHT_BOUND = 5e-5
+NOISE = 4
+"""Multiple of what float32 changes in the library's weights (beside float64) that is rounding.
+
+T5's scores are not scaled; their softmax and a mixture's routing magnify the last digits from layer
+to layer."""
 ENTROPY_BOUND = 5e-3
 """Nats between a text by itself and the same text beside others, with padding: rounding only, and
 in mixtures of experts what rounding makes of a sharp row."""
@@ -108,6 +114,17 @@ def built(model_type: str, head: HeadName, tokenizer: PreTrainedTokenizerBase) -
     return network
 
 
+def rounding(eager: PreTrainedModel, capture: attnviz.Capture) -> float:
+    """Return the largest difference between the library's weights in float32 and in float64."""
+    single = library_weights(eager, capture)
+    double = library_weights(copy.deepcopy(eager).double(), capture)
+    return max(
+        float((one.double() - other).abs().max())
+        for kind, layers in single.items()
+        for one, other in zip(layers, double[kind], strict=True)
+    )
+
+
 def library_runs(network: PreTrainedModel) -> None:
     """Run the library's model on a few ids, as it is by default."""
     ids = torch.arange(6, 18)[None]
@@ -142,7 +159,7 @@ def compared(model_type: str, head: HeadName, folder: Path, eager: PreTrainedMod
                 difference = float(np.abs(ours - other).max())
                 if not difference <= apart:
                     apart, head_apart = difference, f"{kind} L{layer}·H{number}"
-    if not apart <= WEIGHT_BOUND:
+    if not apart <= WEIGHT_BOUND and not apart <= NOISE * rounding(eager, capture):
         reason = f"a weight of {head_apart} is {apart:.1e} from the library's"
         return Result(model_type, head, "fault", reason)
     proof = attnviz.verify(capture)
