@@ -161,10 +161,17 @@ def _head(letter: str, capture: Capture, start: Head | None) -> Head:
 
 
 def _first_head(letter: str, capture: Capture, kind: Kind) -> Head:
-    """Two different heads to begin with: the first two worth a look, or the first two there are."""
+    """Return the head to begin with: A is the head that is open in Explore, B another one.
+
+    Other heads come in the order in which the model's card names them, then as they are counted.
+    """
     known = [one.head for one in capture.model.known_heads if one.head.kind == kind]
     heads = [*known, Head(kind, 0, 0), Head(kind, 0, min(1, capture[kind].shape[1] - 1))]
-    return heads[0 if letter == "a" else 1]
+    opened = state.open_head(kind, capture[kind].shape[:2])
+    first = opened or heads[0]
+    if letter == "a":
+        return first
+    return next((one for one in heads if one != first), first)
 
 
 def _short(text: str) -> str:

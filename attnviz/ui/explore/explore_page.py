@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import numpy as np
 import streamlit as st
 
+from attnviz import metrics
 from attnviz.captures.forward_pass import Capture
 from attnviz.ui.explore import head_panel
 from attnviz.ui.explore.head_picker import choose_kind, choose_metric, head_map, head_menus
 from attnviz.ui.explore.token_panel import show_tokens
 from attnviz.ui.server.run_places import in_turn
+from attnviz.ui.session import state
 from attnviz.ui.session.error_messages import explained
 from attnviz.ui.session.model_cache import Request, captured, head_numbers, most_characters
 from attnviz.ui.session.plain_text import Strong, plain, show_plain
@@ -63,11 +66,28 @@ def explore(request: Request) -> None:
     with left:
         kind = choose_kind(capture.kinds)
         numbers = head_numbers(request, kind)
-        metric = choose_metric(list(numbers), capture.model.family)
+        metric = choose_metric(_offered(list(numbers)), capture.model.family)
+        if metric not in numbers:
+            st.caption(f":material/info: {_why_without(metric)}")
         place = st.container()
         head = head_menus(capture, kind)
     with right:
         head_panel.show_head(capture, request, head, metric)
     with place:  # after what a click on it asks for: nobody waits for its new frame
-        head_map(numbers[metric], metric, head, key="head_map")
+        nothing = np.full(capture[kind].shape[:2], np.nan, np.float32)
+        head_map(numbers.get(metric, nothing), metric, head, key="head_map")
     show_tokens(capture, head)
+
+
+def _offered(known: list[str]) -> list[str]:
+    """Return the metrics to choose from: those with numbers, and the one that was chosen before."""
+    chosen = st.session_state.get(state.METRIC) or st.query_params.get(state.METRIC)
+    return [*known, chosen] if chosen in metrics.names() and chosen not in known else known
+
+
+def _why_without(metric: str) -> str:
+    """Return a sentence on a metric without a number for this text."""
+    label = metrics.describe(metric).label
+    if metric in ("induction", "duplicate_token"):
+        return f"{label}: nothing repeats in this text, so no head has a number."
+    return f"{label} is not defined for this text and this kind of attention."

@@ -36,6 +36,12 @@ def head_title(stack: AttentionStack, head: Head) -> None:
     show_plain("This head " + words.headline(stack, head.layer, head.head) + ".")
 
 
+def _pin(request: Request, head: Head) -> None:
+    """Pin a head, and show that it is pinned."""
+    state.pin(request, head)
+    st.toast(f"Pinned {head.label}. Open Compare to see another head beside it.")
+
+
 def show_head(capture: Capture, request: Request, head: Head, metric: str) -> None:
     """The chosen head in the view the person wants: only that one is drawn and sent."""
     stack = capture[head.kind]
@@ -43,11 +49,14 @@ def show_head(capture: Capture, request: Request, head: Head, metric: str) -> No
     with left:
         head_title(stack, head)
     with right:
+        is_pinned = state.pinned() == (request, head)
         st.button(
-            "Pin",
+            "Pinned" if is_pinned else "Pin",
             icon=":material/keep:",
-            on_click=state.pin,
+            key="pin",
+            on_click=_pin,
             args=(request, head),
+            disabled=is_pinned,
             help="Remember this head, on this text and model, for the Compare page.",
         )
     sides: dict[str, Callable[[], None]] = {

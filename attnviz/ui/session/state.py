@@ -143,6 +143,14 @@ def pin(request: Request, head: Head) -> None:
     st.session_state[PINNED] = (request, head)
 
 
+def open_head(kind: Kind, shape: tuple[int, ...]) -> Head | None:
+    """Return the head that is open in Explore if a stack of this kind and shape has it."""
+    layer, head = st.session_state.get(LAYER), st.session_state.get(HEAD)
+    if st.session_state.get(KIND, kind) != kind or layer is None or head is None:
+        return None
+    return Head(kind, layer, head) if layer < shape[0] and head < shape[1] else None
+
+
 def pinned() -> tuple[Request, Head] | None:
     """The head that was pinned, with the model and text it was seen on."""
     found: tuple[Request, Head] | None = st.session_state.get(PINNED)

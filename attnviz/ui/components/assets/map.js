@@ -16,6 +16,10 @@ const HINTS = {
   zoom: "Click a row to follow its token. After a click: zoom with the wheel, + and −; drag or use the arrows to move; Shift and arrows read cell by cell; Enter selects the row; 0 shows all.",
   small: "Click a row to follow its token. Keyboard: arrows read cell by cell, Enter selects the row.",
   touch: "Tap to read a cell and follow its row. Pinch to zoom, drag to move.",
+  // Of maps in which nothing can be selected:
+  readZoom: "After a click: zoom with the wheel, + and −; drag or use the arrows to move; Shift and arrows read cell by cell; 0 shows all.",
+  readSmall: "Point at a cell to read it. Keyboard: arrows read cell by cell.",
+  readTouch: "Tap to read a cell. Pinch to zoom, drag to move.",
 };
 
 export default function (component) {
@@ -143,7 +147,9 @@ function tools(state) {
   root.querySelector(".zoom-tools").hidden = !map.zoomable;
   if (!state.hinted && map.numbered) {
     state.hinted = true;
-    state.say(HINTS[matchMedia("(hover: none)").matches ? "touch" : clear ? "small" : "zoom"]);
+    const kind = matchMedia("(hover: none)").matches ? "touch" : clear ? "small" : "zoom";
+    const read = `read${kind[0].toUpperCase()}${kind.slice(1)}`;
+    state.say(HINTS[state.map.selects === "none" ? read : kind]);
   }
   root.querySelector("[data-zoom=out]").disabled = !isZoomed(state);
   root.querySelector("[data-zoom=whole]").disabled = !isZoomed(state);
