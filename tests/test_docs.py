@@ -270,3 +270,14 @@ def test_pictures_are_small_and_of_one_size() -> None:
         assert start[:4] == b"\x89PNG"
         assert (start[16:20], start[20:24]) == ((1280).to_bytes(4, "big"), (900).to_bytes(4, "big"))
         assert path.stat().st_size < 200_000
+
+
+def test_no_file_has_marks_of_a_merge() -> None:
+    names = subprocess.run(  # noqa: S603
+        ["git", "ls-files", "*.py", "*.md", "*.toml", "*.js", "*.css"],  # noqa: S607
+        cwd=ROOT, capture_output=True, text=True, check=False,
+    ).stdout.split()  # fmt: skip
+    marks = ("<" * 7 + " ", ">" * 7 + " ")
+    for name in names:
+        for line in (ROOT / name).read_text("utf-8").splitlines():
+            assert not line.startswith(marks), name
