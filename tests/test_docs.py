@@ -273,8 +273,8 @@ def test_pictures_are_small_and_of_one_size() -> None:
 
 
 def test_no_file_has_marks_of_a_merge() -> None:
-    names = subprocess.run(  # noqa: S603
-        ["git", "ls-files", "*.py", "*.md", "*.toml", "*.js", "*.css"],  # noqa: S607
+    names = subprocess.run(
+        ["git", "ls-files", "*.py", "*.md", "*.toml", "*.js", "*.css"],
         cwd=ROOT, capture_output=True, text=True, check=False,
     ).stdout.split()  # fmt: skip
     marks = ("<" * 7 + " ", ">" * 7 + " ")
