@@ -37,3 +37,18 @@ def test_compare_opens_on_the_open_head_beside_the_pinned_one(open_app: OpenApp)
         app.selectbox(key=f"{side}_{name}").value for side in "ab" for name in ("layer", "head")
     ]
     assert shown == [1, 1, 1, 5]
+
+
+def test_the_number_of_tokens_stands_beside_its_limit(open_app: OpenApp) -> None:
+    app = open_app(model="gpt-classroom")
+    app.text_area[0].set_value("the " * 300).run()
+    assert "256 of 256 tokens" in [one.value for one in app.sidebar.caption]
+    app.text_area[0].set_value("Hello").run()
+    counted = [one.value for one in app.sidebar.caption if one.value.endswith(" of 256 tokens")]
+    assert len(counted) == 1
+    assert 1 <= int(counted[0].split()[0]) < 10
+
+
+def test_induction_names_the_model_that_cannot_do_it(open_app: OpenApp) -> None:
+    app = open_app("pages/explore/induction.py", model="bert-classroom")
+    assert any("does not continue texts" in one.value and "bert" in one.value for one in app.info)

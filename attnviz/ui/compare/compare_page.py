@@ -59,9 +59,8 @@ def compare(request: Request) -> None:
         )
     else:
         st.markdown(
-            "Their rows differ by a Jensen-Shannon divergence of "
-            f"**{known_mean(divergence):.3f} nats** on average: "
-            f"0 means equal rows, {np.log(2):.3f} (ln 2) rows without a common key."
+            f"Mean Jensen-Shannon divergence of their rows: **{known_mean(divergence):.3f} nats**, "
+            f"on a scale from 0 (same rows) to {np.log(2):.3f} (ln 2, no shared key)."
         )
     left, right = st.columns(2, gap="medium")
     with left:

@@ -26,7 +26,9 @@ def read(request: Request) -> None:
     before it. Streamlit would draw it anew, and show the old one beside it until the end.
     """
     with st.container():
-        notices(captured(request), request)
+        capture = captured(request)
+        notices(capture, request)
+    st.sidebar.caption(_token_count(capture))
 
 
 def notices(capture: Capture, request: Request) -> None:
@@ -38,6 +40,13 @@ def notices(capture: Capture, request: Request) -> None:
     if capture.target_text is not None:
         who = "wrote" if capture.generated else "was given"
         show_plain(f"The model {who}: ", Strong(capture.target_text))
+
+
+def _token_count(capture: Capture) -> str:
+    """Return the number of tokens that the model reads, with its limit if it has one."""
+    count = len(capture[capture.kinds[0]].key_tokens)
+    limit = capture.model.max_tokens
+    return f"{count:,} of {limit:,} tokens" if limit else f"{count:,} tokens"
 
 
 def _left_out(capture: Capture, request: Request) -> str:

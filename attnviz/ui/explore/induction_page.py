@@ -32,7 +32,7 @@ def induction(request: Request) -> None:
     model = load_model(request.model)
     if model.info.family != "decoder":
         st.info(
-            f"{plain(model.info.title)} does not continue texts. Induction is a skill of decoders: "
+            f"{plain(request.model)} does not continue texts, so it has no induction heads; "
             "choose a GPT in the side bar.",
             icon=":material/info:",
         )
@@ -46,7 +46,7 @@ def induction(request: Request) -> None:
         left, middle, right = st.columns(3)
         period = left.slider("Tokens per copy", 4, min(longest, 200), min(50, longest))
         sequences = middle.slider("Sequences averaged", 1, 16, 4)
-        seed = right.number_input("Draw", 0, 10_000, 0, help="Another number, other tokens.")
+        seed = right.number_input("Random seed", 0, 10_000, 0, help="Another number, other tokens.")
     result = repeated(request.model, text, period, sequences, int(seed))
     _verdict(result)
     _results(result)
