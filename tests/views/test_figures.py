@@ -204,6 +204,20 @@ def test_products_add_up_to_the_score():
         views.draw_products(query[:5], keys, SIX)
 
 
+def test_scores_and_weights_are_written_at_the_end_of_each_row():
+    query, keys = NOISE[0], NOISE
+    weights = np.array([0.5, 0.25, np.nan, 0.125, 0.0625, 0.0625])
+    figure = views.draw_products(query, keys, SIX, scaling=0.5, weights=weights)
+    written = {note.y: note.text.replace("\u2007", " ") for note in figure.layout.annotations
+               if note.yref == "y"}  # fmt: skip
+    for row, score in enumerate(0.5 * keys @ query):
+        shown = written[row].split()
+        assert float(shown[0]) == pytest.approx(score, abs=0.006)
+        assert shown[1] == ("masked" if np.isnan(weights[row]) else f"{weights[row]:.3f}")
+    plain = views.draw_products(query, keys, SIX, scaling=0.5)
+    assert figure.layout.width > plain.layout.width
+
+
 def test_the_modebar_sends_nothing_away_and_names_its_file():
     config = views.plot_config("L0·H1: <weights>/..", format="png")
     assert config["showSendToCloud"] is False

@@ -90,7 +90,7 @@ PAGES = (
     AppPage("learn/numbers.py", "Learn", ":material/school:", learn),
     AppPage(
         "learn/laboratory.py",
-        "Laboratory",
+        "Lab",
         ":material/science:",
         lambda: laboratory(state.request()),
     ),

@@ -21,6 +21,7 @@ from attnviz.ui.explore.token_panel import around
 from attnviz.ui.explore.weight_panel import show_map
 from attnviz.ui.session import state
 from attnviz.ui.session.model_cache import Request, summary
+from attnviz.ui.session.page_links import page_named
 from attnviz.ui.session.plain_text import show_plain
 from attnviz.views import draw_products, draw_vectors
 
@@ -66,13 +67,26 @@ def show_head(capture: Capture, request: Request, head: Head, metric: str) -> No
         "Numbers": lambda: _numbers(capture[head.kind], request, head),
     }
     sides[choice("Show", list(sides), "part", show_label=False)]()
+    st.page_link(
+        page_named("laboratory"),
+        label="How would a window, or another kind of efficient attention, do here?",
+        icon=":material/science:",
+        query_params={
+            state.MODEL: capture.model.name,
+            state.KIND: head.kind,
+            state.LAYER: str(head.layer),
+            state.HEAD: str(head.head),
+        },
+        help="This head in the laboratory: sixteen variants on its queries, keys and values.",
+    )
 
 
 def _vectors(stack: AttentionStack, head: Head) -> None:
     vectors = {"query": stack.query, "key": stack.key, "value": stack.value}
     chosen = choice("Vectors", VECTORS, "vectors", first="products", show_label=False)
     name = f"attnviz-{chosen}-L{head.layer}H{head.head}"
-    token = state.token(len(stack.query_tokens)) or 0
+    chosen_token = state.token(len(stack.query_tokens))
+    token = len(stack.query_tokens) - 1 if chosen_token is None else chosen_token
     if chosen in vectors:
         tokens = stack.query_tokens if chosen == "query" else stack.key_tokens
         shown = _shown(tokens, token if chosen == "query" or stack.same_text else 0)
@@ -98,6 +112,9 @@ def _vectors(stack: AttentionStack, head: Head) -> None:
         small=True,
     )
     shown = _shown(stack.key_tokens, token if stack.same_text else 0)
+    row = slice(token, token + 1)
+    hidden = np.isneginf(stack.scores(head.layer, head.head, row, shown)[0])
+    weights = np.where(hidden, np.nan, stack.weights(head.layer, head.head, row, shown)[0])
     figure = draw_products(
         stack.query(head.layer, head.head)[token],
         stack.key(head.layer, head.head)[shown],
@@ -106,6 +123,7 @@ def _vectors(stack: AttentionStack, head: Head) -> None:
         query_label=label,
         first=shown.start,
         theme=current_theme(),
+        weights=weights,
     )
     show_picture(
         figure,

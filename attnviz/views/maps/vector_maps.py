@@ -1,4 +1,4 @@
-"""Inside one head: its vectors, and the products that a score is the sum of."""
+"""Maps of the vectors of a head, and of the products that add up to a score."""
 
 from __future__ import annotations
 
@@ -15,6 +15,9 @@ from attnviz.views.style.theme import Theme, palette
 from attnviz.views.style.token_axes import number_axis, token_axis
 
 __all__ = ["draw_products", "draw_vectors"]
+
+WRITTEN = 64
+"""Rows up to which scores are written; beside more rows they would not fit."""
 
 
 def draw_vectors(
@@ -62,11 +65,13 @@ def draw_products(
     limit: float | None = None,
     title: str | None = None,
     first: int = 0,
+    weights: Float[np.ndarray, " key"] | None = None,
 ) -> go.Figure:
     """Draw `scaling * q * k`, dimension by dimension, for one query and every key.
 
-    A row's products add up to the score of that key before any bias; the hover says both. The
-    idea is the neuron view of BertViz (Vig 2019), with all dimensions in one map.
+    A row's products add up to the score of that key before any bias. The sum stands at the end of
+    the row, and the weight beside it. The idea is the neuron view of BertViz (Vig 2019), with all
+    dimensions in one map.
 
     Args:
         query_vector: the vector of one query.
@@ -78,6 +83,7 @@ def draw_products(
         limit: the product at both ends of the colours; the largest one when None.
         title: written above the map.
         first: the position of the first token, where they are a part of a text.
+        weights: weight of each key, NaN where it is masked; not written when None.
 
     Raises:
         CaptureError: the vectors' dimensions differ, or there is not one key per token.
@@ -101,6 +107,8 @@ def draw_products(
         first,
         numbers=sums[..., None],
     )
+    if len(key_tokens) <= WRITTEN:
+        _write_sums(figure, sums[:, 0], weights, theme)
     return figure.update_traces(
         meta=[escape_label(query_label)],
         hovertemplate=(
@@ -108,6 +116,42 @@ def draw_products(
             "<br>row sum = score %{customdata[0]:.3f}<extra></extra>"
         ),
         selector={"name": "map"},
+    )
+
+
+def _write_sums(
+    figure: go.Figure, scores: np.ndarray, weights: np.ndarray | None, theme: Theme
+) -> None:
+    """Write the score of each row at its end, and its weight."""
+    colors = palette(theme)
+
+    def at(row: float, text: str, color: str) -> dict[str, object]:
+        return {
+            "text": text,
+            "x": 1,
+            "xref": "paper",
+            "xanchor": "left",
+            "y": row,
+            "yref": "y",
+            "xshift": 8,
+            "showarrow": False,
+            "align": "right",
+            "font": {"family": "monospace", "size": 11, "color": color},
+        }
+
+    heading = at(1, " score" + ("  weight" if weights is not None else ""), colors.muted)
+    lines = [{**heading, "yref": "paper", "yanchor": "bottom", "yshift": 4}]
+    for row, score in enumerate(scores):
+        text = f"{score:+6.2f}"
+        if weights is not None:
+            text += "  masked" if np.isnan(weights[row]) else f"  {weights[row]:6.3f}"
+        lines.append(at(row, text.replace(" ", "\u2007"), colors.text))
+    shown = (*figure.layout.annotations, *lines)
+    room = 126 if weights is not None else 70
+    figure.update_layout(
+        annotations=shown,
+        margin={"r": room},
+        width=figure.layout.width + room - (figure.layout.margin.r or 0),
     )
 
 
