@@ -20,7 +20,7 @@ TEXT = [
     "The cat sat on the mat. The cat sat on the hat, and the dog sat on the cat.",
     "When Mary and John went to the store, John gave a drink to Mary.",
     "A model reads one token after another; attention tells it where to look.",
-    "Colourless green ideas sleep furiously, and no one wakes them up again.",
+    "Colourless green ideas sleep furiously, and nobody wakes them up again.",
     "How many roads must a man walk down before you call him a man?",
 ]
 SENTENCES = ("The cat sat on the mat.", "Mary gave John a drink, and John gave it back to Mary.")

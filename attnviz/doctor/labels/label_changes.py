@@ -30,7 +30,12 @@ class Change:
 
     @property
     def clear(self) -> bool:
-        """Return True if no interval that decides the two labels contains its limit."""
+        """Return True if no interval that decides the two labels contains its limit.
+
+        NaN and infinity are no matter of limits: a head that computes them has clearly changed.
+        """
+        if "non-finite" in (self.before.label, self.after.label):
+            return True
         if self.before.label == self.after.label == "sink":
             return not {self.before.detail, self.after.detail} & set(UNDECIDED)
         labels = {_key(one.name) for one in (self.before, self.after)}
