@@ -70,8 +70,9 @@ def test_from_a_text_to_a_report(
     wait_until_idle(page)
     assert "model=gpt-classroom" in page.url
     page.get_by_role("link", name="Diagnose", exact=True).first.click()
-    expect(area).to_have_value(TEXTS)
     expect(page.get_by_text("Report and files")).to_be_visible()  # kept, not measured again
+    page.locator("summary").filter(has_text="typed texts, 4 texts · change").click()
+    expect(area).to_have_value(TEXTS)
     assert SECRET not in page.url
     assert SECRET not in server[1].read_text(errors="replace")
 
