@@ -93,7 +93,7 @@ def _evidence(finding: Finding) -> None:
         key="head_evidence",
         column_config={
             "value": st.column_config.TextColumn(
-                help="The mean over the texts, and the ends of its bootstrap 95% interval."
+                help="The mean over the texts, and its 95% interval; few texts make it too narrow."
             ),
             "the rule asks for": st.column_config.TextColumn(
                 help="The limit that this number was held against; see Thresholds below."

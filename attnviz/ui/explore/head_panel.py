@@ -71,12 +71,6 @@ def show_head(capture: Capture, request: Request, head: Head, metric: str) -> No
         page_named("laboratory"),
         label="How would a window, or another kind of efficient attention, do here?",
         icon=":material/science:",
-        query_params={
-            state.MODEL: capture.model.name,
-            state.KIND: head.kind,
-            state.LAYER: str(head.layer),
-            state.HEAD: str(head.head),
-        },
         help="This head in the laboratory: sixteen variants on its queries, keys and values.",
     )
 
