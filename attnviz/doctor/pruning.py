@@ -71,8 +71,8 @@ def pruning_file(diagnosis: Diagnosis) -> dict[str, Any]:
     """Return what may be pruned, what is better removed and what is needed, for JSON.
 
     "prune_heads" has one entry per kind: {layer: [head, ...]}, the form that `prune_heads` of the
-    transformers library takes (layers as strings, since JSON has no other keys), with the heads
-    whose removal lowers the loss or makes no difference. Each head was removed alone: the cost of
+    transformers library took before version 5 (layers as strings, since JSON has no other keys),
+    with the heads whose removal lowers the loss or makes no difference. Each head was removed alone: the cost of
     removing all of them together is not their sum, and has to be measured.
     """
     found = removals(diagnosis.findings)
