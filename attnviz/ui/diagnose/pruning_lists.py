@@ -42,8 +42,8 @@ def pruning_lists(diagnosis: Diagnosis) -> None:
         icon=":material/content_cut:",
         on_click="ignore",
         type="tertiary",
-        help="Layers and heads whose removal lowers the loss or makes no difference, as a "
-        "list of heads per layer. Each was removed alone: measure the cost of removing all of them.",
+        help="Layers and heads whose removal lowers the loss or makes no difference, as a list of "
+        "heads per layer. Each was removed alone: measure the cost of removing all of them.",
     )
 
 
