@@ -72,8 +72,8 @@ def pruning_file(diagnosis: Diagnosis) -> dict[str, Any]:
 
     "prune_heads" has one entry per kind: {layer: [head, ...]}, the form that `prune_heads` of the
     transformers library took before version 5 (layers as strings, since JSON has no other keys),
-    with the heads whose removal lowers the loss or makes no difference. Each head was removed alone: the cost of
-    removing all of them together is not their sum, and has to be measured.
+    with the heads whose removal lowers the loss or makes no difference. Each head was removed
+    alone: the cost of removing all of them together is not their sum, and has to be measured.
     """
     found = removals(diagnosis.findings)
     kinds: dict[str, dict[str, list[int]]] = {}
