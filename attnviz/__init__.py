@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from attnviz.captures.proof import load, verify
     from attnviz.captures.summary import summarize
     from attnviz.doctor import Diagnosis, diagnose
+    from attnviz.experiments.generation.sampling import Sampling
+    from attnviz.experiments.generation.token_by_token import GenerationStep, generate
     from attnviz.models import Model, instrument
     from attnviz.monitor import AttentionMonitor
     from attnviz.types import Proof
@@ -29,8 +31,10 @@ __all__ = [
     "AttentionMonitor",
     "Capture",
     "Diagnosis",
+    "GenerationStep",
     "Model",
     "Proof",
+    "Sampling",
     "__version__",
     "capture",
     "capture_inputs",
@@ -39,6 +43,7 @@ __all__ = [
     "doctor",
     "efficient",
     "errors",
+    "generate",
     "instrument",
     "load",
     "metrics",
@@ -52,11 +57,14 @@ _HOMES = {
     "AttentionMonitor": "attnviz.monitor",
     "Capture": "attnviz.captures.forward_pass",
     "Diagnosis": "attnviz.doctor",
+    "GenerationStep": "attnviz.experiments.generation.token_by_token",
     "Model": "attnviz.models",
+    "Sampling": "attnviz.experiments.generation.sampling",
     "capture": "attnviz.captures.forward_pass",
     "capture_inputs": "attnviz.captures.forward_pass",
     "capture_many": "attnviz.captures.forward_pass",
     "diagnose": "attnviz.doctor",
+    "generate": "attnviz.experiments.generation.token_by_token",
     "instrument": "attnviz.models",
     "Proof": "attnviz.types",
     "load": "attnviz.captures.proof",

@@ -40,6 +40,7 @@ CLEAN = (
     "attnviz/metrics/*",
     "attnviz/doctor/*",
     "attnviz/efficient/*",
+    "attnviz/experiments/generation/*",
     "attnviz/errors.py",
     "attnviz/findings.py",
     "attnviz/captures/summary.py",
@@ -62,6 +63,7 @@ CLEAN = (
     "tests/training/*",
     "tests/efficient/*",
     "tests/engine/*",
+    "tests/experiments/*",
     "tests/metrics/*",
     "tests/test_docstring_examples.py",
 )

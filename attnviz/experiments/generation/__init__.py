@@ -1,0 +1,1 @@
+"""Generation token by token, with attention and caches."""
