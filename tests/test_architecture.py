@@ -33,7 +33,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "metrics": NOUNS | {"attention", "metrics"},
     "captures": ENGINE,
     "words": ENGINE | {"words"},
-    "experiments": ENGINE | {"experiments"},
+    "experiments": ENGINE | {"efficient", "experiments"},
     "doctor": ENGINE | {"doctor", "experiments", "words", "views", "__init__"},
     "monitor": ENGINE | {"monitor"},
     "efficient": NOUNS | {"efficient"},
