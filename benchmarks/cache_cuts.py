@@ -1,7 +1,7 @@
 """Measure the loss of every next token with a cut cache of keys and values.
 
     python -m benchmarks.cache_cuts
-    python -m benchmarks.cache_cuts --texts folder-or-file --windows 24
+    python -m benchmarks.cache_cuts --texts folder-or-file --windows 12
 
 Texts are joined and split into windows of as many tokens as `gpt-classroom` reads, each with its
 begin token. The mean loss of the tokens 100 to 255 is printed in nats, with the mean divergence
@@ -41,13 +41,13 @@ def main() -> None:
     """Run all windows with all cuts and print a table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--texts", help="file or folder of texts; the bundled ones by default")
-    parser.add_argument("--windows", type=int, default=24)
+    parser.add_argument("--windows", type=int, default=12)
     given = parser.parse_args()
     model = attnviz.load("gpt-classroom")
     texts = read_texts(given.texts) if given.texts else bundled("decoder")
     ids: list[int] = []
     for text in texts.texts:
-        ids += encode(model, text.source, begin=False, cut=False).ids
+        ids += encode(model, text.source, begin=False, cut=True).ids
         if len(ids) >= given.windows * (LENGTH - 1):
             break
     start = int(model.tokenizer.bos_token_id)

@@ -22,7 +22,7 @@ __all__ = ["CutRun", "run_with_cuts"]
 
 @dataclass(frozen=True)
 class CutRun:
-    """One reading of a text, token by token.
+    """Reading of a text, token by token.
 
     Attributes:
         losses: -ln of the probability of the token that followed, nats; one less than tokens.

@@ -112,3 +112,12 @@ class Chooser:
         if not self.sampling.sample:
             return int(probabilities.argmax())
         return int(torch.multinomial(probabilities, 1, generator=self._generator))
+
+    def skip(self, draws: int, words: int) -> None:
+        """Advance the random generator by some draws from a vocabulary of `words` tokens.
+
+        The number of random numbers behind a draw depends on the size of the vocabulary alone.
+        """
+        even = torch.ones(1, words, device=self.device)
+        for _ in range(draws if self.sampling.sample else 0):
+            torch.multinomial(even, 1, generator=self._generator)

@@ -13,7 +13,7 @@ from jaxtyping import Float
 from attnviz.errors import InputError, TextTooLong
 from attnviz.experiments.generation.cached_model import CachedModel, cache_bytes
 from attnviz.experiments.generation.sampling import Chooser, Sampling
-from attnviz.models import Encoded, Model, encode, labels
+from attnviz.models import Encoded, Model, encode, labels, vocabulary_size
 from attnviz.models.inputs.input_checks import check_encoded
 from attnviz.models.inputs.text_encoding import decoder_start, target_ids
 from attnviz.types import Kind
@@ -131,6 +131,7 @@ def generate_ids(
     sampling: Sampling | None = None,
     max_new_tokens: int = 20,
     candidates: int = CANDIDATES,
+    draws_before: int = 0,
 ) -> Iterator[GenerationStep]:
     """Continue a prompt of ids; see `generate`.
 
@@ -140,6 +141,8 @@ def generate_ids(
         sampling: greedy when None.
         max_new_tokens: at most this many tokens; at least 1.
         candidates: number of candidates of each step.
+        draws_before: random draws of this seed that were made before, for a text that is generated
+            in several calls.
 
     Raises:
         TextTooLong: the prompt leaves no position for a new token.
@@ -162,19 +165,20 @@ def generate_ids(
             limit=limit - 1,
         )
     room = max_new_tokens if limit is None else min(max_new_tokens, limit - len(ids))
-    return _steps(model, encoded, ids, sampling or Sampling(), room, candidates)
+    chooser = Chooser(sampling or Sampling(), model.network.device)
+    chooser.skip(draws_before, vocabulary_size(model.network, "target"))
+    return _steps(model, encoded, ids, chooser, room, candidates)
 
 
 def _steps(
     model: Model,
     encoded: Encoded,
     ids: list[int],
-    sampling: Sampling,
+    chooser: Chooser,
     room: int,
     candidates: int,
 ) -> Iterator[GenerationStep]:
     """Yield the steps of a checked request."""
-    chooser = Chooser(sampling, model.network.device)
     cached = CachedModel(model, source=encoded if model.info.family == "encoder-decoder" else None)
     ends = _end_ids(model)
     new = ids

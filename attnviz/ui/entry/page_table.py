@@ -13,6 +13,7 @@ from attnviz.ui.explore.explore_page import explore, read
 from attnviz.ui.explore.induction_page import induction
 from attnviz.ui.explore.lines_page import lines
 from attnviz.ui.explore.proof_badge import proof_badge
+from attnviz.ui.generate.generate_page import generate_page
 from attnviz.ui.laboratory.laboratory_page import laboratory
 from attnviz.ui.learn.numbers_page import learn
 from attnviz.ui.server.status_page import status_page
@@ -74,6 +75,12 @@ PAGES = (
         "Induction",
         ":material/repeat:",
         lambda: induction(state.request()),
+    ),
+    AppPage(
+        "cause/generate.py",
+        "Generate",
+        ":material/edit_note:",
+        lambda: generate_page(state.request()),
     ),
     AppPage(
         "diagnose/diagnosis.py",
