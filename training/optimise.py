@@ -45,15 +45,21 @@ class Rates:
 
 
 def optimisers(model: nn.Module, rates: Rates) -> list[torch.optim.Optimizer]:
-    """Muon for the hidden matrices and AdamW for everything else."""
-    hidden, tables, vectors = [], [], []
+    """Return Muon for the hidden matrices and AdamW for everything else; AdamW alone at rate 0.
+
+    Muon multiplies in bfloat16, which a processor without these instructions does a hundred times
+    slower.
+    """
+    hidden: list[nn.Parameter] = []
+    tables: list[nn.Parameter] = []
+    vectors: list[nn.Parameter] = []
     for name, parameter in model.named_parameters():
         if parameter.dim() < 2 or any(part in name for part in NOT_MATRICES):
             vectors.append(parameter)
         elif any(part in name for part in NOT_HIDDEN):
             tables.append(parameter)
         else:
-            hidden.append(parameter)
+            (hidden if rates.muon else tables).append(parameter)
     adam = torch.optim.AdamW(
         [
             {"params": tables, "weight_decay": rates.weight_decay},
@@ -63,16 +69,20 @@ def optimisers(model: nn.Module, rates: Rates) -> list[torch.optim.Optimizer]:
         betas=(0.9, 0.95),
         fused=True,
     )
-    muon = torch.optim.Muon(
-        hidden,
-        lr=rates.muon,
-        weight_decay=rates.weight_decay,
-        adjust_lr_fn="match_rms_adamw",
-    )
-    for optimiser in (adam, muon):
+    chosen: list[torch.optim.Optimizer] = [adam]
+    if hidden:
+        chosen.append(
+            torch.optim.Muon(
+                hidden,
+                lr=rates.muon,
+                weight_decay=rates.weight_decay,
+                adjust_lr_fn="match_rms_adamw",
+            )
+        )
+    for optimiser in chosen:
         for group in optimiser.param_groups:
             group["peak"] = group["lr"]
-    return [adam, muon]
+    return chosen
 
 
 def set_rates(optimisers: list[torch.optim.Optimizer], factor: float) -> None:

@@ -20,7 +20,7 @@ from attnviz.doctor.labels.thresholds import Thresholds
 from attnviz.doctor.measures.all_measures import Measures
 from attnviz.doctor.measures.bootstrap import Intervals
 from attnviz.doctor.measures.descriptions import describe, names
-from attnviz.doctor.report_data import pictures
+from attnviz.doctor.report_data import pictures, without_nan
 from attnviz.errors import CaptureError
 from attnviz.findings import Finding, Interval
 from attnviz.spreadsheets import as_csv
@@ -191,7 +191,7 @@ class Diagnosis:
             for (one, other), value in self.experiments.together.items()
         ]
         model = asdict(self.model)
-        everything: dict[str, Any] = _strict(
+        everything: dict[str, Any] = without_nan(
             {
                 "model": model,
                 "texts": asdict(self.texts),
@@ -247,7 +247,9 @@ class Diagnosis:
 
     def html(self) -> str:
         """Return the report: one HTML page that needs no network, without the texts."""
-        from attnviz.views.report.html import draw_report  # not needed by those who only measure
+        from attnviz.views.report.diagnosis_report import (
+            draw_report,
+        )  # not needed by those who only measure
 
         return draw_report({**self.plain(), **pictures(self)})
 
@@ -262,14 +264,3 @@ def _spearman(one: np.ndarray, other: np.ndarray) -> float:
     if len(ranks) < 2 or (ranks.std() == 0).any():
         return math.nan
     return float(np.corrcoef(ranks["one"], ranks["other"])[0, 1])
-
-
-def _strict(value: Any) -> Any:
-    """Replace NaN and infinity by None, for JSON."""
-    if isinstance(value, Mapping):
-        return {str(key): _strict(one) for key, one in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_strict(one) for one in value]
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    return value

@@ -8,9 +8,10 @@ from typing import Any
 
 from attnviz.doctor.diagnosis import Diagnosis
 from attnviz.findings import Finding, Verdict
+from attnviz.types import Head
 from attnviz.views.report.summary_sentences import removal_cost
 
-__all__ = ["Removals", "by_surprise", "pruning_file", "removals"]
+__all__ = ["Removals", "by_surprise", "kept_heads", "pruning_file", "removals"]
 
 
 @dataclass(frozen=True)
@@ -67,17 +68,39 @@ def by_surprise(findings: Iterable[Finding]) -> list[Finding]:
     return sorted(findings, key=rank)
 
 
+def kept_heads(findings: Iterable[Finding]) -> frozenset[Head]:
+    """Return one head of each group whose heads can each be removed, but not all of them.
+
+    Of such a group the head whose removal raises the loss most is kept. A group with a head that
+    is not on the lists of heads to prune keeps that head, and needs no other.
+    """
+    every = {one.head: one for one in findings}
+    pruned = {Verdict.NO_DIFFERENCE, Verdict.BETTER_WITHOUT}
+    kept = set()
+    for one in every.values():
+        same = {one.head, *one.group, *(() if one.partner is None else (one.partner,))}
+        group = [every[head] for head in same if head in every]
+        if one.spare and all(each.verdict in pruned for each in group):
+            dearest = max(group, key=lambda each: (_cost(each), -each.head.layer, -each.head.head))
+            kept.add(dearest.head)
+    return frozenset(kept)
+
+
 def pruning_file(diagnosis: Diagnosis) -> dict[str, Any]:
     """Return what may be pruned, what is better removed and what is needed, for JSON.
 
     "prune_heads" has one entry per kind: {layer: [head, ...]}, the form that `prune_heads` of the
     transformers library took before version 5 (layers as strings, since JSON has no other keys),
-    with the heads whose removal lowers the loss or makes no difference. Each head was removed
+    with the heads whose removal lowers the loss or makes no difference. One head of each group
+    that does the same is left out of it, under "kept" (`kept_heads`). Each head was removed
     alone: the cost of removing all of them together is not their sum, and has to be measured.
     """
     found = removals(diagnosis.findings)
+    kept = kept_heads(diagnosis.findings)
     kinds: dict[str, dict[str, list[int]]] = {}
     for one in (*found.better_without, *found.no_difference):
+        if one.head in kept:
+            continue
         layers = kinds.setdefault(one.head.kind, {})
         layers.setdefault(str(one.head.layer), []).append(one.head.head)
     return {
@@ -89,6 +112,7 @@ def pruning_file(diagnosis: Diagnosis) -> dict[str, Any]:
             kind: {layer: sorted(heads) for layer, heads in sorted(layers.items())}
             for kind, layers in kinds.items()
         },
+        "kept": _costs([one for one in diagnosis.findings if one.head in kept]),
         **{name: _costs(getattr(found, name)) for name in (
             "better_without", "no_difference", "needed", "unclear")},
     }  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,7 @@ from attnviz.types import Kind
 if TYPE_CHECKING:
     from attnviz.doctor.diagnosis import Diagnosis
 
-__all__ = ["entropies", "pictures"]
+__all__ = ["entropies", "pictures", "threshold_meanings", "without_nan"]
 
 QUANTILES = 20
 """Points that stand for a head's values over many texts, each for an equal share of them."""
@@ -42,9 +43,25 @@ def pictures(diagnosis: Diagnosis) -> dict[str, Any]:
     return {
         "entropy": {kind: _plain(values) for kind, values in entropies(diagnosis).items()},
         "received": {kind: _plain(values) for kind, values in diagnosis.measures.received.items()},
-        "limits": {name: asdict(limit) for name, limit in THRESHOLDS.items()},
+        "limits": threshold_meanings(),
         "names": _names(diagnosis),
     }
+
+
+def threshold_meanings() -> dict[str, Any]:
+    """Return default, unit, meaning and source of every threshold, by name."""
+    return {name: asdict(limit) for name, limit in THRESHOLDS.items()}
+
+
+def without_nan(value: Any) -> Any:
+    """Return plain values with None in place of NaN and infinity, for JSON."""
+    if isinstance(value, Mapping):
+        return {str(key): without_nan(one) for key, one in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [without_nan(one) for one in value]
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return value
 
 
 def _names(diagnosis: Diagnosis) -> Mapping[str, str]:

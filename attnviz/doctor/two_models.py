@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import pandas as pd
 from jaxtyping import Float
 
 from attnviz import metrics
 from attnviz.captures.forward_pass import Capture, capture_ids
-from attnviz.doctor.diagnosis import Diagnosis
+from attnviz.doctor.comparison import Comparison
 from attnviz.doctor.examination import Reading, examine
-from attnviz.doctor.labels.label_changes import Change
-from attnviz.doctor.labels.number_words import nats
 from attnviz.doctor.labels.thresholds import Thresholds
-from attnviz.doctor.measures.bootstrap import Intervals, intervals
+from attnviz.doctor.measures.bootstrap import intervals
 from attnviz.errors import InputError
 from attnviz.experiments.loss_examples import LongTexts, batches
 from attnviz.experiments.text_sets import Text, TextSet, as_text_set
@@ -29,111 +22,17 @@ from attnviz.metrics.registry import mean_over_rows
 from attnviz.models import Model
 from attnviz.types import Kind
 
-__all__ = ["Comparison", "compare"]
+__all__ = ["compare"]
 
 BATCH_TOKENS = 1024  # both models' queries, keys and values of a batch exist at a time
+_FAMILIES = {
+    "decoder": "a decoder",
+    "encoder": "an encoder",
+    "encoder-decoder": "an encoder-decoder",
+}
+
 DIAGNOSES = 0.45
 """Share of the time that each of the two diagnoses takes; the rest goes to comparing weights."""
-
-
-@dataclass(frozen=True, eq=False)
-class Comparison:
-    """Comparison of the same heads in two models.
-
-    Attributes:
-        first: the diagnosis of the first model, say the base.
-        second: of the second, say the fine-tuned one.
-        divergence: per kind, Jensen-Shannon divergence of a head's rows in the two models,
-            averaged over the rows of a text; nats, 0 (equal) to ln 2, [layer, head] over texts.
-        entropy_shift: per kind, entropy in the second model minus that in the first, averaged over
-            the rows of a text, nats; the interval is of the differences, text by text.
-        notes: what a reader has to know.
-    """
-
-    first: Diagnosis
-    second: Diagnosis
-    divergence: Mapping[Kind, Intervals]
-    entropy_shift: Mapping[Kind, Intervals]
-    notes: tuple[str, ...] = ()
-
-    @cached_property
-    def changes(self) -> tuple[Change, ...]:
-        """Return the heads with another label, where the intervals have left the limits.
-
-        In the order of kind, layer and head.
-        """
-        return tuple(one for one in self._relabelled if one.clear)
-
-    @cached_property
-    def close_changes(self) -> tuple[Change, ...]:
-        """Return the heads with another label that may be due to the choice of texts."""
-        return tuple(one for one in self._relabelled if not one.clear)
-
-    @cached_property
-    def _relabelled(self) -> tuple[Change, ...]:
-        worse = self.loss_change > 0
-        pairs = zip(self.first.findings, self.second.findings, strict=True)
-        return tuple(
-            Change(before.head, before, after, ruined=worse)
-            for before, after in pairs
-            # The partner's name is in the detail of a redundant head, and may change with it.
-            if (before.label, before.detail) != (after.label, after.detail)
-        )
-
-    @property
-    def loss_change(self) -> int:
-        """Return 1 if the loss of the second model is higher, -1 if lower, 0 if intervals meet."""
-        one, other = self.first.loss, self.second.loss
-        return int(other.low > one.high) - int(other.high < one.low)
-
-    @property
-    def loss_sentence(self) -> str:
-        """Return the losses of both models in words; empty if there are none."""
-        one, other = self.first.loss, self.second.loss
-        if math.isnan(one.mean) or math.isnan(other.mean):
-            return ""
-        verdict = {
-            1: "the second model is worse",
-            -1: "the second model is better",
-            0: "the intervals overlap",
-        }[self.loss_change]
-        return f"Loss: {nats(one)} in the first model, {nats(other)} in the second: {verdict}."
-
-    def relabelled(self, thresholds: Thresholds) -> Comparison:
-        """Both diagnoses under other thresholds: at once, nothing is run again."""
-        return replace(
-            self,
-            first=self.first.relabelled(thresholds),
-            second=self.second.relabelled(thresholds),
-        )
-
-    @cached_property
-    def table(self) -> pd.DataFrame:
-        """Return one row per head: divergence, entropy shift, labels before and after."""
-        rows = []
-        changed = {one.head for one in self.changes}
-        close = {one.head for one in self.close_changes}
-        for before, after in zip(self.first.findings, self.second.findings, strict=True):
-            head = before.head
-            row: dict[str, Any] = {"kind": head.kind, "layer": head.layer, "head": head.head}
-            for name, tables in (
-                ("divergence", self.divergence),
-                ("entropy_shift", self.entropy_shift),
-            ):
-                value = tables[head.kind].at(head.layer, head.head)
-                row |= {name: value.mean, f"{name}_low": value.low, f"{name}_high": value.high}
-            row |= {
-                "before": before.name,
-                "after": after.name,
-                "changed": head in changed,
-                "close": head in close,
-            }
-            for way in before.ablation:
-                row[f"ablation_{way}_before"] = before.ablation[way].mean
-                if way in after.ablation:
-                    row[f"ablation_{way}_after"] = after.ablation[way].mean
-            rows.append(row)
-        return pd.DataFrame(rows)
 
 
 def compare(
@@ -159,13 +58,7 @@ def compare(
     Raises:
         InputError: the models differ in layers, heads or kind, or split a text into other tokens.
     """
-    if dict(first.info.heads) != dict(second.info.heads) or (
-        first.info.family != second.info.family
-    ):
-        raise InputError(
-            f"heads are compared one by one, and these models differ in shape: {first.info.name} "
-            f"has {_shape(first)}, {second.info.name} has {_shape(second)}"
-        )
+    _check_same_shape(first, second)
     chosen = as_text_set(texts, first.info.family)
     readings = [Reading.of(model, chosen, long=long, seed=seed) for model in (first, second)]
     _check_same_ids(first, second, readings)
@@ -211,6 +104,23 @@ def compare(
         {kind: intervals(values, seed=seed) for kind, values in shift.items()},
         readings[0].notes,
     )
+
+
+def _check_same_shape(first: Model, second: Model) -> None:
+    """Refuse models of different kinds, layers or heads: no head has a counterpart."""
+    one, other = first.info, second.info
+    if one.family != other.family:
+        raise InputError(
+            f"{one.name} is {_FAMILIES[one.family]} and {other.name} {_FAMILIES[other.family]}: "
+            "only two models of one kind can be compared head by head. Choose a model that was "
+            "made from the other."
+        )
+    if dict(one.heads) != dict(other.heads):
+        raise InputError(
+            f"{one.name} has {_shape(first)} and {other.name} has {_shape(second)}: heads are "
+            "compared one by one, so both models need the same layers and heads. Choose a model "
+            "that was made from the other."
+        )
 
 
 def _shape(model: Model) -> str:

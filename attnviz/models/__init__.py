@@ -1,6 +1,6 @@
 """Models: the shipped ones, and any other of their kind."""
 
-from attnviz.models.catalogue import CLASSROOM, Shipped, shipped
+from attnviz.models.catalogue import CLASSROOM, Shipped, fine_tuned, shipped
 from attnviz.models.inputs.features import describe_features, feature_tokens
 from attnviz.models.inputs.given_inputs import encode_inputs
 from attnviz.models.inputs.input_checks import check_encoded, check_reads
@@ -36,6 +36,7 @@ __all__ = [
     "encode",
     "encode_inputs",
     "feature_tokens",
+    "fine_tuned",
     "instrument",
     "labels",
     "load",

@@ -11,7 +11,7 @@ from attnviz.errors import ModelError
 from attnviz.models.folders.json_files import read_json
 from attnviz.types import Family, Head, Kind, KnownHead
 
-__all__ = ["CLASSROOM", "Shipped", "known_heads", "shipped"]
+__all__ = ["CLASSROOM", "Shipped", "fine_tuned", "known_heads", "shipped"]
 
 FOLDER = Path(__file__).parent / "classroom"
 
@@ -25,12 +25,14 @@ class Shipped:
         title: what it does, in a few words.
         family: encoder, decoder or both.
         prompt: what the model was trained to see before a text ("translate English to French: ").
+        base: name of the shipped model that it was fine-tuned from; empty for the others.
     """
 
     name: str
     title: str
     family: Family
     prompt: str = ""
+    base: str = ""
 
     @property
     def folder(self) -> Path:
@@ -49,7 +51,18 @@ CLASSROOM: tuple[Shipped, ...] = (
         "encoder-decoder",
         prompt="translate English to French: ",
     ),
+    Shipped(
+        "french-classroom",
+        "gpt-classroom after fine-tuning on French sentences",
+        "decoder",
+        base="gpt-classroom",
+    ),
 )
+
+
+def fine_tuned(name: str) -> str:
+    """Return the first shipped model that was fine-tuned from the model of that name, or ""."""
+    return next((model.name for model in CLASSROOM if model.base == name), "")
 
 
 def shipped(name: str) -> Shipped | None:

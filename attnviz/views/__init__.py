@@ -12,7 +12,7 @@ from attnviz.views.maps.head_map import draw_head_map
 from attnviz.views.maps.induction_figures import draw_loss, draw_scores_by_head, draw_stripe
 from attnviz.views.maps.vector_maps import draw_products, draw_vectors
 from attnviz.views.maps.weight_map import draw_weights
-from attnviz.views.report.html import draw_report
+from attnviz.views.report.diagnosis_report import draw_report
 from attnviz.views.style.plotly_config import CONFIG, plot_config
 from attnviz.views.style.safe_labels import escape_label
 from attnviz.views.style.theme import Theme, apply, palette

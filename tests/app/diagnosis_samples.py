@@ -51,7 +51,7 @@ def make_diagnosis(
             alone[way][kind] = intervals(cost)
     measures = Measures(tables, pairs, values, {
         kind: random.uniform(0, 0.3, (*size, 12)) for kind, size in model.info.heads.items()
-    })  # fmt: skip
+    }, per_text=frozenset(names()))  # fmt: skip
     experiments = Experiments(alone)
     leaning: dict[Any, Intervals] = dict(alone[replacements[0]]) if replacements else {}
     nothing = Interval(math.nan, math.nan, math.nan, math.nan, 0)

@@ -15,6 +15,7 @@ from streamlit.testing.v1 import AppTest
 
 from attnviz.doctor import THRESHOLDS
 from attnviz.errors import InputError
+from attnviz.experiments.text_sets import bundled
 from attnviz.findings import Progress
 from attnviz.ui.diagnose import diagnose_page as page
 from tests.app.conftest import ROOT, OpenApp, clickable, said
@@ -91,7 +92,8 @@ def test_results_say_what_was_found(open_app: OpenApp, quickly: None, model: str
     assert "needed</span>" in protos(app, "html")
     assert len(app.get("plotly_chart")) == 4
     assert clickable(app) == ["label_map"]
-    assert len(app.dataframe) == 3
+    assert len(app.dataframe) == 2
+    assert len(app.table) == 1
     assert {button.label for button in app.get("download_button")} >= {"CSV", "JSON"}
 
 
@@ -100,6 +102,18 @@ def test_it_begins_with_the_most_surprising_head(open_app: OpenApp, quickly: Non
     assert (app.selectbox(key="layer").value, app.selectbox(key="head").value) == (0, 2)
     assert "It looks peaked, but removing it costs" in said(app).replace("\\", "")
     assert list(app.query_params["head"]) == ["2"]
+
+
+def test_the_map_of_a_text_leads_to_explore_with_this_text(
+    open_app: OpenApp, quickly: None
+) -> None:
+    app = diagnosed(open_app)
+    (title,) = [one.value for one in app.markdown if " on text " in one.value]
+    number = int(title.split(" on text ")[1].split()[0])
+    press(app, "Open head and text in Explore")
+    assert not app.exception
+    assert app.session_state["text:decoder"] == bundled("decoder").texts[number - 1].source
+    assert (app.session_state["layer"], app.session_state["head"]) == (0, 2)
 
 
 def test_one_click_leads_to_the_same_head_in_explore(open_app: OpenApp, quickly: None) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import json
 from dataclasses import replace
+from html import escape
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +20,7 @@ from attnviz.errors import InputError
 from attnviz.experiments.loss_examples import examples
 from attnviz.findings import Finding, Interval, Progress, Verdict
 from attnviz.types import Head
+from attnviz.views.report.comparison_sentences import comparison_sentences
 from tests.bounds import MODEL, SAME
 from tests.zoo import eager_attentions, make_pair
 
@@ -121,14 +124,29 @@ def test_models_that_cannot_be_compared_are_refused(
     pair: tuple[Model, Model], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     base, _ = pair
-    with pytest.raises(InputError, match=r"differ in shape: .* has 3 layers of 4 heads"):
+    with pytest.raises(InputError, match=r"has 3 layers of 4 heads.*same layers and heads"):
         compare(base, attnviz.load("gpt-classroom"), TEXTS)
     other = make_pair("llama", tmp_path_factory.mktemp("llama")).model
     if other.info.heads == base.info.heads:
         assert compare(base, other, TEXTS, ablate=False).divergence  # same tokens, same shape
     bert = make_pair("bert", tmp_path_factory.mktemp("bert")).model
-    with pytest.raises(InputError, match="differ in shape"):
+    with pytest.raises(InputError, match="only two models of one kind"):
         compare(base, bert, TEXTS)
+
+
+def test_the_report_has_both_models_and_every_number(pair: tuple[Model, Model]) -> None:
+    found = compare(*pair, TEXTS)
+    plain = json.loads(json.dumps(found.plain(), allow_nan=False))
+    assert plain["sentences"] == list(found.sentences)
+    for one in plain["heads"]:
+        value = found.divergence[one["kind"]].mean[one["layer"], one["head"]]
+        assert one["divergence"]["mean"] == pytest.approx(value)
+    page = found.html()
+    for name in (found.first.model.name, found.second.model.name):
+        assert page.count(escape(name)) >= 3
+    assert page == found.html()
+    for text in TEXTS.texts:
+        assert text.source not in page
 
 
 def test_other_tokens_are_refused(pair: tuple[Model, Model]) -> None:
@@ -193,3 +211,24 @@ def test_the_losses_come_first(pair: tuple[Model, Model]) -> None:
     assert ruined.loss_sentence.endswith("the second model is worse.")
     assert "99.00 nats per token (98.00 to 100.00) in the second" in ruined.loss_sentence
     assert compare(base, base, TEXTS, ablate=False).loss_sentence == ""
+
+
+@pytest.mark.parametrize(
+    ("changes", "close", "said"),
+    [
+        (0, 0, ["No head has changed its label."]),
+        (0, 1, ["No head has changed its label.", "1 head has another label as a close call"]),
+        (1, 0, ["1 of 32 heads has another label.", "1 head became degenerate", "change 0"]),
+        (
+            6,
+            2,
+            ["6 of 32 heads have", "1 head became", "change 0", "And 2 more.", "2 more heads have"],
+        ),
+    ],
+)
+def test_the_headline_counts_the_changes(changes: int, close: int, said: list[str]) -> None:
+    sentences = comparison_sentences(
+        "", [f"change {n}" for n in range(changes)], close=close, heads=32, lost=1, recovered=0
+    )
+    for words in said:
+        assert any(one.startswith(words) for one in sentences), (words, sentences)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 
 import pytest
 import torch
 
 import attnviz
 from attnviz.doctor import diagnose
-from attnviz.doctor.pruning import by_surprise, pruning_file, removals
+from attnviz.doctor.pruning import by_surprise, kept_heads, pruning_file, removals
 from attnviz.experiments.loss_examples import examples
 from attnviz.experiments.text_sets import as_text_set
 from attnviz.findings import Finding, Interval, Verdict
@@ -46,6 +47,27 @@ def test_lists_and_order() -> None:
     assert [one.head.head for one in by_surprise(found)] == [1, 5, 2, 4, 3, 0]
 
 
+def test_one_head_of_a_group_is_kept() -> None:
+    heads = [Head("self", 0, number) for number in range(7)]
+
+    def member(number: int, cost: float, verdict: Verdict, group: range) -> Finding:
+        one = finding(number, cost, verdict, "redundant")
+        spare = verdict is Verdict.NO_DIFFERENCE
+        return replace(one, group=tuple(heads[each] for each in group), spare=spare)
+
+    found = [
+        member(0, 0.001, Verdict.NO_DIFFERENCE, range(3)),
+        member(1, 0.004, Verdict.NO_DIFFERENCE, range(3)),
+        member(2, -0.01, Verdict.BETTER_WITHOUT, range(3)),
+        member(3, 0.5, Verdict.NEEDED, range(3, 5)),  # kept by its verdict
+        member(4, 0.001, Verdict.NO_DIFFERENCE, range(3, 5)),
+        replace(finding(5, 0.002, Verdict.NO_DIFFERENCE), partner=heads[6], spare=True),
+        replace(finding(6, 0.002, Verdict.NO_DIFFERENCE), partner=heads[5], spare=True),
+    ]
+    assert kept_heads(found) == {heads[1], heads[5]}
+    assert kept_heads([replace(one, spare=False) for one in found]) == frozenset()
+
+
 @pytest.mark.slow
 def test_a_model_with_a_head_cut_out_loses_what_the_file_says() -> None:
     model = attnviz.load("gpt-classroom")
@@ -56,7 +78,8 @@ def test_a_model_with_a_head_cut_out_loses_what_the_file_says() -> None:
     cut = {(int(layer), head) for layer, heads in file["prune_heads"].get("self", {}).items()
            for head in heads}  # fmt: skip
     assert cut == {(one["layer"], one["head"])
-                   for one in (*file["better_without"], *file["no_difference"])}  # fmt: skip
+                   for one in (*file["better_without"], *file["no_difference"])
+                   if one not in file["kept"]}  # fmt: skip
 
     read, _ = examples(model, as_text_set(TEXTS, "decoder"))
     ids = [torch.tensor([one.encoded.ids]) for one in read]

@@ -7,12 +7,13 @@ import hashlib
 import json
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from attnviz.findings import LABELS
 from attnviz.views import draw_report
+from attnviz.views.report.comparison_report import draw_comparison_report
 from tests.views.diagnosis_samples import HOSTILE, make_plain
 
 if TYPE_CHECKING:
@@ -87,6 +88,42 @@ def test_every_head_is_in_the_map_and_in_the_table() -> None:
     for label in LABELS:
         assert f"--{label}:" in shown
     assert shown.index("Heads that look degenerate") < shown.index("All heads")
+
+
+def plain_pair(*, hostile: bool = False, kinds: int = 1) -> dict[str, Any]:
+    """Return a comparison of a diagnosis with itself, as plain values."""
+    one = make_plain(hostile=hostile, kinds=kinds)
+    said = HOSTILE if hostile else "No head has changed its label."
+    moved = {"mean": 0.25, "low": 0.2, "high": 0.3, "spread": 0.1, "texts": 60}
+    heads = [
+        {**{name: head[name] for name in ("kind", "layer", "head", "name")},
+         "divergence": moved, "entropy_shift": moved, "sentence": said}
+        for head in one["heads"]
+    ]  # fmt: skip
+    return {"first": one, "second": one, "sentences": [said], "notes": [said], "heads": heads,
+            "limits": one["limits"]}  # fmt: skip
+
+
+def test_the_report_of_two_models_is_complete() -> None:
+    plain = plain_pair(kinds=3)
+    page = draw_comparison_report(plain)
+    shown = without_code(page)
+    for one in plain["heads"]:
+        anchor = f"head-{one['kind']}-{one['layer']}-{one['head']}"
+        assert shown.count(f'href="#{anchor}"') == 2
+        assert shown.count(f'id="{anchor}"') == 1
+    assert shown.count("0.250 (0.200 to 0.300)") == 2 * len(plain["heads"])
+    figures = json.loads(re.findall(r'id="figures">(.*?)</script>', page)[0])
+    assert set(figures) == {f"divergence-{kind}" for kind in ("encoder", "decoder", "cross")}
+    for drawn in figures.values():
+        heatmap = next(one for one in drawn["light"]["data"] if one["type"] == "heatmap")
+        assert heatmap is not None
+
+
+def test_hostile_names_stay_text_in_the_report_of_two_models() -> None:
+    page = draw_comparison_report(plain_pair(hostile=True))
+    assert "<img" not in without_code(page)
+    assert len(scripts(page)) == 2
 
 
 def test_without_ablation_there_is_no_cost() -> None:

@@ -63,6 +63,7 @@ class Measures:
         received: per kind, the mean weight that each place of a window gets.
         fixed: per kind, best offset and best other resting place of every head.
         notes: what could not be measured, as sentences.
+        per_text: names in `values` that were measured on the texts, one number per text read.
     """
 
     tables: Mapping[Kind, Mapping[str, Intervals]]
@@ -73,6 +74,7 @@ class Measures:
     received: Mapping[Kind, Float[np.ndarray, "layer head place"]] = field(default_factory=dict)
     fixed: Mapping[Kind, FixedPlaces] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    per_text: frozenset[str] = frozenset()
 
 
 def measure(
@@ -98,6 +100,7 @@ def measure(
     encoded = [example.encoded for example in examples]
     parts = _parts(progress)
     tables = read_texts(model, encoded, projections, next(parts))
+    per_text = {name for measured in tables.values() for name in measured}
     cut = cut_to_windows(model, encoded)
     windows = read_windows(model, cut, next(parts))
     tick = next(parts)
@@ -108,6 +111,7 @@ def measure(
     ):
         for kind, measured in found.items():
             tables[kind].update(measured)
+            per_text -= set(measured)
     tick(1.0)
     pairs = {
         kind: Pairs(
@@ -126,7 +130,9 @@ def measure(
         empty = intervals(np.full((*model.info.heads[kind], 1), np.nan))
         summed[kind] = {name: known.get(name, empty) for name in names()}
     notes = _notes(model, cut, projections)
-    return Measures(summed, pairs, tables, windows.received, windows.fixed, notes)
+    return Measures(
+        summed, pairs, tables, windows.received, windows.fixed, notes, frozenset(per_text)
+    )
 
 
 def _notes(model: Model, windows: Sequence[Encoded], projections: Projections) -> tuple[str, ...]:

@@ -121,8 +121,8 @@ def diagnose_page(model_name: str) -> None:
     else:  # read at the beginning of the next run, such as the one at the end of a job
         title = f"{ask.texts.name}, {len(ask.texts.texts)} texts"
         st.session_state[ASKED] = (model_name, ask.key(), title)
-    if found is not None:
-        results(found)
+    if ask is not None and found is not None:
+        results(found, ask.texts)
 
 
 def _form_title(model: str, folded: bool) -> str:

@@ -87,18 +87,10 @@ def _evidence(finding: Finding) -> None:
         }
         for one in finding.evidence
     ]
-    st.dataframe(
-        pd.DataFrame(rows),
-        hide_index=True,
-        key="head_evidence",
-        column_config={
-            "value": st.column_config.TextColumn(
-                help="The mean over the texts, and its 95% interval; few texts make it too narrow."
-            ),
-            "the rule asks for": st.column_config.TextColumn(
-                help="The limit that this number was held against; see Thresholds below."
-            ),
-        },
+    st.table(pd.DataFrame(rows).set_index("what was measured"))
+    st.caption(
+        "Values are means over the texts with 95% intervals; few texts make them too narrow. The "
+        "limits are under Thresholds."
     )
 
 

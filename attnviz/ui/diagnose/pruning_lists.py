@@ -8,10 +8,10 @@ from collections.abc import Sequence
 import streamlit as st
 
 from attnviz.doctor import Diagnosis
-from attnviz.doctor.pruning import pruning_file, removals
+from attnviz.doctor.pruning import kept_heads, pruning_file, removals
 from attnviz.findings import Finding
 from attnviz.ui.session.plain_text import Strong, show_plain
-from attnviz.views.report.summary_sentences import head_count, removal_cost
+from attnviz.views.report.summary_sentences import head_count, listed, removal_cost
 from attnviz.views.style.plotly_config import safe_filename
 
 __all__ = ["pruning_lists"]
@@ -33,6 +33,12 @@ def pruning_lists(diagnosis: Diagnosis) -> None:
     ):
         if findings:
             show_plain(Strong(f"{words}: {head_count(len(findings))}. "), _named(findings))
+    kept = sorted(kept_heads(diagnosis.findings), key=lambda head: (head.layer, head.head))
+    if kept:
+        show_plain(
+            f"Keep {listed([head.label for head in kept])}: other heads do the same, and one of "
+            "each group is needed. The file leaves them out."
+        )
     st.download_button(
         "Heads to prune (JSON)",
         lambda: json.dumps(pruning_file(diagnosis), indent=1).encode(),

@@ -5,13 +5,14 @@ from __future__ import annotations
 import numpy as np
 import streamlit as st
 
-from attnviz.doctor import Diagnosis
+from attnviz.doctor import Diagnosis, TextSet
 from attnviz.doctor.pruning import by_surprise
 from attnviz.findings import Finding
 from attnviz.types import Head, Kind
 from attnviz.ui.components.browser_theme import current_theme
 from attnviz.ui.diagnose.downloads import downloads
 from attnviz.ui.diagnose.head_evidence import head_pictures, head_words
+from attnviz.ui.diagnose.head_example import head_example
 from attnviz.ui.diagnose.head_table import head_table
 from attnviz.ui.diagnose.pruning_lists import pruning_lists
 from attnviz.ui.diagnose.threshold_sliders import (
@@ -41,8 +42,8 @@ FRESH = "diagnosis_fresh"
 @st.fragment
 @in_turn
 @explained()
-def results(measured: Diagnosis) -> None:
-    """Everything below the choice of texts; a click runs only this part again."""
+def results(measured: Diagnosis, texts: TextSet) -> None:
+    """Show everything below the choice of texts; a click runs only this part again."""
     diagnosis = measured.relabelled(limits())
     if st.session_state.pop(FRESH, False):
         state.choose_head(first_head(diagnosis))
@@ -62,6 +63,7 @@ def results(measured: Diagnosis) -> None:
             _close_calls(diagnosis)
     with right:
         head_words(diagnosis, finding)
+        head_example(diagnosis, finding, texts)
     head_pictures(diagnosis, finding)
     pruning_lists(diagnosis)
     st.subheader("All heads", anchor=False)

@@ -1,4 +1,4 @@
-"""The Two models page: the same diagnosis of a model and of what was made from it."""
+"""Two models page: the same diagnosis of a model and of a model made from it."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from attnviz.doctor import TextSet
-from attnviz.doctor.two_models import Comparison, compare
+from attnviz.doctor import Comparison, TextSet, compare
 from attnviz.findings import Finding, Progress
-from attnviz.types import Head, Metric
+from attnviz.models import fine_tuned
+from attnviz.types import Head
 from attnviz.ui.components.browser_theme import current_theme
 from attnviz.ui.components.choices import choice
 from attnviz.ui.components.figures_and_tables import table_download
@@ -32,27 +32,19 @@ from attnviz.ui.session import state
 from attnviz.ui.session.background_jobs import Work
 from attnviz.ui.session.error_messages import explained
 from attnviz.ui.session.model_cache import load_model
-from attnviz.ui.session.plain_text import Strong, show_plain
+from attnviz.ui.session.plain_text import Strong, plain, show_plain
 from attnviz.views import draw_head_map
-from attnviz.views.report.summary_sentences import head_count
+from attnviz.views.report.comparison_report import DIVERGENCE
+from attnviz.views.style.plotly_config import safe_filename
 
 __all__ = ["two_models_page"]
 
 SECOND = "second"
 
-DIVERGENCE = Metric(
-    "divergence",
-    "Divergence",
-    "nats",
-    "How far a head's rows in the two models are apart on the same texts.",
-    (0.0, None),
-    "is {value} nats away from what it was",
-)
-
 
 @dataclass(frozen=True)
 class Pair:
-    """Two models to compare: everything the result depends on."""
+    """Two models to compare, with everything that the result depends on."""
 
     first: str
     second: str
@@ -61,13 +53,13 @@ class Pair:
     seed: int
 
     def key(self) -> Hashable:
-        """The same for all who would get the same."""
+        """Return the key of the result: models, revisions, texts, options."""
         revisions = [load_model(name).info.revision for name in (self.first, self.second)]
         texts = (self.texts.name, self.texts.digest, self.texts.notes)
         return ("two", self.first, self.second, *revisions, texts, self.ablate, self.seed)
 
     def work(self) -> Work[Comparison]:
-        """What is to be done, to be run in the background."""
+        """Return the comparison as a function for a background job."""
         first, second = load_model(self.first), load_model(self.second)
 
         def run(progress: Callable[[Progress], None]) -> Comparison:
@@ -84,13 +76,13 @@ class Pair:
 
 
 def two_models_page(first: str) -> None:
-    """The whole page."""
+    """Show the Two models page."""
     model = load_model(first)
     with st.container(border=True):
         st.markdown(
-            "What has fine-tuning done to each head? Both models are diagnosed on the same texts; "
-            "then the heads are compared one by one: the model of the side bar, before, with the "
-            "one below, after."
+            "What has fine-tuning done to each head? Both models are diagnosed on the same texts, "
+            "and their heads are compared one by one. Before: the model of the side bar. After: "
+            "the model below."
         )
         second = _second(first)
         texts = choose_texts(model.info.family)
@@ -118,11 +110,12 @@ def two_models_page(first: str) -> None:
 
 
 def _second(first: str) -> str:
-    """The menu of the second model; its name is in the link."""
+    """Show the menu of the second model, and return its name; the name is in the link."""
     names = listed_models()
     asked = st.session_state.get(SECOND) or st.query_params.get(SECOND)
     names += [one for one in dict.fromkeys((first, asked)) if one and one not in names]
-    state.from_link(SECOND, names, first)
+    tuned = fine_tuned(first)
+    state.from_link(SECOND, names, tuned if tuned in names else first)
     chosen = choice(
         "Second model",
         names,
@@ -142,7 +135,7 @@ def _second(first: str) -> str:
 @in_turn
 @explained()
 def _results(measured: Comparison) -> None:
-    """Everything below the choice of texts; a click runs only this part again."""
+    """Show the results; a click runs only this part again."""
     comparison = measured.relabelled(limits())
     if st.session_state.pop(FRESH, False):
         state.choose_head(_furthest(comparison))
@@ -171,7 +164,7 @@ def _results(measured: Comparison) -> None:
 
 
 def _furthest(comparison: Comparison) -> Head:
-    """The head to begin with: one whose label has changed, or else the one that moved most."""
+    """Return the changed head that moved most; of all heads if no label has changed."""
     pool = [one.head for one in comparison.changes] or [
         one.head for one in comparison.first.findings
     ]
@@ -184,30 +177,18 @@ def _furthest(comparison: Comparison) -> Head:
 
 
 def _summary(comparison: Comparison) -> None:
-    changes = comparison.changes
-    total = len(comparison.first.findings)
+    said = list(comparison.sentences)
     if comparison.loss_sentence:
-        show_plain(Strong(comparison.loss_sentence))
-    if changes:
-        lost = sum(one.lost for one in changes)
-        back = sum(one.recovered for one in changes)
-        what = "is" if len(changes) == 1 else "are"
-        st.subheader(
-            f"{len(changes)} of {head_count(total)} {what} called something else", anchor=False
-        )
-        show_plain(
-            f"{head_count(lost)} became degenerate, {head_count(back)} recovered. "
-            + " ".join(one.sentence for one in changes[:4])
-            + (f" And {len(changes) - 4} more." if len(changes) > 4 else "")
-        )
-    else:
-        st.subheader(f"All {head_count(total)} are called the same", anchor=False)
+        show_plain(Strong(said.pop(0)))
+    st.subheader(plain(said[0]), anchor=False)
+    if said[1:]:
+        show_plain(" ".join(said[1:]))
     for note in comparison.notes:
         show_plain(f"{note[:1].upper()}{note[1:]}.", small=True)
 
 
 def _said(finding: Finding) -> None:
-    """What one model's doctor says of the chosen head."""
+    """Show label and sentences of the chosen head in one model."""
     show_plain(Strong(f"{finding.head.label}: {finding.name}. "), " ".join(finding.sentences))
 
 
@@ -228,8 +209,8 @@ def _divergence_map(comparison: Comparison, head: Head) -> None:
 
 
 def _table(comparison: Comparison) -> None:
-    """Every head with what became of it; those whose label changed, or all."""
-    st.markdown("**What became of each head**")
+    """Show every head with both labels; those whose label changed, or all."""
+    st.markdown("**Labels of each head**")
     changed = st.toggle(
         "Only changed labels",
         value=bool(comparison.changes),
@@ -265,6 +246,19 @@ def _table(comparison: Comparison) -> None:
     else:
         st.caption("No label has changed.")
     table_download(comparison.table, key="two:csv", filename="attnviz-two-models")
+    names = f"{comparison.first.model.name}-{comparison.second.model.name}"
+    st.download_button(
+        "Report (HTML)",
+        lambda: comparison.html().encode(),
+        file_name=f"{safe_filename(f'attnviz-{names}')}.html",
+        mime="text/html",
+        key="two:html",
+        icon=":material/description:",
+        on_click="ignore",
+        type="tertiary",
+        help="One file that opens without a network, in light and dark, and prints. Your texts are "
+        "not in it, only their number and their digest.",
+    )
 
 
 def _row(comparison: Comparison, before: Finding, after: Finding) -> dict[str, object]:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from attnviz.findings import Finding, Verdict
 from attnviz.types import Head
 
-__all__ = ["diagnosis_sentences", "head_count", "removal_cost"]
+__all__ = ["diagnosis_sentences", "head_count", "listed", "removal_cost"]
 
 SHOWN = 6  # heads that are named one by one
 
@@ -27,7 +27,7 @@ def diagnosis_sentences(findings: Sequence[Finding]) -> tuple[str, ...]:
         said = [*_broken(suspects), *_tested(findings, suspects)]
     patterns = Counter(one.detail for one in findings if one.label == "specialised")
     if patterns:
-        kinds = _listed([f"{count} × {detail}" for detail, count in patterns.most_common()])
+        kinds = listed([f"{count} × {detail}" for detail, count in patterns.most_common()])
         does = "follows a known pattern" if patterns.total() == 1 else "follow a known pattern"
         said.append(f"{head_count(patterns.total())} {does}: {kinds}.")
     return tuple(said)
@@ -49,9 +49,9 @@ def _looks(suspects: Sequence[Finding], heads: int) -> str:
     if not suspects:
         return f"None of the {head_count(heads)} looks degenerate."
     counts = Counter(one.name if one.label == "sink" else one.label for one in suspects)
-    listed = _listed([f"{count} {name}" for name, count in counts.items()])
+    labels = listed([f"{count} {name}" for name, count in counts.items()])
     look = "looks" if len(suspects) == 1 else "look"
-    return f"{len(suspects)} of {head_count(heads)} {look} degenerate: {listed}."
+    return f"{len(suspects)} of {head_count(heads)} {look} degenerate: {labels}."
 
 
 def _broken(suspects: Sequence[Finding]) -> list[str]:
@@ -101,7 +101,7 @@ def _spare(findings: Sequence[Finding]) -> list[str]:
             names = [*names[:SHOWN], f"{len(names) - SHOWN} more"]
         cost = math.nan if one.together is None else one.together.mean
         said.append(
-            f"{_listed(names)} do the same: removing one makes no difference, removing all changes "
+            f"{listed(names)} do the same: removing one makes no difference, removing all changes "
             f"the loss by {_signed(cost)}."
         )
     return said
@@ -118,7 +118,7 @@ def _named(findings: Sequence[Finding], *, costs: bool = False, labels: bool = F
         shown.append(f"{one.head.label}{extra}")
     if len(findings) > SHOWN:
         shown.append(f"{len(findings) - SHOWN} more")
-    return _listed(shown)
+    return listed(shown)
 
 
 def _signed(value: float) -> str:
@@ -126,5 +126,6 @@ def _signed(value: float) -> str:
     return f"{value:+.2f} nats" if abs(value) >= 0.01 else f"{value:+.3f} nats"
 
 
-def _listed(words: Sequence[str]) -> str:
+def listed(words: Sequence[str]) -> str:
+    """Return "a", "a and b", "a, b and c"."""
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"

@@ -13,7 +13,19 @@ from attnviz.types import KIND_LABELS, Head
 from attnviz.views.diagnosis.label_colors import short_mark
 from attnviz.views.report.plain_values import interval_of
 
-__all__ = ["cases", "head_table", "label_legend", "label_table", "limits_table", "origin"]
+__all__ = [
+    "anchor",
+    "cases",
+    "filtered_table",
+    "head_table",
+    "interval_text",
+    "label_chip",
+    "label_legend",
+    "label_table",
+    "limits_table",
+    "number_cell",
+    "origin",
+]
 
 WIDE = 20  # heads or layers from which on cells hold one letter
 
@@ -90,11 +102,12 @@ def _case(one: Finding) -> str:
     said = " ".join(map(escape, one.sentences))
     return (
         f'<div class="case"><h3><a href="#{anchor(one.head)}">{escape(one.head.label)}</a> '
-        f"{_chip(one)}</h3><p>{said}</p>{_evidence(one)}</div>"
+        f"{label_chip(one)}</h3><p>{said}</p>{_evidence(one)}</div>"
     )
 
 
-def _chip(one: Finding) -> str:
+def label_chip(one: Finding) -> str:
+    """Return the name of a label in its colour."""
     disputed = " disputed" if one.contradicted else ""
     return f'<span class="chip {one.label}{disputed}">{escape(one.name)}</span>'
 
@@ -103,7 +116,7 @@ def _evidence(one: Finding) -> str:
     if not one.evidence:
         return ""
     lines = "; ".join(
-        f"{escape(each.label)} {_told(each.value)}{_unit(each.unit)}, "
+        f"{escape(each.label)} {interval_text(each.value)}{_unit(each.unit)}, "
         f"{'more' if each.above else 'less'} than {each.threshold:g} asked for"
         for each in one.evidence
     )
@@ -112,23 +125,12 @@ def _evidence(one: Finding) -> str:
 
 def head_table(findings: Sequence[Finding], plain: Mapping[str, Any]) -> str:
     """Return the table of all heads, which the page's script sorts and filters."""
-    present = [label for label in LABELS if any(one.label == label for one in findings)]
-    options = "".join(f"<option>{label}</option>" for label in present)
     names = ("Head", "Label", "Verdict", "Cost of removing", *COLUMNS.values(), "In words")
-    headings = "".join(
-        f'<th scope="col"><button type="button">{escape(name)}</button></th>' for name in names
-    )
-    rows = "".join(
+    rows = [
         _row(one, numbers["numbers"], number)
         for number, (one, numbers) in enumerate(zip(findings, plain["heads"], strict=True))
-    )
-    return (
-        '<div class="tools"><input id="search" type="search" placeholder="Search" '
-        'aria-label="Search the table"><select id="label" aria-label="Only this label">'
-        f'<option value="">All labels</option>{options}</select>'
-        '<span id="count" class="muted" role="status"></span></div>'
-        f'<div class="wide"><table class="grid" id="heads"><thead><tr>{headings}</tr></thead>'
-        f"<tbody>{rows}</tbody></table></div>"
+    ]
+    return filtered_table(names, rows, findings) + (
         '<p class="muted">Cost of removing: the change of the loss in nats per token, with its 95% '
         "interval. Importance: how much the loss leans on the head, by its gradient (Michel et al. "
         "2019), nats. Entropy: 0 looks at one key, 1 spreads evenly. Depends on text: how much the "
@@ -136,17 +138,40 @@ def head_table(findings: Sequence[Finding], plain: Mapping[str, Any]) -> str:
     )
 
 
+def filtered_table(names: Sequence[str], rows: Sequence[str], findings: Sequence[Finding]) -> str:
+    """Return the page's table of heads, with a search field and a menu of labels above it.
+
+    Args:
+        names: headings, plain text.
+        rows: `<tr>` elements with the label of the head in `data-label`.
+        findings: the findings whose labels the menu has.
+    """
+    present = [label for label in LABELS if any(one.label == label for one in findings)]
+    options = "".join(f"<option>{label}</option>" for label in present)
+    headings = "".join(
+        f'<th scope="col"><button type="button">{escape(name)}</button></th>' for name in names
+    )
+    return (
+        '<div class="tools"><input id="search" type="search" placeholder="Search" '
+        'aria-label="Search the table"><select id="label" aria-label="Only this label">'
+        f'<option value="">All labels</option>{options}</select>'
+        '<span id="count" class="muted" role="status"></span></div>'
+        f'<div class="wide"><table class="grid" id="heads"><thead><tr>{headings}</tr></thead>'
+        f"<tbody>{''.join(rows)}</tbody></table></div>"
+    )
+
+
 def _row(one: Finding, numbers: Mapping[str, Any], number: int) -> str:
     cost = one.ablation.get("zero", next(iter(one.ablation.values()), None))
     cells = [
         f'<td data-value="{number}">{escape(one.head.label)}</td>',
-        f"<td>{_chip(one)}</td>",
+        f"<td>{label_chip(one)}</td>",
         f"<td>{one.verdict}</td>",
-        _number_cell(cost, _told(cost) if cost is not None else ""),
+        number_cell(cost, interval_text(cost) if cost is not None else ""),
     ]
     for name in COLUMNS:
         value = interval_of(numbers[name]) if name in numbers else None
-        cells.append(_number_cell(value, "" if value is None else f"{value.mean:.3f}"))
+        cells.append(number_cell(value, "" if value is None else f"{value.mean:.3f}"))
     first, *rest = [escape(sentence) for sentence in one.sentences] or [""]
     more = "".join(f"<p>{sentence}</p>" for sentence in rest) + _evidence(one)
     said = f"<details><summary>{first}</summary>{more}</details>" if more else first
@@ -155,13 +180,15 @@ def _row(one: Finding, numbers: Mapping[str, Any], number: int) -> str:
     )
 
 
-def _number_cell(value: Interval | None, shown: str) -> str:
+def number_cell(value: Interval | None, shown: str) -> str:
+    """Return a cell that sorts by the mean and shows a text; empty without a number."""
     known = value is not None and not math.isnan(value.mean)
     given = f"{value.mean:.6g}" if value is not None and known else ""
     return f'<td class="number" data-value="{given}">{escape(shown) if known else ""}</td>'
 
 
-def _told(value: Interval) -> str:
+def interval_text(value: Interval) -> str:
+    """Return the mean with its interval, if it has one: "0.120 (0.101 to 0.139)"."""
     if math.isnan(value.low):
         return f"{value.mean:.3f}"
     return f"{value.mean:.3f} ({value.low:.3f} to {value.high:.3f})"

@@ -1,0 +1,181 @@
+"""Result of comparing the heads of two models: losses, changed labels, divergences."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from attnviz.doctor.diagnosis import Diagnosis
+from attnviz.doctor.labels.label_changes import Change
+from attnviz.doctor.labels.number_words import nats
+from attnviz.doctor.labels.thresholds import Thresholds
+from attnviz.doctor.measures.bootstrap import Intervals
+from attnviz.doctor.report_data import threshold_meanings, without_nan
+from attnviz.findings import Interval
+from attnviz.types import Head, Kind
+from attnviz.whole_files import write_whole
+
+__all__ = ["Comparison"]
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """Comparison of the same heads in two models.
+
+    Attributes:
+        first: the diagnosis of the first model, say the base.
+        second: of the second, say the fine-tuned one.
+        divergence: per kind, Jensen-Shannon divergence of a head's rows in the two models,
+            averaged over the rows of a text; nats, 0 (equal) to ln 2, [layer, head] over texts.
+        entropy_shift: per kind, entropy in the second model minus that in the first, averaged over
+            the rows of a text, nats; the interval is of the differences, text by text.
+        notes: what a reader has to know.
+    """
+
+    first: Diagnosis
+    second: Diagnosis
+    divergence: Mapping[Kind, Intervals]
+    entropy_shift: Mapping[Kind, Intervals]
+    notes: tuple[str, ...] = ()
+
+    @cached_property
+    def changes(self) -> tuple[Change, ...]:
+        """Return the heads with another label, where the intervals have left the limits.
+
+        In the order of kind, layer and head.
+        """
+        return tuple(one for one in self._relabelled if one.clear)
+
+    @cached_property
+    def close_changes(self) -> tuple[Change, ...]:
+        """Return the heads with another label that may be due to the choice of texts."""
+        return tuple(one for one in self._relabelled if not one.clear)
+
+    @cached_property
+    def _relabelled(self) -> tuple[Change, ...]:
+        worse = self.loss_change > 0
+        pairs = zip(self.first.findings, self.second.findings, strict=True)
+        return tuple(
+            Change(before.head, before, after, ruined=worse)
+            for before, after in pairs
+            # The partner's name is in the detail of a redundant head, and may change with it.
+            if (before.label, before.detail) != (after.label, after.detail)
+        )
+
+    @property
+    def loss_change(self) -> int:
+        """Return 1 if the loss of the second model is higher, -1 if lower, 0 if intervals meet."""
+        one, other = self.first.loss, self.second.loss
+        return int(other.low > one.high) - int(other.high < one.low)
+
+    @property
+    def loss_sentence(self) -> str:
+        """Return the losses of both models in words; empty if there are none."""
+        one, other = self.first.loss, self.second.loss
+        if math.isnan(one.mean) or math.isnan(other.mean):
+            return ""
+        verdict = {
+            1: "the second model is worse",
+            -1: "the second model is better",
+            0: "the intervals overlap",
+        }[self.loss_change]
+        return f"Loss: {nats(one)} in the first model, {nats(other)} in the second: {verdict}."
+
+    @property
+    def sentences(self) -> tuple[str, ...]:
+        """Return the headline: both losses, then the heads with another label."""
+        from attnviz.views.report.comparison_sentences import comparison_sentences  # loads plotly
+
+        return comparison_sentences(
+            self.loss_sentence,
+            [one.sentence for one in self.changes],
+            close=len(self.close_changes),
+            heads=len(self.first.findings),
+            lost=sum(one.lost for one in self.changes),
+            recovered=sum(one.recovered for one in self.changes),
+        )
+
+    def relabelled(self, thresholds: Thresholds) -> Comparison:
+        """Return both diagnoses under other thresholds; nothing is run again."""
+        return replace(
+            self,
+            first=self.first.relabelled(thresholds),
+            second=self.second.relabelled(thresholds),
+        )
+
+    @cached_property
+    def table(self) -> pd.DataFrame:
+        """Return one row per head: divergence, entropy shift, labels before and after."""
+        rows = []
+        changed = {one.head for one in self.changes}
+        close = {one.head for one in self.close_changes}
+        for before, after in zip(self.first.findings, self.second.findings, strict=True):
+            head = before.head
+            row: dict[str, Any] = {"kind": head.kind, "layer": head.layer, "head": head.head}
+            for name, tables in (
+                ("divergence", self.divergence),
+                ("entropy_shift", self.entropy_shift),
+            ):
+                value = self._at(tables, head)
+                row |= {name: value.mean, f"{name}_low": value.low, f"{name}_high": value.high}
+            row |= {
+                "before": before.name,
+                "after": after.name,
+                "changed": head in changed,
+                "close": head in close,
+            }
+            for way in before.ablation:
+                row[f"ablation_{way}_before"] = before.ablation[way].mean
+                if way in after.ablation:
+                    row[f"ablation_{way}_after"] = after.ablation[way].mean
+            rows.append(row)
+        return pd.DataFrame(rows)
+
+    def plain(self) -> dict[str, Any]:
+        """Return all results as plain values, for the report and for JSON.
+
+        Numbers that do not exist are None.
+        """
+        said = {one.head: one.sentence for one in self._relabelled}
+        heads = [
+            {
+                "kind": one.head.kind,
+                "layer": one.head.layer,
+                "head": one.head.head,
+                "name": one.head.label,
+                "divergence": asdict(self._at(self.divergence, one.head)),
+                "entropy_shift": asdict(self._at(self.entropy_shift, one.head)),
+                "sentence": said.get(one.head, ""),
+            }
+            for one in self.first.findings
+        ]
+        found: dict[str, Any] = without_nan(
+            {
+                "first": self.first.plain(),
+                "second": self.second.plain(),
+                "sentences": list(self.sentences),
+                "notes": list(self.notes),
+                "heads": heads,
+            }
+        )
+        return found
+
+    def html(self) -> str:
+        """Return the report: one HTML page that needs no network, without the texts."""
+        from attnviz.views.report.comparison_report import draw_comparison_report  # loads plotly
+
+        return draw_comparison_report({**self.plain(), "limits": threshold_meanings()})
+
+    def to_html(self, path: str | Path) -> None:
+        """Write the report: one HTML file that needs no network, without the texts."""
+        write_whole(path, self.html())
+
+    @staticmethod
+    def _at(tables: Mapping[Kind, Intervals], head: Head) -> Interval:
+        return tables[head.kind].at(head.layer, head.head)
