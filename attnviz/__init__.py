@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from attnviz.captures.proof import load, verify
     from attnviz.captures.summary import summarize
     from attnviz.doctor import Diagnosis, diagnose
+    from attnviz.experiments.edits.edit_rules import Edit
+    from attnviz.experiments.edits.edited_model import edited
     from attnviz.experiments.generation.sampling import Sampling
     from attnviz.experiments.generation.token_by_token import GenerationStep, generate
     from attnviz.models import Model, instrument
@@ -31,6 +33,7 @@ __all__ = [
     "AttentionMonitor",
     "Capture",
     "Diagnosis",
+    "Edit",
     "GenerationStep",
     "Model",
     "Proof",
@@ -41,6 +44,7 @@ __all__ = [
     "capture_many",
     "diagnose",
     "doctor",
+    "edited",
     "efficient",
     "errors",
     "generate",
@@ -57,6 +61,7 @@ _HOMES = {
     "AttentionMonitor": "attnviz.monitor",
     "Capture": "attnviz.captures.forward_pass",
     "Diagnosis": "attnviz.doctor",
+    "Edit": "attnviz.experiments.edits.edit_rules",
     "GenerationStep": "attnviz.experiments.generation.token_by_token",
     "Model": "attnviz.models",
     "Sampling": "attnviz.experiments.generation.sampling",
@@ -64,6 +69,7 @@ _HOMES = {
     "capture_inputs": "attnviz.captures.forward_pass",
     "capture_many": "attnviz.captures.forward_pass",
     "diagnose": "attnviz.doctor",
+    "edited": "attnviz.experiments.edits.edited_model",
     "generate": "attnviz.experiments.generation.token_by_token",
     "instrument": "attnviz.models",
     "Proof": "attnviz.types",

@@ -40,6 +40,7 @@ CLEAN = (
     "attnviz/metrics/*",
     "attnviz/doctor/*",
     "attnviz/efficient/*",
+    "attnviz/experiments/edits/*",
     "attnviz/experiments/generation/*",
     "attnviz/errors.py",
     "attnviz/findings.py",

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from transformers import AttentionInterface, AttentionMaskInterface
 
 from attnviz.attention.arguments import check_arguments
+from attnviz.attention.call_changes import changed_call, changed_output
 from attnviz.attention.interventions import intervened
 from attnviz.attention.kernel.attend import attend
 from attnviz.attention.masks.lazy_mask import lazy_mask, only_selected, split_mask
@@ -73,7 +74,7 @@ def attention(
     bias = added if position_bias is None else position_bias
     if position_bias is not None and added is not None:
         bias = position_bias + added
-    call = Call(
+    given = Call(
         module=module,
         query=query,
         key=key,
@@ -84,14 +85,21 @@ def attention(
         bias=bias,
         sinks=s_aux,
     )
+    call = changed_call(given)
     listener, workspace = current() or (None, None)
     observer = listener.begin(call) if listener is not None else None
     output = attend(
-        query, key, value, visibility, call.terms, observe=observer, workspace=workspace
+        call.query,
+        call.key,
+        call.value,
+        call.visibility,
+        call.terms,
+        observe=observer,
+        workspace=workspace,
     )
     if listener is not None:
         listener.end(call, observer)
-    return intervened(call, output), None
+    return intervened(call, changed_output(call, output)), None
 
 
 def register() -> None:

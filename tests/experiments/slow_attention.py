@@ -16,12 +16,17 @@ __all__ = ["Row", "slow_model"]
 Row = Callable[[int, int, int, Tensor], Tensor]
 """Weights of a row: layer, head, query and the scores of all keys, float64, come in."""
 
+Change = Callable[[int, int, Tensor], Tensor]
+"""Output of a head, [query, value_dim]: layer, head and the output come in."""
+
 NAME = "slow_loops"
 
 
 @contextmanager
-def slow_model(network: PreTrainedModel, row: Row) -> Iterator[PreTrainedModel]:
-    """Yield a copy of a decoder whose rows of weights come from a function.
+def slow_model(
+    network: PreTrainedModel, row: Row, change: Change = lambda layer, head, output: output
+) -> Iterator[PreTrainedModel]:
+    """Yield a copy of a decoder or encoder whose rows of weights come from a function.
 
     The library passes no mask to this attention: `row` hides the keys.
     """
@@ -42,14 +47,20 @@ def slow_model(network: PreTrainedModel, row: Row) -> Iterator[PreTrainedModel]:
             for at in range(queries):
                 scores = key[0, head // group].double() @ query[0, head, at].double()
                 scores = scores * (dim**-0.5 if scaling is None else scaling)
-                weights = row(int(module.layer_idx), head, at, scores)  # type: ignore[arg-type]
+                weights = row(layers[id(module)], head, at, scores)
                 for place, weight in enumerate(weights.tolist()):
                     output[0, at, head] += weight * value[0, head // group, place].double()
+        for head in range(heads):
+            output[0, :, head] = change(layers[id(module)], head, output[0, :, head])
         return output.to(value), None
 
+    layers: dict[int, int] = {}
     AttentionInterface.register(NAME, attention)
     copied = copy.deepcopy(network)
     copied.set_attn_implementation(NAME)
+    with_layers = (one for one in copied.modules() if hasattr(one, "layer_idx"))
+    named = [one for one in with_layers if hasattr(one, "scaling") or hasattr(one, "is_causal")]
+    layers.update({id(one): int(one.layer_idx) for one in named})
     try:
         yield copied
     finally:

@@ -1,0 +1,1 @@
+"""Edits of what attention does, and their effects."""
