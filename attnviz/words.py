@@ -1,4 +1,4 @@
-"""What a head does, in sentences a person can check against the picture."""
+"""Sentences on a head that can be checked against the picture."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ WHERE = {
 
 @dataclass(frozen=True)
 class Numbers:
-    """One metric of one head, beside all other heads of its kind."""
+    """Metric of one head, beside all other heads of its kind."""
 
     name: str
     label: str
@@ -48,7 +48,7 @@ class Numbers:
 
 @dataclass(frozen=True)
 class Look:
-    """One key a token looks at, or one query that looks at it."""
+    """Key a token looks at, or one query that looks at it."""
 
     position: int
     label: str
@@ -64,14 +64,14 @@ def quoted(label: str) -> str:
 
 
 def number(value: float, unit: str) -> str:
-    """A metric's value as text: two digits for shares, with its unit otherwise."""
+    """Return a metric's value as text: two digits for shares, with its unit otherwise."""
     if np.isnan(value):
         return "not defined"
     return f"{value:.2f} {unit}".strip()
 
 
 def headline(stack: AttentionStack, layer: int, head: int) -> str:
-    """One sentence: the patterns that take most of the head's weight, or how it spreads it."""
+    """Return one sentence: the patterns with most of the head's weight, or its spread."""
     if stack.not_finite[layer, head]:
         return (
             "has NaN or infinity among its numbers: this model is broken here, and what the head "
@@ -108,7 +108,9 @@ def _role(stack: AttentionStack, layer: int, head: int, name: str) -> str:
 
 
 def numbers(stack: AttentionStack, layer: int, head: int) -> tuple[Numbers, ...]:
-    """Every metric of a head, with its rank among the heads of the same kind (1 is the highest).
+    """Return every metric of a head.
+
+    Ranks are among the heads of the same kind; 1 is the highest.
 
     A value that is not defined has rank 0.
     """
@@ -134,7 +136,10 @@ def numbers(stack: AttentionStack, layer: int, head: int) -> tuple[Numbers, ...]
 def looks(
     weights: Float[np.ndarray, " position"], tokens: Tokens, most: int = 5
 ) -> tuple[Look, ...]:
-    """The positions with the largest weights, largest first; what rounds to 0.00 is left out."""
+    """Return the positions with the largest weights, largest first.
+
+    What rounds to 0.00 is left out.
+    """
     order = np.argsort(-weights, kind="stable")[:most]
     return tuple(
         Look(int(place), tokens.labels[place], float(weights[place]))

@@ -1,4 +1,4 @@
-"""Where a model's attentions are and which kind each is: found by watching it run."""
+"""Attention modules of a model and their kinds, found in a trial run."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ whose picture or sound has three positions itself."""
 
 @dataclass(frozen=True)
 class Sites:
-    """The attention modules of one model.
+    """Attention modules of one model.
 
     Attributes:
         kinds: kind by `id` of the module.
@@ -62,7 +62,7 @@ class Sites:
 
 @dataclass(frozen=True)
 class _Seen:
-    """One call: who, and the sizes of its queries and keys."""
+    """Call of an attention module: its name, and the number of its queries and keys."""
 
     module: nn.Module
     batch: int
@@ -98,7 +98,7 @@ def find_sites(model: PreTrainedModel) -> Sites:
         model: on any device; its implementation is set to ours.
 
     Raises:
-        ModelNotSupported: none of its layers asked for the attention we registered, or they
+        ModelNotSupported: none of its layers called the registered attention function, or they
             cannot be shown as one stack per kind.
     """
     refusal = ModelNotSupported(
@@ -155,7 +155,7 @@ def _described(model: PreTrainedModel) -> str:
 
 
 def _first_that_runs(model: PreTrainedModel) -> tuple[tuple[str, ...], list[_Seen]]:
-    """What the model reads, and its attention calls on it; text alone if that is enough."""
+    """Return what the model reads, and its attention calls on it; text alone if that is enough."""
     main = model.main_input_name
     arguments = inspect.signature(type(model).forward).parameters
     choices: list[tuple[str, ...]] = []
@@ -175,7 +175,7 @@ def _first_that_runs(model: PreTrainedModel) -> tuple[tuple[str, ...], list[_See
             return reads, _watched(model, reads, TEXT_TOKENS[0])
         except AttnvizError:
             raise
-        except Exception as error:  # each model stumbles over what it cannot read in its own way
+        except Exception as error:  # models raise any error on inputs of another kind
             if reads == choices[-1]:
                 what = "do not read token ids, or not these alone"
                 if reads != ("input_ids",):
@@ -189,9 +189,11 @@ def _reason(error: Exception) -> str:
 
 
 def _watched(model: PreTrainedModel, reads: Sequence[str], text: int) -> list[_Seen]:
-    """The calls of one run; `text` is the length of the decoder's text, or of that beside others.
+    """Return the calls of one run.
 
-    What a model is asked to read is blank: only the shapes of its calls are of interest.
+    `text` is the length of the decoder's text, or of that beside others.
+
+    The inputs are blank: only the shapes of its calls are of interest.
     """
 
     def ids(length: int) -> Tensor:
@@ -220,7 +222,7 @@ def _watched(model: PreTrainedModel, reads: Sequence[str], text: int) -> list[_S
 
 
 def _feature_shape(model: PreTrainedModel, name: str) -> tuple[int, ...]:
-    """The shape, without a batch axis, of what a model of pictures or sounds was made for."""
+    """Return the shape of the inputs of a model of pictures or sounds, without a batch axis."""
     config = getattr(model.config, "vision_config", None) or model.config
     if name == "pixel_values":
         size, channels = getattr(config, "image_size", None), getattr(config, "num_channels", 3)
@@ -239,7 +241,7 @@ def _feature_shape(model: PreTrainedModel, name: str) -> tuple[int, ...]:
 
 
 def _kinds(model: PreTrainedModel, both: bool, calls: Sequence[_Seen], text: int) -> list[Kind]:
-    """The kind of each call: which of its sides are as long as the text."""
+    """Return the kind of each call: which of its sides are as long as the text."""
     names: dict[tuple[bool, bool], Kind] = {(True, True): "decoder", (False, False): "encoder"}
     if not both:
         names = {(True, True): "text", (False, False): "image"}
@@ -267,7 +269,7 @@ def _kinds(model: PreTrainedModel, both: bool, calls: Sequence[_Seen], text: int
 def _gathered(
     model: PreTrainedModel, reads: tuple[str, ...], kinds: Sequence[Kind], calls: Sequence[_Seen]
 ) -> Sites:
-    """The sites, once it is sure that each kind is one stack of equal layers."""
+    """Return the sites, once it is sure that each kind is one stack of equal layers."""
     stacks: dict[Kind, list[_Seen]] = {}
     for kind, call in zip(kinds, calls, strict=True):
         stacks.setdefault(kind, []).append(call)
@@ -307,7 +309,7 @@ def _check_equal(model: PreTrainedModel, stack: Sequence[_Seen]) -> None:
 
 
 def _own_numbers(names: Sequence[str]) -> tuple[int, ...]:
-    """The layers' numbers in the model: the first number in their modules' names.
+    """Return the layers' numbers in the model: the first number in their modules' names.
 
     Where those do not rise (ALBERT runs one module again and again) the calls are counted.
     """

@@ -1,4 +1,4 @@
-"""What a capture is, and how it is made of what was recorded while a batch ran."""
+"""Capture of one input, made from the record of a batch."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ __all__ = ["Capture", "capture_of"]
 
 @dataclass(frozen=True)
 class Capture:
-    """What attention did while a model read one text, picture or sound.
+    """Attention of a model while it read one text, picture or sound.
 
     `capture["self"]` is the stack of a one-stack model; an encoder-decoder has "encoder",
     "decoder" and "cross", a model of two towers (CLIP) "image" and "text".
@@ -63,7 +63,9 @@ class Capture:
     _model: weakref.ref[Model]
 
     def loaded_model(self) -> Model:
-        """The model itself, while it is still in memory; a capture alone does not keep it there.
+        """Return the model itself, while it is still in memory.
+
+        A capture alone does not keep it there.
 
         Raises:
             CaptureError: the model has been released.
@@ -76,7 +78,7 @@ class Capture:
         return model
 
     def on_host(self) -> Capture:
-        """The same capture in the host's memory. Until asked, it stays where the model ran."""
+        """Return the same capture in the host's memory instead of that of the model's device."""
         return replace(self, stacks={kind: stack.on_host() for kind, stack in self.stacks.items()})
 
     def __getitem__(self, kind: Kind) -> AttentionStack:
@@ -97,7 +99,7 @@ class Capture:
 
     @property
     def kinds(self) -> tuple[Kind, ...]:
-        """The kinds of attention this capture has, in the order the model runs them."""
+        """Return the kinds of attention this capture has, in the order the model runs them."""
         return tuple(self.stacks)
 
 
@@ -111,7 +113,7 @@ def capture_of(
     text: str | None,
     generated: bool,
 ) -> Capture:
-    """One text's capture out of a recorded batch.
+    """Return one text's capture out of a recorded batch.
 
     Args:
         model: what ran.
@@ -156,7 +158,7 @@ def capture_of(
 
 
 def _sides(model: Model, encoded: Encoded, recorder: Recorder) -> dict[Kind, tuple[Tokens, Tokens]]:
-    """The tokens of the queries and of the keys, per kind."""
+    """Return the tokens of the queries and of the keys, per kind."""
     sides: dict[Kind, tuple[Tokens, Tokens]] = {}
     source = words = tokens(model.vocabulary, encoded.ids, encoded.segments)
     for name, values in encoded.features.items():
@@ -182,7 +184,7 @@ def _decoded(model: Model, ids: Sequence[int]) -> str:
 
 
 def _described(model: Model, encoded: Encoded) -> str:
-    """What was read, where nobody has said it."""
+    """Return a description of the input for captures without one."""
     parts = [describe_features(name, values) for name, values in encoded.features.items()]
     if encoded.ids:
         parts.append(_decoded(model, encoded.ids))

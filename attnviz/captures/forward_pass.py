@@ -1,4 +1,4 @@
-"""One forward pass, recorded: a text, a picture or a sound in, every head's attention out."""
+"""Recorded forward pass: a text, a picture or a sound in, every head's attention out."""
 
 from __future__ import annotations
 
@@ -80,7 +80,8 @@ def capture(
         limit: a number of tokens to stop at before the model's own limit.
         predict: keep predictions and losses, where the model's language head was trained;
             without them it is not needed.
-        progress: told after each layer how many are done, and of how many. What it raises ends the
+        progress: callback after each layer, with the layers done and all layers. What it raises
+            ends the
             capture, and is passed on.
 
     Raises:

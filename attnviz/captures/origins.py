@@ -1,4 +1,4 @@
-"""Where numbers that are not finite (NaN, infinity) begin: a weight, a module, a head."""
+"""Origin of numbers that are not finite (NaN, infinity): a weight, a module, a head."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ LISTED = 3  # weights that a sentence names
 
 @dataclass(frozen=True)
 class Origin:
-    """The beginning of numbers that are not finite.
+    """Beginning of numbers that are not finite.
 
     Attributes:
         weights: names of the model's weights that hold NaN or infinity; the one that is used first
@@ -39,7 +39,7 @@ class Origin:
 
     @property
     def sentence(self) -> str:
-        """What is not finite and where it begins, in one sentence without a full stop."""
+        """Return what is not finite and where it begins, in one sentence without a full stop."""
         if self.weights:
             more = len(self.weights) - LISTED
             named = ", ".join(f"'{name}'" for name in self.weights[:LISTED])
@@ -113,7 +113,7 @@ def origin_of(
 
 @dataclass
 class _Watch:
-    """The first module whose output is not finite although its inputs are."""
+    """First module whose output is not finite although its inputs are."""
 
     module: str = ""
     _hooks: list[Any] = field(default_factory=list)
@@ -138,12 +138,15 @@ class _Watch:
 
 
 def _belongs(weight: str, module: str) -> bool:
-    """Whether a weight is of a module or of its parts."""
+    """Return whether a weight is of a module or of its parts."""
     return weight.startswith(f"{module}.")
 
 
 def _tensors(value: Any) -> Iterator[Tensor]:
-    """All tensors of numbers in arguments or outputs, at any depth; masks of attention excepted."""
+    """Yield all tensors of numbers in arguments or outputs, at any depth.
+
+    Masks of attention excepted.
+    """
     if isinstance(value, Tensor):
         if value.is_floating_point():
             yield value
@@ -157,7 +160,10 @@ def _tensors(value: Any) -> Iterator[Tensor]:
 
 
 def _is_finite(tensor: Tensor) -> bool:
-    """Whether a tensor holds neither NaN nor infinity; True for whole numbers and empty ones."""
+    """Return whether a tensor holds neither NaN nor infinity.
+
+    True for whole numbers and empty ones.
+    """
     if not tensor.is_floating_point() or not tensor.numel() or tensor.is_meta:
         return True
     if tensor.element_size() < 2:  # eight bits have no minimum in torch

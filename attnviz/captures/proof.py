@@ -108,7 +108,7 @@ def _known_target(model: Model, encoded: Encoded) -> Encoded:
 
 
 def _noise(model: Model) -> dict[str, Tensor]:
-    """A picture or a sound without any meaning, always the same."""
+    """Return a picture or a sound without any meaning, always the same."""
     generator = torch.Generator().manual_seed(0)
     return {
         name: torch.randn(shape, generator=generator) for name, shape in model.sites.sizes.items()
@@ -200,7 +200,7 @@ def _of_capture(capture: Capture) -> Model:
 def _equal_inputs(
     model: Model, capture: Capture, weights: float, worst: Head
 ) -> tuple[float, Head]:
-    """The largest difference of a weight when each layer is asked with the same inputs.
+    """Return the largest difference of a weight when each layer gets the same inputs.
 
     Falls back on what was measured over the whole run where the library's file has no eager
     attention to ask.
@@ -214,9 +214,9 @@ def _equal_inputs(
 
 
 def _since_captured(model: Model, capture: Capture) -> tuple[float, Head]:
-    """The largest difference of a weight between the capture and the same run made anew.
+    """Return the largest difference of a weight between the capture and the same run made anew.
 
-    A layer asked with equal inputs answers for the attention, not for what is in the capture. In
+    A layer with equal inputs tests the attention, not for what is in the capture. In
     sixteen bits a text that was captured beside others, with padding, differs by rounding; there
     the comparison over the whole run has to do.
     """
@@ -321,7 +321,7 @@ def _forward(model: Model, network: Any, capture: Capture, **options: Any) -> An
 
 
 def _run(model: Model, capture: Capture, attention: str, compared: Comparison | None = None) -> Any:
-    """A run of a capture's input by another attention, on a twin that shares the weights."""
+    """Return a run of a capture's input by another attention, on a twin that shares the weights."""
     other = twin(model.network)  # others may be running the model, on the attention it has
     other.set_attn_implementation(attention)
     if compared is not None:

@@ -1,4 +1,4 @@
-"""What a head is good for, measured: its output is replaced, and the model is asked again.
+"""Ablation of heads: their output is replaced, and the loss is measured again.
 
 Replacing by zero takes away everything; replacing by the head's mean output over all positions and
 texts (mean ablation) takes away only what it tells about the text at hand. Heads are switched off
@@ -44,7 +44,7 @@ Task = tuple[Replacement, tuple[Head, ...]]
 
 @dataclass(frozen=True)
 class Ablation:
-    """What switching heads off costs, text by text.
+    """Change of the loss without heads, text by text.
 
     Attributes:
         tokens: of how many predicted tokens the sums of a text are.
@@ -65,7 +65,7 @@ def ablate(
     replacements: Sequence[Replacement] = ("zero", "mean"),
     progress: Callable[[float], None] | None = None,
 ) -> Ablation:
-    """The loss change of every text when each head is switched off by itself.
+    """Return the loss change of every text when each head is switched off by itself.
 
     Args:
         model: from `attnviz.load`; with a trained language head.
@@ -74,7 +74,7 @@ def ablate(
         replacements: what takes the place of a head's output: "zero"; "mean", its mean over all
             positions and texts of these runs; "uniform", the average of the values that the query
             can see (what the head would give if it attended evenly).
-        progress: told the share that is done, often. It may raise to cancel.
+        progress: callback for the finished share. It may raise to cancel.
 
     Raises:
         InputError: an unknown replacement, or no text with anything to predict.
@@ -111,7 +111,7 @@ def ablate_groups(
     *,
     progress: Callable[[float], None] | None = None,
 ) -> dict[tuple[Head, ...], Float[np.ndarray, " text"]]:
-    """The change of each text's summed loss when several heads are switched off together, nats.
+    """Return the change of each text's summed loss without several heads together, nats.
 
     For redundant heads: removing either costs nothing, removing both may.
 
@@ -207,7 +207,7 @@ class _Means(Intervention):
         self._counts: dict[tuple[Kind, int], float] = {}
 
     def next_batch(self, inputs: Mapping[str, Tensor]) -> None:
-        """Another run begins; padding is left out of its mean."""
+        """Begin another run; padding is left out of its mean."""
         self.places.restart()
         read = inputs["attention_mask"]
         written = inputs.get("decoder_attention_mask", read)
@@ -224,7 +224,7 @@ class _Means(Intervention):
         return output
 
     def mean(self, place: tuple[Kind, int], head: int) -> Tensor:
-        """A head's mean output, [value_dim]."""
+        """Return a head's mean output, [value_dim]."""
         return self._sums[place][head] / self._counts[place]
 
 
@@ -242,7 +242,7 @@ class _Gates(Intervention):
                 gates.append((copy, head.head, replacement))
 
     def output(self, call: Call, output: Tensor) -> Tensor:
-        """The output with the closed heads replaced."""
+        """Return the output with the closed heads replaced."""
         place = self.places.of(call)
         if place not in self.closed:
             return output
@@ -263,6 +263,6 @@ class _Gates(Intervention):
 
 
 def _even(call: Call) -> Float[Tensor, "batch query head value_dim"]:
-    """What every head would give if it attended to all keys it can see alike."""
+    """Return what every head would give if it attended to all keys it can see alike."""
     zero = torch.zeros_like(call.query)
     return attend(zero, call.key, call.value, call.visibility, ScoreTerms(call.scaling))

@@ -1,4 +1,4 @@
-"""How much the loss leans on each head, by its gradient: cheap, and an estimate.
+"""Importance of each head for the loss, estimated by its gradient.
 
 Michel, Levy and Neubig 2019, "Are sixteen heads really better than one?": multiply each head's
 output by a gate of 1; the absolute gradient of the loss by that gate says how fast the loss would
@@ -41,7 +41,7 @@ def importance(
     Args:
         model: from `attnviz.load`; with a trained language head.
         examples: from `attnviz.experiments.loss_examples`.
-        progress: told the share that is done. It may raise to cancel.
+        progress: callback for the finished share. It may raise to cancel.
 
     Raises:
         InputError: no text has anything to predict.
@@ -79,7 +79,7 @@ class _OpenGates(Intervention):
         self.made: dict[tuple[Kind, int], Tensor] = {}
 
     def output(self, call: Call, output: Tensor) -> Tensor:
-        """The same output, on which the loss's dependence can be asked for."""
+        """Return the same output, as a function of the gates that the gradient is taken for."""
         place = self.places.of(call)
         if place is None:
             return output

@@ -1,4 +1,4 @@
-"""The model the doctor experiments on: own modules on shared weights, and where they are."""
+"""Second model on shared weights, for experiments with hooks."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Projections = dict[Kind, tuple["Float[Tensor, 'head value_dim out'] | None", ...
 
 @dataclass(frozen=True)
 class Patient:
-    """A model to experiment on.
+    """Model for experiments, with the places of its attention modules.
 
     Attributes:
         model: whose twin it is.
@@ -37,7 +37,7 @@ class Patient:
 
     @classmethod
     def of(cls, model: Model) -> Patient:
-        """A twin of a loaded model."""
+        """Return a twin of a loaded model."""
         network = twin(model.network)
         kinds = {
             id(network.get_submodule(model.sites.names[module])): kind
@@ -54,7 +54,7 @@ class Patient:
         return cls(model, network, kinds, names)
 
     def places(self) -> Places:
-        """Which layer a call comes from, for one run after another."""
+        """Return which layer a call comes from, for one run after another."""
         return Places(self.kinds, {kind: size[0] for kind, size in self.model.sites.heads.items()})
 
     def run(self, inputs: dict[str, Tensor], **options: Any) -> Any:

@@ -1,4 +1,4 @@
-"""A set of texts as a model reads them, and what its loss on each is taken over."""
+"""Set of texts as a model reads them, and the tokens that its loss is taken over."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ BATCH_TOKENS = 4096
 
 @dataclass(frozen=True)
 class Question:
-    """A run whose loss is asked for: ids, and which token should be predicted where.
+    """Run for the loss: ids, and the token that should be predicted at each position.
 
     Attributes:
         encoded: what the model reads.
@@ -48,14 +48,14 @@ class Question:
 
 @dataclass(frozen=True)
 class Example:
-    """One text, or one window of a long one.
+    """Text, or one window of a long one.
 
     Attributes:
         number: which text of the set it comes from.
         encoded: as the model reads it when nothing is hidden; what attention is measured on.
         questions: what the loss is taken over: the text itself for a decoder, copies with masked
             words for an encoder, the target for an encoder-decoder. Empty where the model's
-            language head was never trained, or cannot be asked.
+            language head was never trained, or cannot be used.
     """
 
     number: int
@@ -71,12 +71,12 @@ class Example:
 def examples(
     model: Model, texts: TextSet, *, long: LongTexts = "windows", seed: int = 0
 ) -> tuple[tuple[Example, ...], tuple[str, ...]]:
-    """The texts as the model reads them, in their order, and notes on what was done to them.
+    """Return the texts as the model reads them, in their order, and notes on what was done to them.
 
-    Causal language models are asked for every next token, masked ones (Devlin et al. 2019) for
+    Causal language models predict every next token, masked ones (Devlin et al. 2019) for
     tokens hidden by the mask token, 15% at a time in three disjoint draws; encoder-decoders for the
     target that the set gives, or else for the one they write themselves, so that a loss change
-    tells how much less likely the model finds its own words.
+    tells how much less likely the model finds the words that it wrote.
 
     Args:
         model: from `attnviz.load`.
@@ -152,7 +152,7 @@ def batches(rows: Sequence[Encoded], tokens: int = BATCH_TOKENS) -> Iterator[lis
 
 
 def translates(model: Model) -> str | None:
-    """What the model was trained to see before English that it turns into French, if it was."""
+    """Return what the model was trained to see before English to be translated."""
     if model.prompt:
         return model.prompt
     tasks: dict[str, Any] = getattr(model.network.config, "task_specific_params", None) or {}
@@ -161,12 +161,12 @@ def translates(model: Model) -> str | None:
 
 
 def _usable(model: Model, texts: TextSet) -> TextSet:
-    """The same set, without targets that nobody ever asked this model for."""
+    """Return the same set, without targets that this model was not trained to write."""
     if model.info.family != "encoder-decoder" or texts != bundled("encoder-decoder"):
         return texts
     if translates(model) is not None:
         return texts
-    # The bundled targets are French; a model that summarises should not be blamed for its own.
+    # The bundled targets are French; a model that summarises has other targets.
     return replace(texts, texts=tuple(replace(text, target=None) for text in texts.texts))
 
 
@@ -175,7 +175,7 @@ def _room(model: Model) -> int:
 
 
 def _pieces(model: Model, prompt: str, text: Text, long: LongTexts) -> list[Encoded]:
-    """A text's ids; several where it has to be read in windows."""
+    """Return a text's ids; several where it has to be read in windows."""
     target = text.target if model.info.family == "encoder-decoder" else None
     room = _room(model)
     try:
@@ -187,7 +187,7 @@ def _pieces(model: Model, prompt: str, text: Text, long: LongTexts) -> list[Enco
     if target is not None:
         raise InputError(
             f"a text with a target has more tokens than {model.info.name} reads at a time "
-            f"({room}). It cannot be read in windows, because nobody knows which part of the "
+            f"({room}). It cannot be read in windows, because it is unknown which part of the "
             "target belongs to which: shorten it, or leave the target out"
         )
     spare = len(encode(model, prompt + "a").ids) + 1  # special tokens and the prompt
@@ -196,7 +196,7 @@ def _pieces(model: Model, prompt: str, text: Text, long: LongTexts) -> list[Enco
 
 
 def _split(tokenizer: PreTrainedTokenizerBase, text: str, tokens: int) -> list[str]:
-    """A text in pieces of at most so many tokens, cut before a word where there is one."""
+    """Return a text in pieces of at most so many tokens, cut before a word where there is one."""
     if tokenizer.is_fast:
         with tokenizing("this model"):
             made = tokenizer(
@@ -218,19 +218,22 @@ def _split(tokenizer: PreTrainedTokenizerBase, text: str, tokens: int) -> list[s
 
 
 def _begins_word(text: str, place: int) -> bool:
-    """Whether a token that starts here begins a word; it may bring the space before along."""
+    """Return whether a token that starts here begins a word.
+
+    It may bring the space before along.
+    """
     return text[place].isspace() or (place > 0 and text[place - 1].isspace())
 
 
 def _with_target(model: Model, encoded: Encoded) -> Encoded:
-    """The same input with the target that the model writes itself, where it has none."""
+    """Return the same input with the target that the model writes itself, where it has none."""
     if model.info.family != "encoder-decoder" or encoded.target is not None:
         return encoded
     return with_target(model, encoded)
 
 
 def _questions(model: Model, encoded: Encoded, random: np.random.Generator) -> tuple[Question, ...]:
-    """What the model is asked to predict in a text."""
+    """Return what the model has to predict in a text."""
     if model.info.family == "encoder":
         return _masked(model, encoded, random)
     read = encoded.ids if encoded.target is None else encoded.target

@@ -176,7 +176,7 @@ def _second_copy(name: str, stack: AttentionStack, rows: slice) -> Float[np.ndar
 
 
 def _ordinary_tokens(model: Model) -> list[int]:
-    """The vocabulary without special tokens and without ids that stand for nothing."""
+    """Return the vocabulary without special tokens and without ids that stand for nothing."""
     special = set(model.tokenizer.all_special_ids)
     size = min(len(model.tokenizer), vocabulary_size(model.network))
     return [number for number in range(size) if number not in special]

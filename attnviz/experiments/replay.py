@@ -31,10 +31,10 @@ LOGIT_ROWS = 2048
 
 @dataclass
 class Replay:
-    """A batch of questions that can be asked again from any layer on.
+    """Batch of inputs that can be run again from any layer on.
 
     Args:
-        patient: who is asked.
+        patient: the model that is run.
         questions: the batch.
         remember: keep what the blocks gave; without, every replay runs the whole model.
     """
@@ -68,7 +68,7 @@ class Replay:
         return self.baseline
 
     def depth(self, head: Head) -> int:
-        """The number of the block that a head is in; 0 where every run takes all blocks."""
+        """Return the number of the block that a head is in; 0 where every run takes all blocks."""
         if not self.remember:
             return 0
         return self._blocks[_block_of(self.patient.names[head.kind][head.layer])]
@@ -115,7 +115,7 @@ def summed_losses(
     """Run a batch; returns the summed loss of each question in nats.
 
     Args:
-        patient: who is asked.
+        patient: the model that is run.
         inputs: the questions' texts, as many times as there are copies, one copy after the other.
         questions: what should be predicted where.
         copies: how many times the batch holds the questions.
@@ -142,10 +142,10 @@ def summed_losses(
 def _logits_at(
     patient: Patient, inputs: dict[str, Tensor], row: Tensor, position: Tensor
 ) -> Float[Tensor, "asked word"]:
-    """The logits at some places of a batch.
+    """Return the logits at some places of a batch.
 
     The language head is as wide as the vocabulary and often the costliest layer of a small model:
-    it is given only the positions whose loss is asked for.
+    it is given only the positions that the loss is taken over.
     """
     shape: tuple[int, ...] = ()
 
@@ -169,12 +169,12 @@ def _logits_at(
 
 
 def repeated(tensor: Tensor, copies: int) -> Tensor:
-    """A batch several times over, one copy after the other."""
+    """Return a batch several times over, one copy after the other."""
     return tensor if copies == 1 else tensor.repeat(copies, *[1] * (tensor.dim() - 1))
 
 
 def _answering(kept: Any, rows: int, copies: int) -> Any:
-    """A block's forward that gives what it gave before, for every copy of the batch."""
+    """Return a block's forward that gives what it gave before, for every copy of the batch."""
 
     def grown(value: Any) -> Any:
         batched = isinstance(value, Tensor) and value.dim() > 0 and value.shape[0] == rows
@@ -189,7 +189,7 @@ def _answering(kept: Any, rows: int, copies: int) -> Any:
 
 
 def _blocks(patient: Patient) -> list[str]:
-    """The blocks that hold the attentions, in the order in which they run.
+    """Return the blocks that hold the attentions, in the order in which they run.
 
     None where a block runs more than once, or the attentions are in no list of blocks.
     """
@@ -206,7 +206,7 @@ def _blocks(patient: Patient) -> list[str]:
 
 
 def _block_of(name: str) -> str:
-    """The block a module belongs to: its name up to the first number."""
+    """Return the block a module belongs to: its name up to the first number."""
     parts = name.split(".")
     number = next((at for at, part in enumerate(parts) if part.isdigit()), None)
     return "" if number is None else ".".join(parts[: number + 1])

@@ -1,4 +1,4 @@
-"""What a diagnosis reads: the bundled texts, a file, a folder, or a list of one's own.
+"""Texts of a diagnosis: bundled, from a file or folder, or a list.
 
 No message here repeats a text, and none is logged: what people read with their models is theirs.
 """
@@ -21,7 +21,7 @@ __all__ = ["MOST_BYTES", "Text", "TextSet", "as_text_set", "bundled", "parse_tex
 FOLDER = Path(__file__).parent / "texts"
 
 MOST_BYTES = 64 * 1024 * 1024
-"""Larger files are refused: nobody wants to wait for a diagnosis on so much text."""
+"""Larger files are refused: a diagnosis of so much text takes too long text."""
 
 ONE_TEXT = "one text only: no interval can be given, unless it is long and read in windows"
 
@@ -30,7 +30,7 @@ LINE_END = re.compile(r"\r\n|\n|\r")  # not str.splitlines: it splits inside of 
 
 @dataclass(frozen=True)
 class Text:
-    """One text, as a person wrote it.
+    """Text as it was given.
 
     Attributes:
         source: what the model reads.
@@ -43,7 +43,7 @@ class Text:
 
 @dataclass(frozen=True)
 class TextSet:
-    """The texts of a diagnosis, in order, none twice.
+    """Texts of a diagnosis, in order, none twice.
 
     Attributes:
         name: "bundled (decoder)", or the name of the file or folder they came from, without path.
@@ -63,7 +63,7 @@ class TextSet:
 
 
 def bundled(family: Family) -> TextSet:
-    """The 60 texts that come with the package for a kind of model, written for this purpose.
+    """Return the 60 texts that come with the package for a kind of model, written for this purpose.
 
     Stories, dialogues, lists and rhythms that repeat for decoders; two sentences each for encoders;
     English sentences with a French translation for encoder-decoders.
@@ -72,7 +72,9 @@ def bundled(family: Family) -> TextSet:
 
 
 def read_texts(path: str | Path) -> TextSet:
-    """The texts of a file, a line each, or of a folder, a `.txt` file each, in order of names.
+    """Return the texts of a file, a line each, or of a folder, a `.txt` file each.
+
+    The order is that of the names.
 
     White space around a text is left out, and so are empty texts and those that came before. In a
     file, a tab separates a text from its target; in a folder's files, tabs and lines are text.
@@ -93,7 +95,7 @@ def read_texts(path: str | Path) -> TextSet:
 
 
 def parse_texts(content: bytes, name: str) -> TextSet:
-    """The texts of a file that is in memory: a line each, as `read_texts` reads them.
+    """Return the texts of a file that is in memory: a line each, as `read_texts` reads them.
 
     Args:
         content: UTF-8, with or without a byte order mark.
@@ -158,12 +160,16 @@ def as_text_set(
 def _exists(name: str) -> bool:
     try:
         return bool(name) and Path(name).expanduser().exists()
-    except (OSError, ValueError, RuntimeError):  # too long for a name, or nobody's home
+    except (
+        OSError,
+        ValueError,
+        RuntimeError,
+    ):  # too long for a name, or a home folder that does not exist
         return False
 
 
 def _own(text: object, place: int) -> Text:
-    """One entry of a list."""
+    """Return one entry of a list."""
     if isinstance(text, Text):
         return text
     if not isinstance(text, str):
@@ -197,13 +203,13 @@ def _folder(path: Path) -> TextSet:
 
 
 def _bytes(path: Path, room: int) -> bytes:
-    """What is in a file, and one byte more than there is room for if it is too large."""
+    """Return what is in a file, and one byte more than there is room for if it is too large."""
     with path.open("rb") as file:
         return file.read(room + 1)
 
 
 def _decoded(read: bytes, room: int, name: str) -> str:
-    """A file as text: UTF-8, with or without a byte order mark."""
+    """Return a file as text: UTF-8, with or without a byte order mark."""
     if len(read) > room:
         raise InputError(
             f"'{name}' is too large: {MOST_BYTES // 2**20} MB of text are the most that is "
@@ -227,7 +233,7 @@ def _decoded(read: bytes, room: int, name: str) -> str:
 
 
 def _line(line: str, number: int, name: str) -> Text:
-    """A line's text, and the target behind its tab."""
+    """Return a line's text, and the target behind its tab."""
     if not line.strip():
         return Text("")
     parts = [part.strip() for part in line.rstrip().split("\t")]
@@ -245,7 +251,7 @@ def _line(line: str, number: int, name: str) -> Text:
 
 
 def _gathered(name: str, texts: list[Text], unit: str) -> TextSet:
-    """What is left without the empty ones and the ones that come again, and notes of that."""
+    """Return what is left without the empty ones and the repeated ones, with notes."""
     filled = [text for text in texts if text.source.strip()]
     if not filled:
         what = f"all of its {unit}s are empty" if texts else "it is empty"
@@ -266,7 +272,7 @@ def _left_out(number: int, what: str) -> str:
 
 
 def _unreadable(path: Path, error: Exception) -> InputError:
-    """What the system says, in a sentence."""
+    """Return the system's error as a sentence."""
     if isinstance(error, PermissionError):
         return InputError(f"'{path}' may not be read by you; change its permissions")
     if isinstance(error, (FileNotFoundError, NotADirectoryError, ValueError, RuntimeError)):

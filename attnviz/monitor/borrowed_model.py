@@ -1,4 +1,4 @@
-"""A model that is being trained, borrowed for a moment and given back as it was."""
+"""Model that is being trained, borrowed for a moment and given back as it was."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def borrowed(network: PreTrainedModel) -> Iterator[None]:
 
 
 def _configs(network: PreTrainedModel) -> list[PreTrainedConfig]:
-    """Every configuration that names an attention implementation, once."""
+    """Return every configuration that names an attention implementation, once."""
     waiting = [one.config for one in network.modules() if isinstance(one, PreTrainedModel)]
     found: dict[int, PreTrainedConfig] = {}
     while waiting:

@@ -1,4 +1,4 @@
-"""A callback for the library's Trainer: attention on a fixed probe, every few steps."""
+"""Callback for the library's Trainer: attention on a fixed probe, every few steps."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ class AttentionMonitor(TrainerCallback):  # type: ignore[misc]
 
     @property
     def history(self) -> pd.DataFrame:
-        """Every curve: a row per probed step, a column per name, as they were reported.
+        """Return every curve: a row per probed step, a column per name, as they were reported.
 
         After a training that goes on from a checkpoint, what came before is in it too.
         """
@@ -127,7 +127,7 @@ class AttentionMonitor(TrainerCallback):  # type: ignore[misc]
 
     @property
     def heads(self) -> pd.DataFrame:
-        """Every metric of every head: a row per probed step, kind, layer and head.
+        """Return every metric of every head: a row per probed step, kind, layer and head.
 
         Of this training alone, not of one that it goes on from.
         """
@@ -146,11 +146,14 @@ class AttentionMonitor(TrainerCallback):  # type: ignore[misc]
 
     @property
     def warnings(self) -> list[Alarm]:
-        """Every collapse so far, in the order of their steps; `str()` of one is a sentence."""
+        """Return every collapse so far, in the order of their steps.
+
+        `str()` of one is a sentence.
+        """
         return alarms(self._rows)
 
     def onset(self, metric: str = "induction", threshold: float = ONSET) -> int | None:
-        """The first probed step at which a head gave a pattern this share of its weight.
+        """Return the first probed step at which a head gave a pattern this share of its weight.
 
         None if there is none. A model that had it from the start has the first step.
         """
@@ -198,7 +201,10 @@ class AttentionMonitor(TrainerCallback):  # type: ignore[misc]
         self._broken = bool(names)
 
     def _measure(self, model: Any, network: PreTrainedModel) -> Scores:
-        """What the heads of a model do on the probe, which is made when it is first needed."""
+        """Return what the heads of a model do on the probe.
+
+        The probe is made when it is first needed.
+        """
         with borrowed(network):
             if self._model is None or self._model.network is not network:
                 check_whole(model)
@@ -207,7 +213,7 @@ class AttentionMonitor(TrainerCallback):  # type: ignore[misc]
             assert self._probe is not None  # noqa: S101 - it is made beside the model
             network.set_attn_implementation(NAME)
             names = self._metrics or (ON_REPEATS if self._probe.repeats else ON_TEXTS)
-            if network.device.type == "cuda":  # what was asked for before is not the probe's cost
+            if network.device.type == "cuda":  # work that was queued before is not the probe's cost
                 torch.cuda.synchronize(network.device)
             began = time.perf_counter()
             scores = measure(self._model, self._probe, names)
@@ -267,7 +273,7 @@ class AttentionMonitor(TrainerCallback):  # type: ignore[misc]
     def _report(
         self, args: Any, state: Any, control: Any, row: dict[str, float], kwargs: dict[str, Any]
     ) -> Any:
-        """Do what `Trainer.log` does with its own numbers, but for printing them."""
+        """Do what `Trainer.log` does with its numbers, but for printing them."""
         state.log_history.append({**row, "epoch": state.epoch, "step": state.global_step})
         handler = _handler(sys._getframe())
         logs_now = control.should_log
@@ -277,12 +283,12 @@ class AttentionMonitor(TrainerCallback):  # type: ignore[misc]
                     logs = {_Name(name): value for name, value in row.items()}
                     control = callback.on_log(args, state, control, logs=logs, **kwargs) or control
         finally:
-            control.should_log = logs_now  # its own numbers may be due at this very step
+            control.should_log = logs_now  # the numbers of the Trainer may be due at this very step
         return control
 
 
 class _Name(str):
-    """A name that stays as it is: reporters put "train/" before all that is not an evaluation's.
+    """Name that stays as it is: reporters put "train/" before all that is not an evaluation's.
 
     TensorBoard groups by the first word, and "train" would bury the loss among the heads.
     """
@@ -294,7 +300,7 @@ class _Name(str):
 
 
 def _handler(frame: FrameType | None) -> CallbackHandler | None:
-    """Who called the callback: the one that knows all others. The library passes it to nobody."""
+    """Return the handler that called the callback; the library does not pass it on."""
     while frame is not None:
         owner = frame.f_locals.get("self")
         if isinstance(owner, CallbackHandler):
@@ -304,7 +310,7 @@ def _handler(frame: FrameType | None) -> CallbackHandler | None:
 
 
 def _logged(history: list[dict[str, float]]) -> list[Row]:
-    """The curves that a training had when it was interrupted."""
+    """Return the curves that a training had when it was interrupted."""
     rows = (
         (int(entry["step"]), {name: one for name, one in entry.items() if name.startswith(PREFIX)})
         for entry in history
@@ -313,7 +319,7 @@ def _logged(history: list[dict[str, float]]) -> list[Row]:
 
 
 def _begins(scores: Scores, metric: str) -> str:
-    """Which head does most of a pattern that was not there before."""
+    """Return which head does most of a pattern that was not there before."""
     tables = {kind: np.nan_to_num(one) for (kind, name), one in scores.items() if name == metric}
     kind = max(tables, key=lambda one: float(tables[one].max()))
     layer, head = divmod(int(tables[kind].argmax()), tables[kind].shape[1])

@@ -1,4 +1,4 @@
-"""The course of a training: what its curves are called, and what is seen in them.
+"""Course of a training: what its curves are called, and what is seen in them.
 
 Everything here is worked out from the curves alone, so that a training that was interrupted knows
 as much as one that was not.
@@ -58,7 +58,7 @@ Row = tuple[int, Mapping[str, float]]
 
 @dataclass(frozen=True)
 class Alarm:
-    """A layer whose attention has collapsed, or computes NaN or infinity.
+    """Layer whose attention has collapsed, or computes NaN or infinity.
 
     Attributes:
         step: when it was seen.
@@ -76,7 +76,7 @@ class Alarm:
     before: float
 
     def __str__(self) -> str:
-        """What happened and what to look at, in sentences."""
+        """Return what happened and what to look at, in sentences."""
         place = f"{KIND_LABELS[self.kind]} of layer {self.layer}"
         if math.isnan(self.entropy) and self.before == -math.inf:
             return (
@@ -99,7 +99,7 @@ class Alarm:
 
 
 def curves(scores: Scores, every_head: bool) -> dict[str, float]:
-    """The values to be reported, by name; what does not exist, or is no number, is left out.
+    """Return the values to be reported, by name; what does not exist, or is no number, is left out.
 
     `attention/<metric>/L0` is a layer: the mean of its heads, or the best one for a pattern.
     `attention/<metric>/L0.H3` is a head, `attention/<pattern>/max` the best of the model. Where a
@@ -144,7 +144,7 @@ def alarms(rows: Sequence[Row]) -> list[Alarm]:
 
 
 def collapsed_layers(rows: Sequence[Row]) -> int:
-    """How many layers are down at the last step."""
+    """Return how many layers are down at the last step."""
     return sum(_fallen(rows, layer)[1] for layer in _layers(rows))
 
 
@@ -180,7 +180,7 @@ def _is_down(value: float, before: float) -> bool:
 
 
 def onset(rows: Sequence[Row], metric: str, threshold: float = ONSET) -> int | None:
-    """The first step at which any head gives a pattern at least this share of its weight."""
+    """Return the first step at which any head gives a pattern at least this share of its weight."""
     best = re.compile(rf"{PREFIX}{re.escape(metric)}/(?:\w+\.)?max")
     for step, row in rows:
         if any(best.fullmatch(name) and value >= threshold for name, value in row.items()):

@@ -1,4 +1,4 @@
-"""How often to look, so that looking costs next to nothing."""
+"""Steps between two probes, so that the probes take a small share of the time."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from attnviz.errors import InputError
 __all__ = ["FIRST_INTERVAL", "SHARE", "Pace"]
 
 SHARE = 0.01
-"""The share of the training time that probes may take when nobody says how often."""
+"""The share of the training time that probes may take without a given interval."""
 
 FIRST_INTERVAL = 10
-"""Steps between two probes, at the least, when nobody says how often."""
+"""Steps between two probes, at the least, without a given interval."""
 
 REMEMBERED = 51  # steps whose median is the duration of a step
 
@@ -37,11 +37,11 @@ class Pace:
         self._began = math.nan
 
     def begin(self) -> None:
-        """A training step begins."""
+        """Note that a training step begins."""
         self._began = time.perf_counter()
 
     def end(self) -> None:
-        """A training step has ended."""
+        """Note that a training step has ended."""
         if not math.isnan(self._began):
             self._steps.append(time.perf_counter() - self._began)
 
@@ -57,5 +57,5 @@ class Pace:
         return int(FIRST_INTERVAL * 2**doublings)
 
     def due(self, step: int) -> bool:
-        """Whether the probe should be read after this step."""
+        """Return whether the probe should be read after this step."""
         return step % self.interval == 0

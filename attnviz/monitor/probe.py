@@ -1,4 +1,4 @@
-"""What a monitored model reads, again and again: the same few sequences from first step to last."""
+"""Probe of a monitored model: the same few sequences from the first step to the last."""
 
 from __future__ import annotations
 
@@ -53,20 +53,20 @@ ON_REPEATS = ("previous_token", "duplicate_token", "induction")
 
 @dataclass(frozen=True)
 class Probe:
-    """The sequences: random tokens that repeat first, then texts."""
+    """Sequences: random tokens that repeat first, then texts."""
 
     sequences: tuple[Encoded, ...]
     repeats: int
 
     def sequences_for(self, metric: str) -> slice:
-        """The sequences on which a metric is taken."""
+        """Return the sequences on which a metric is taken."""
         if metric in ON_REPEATS:
             return slice(0, self.repeats or None)
         return slice(self.repeats if self.repeats < len(self.sequences) else 0, None)
 
 
 def make_probe(model: Model, texts: Texts | None) -> Probe:
-    """The fixed probe of a model.
+    """Return the fixed probe of a model.
 
     A decoder of texts reads random tokens that repeat, and the texts; every other model the texts
     alone.
@@ -126,7 +126,7 @@ def _repeats(model: Model) -> list[Encoded]:
 
 
 def _vocabulary(model: Model) -> tuple[list[int], list[int]]:
-    """The begin token, where there is one, and the tokens that are neither special nor nothing."""
+    """Return the begin token, if there is one, and the ordinary tokens."""
     config = model.network.config
     size = vocabulary_size(model.network)
     if model.vocabulary is not None:
@@ -166,7 +166,7 @@ def _from_texts(
 
 
 def _from_batch(model: Model, batch: Mapping[str, Tensor]) -> list[Encoded]:
-    """The examples of a batch as a collator makes it, without their padding."""
+    """Return the examples of a batch as a collator makes it, without their padding."""
     given = {name: torch.as_tensor(values).cpu() for name, values in batch.items()}
     rows = range(len(next(iter(given.values()))))
     read = [

@@ -1,1 +1,1 @@
-"""Everything Streamlit: controls, caches, state and the parts that pages are made of."""
+"""User interface in Streamlit: controls, caches, state and the parts that pages are made of."""

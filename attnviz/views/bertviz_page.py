@@ -1,7 +1,7 @@
 """BertViz's head view and model view, complete in one page: no internet, no foreign code.
 
 BertViz (Vig 2019) writes a page that fetches require.js, d3 and jQuery from elsewhere and puts
-tokens unescaped into a script. Here its own drawing code gets the libraries from the page, and
+tokens unescaped into a script. Here its drawing code gets the libraries from the page, and
 the data as escaped JSON. BertViz is read, not imported: it would bring torch and IPython.
 """
 
@@ -66,7 +66,7 @@ body {{ margin: 8px; font-family: "Helvetica Neue", Helvetica, Arial, sans-serif
 
 @dataclass(frozen=True)
 class BertvizPart:
-    """One kind of attention in the view's menu.
+    """Kind of attention in the view's menu.
 
     Attributes:
         name: in the menu ("encoder", "cross").

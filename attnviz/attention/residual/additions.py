@@ -1,4 +1,4 @@
-"""What each head adds to the residual stream, followed through the model's own operations.
+"""Vectors that each head adds to the residual stream, followed through the model's own operations.
 
 Between the attention function and the residual stream a model may place an output projection, a
 gate, a norm, a multiplier or a layer scale. All of these are linear in the attention's output once
@@ -49,7 +49,7 @@ RULES = SUMS | FACTORS | PRODUCTS | NORMS | LINEAR | {"cat"}
 
 @dataclass(frozen=True)
 class Added:
-    """What the heads of one layer add to the residual stream, over a batch.
+    """Vectors that the heads of one layer add to the residual stream, over a batch.
 
     Attributes:
         parts: of each head, [batch, query, width].
@@ -151,7 +151,7 @@ class Additions(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return output
 
     def _is_in(self, known: Mapping[int, object], value: Any) -> bool:
-        """Whether an argument, or one of a list, is a known tensor."""
+        """Return whether an argument, or one of a list, is a known tensor."""
         if isinstance(value, (list, tuple)):
             return any(self._is_in(known, one) for one in value)
         return isinstance(value, Tensor) and id(value) in known
@@ -277,7 +277,7 @@ class Additions(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 
 def _fits(factor: Any, whole: Tensor) -> bool:
-    """Whether a product or sum with a factor has the shape of the whole."""
+    """Return whether a product or sum with a factor has the shape of the whole."""
     if not isinstance(factor, Tensor):
         return True
     sizes = zip(reversed(factor.shape), reversed(whole.shape), strict=False)

@@ -1,4 +1,4 @@
-"""The parts of a tensor that come from the heads of one layer."""
+"""Parts of a tensor that come from the heads of one layer."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["Parts"]
 
 @dataclass(frozen=True)
 class Parts:
-    """What each head contributes to one tensor of a forward pass.
+    """Contributions of the heads to one tensor of a forward pass.
 
     Attributes:
         place: kind and layer.

@@ -1,4 +1,4 @@
-"""What is sent of a long map: a rectangle of it, in cells or in bins of several cells, as bytes.
+"""Part of a long map that is sent: a rectangle, in cells or in bins of several cells, as bytes.
 
 A map of 4,096 tokens has 16.8 million cells and a screen has room for some hundred thousand. So at
 most 256 x 256 numbers travel: of the whole map each stands for many cells, of a small part each is
@@ -42,7 +42,7 @@ MASKED, SINK, BROKEN, FULL = 0xFFFF, 0xFFFE, 0xFFFD, 0xFFFC
 
 @dataclass(frozen=True)
 class Window:
-    """A rectangle of a map, in tokens; the stops are not part of it."""
+    """Rectangle of a map, in tokens; the stops are not part of it."""
 
     query_start: int
     query_stop: int
@@ -51,12 +51,12 @@ class Window:
 
     @classmethod
     def whole(cls, shape: tuple[int, ...]) -> Window:
-        """The map itself; `shape` ends with (queries, keys)."""
+        """Return the map itself; `shape` ends with (queries, keys)."""
         return cls(0, shape[-2], 0, shape[-1])
 
     @classmethod
     def read(cls, numbers: object, shape: tuple[int, ...]) -> Window | None:
-        """What a browser says, cut to the map; None when it is no rectangle of it."""
+        """Return the rectangle that a browser reports, cut to the map; None if it is none."""
         if not (isinstance(numbers, (list, tuple)) and len(numbers) == 4):
             return None
         if not all(isinstance(one, (int, float)) and abs(one) < 1e9 for one in numbers):
@@ -72,12 +72,12 @@ class Window:
 
     @property
     def queries(self) -> int:
-        """How many queries it spans."""
+        """Return how many queries it spans."""
         return self.query_stop - self.query_start
 
     @property
     def keys(self) -> int:
-        """How many keys it spans."""
+        """Return how many keys it spans."""
         return self.key_stop - self.key_start
 
     @property
@@ -86,12 +86,12 @@ class Window:
         return slice(self.query_start, self.query_stop), slice(self.key_start, self.key_stop)
 
     def sees_key(self, key: int) -> bool:
-        """Whether a key is part of it."""
+        """Return whether a key is part of it."""
         return self.key_start <= key < self.key_stop
 
     @property
     def exact(self) -> bool:
-        """Whether every number sent of it is one cell."""
+        """Return whether every number sent of it is one cell."""
         return max(self.queries, self.keys) <= BINS
 
     def numbers(self) -> list[int]:
@@ -101,7 +101,7 @@ class Window:
 
 @dataclass(frozen=True, eq=False)
 class Grid:
-    """The numbers of a window.
+    """Numbers of a window.
 
     Attributes:
         window: where they belong.
@@ -121,12 +121,12 @@ class Grid:
 
     @property
     def highest(self) -> float:
-        """The largest number, 1 where there is none."""
+        """Return the largest number, 1 where there is none."""
         found = self.values[np.isfinite(self.values)]
         return float(found.max()) if found.size and found.max() > 0 else 1.0
 
     def without(self, keys: Sequence[int]) -> Grid:
-        """The same without the columns of some keys, where each column is one key."""
+        """Return the same without the columns of some keys, where each column is one key."""
         if self.key_step > 1:
             return self
         window = self.window
@@ -143,7 +143,7 @@ def grid(
     how: How = "max",
     aside: Int[np.ndarray, " key"] | None = None,
 ) -> Grid:
-    """The weights of a window, exact or pooled so that at most 256 x 256 numbers remain.
+    """Return the weights of a window, exact or pooled so that at most 256 x 256 numbers remain.
 
     Bin b of a side covers tokens start + b step to start + (b + 1) step - 1 of the window, with the
     smallest step that leaves no more than `BINS` bins. Masked cells are part of no mean.
@@ -182,7 +182,10 @@ def _pooled(
     how: How,
     aside: Int[np.ndarray, " key"] | None,
 ) -> Float[np.ndarray, "query_bin key_bin"]:
-    """The weights of a window in bins: NaN where nothing is seen, infinite where all is aside."""
+    """Return the weights of a window in bins.
+
+    NaN where nothing is seen, infinite where all is aside.
+    """
     queries, keys = (
         np.append(np.arange(part.start, part.stop, step), part.stop)
         for part, step in zip(window.slices, steps, strict=True)

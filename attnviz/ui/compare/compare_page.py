@@ -1,4 +1,4 @@
-"""The Compare page: two heads side by side, and what separates them."""
+"""Compare page: two heads side by side, and what separates them."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def _difference_map(
 
 
 def _side(letter: str, request: Request, first: str) -> tuple[AttentionStack, Head]:
-    """One side: where its text comes from, its head, and the map."""
+    """Show one side: source of the text, head, map; return stack and head."""
     sources = [HERE, OTHER] if state.pinned() is None else [HERE, PINNED, OTHER]
     key = f"{letter}_source"
     if st.session_state.get(key) not in sources:
@@ -151,7 +151,10 @@ def _other_request(letter: str, request: Request) -> Request:
 
 
 def _head(letter: str, capture: Capture, start: Head | None) -> Head:
-    """The kind, layer and head of one side; they are in the link, like those of Explore."""
+    """Show the menus of one side, and return its head.
+
+    Kind, layer and head are in the link, like those of Explore.
+    """
     kind = choose_kind(capture.kinds, key=f"{letter}_kind")
     first = start if start is not None and start.kind == kind else None
     return head_menus(
@@ -192,7 +195,7 @@ def _why_not(first: AttentionStack, second: AttentionStack) -> str:
 def _divergence(
     stack_a: AttentionStack, head_a: Head, stack_b: AttentionStack, head_b: Head
 ) -> Float[np.ndarray, " query"]:
-    """How far apart the two rows of every query are, some rows at a time."""
+    """Return how far apart the two rows of every query are, some rows at a time."""
     queries = stack_a.shape[2]
     parts = []
     for start in range(0, queries, ROWS):

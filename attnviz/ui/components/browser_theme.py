@@ -1,4 +1,4 @@
-"""Whether the page is light or dark, for pictures that must know."""
+"""Theme of the page, light or dark, for pictures."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _watch = st.components.v2.component(
 
 
 def current_theme() -> Theme:
-    """The theme the browser shows; light until it has said so."""
+    """Return the theme that the browser shows; light until it has reported one."""
     return "dark" if st.context.theme.type == "dark" else "light"
 
 

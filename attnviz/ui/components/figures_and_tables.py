@@ -25,7 +25,7 @@ def show_picture(
     alt: str,
     on_click: Callable[[], None] | None = None,
 ) -> None:
-    """A figure in its column, with buttons that save it as SVG and as PNG.
+    """Show a figure in its column, with buttons that save it as SVG and as PNG.
 
     Args:
         figure: what to show.
@@ -56,7 +56,7 @@ def show_picture(
 
 
 def show_table(table: pd.DataFrame, *, key: str, filename: str) -> None:
-    """A table that sorts and searches, with its CSV below."""
+    """Show a table that sorts and searches, with its CSV below."""
     st.dataframe(table, key=key, hide_index=True)
     table_download(table, key=f"{key}:csv", filename=filename)
 
@@ -64,7 +64,10 @@ def show_table(table: pd.DataFrame, *, key: str, filename: str) -> None:
 def table_download(
     table: pd.DataFrame, *, key: str, filename: str, label: str = "CSV", index: bool = False
 ) -> None:
-    """A button that saves a table as CSV, UTF-8 with a mark so that spreadsheets read accents."""
+    """Show a button that saves a table as CSV.
+
+    UTF-8 with a byte order mark, so that spreadsheets read accents.
+    """
     st.download_button(
         label,
         lambda: as_csv(table, index=index).encode("utf-8-sig"),

@@ -60,7 +60,7 @@ _component = ServedComponent("map", _HTML)
 
 @dataclass(frozen=True)
 class MapEvents:
-    """What the browser reported in this run.
+    """Events that the browser reported in this run.
 
     Attributes:
         window: the part of the map on the screen.

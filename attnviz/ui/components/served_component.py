@@ -18,7 +18,7 @@ ASSETS = Path(__file__).parent / "assets"
 
 
 class ServedComponent:
-    """A Streamlit component, registered when it is first shown.
+    """Streamlit component, registered when it is first shown.
 
     Streamlit finds the files through the manifest of the installed package,
     `attnviz/pyproject.toml`, and reads it only while it runs: registering at import would fail

@@ -1,4 +1,4 @@
-"""A timer in the browser that runs its fragment again once, some seconds later."""
+"""Timer in the browser that runs its fragment again once, some seconds later."""
 
 from __future__ import annotations
 

@@ -104,12 +104,15 @@ def token_strip(
 
 
 def fits(visible: Bool[np.ndarray, "query key"]) -> bool:
-    """Whether a strip can show all of this; a causal text may be longer than one read both ways."""
+    """Return whether a strip can show all of this.
+
+    A causal text may be longer than one read both ways.
+    """
     return max(visible.shape, default=0) <= TOKEN_LIMIT and _sent(visible) <= CELL_LIMIT
 
 
 def part(tokens: Tokens, stretch: slice) -> Tokens:
-    """A stretch of neighbouring tokens."""
+    """Return a stretch of neighbouring tokens."""
     segments = None if tokens.segments is None else tokens.segments[stretch]
     return Tokens(tokens.ids[stretch], tokens.labels[stretch], tokens.special[stretch], segments)
 
@@ -169,7 +172,7 @@ def pack(
 
 
 def _stretches(visible: Bool[np.ndarray, "query key"]) -> Int[np.ndarray, "query 2"]:
-    """The first visible key of every query, and the one after the last."""
+    """Return the first visible key of every query, and the one after the last."""
     queries, keys = visible.shape
     if not keys:
         return np.zeros((queries, 2), dtype=int)
@@ -178,7 +181,7 @@ def _stretches(visible: Bool[np.ndarray, "query key"]) -> Int[np.ndarray, "query
 
 
 def _sent(visible: Bool[np.ndarray, "query key"]) -> int:
-    """How many weights travel."""
+    """Return how many weights travel."""
     return int(np.diff(_stretches(visible)).sum())
 
 

@@ -1,4 +1,4 @@
-"""The Diagnose page: choose texts, wait with a bar and a way out, and look at what was found."""
+"""Diagnose page: choose texts, wait with a bar and a way out, and look at what was found."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ OWN_TEXTS = ("diagnosis", "two_models")
 
 @dataclass(frozen=True)
 class Ask:
-    """What a person wants to have diagnosed: everything the result depends on."""
+    """Settings of a diagnosis: everything that the result depends on."""
 
     model: str
     texts: TextSet
@@ -62,13 +62,13 @@ class Ask:
     seed: int
 
     def key(self) -> Hashable:
-        """The same for all who would get the same: per revision of the model and set of texts."""
+        """Return the key of the result: model, revision, texts, options."""
         revision = load_model(self.model).info.revision
         texts = (self.texts.name, self.texts.digest, self.texts.notes)
         return ("diagnosis", self.model, revision, texts, self.replacements, self.seed)
 
     def work(self) -> Work[Diagnosis]:
-        """What is to be done, to be run in the background."""
+        """Return the diagnosis as a function for a background job."""
         model = load_model(self.model)
 
         def run(progress: Callable[[Progress], None]) -> Diagnosis:
@@ -94,14 +94,14 @@ def jobs() -> Jobs[Any]:
 
 
 def model_only() -> Request:
-    """The side bar of these pages: the model, and no text."""
+    """Show the side bar of these pages, with the model and no text."""
     with st.sidebar, explained():
         model = sidebar.choose_model()
     return Request(model.info.name, "")
 
 
 def diagnose_page(model_name: str) -> None:
-    """The whole page."""
+    """Show the whole page."""
     model = load_model(model_name)
     asked = st.session_state.get(ASKED)
     finished = None if asked is None or asked[0] != model_name else jobs().find(asked[1])
@@ -133,7 +133,7 @@ def _form_title(model: str, folded: bool) -> str:
 
 
 def choose_seed(key: str) -> int:
-    """The seed of everything that is drawn at random."""
+    """Show the seed of the random draws, and return it."""
     return int(
         st.number_input(
             "Seed",
@@ -163,7 +163,7 @@ def _options() -> tuple[tuple[Replacement, ...], int]:
 
 
 def wait_for(key: Hashable, work: Callable[[], Work[Value]], verb: str) -> Value | None:
-    """What a job has given; or else a button that starts it, or a bar while it runs.
+    """Return the result of a job; show a button that starts it, or a bar while it runs.
 
     Args:
         key: what it depends on.
@@ -217,7 +217,7 @@ def _failure(key: Hashable, error: Exception) -> None:
 
 @st.fragment(run_every=1.0)
 def _progress(key: Hashable) -> None:
-    """The bar, the time left, and the way out; when it is over the page is drawn again."""
+    """Show the bar, the time left, and the way out; when it is over the page is drawn again."""
     job = jobs().find(key)
     if job is None or job.over or not job.awaited_by(session()):
         st.rerun()
@@ -231,7 +231,7 @@ def _progress(key: Hashable) -> None:
         on_click=_cancel,
         args=(job,),
         width="stretch",
-        help="Stops the work, unless somebody else waits for the same.",
+        help="Stops the work, unless another visitor waits for the same.",
     )
 
 

@@ -1,4 +1,4 @@
-"""A diagnosis to take home: the report, the table, and everything for a program."""
+"""Downloads of a diagnosis: report, table and JSON."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["downloads"]
 
 
 def downloads(diagnosis: Diagnosis) -> None:
-    """Three buttons; each file is made when it is asked for."""
+    """Show three buttons; each file is made on a click."""
     name = safe_filename(f"attnviz-diagnosis-{diagnosis.model.name}")
     digest = diagnosis.texts.digest[:8]
     columns = st.columns([2, 1, 1, 3])

@@ -1,4 +1,4 @@
-"""What the doctor says of one head: in sentences, as numbers beside limits, and in pictures."""
+"""Evidence for one head: sentences, numbers beside limits, pictures."""
 
 from __future__ import annotations
 
@@ -74,14 +74,14 @@ def _escaped(text: str) -> str:
 
 
 def _evidence(finding: Finding) -> None:
-    """The numbers that the label rests on, beside their limits."""
+    """Show the numbers that the label rests on, beside their limits."""
     if not finding.evidence:
         return
     rows = [
         {
             "what was measured": one.label,
             "value": told(one.value),
-            "the rule asks for": f"{'more' if one.above else 'less'} than {one.threshold:g}"
+            "the rule requires": f"{'more' if one.above else 'less'} than {one.threshold:g}"
             + (f" {one.unit}" if one.unit else ""),
             "what it says": describe(one.measure).meaning,
         }
@@ -116,7 +116,7 @@ def _row(value: Interval) -> dict[str, float]:
 
 
 def told(value: Interval) -> str:
-    """A number with its interval, if it has one."""
+    """Return a number with its interval, if it has one."""
     if math.isnan(value.low):
         return f"{value.mean:.3f}"
     return f"{value.mean:.3f} ({value.low:.3f} to {value.high:.3f})"

@@ -1,4 +1,4 @@
-"""All heads of a diagnosis in a table: filtered, sorted, searched; a click shows a head above."""
+"""Table of all heads of a diagnosis: filtered, sorted, searched; a click shows a head above."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ __all__ = ["head_table"]
 
 
 def head_table(diagnosis: Diagnosis) -> None:
-    """All heads: filters above, sorting in the headings, a click on a row shows that head."""
+    """Show all heads: filters above, sorting in the headings, a click on a row shows that head."""
     present = [name for name in LABELS if any(one.label == name for one in diagnosis.findings)]
     reached = {one.verdict for one in diagnosis.findings}
     left, middle, right = st.columns([4, 4, 3], gap="medium")

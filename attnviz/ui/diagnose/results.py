@@ -1,4 +1,4 @@
-"""What was found: a sentence, the map of labels, the table, and the chosen head."""
+"""Results of a diagnosis: headline, map of labels, chosen head, table."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ MAP = "label_map"
 CLOSE = 12  # close calls that are listed
 
 FRESH = "diagnosis_fresh"
-"""Set by whoever has just asked for a diagnosis: it begins with its most surprising head."""
+"""In the session after a start: the results begin with the most surprising head."""
 
 
 @st.fragment
@@ -88,7 +88,7 @@ def _close_calls(diagnosis: Diagnosis) -> None:
 
 
 def summary(diagnosis: Diagnosis) -> None:
-    """How many heads look degenerate, how many of them matter, and what a reader has to know."""
+    """Show the headline and the notes."""
     if diagnosis.not_finite:
         st.error(plain(f"{diagnosis.not_finite}."), icon=":material/gpp_bad:")
     first, *others = diagnosis_sentences(diagnosis.findings)
@@ -105,13 +105,13 @@ def choose_head(diagnosis: Diagnosis, kind: Kind) -> Head:
 
 
 def first_head(diagnosis: Diagnosis, kind: Kind | None = None) -> Head:
-    """The head to begin with: the most surprising one."""
+    """Return the head to begin with: the most surprising one."""
     among = (one for one in diagnosis.findings if kind is None or one.head.kind == kind)
     return by_surprise(among)[0].head
 
 
 def label_map(findings: list[Finding], selected: Head, *, key: str) -> None:
-    """The map of labels; a click shows that head."""
+    """Show the map of labels; a click shows that head."""
     show_heads(
         draw_label_map(findings, selected=selected, theme=current_theme()),
         selected.kind,
@@ -122,7 +122,7 @@ def label_map(findings: list[Finding], selected: Head, *, key: str) -> None:
 
 
 def _origin(diagnosis: Diagnosis) -> None:
-    """What all of this was made from."""
+    """Show model, texts, seed and version of the diagnosis."""
     info, texts = diagnosis.model, diagnosis.texts
     loss = diagnosis.loss.mean
     show_plain(

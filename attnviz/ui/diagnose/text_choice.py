@@ -1,4 +1,4 @@
-"""Which texts a diagnosis reads: the bundled ones, typed ones, or a file of one's own.
+"""Choice of the texts of a diagnosis: bundled, typed, or from a file.
 
 What a person types or uploads stays in their session: it is in no link, no log and no report.
 """
@@ -39,7 +39,7 @@ KINDS_OF_TEXT = {
 
 
 def choose_texts(family: Family) -> TextSet | None:
-    """A menu of sources; None, and a message, where there is nothing to read yet."""
+    """Show a menu of sources, and return the texts; None, with a message, without any text."""
     source = choice(
         "Texts",
         [BUNDLED, TYPED, FILE],
@@ -66,7 +66,7 @@ def choose_texts(family: Family) -> TextSet | None:
 
 
 def _typed(family: Family) -> TextSet | None:
-    """A field with a text on each line."""
+    """Show a field with a text on each line, and return the texts."""
     target = (
         " A tab may follow, and behind it what the model is to write."
         if family == "encoder-decoder"
@@ -87,7 +87,7 @@ def _typed(family: Family) -> TextSet | None:
 
 
 def _file() -> TextSet | None:
-    """A file from the person's own disk; it is kept while they look at other pages."""
+    """Show the upload of a file, and return its texts; they stay while other pages are shown."""
     given = st.file_uploader(
         "A file with a text on each line",
         type=["txt", "tsv", "csv", "md"],
@@ -163,7 +163,7 @@ def _check_size(content: bytes, name: str) -> None:
 
 
 def _checked(found: TextSet, family: Family) -> TextSet:
-    """The set if this kind of model can read it, with a line on what it holds.
+    """Return the set if this kind of model can read it, with a line on what it holds.
 
     Raises:
         InputError: too many texts, too many characters, or targets for a model that writes none.

@@ -64,7 +64,7 @@ def close_calls(diagnosis: Diagnosis) -> list[str]:
 
 
 def limits() -> Thresholds:
-    """Where the sliders stand; as attnviz has them before they are drawn."""
+    """Return where the sliders stand; as attnviz has them before they are drawn."""
     return Thresholds(
         **{
             name: float(st.session_state.get(_key(limit), limit.default))
@@ -74,7 +74,7 @@ def limits() -> Thresholds:
 
 
 def consequences(before: Diagnosis, after: Diagnosis) -> None:
-    """Which heads are called something else now."""
+    """Show the heads whose label has changed."""
     changed = [
         (old, new)
         for old, new in zip(before.findings, after.findings, strict=True)

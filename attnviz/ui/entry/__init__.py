@@ -1,1 +1,1 @@
-"""The app as a whole: pages, navigation, settings, and the script that Streamlit runs."""
+"""App as a whole: pages, navigation, settings, and the script that Streamlit runs."""

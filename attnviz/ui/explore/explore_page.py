@@ -1,4 +1,4 @@
-"""The Explore page: all heads on the left, the chosen one on the right, the text below."""
+"""Explore page: all heads on the left, the chosen one on the right, the text below."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ __all__ = ["explore", "notices", "read"]
 def read(request: Request) -> None:
     """Read the text, and say what must be known about it.
 
-    In a container of its own: what follows stays in its place, with or without a bar or a notice
+    In a separate container: what follows stays in its place, with or without a bar or a notice
     before it. Streamlit would draw it anew, and show the old one beside it until the end.
     """
     with st.container():
@@ -66,7 +66,7 @@ def _left_out(capture: Capture, request: Request) -> str:
 @in_turn
 @explained()
 def explore(request: Request) -> None:
-    """The page below its title; a click runs only this part again.
+    """Show the page below its title; a click runs only this part again.
 
     It is given the request and not the capture: an open page would keep what it is given in memory.
     """
@@ -82,7 +82,7 @@ def explore(request: Request) -> None:
         head = head_menus(capture, kind)
     with right:
         head_panel.show_head(capture, request, head, metric)
-    with place:  # after what a click on it asks for: nobody waits for its new frame
+    with place:  # drawn after the view of the head, which is what a click is for
         nothing = np.full(capture[kind].shape[:2], np.nan, np.float32)
         head_map(numbers.get(metric, nothing), metric, head, key="head_map")
     show_tokens(capture, head)

@@ -1,4 +1,4 @@
-"""One head, from every side: its map, its vectors, its rows, in words and numbers."""
+"""Views of one head: map, vectors, rows, numbers."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ VECTOR_ROWS = 256  # vectors drawn below each other
 
 
 def head_title(stack: AttentionStack, head: Head) -> None:
-    """The head's name, and in one sentence what it does."""
+    """Show the head's name, and in one sentence what it does."""
     st.subheader(f"{head.label} · {KIND_LABELS[head.kind]}", anchor=False)
     show_plain("This head " + words.headline(stack, head.layer, head.head) + ".")
 
@@ -44,7 +44,7 @@ def _pin(request: Request, head: Head) -> None:
 
 
 def show_head(capture: Capture, request: Request, head: Head, metric: str) -> None:
-    """The chosen head in the view the person wants: only that one is drawn and sent."""
+    """Show the chosen head in the chosen view: only that one is drawn and sent."""
     stack = capture[head.kind]
     left, right = st.columns([5, 1])
     with left:
@@ -128,7 +128,10 @@ def _vectors(stack: AttentionStack, head: Head) -> None:
 
 
 def _shown(tokens: Tokens, token: int) -> slice:
-    """Which tokens' vectors are drawn: all, or of a long text those around the chosen token."""
+    """Return which tokens' vectors are drawn.
+
+    All, or of a long text those around the chosen token.
+    """
     shown = around(token, len(tokens), VECTOR_ROWS)
     if len(tokens) > VECTOR_ROWS:
         st.caption(

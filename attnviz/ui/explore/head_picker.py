@@ -45,7 +45,7 @@ MOST = 1 << 16
 
 
 def choose_kind(kinds: Sequence[Kind], first: Kind | None = None, key: str = state.KIND) -> Kind:
-    """Which attention, where a model has several.
+    """Return which attention, where a model has several.
 
     Unless a link says otherwise it begins with `first`; without one, between two languages, where
     one looks at the other.
@@ -64,7 +64,7 @@ def choose_kind(kinds: Sequence[Kind], first: Kind | None = None, key: str = sta
 
 
 def choose_metric(names: Sequence[str], family: Family) -> str:
-    """What the map is coloured by, of the metrics that exist for this text and kind."""
+    """Return what the map is coloured by, of the metrics that exist for this text and kind."""
     first = FIRST_METRICS[family]
     chosen = choice(
         "Colour the heads by",
@@ -80,7 +80,9 @@ def choose_metric(names: Sequence[str], family: Family) -> str:
 
 
 def own_layers(info: ModelInfo, kind: Kind) -> tuple[int, ...]:
-    """The model's own number of each layer that has attention, where it has others; else nothing.
+    """Return the model's own number of each layer that has attention, where it has others.
+
+    Else nothing.
 
     Layers are counted by their attention here: the L1 of a Jamba may be its layer 12.
     """
@@ -175,7 +177,7 @@ def head_map(
 
 
 def show_heads(figure: go.Figure | Spec, kind: Kind, *, key: str, filename: str, alt: str) -> None:
-    """A map with a cell for every head of this kind; a click shows that head."""
+    """Show a map with a cell for every head of this kind; a click shows that head."""
     show_picture(
         figure, key=key, filename=filename, alt=alt, on_click=partial(_take_click, key, kind)
     )

@@ -1,4 +1,4 @@
-"""The Induction page: does the model notice that a text repeats itself, and which heads do it."""
+"""Induction page: does the model notice that a text repeats itself, and which heads do it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ RANDOM, OWN = "Random tokens", "The text in the side bar"
 
 
 def induction(request: Request) -> None:
-    """The experiment's settings, then its results."""
+    """Show the experiment's settings, then its results."""
     model = load_model(request.model)
     if model.info.family != "decoder":
         st.info(

@@ -1,4 +1,4 @@
-"""The Lines page: BertViz's drawings, fed with attnviz's exact weights, without a network."""
+"""Lines page: BertViz's drawings, fed with attnviz's exact weights, without a network."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ HEIGHT_PER_TOKEN, HEIGHT_PER_LAYER, HEIGHT_AROUND = 24, 130, 140
 @in_turn
 @explained()
 def lines(request: Request) -> None:
-    """One layer's heads as lines between words, or every head as a small picture."""
+    """Show one layer's heads as lines between words, or every head as a small picture."""
     capture = captured(request)
     kind = choose_kind(capture.kinds)
     view = choice("View", VIEWS, "lines", show_label=False)
@@ -59,7 +59,10 @@ def lines(request: Request) -> None:
 
 
 def _stretches(stack: AttentionStack) -> tuple[slice, slice]:
-    """Which queries and keys are drawn: all, or as many neighbours as BertViz stays quick with."""
+    """Return which queries and keys are drawn.
+
+    All, or as many neighbours as BertViz stays quick with.
+    """
     layers, heads, queries, keys = stack.shape
     if layers * heads * queries * keys <= NUMBER_LIMIT:
         return slice(0, queries), slice(0, keys)
@@ -82,7 +85,7 @@ def _stretches(stack: AttentionStack) -> tuple[slice, slice]:
         for count in (queries, keys)
     )
     st.info(
-        f"BertViz draws every weight of every head as a line of its own and stays quick up to "
+        f"BertViz draws every weight of every head as a separate line and stays quick up to "
         f"{NUMBER_LIMIT:,} of them: for this model {size} tokens at a time. Here are tokens "
         f"{rows.start:,} to {rows.stop - 1:,} of {queries:,}; looks at tokens outside are not "
         "drawn. Explore shows the whole text.",

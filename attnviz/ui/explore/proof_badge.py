@@ -1,4 +1,4 @@
-"""The badge that says how exact the picture is, and what was compared."""
+"""Badge that says how exact the picture is, and what was compared."""
 
 from __future__ import annotations
 

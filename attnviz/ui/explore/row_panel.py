@@ -1,4 +1,4 @@
-"""One number per token on a page: a bar for each, or of a long text an overview and a part."""
+"""Numbers per token on a page: a bar for each, or of a long text an overview and a part."""
 
 from __future__ import annotations
 

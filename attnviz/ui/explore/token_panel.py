@@ -1,4 +1,4 @@
-"""The text below the map as tokens: one is chosen, and the page says where it looks."""
+"""Text below the map as tokens: one is chosen, and the page says where it looks."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ CHIPS = 256  # tokens shown of a text that is too long to be shown whole
 
 
 def show_tokens(capture: Capture, head: Head) -> None:
-    """The text as tokens: click one to see where it looks and who looks at it."""
+    """Show the text as tokens: click one to see where it looks and who looks at it."""
     stack = capture[head.kind]
     _, _, queries, keys = stack.shape
     remembered = state.token(queries)
@@ -60,14 +60,17 @@ def show_tokens(capture: Capture, head: Head) -> None:
 
 
 def around(place: int, count: int, size: int) -> slice:
-    """A stretch of `size` tokens with `place` well inside it; a step aside seldom moves it."""
+    """Return a stretch of `size` tokens with `place` well inside it.
+
+    A step aside seldom moves it.
+    """
     half = max(size // 2, 1)
     start = min(max(place // half * half - half // 2, 0), max(count - size, 0))
     return slice(start, min(start + size, count))
 
 
 def _choose_position(count: int, remembered: int | None) -> int | None:
-    """A field for the position: a text of thousands of tokens cannot be clicked through."""
+    """Return a field for the position: a text of thousands of tokens cannot be clicked through."""
     key = "token_position"
     st.session_state[key] = remembered
     chosen: int | None = st.number_input(
@@ -91,7 +94,7 @@ def _take_position() -> None:
 def _visible(
     stack: AttentionStack, head: Head, rows: slice, columns: slice
 ) -> Bool[np.ndarray, "query key"]:
-    """Which of these queries sees which of these keys."""
+    """Return which of these queries sees which of these keys."""
     rule = stack.layers[head.layer].visibility
     seen: Bool[np.ndarray, "query key"] = (
         rule.table(rows.start, rows.stop, columns.start, columns.stop)[0].cpu().numpy()
@@ -100,7 +103,10 @@ def _visible(
 
 
 def _window(stack: AttentionStack, head: Head, token: int | None) -> tuple[slice, slice]:
-    """Which queries and keys the strip shows: those around the token, and those it looks at."""
+    """Return which queries and keys the strip shows.
+
+    Those around the token, and those it looks at.
+    """
     _, _, queries, keys = stack.shape
     rows = around(token or 0, queries, CHIPS)
     if stack.same_text:

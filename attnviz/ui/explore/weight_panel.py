@@ -1,4 +1,4 @@
-"""One head's map on a page, with how it is coloured and pooled, and its numbers to take away."""
+"""Map of a head on a page, with its scale, its bins and a download."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ POOLS: dict[How, str] = {"max": "Largest", "mean": "Mean"}
 
 
 def is_long(stack: AttentionStack) -> bool:
-    """Whether a map has more cells than can be shown one by one."""
+    """Return whether a map has more cells than can be shown one by one."""
     return max(stack.shape[2:]) > LONG
 
 
@@ -42,7 +42,7 @@ def weights_table(
     key_tokens: Tokens,
     window: Window,
 ) -> pd.DataFrame:
-    """A window of a map as a table; tokens are numbered so that none is mistaken."""
+    """Return a window of a map as a table; tokens are numbered so that none is mistaken."""
     rows, columns = (
         [f"{place} {tokens.labels[place]}" for place in range(part.start, part.stop)]
         for tokens, part in zip((query_tokens, key_tokens), window.slices, strict=True)
@@ -51,7 +51,7 @@ def weights_table(
 
 
 def show_map(request: Request, head: Head, prefix: str = "") -> None:
-    """One head's map with its controls and downloads.
+    """Show one head's map with its controls and downloads.
 
     Args:
         request: whose capture; it is looked up anew, so that a session keeps no long one alive.
@@ -132,7 +132,7 @@ def _choose_scale(key: str) -> Scale:
 
 
 def row_note(head: Head) -> None:
-    """Whose looking a decoder's row is: easily taken for the next token's."""
+    """Show which token a decoder's row belongs to."""
     if head.kind in ("decoder", "cross"):
         st.caption("Each row is the token just read; it looks while the next one is chosen.")
 
@@ -145,13 +145,16 @@ def _choose_pool(key: str) -> How:
         show_label=False,
         explanation="While there are more tokens in view than pixels, a point stands for a bin "
         "of cells: by its largest weight, which loses no single look, or by the mean of its "
-        "visible cells. Zoomed in to 256 tokens or fewer, every cell is its own exact weight.",
+        "visible cells. Zoomed in to 256 tokens or fewer, every cell is one exact weight.",
     )
 
 
 @st.cache_resource(max_entries=64, show_spinner="Pooling the map …")
 def _overview(request: Request, head: Head, how: How, sinks: tuple[int, ...]) -> Grid:
-    """The whole map in at most 256 x 256 bins: a quarter of a megabyte, made from all weights."""
+    """Return the whole map in at most 256 x 256 bins.
+
+    A quarter of a megabyte, made from all weights.
+    """
     stack = captured(request)[head.kind]
     whole = Window.whole(stack.shape)
     return grid(stack, head, whole, how=how, aside=np.array(sinks, dtype=int))
@@ -182,7 +185,7 @@ def _sink_sentence(stack: AttentionStack, head: Head, sinks: tuple[int, ...]) ->
 def _cells_download(
     stack: AttentionStack, head: Head, seen: Window, *, key: str, filename: str
 ) -> None:
-    """The whole map of a short text, or the part of a long one that is on the screen."""
+    """Show the whole map of a short text, or the part of a long one that is on the screen."""
     if is_long(stack):
         label, filename = (
             "Cells as CSV",

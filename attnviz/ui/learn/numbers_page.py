@@ -1,4 +1,4 @@
-"""The Learn page: how attention works, and what every number means and does not mean."""
+"""Learn page: how attention works, and what every number means and does not mean."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ READ = """
 
 
 def learn() -> None:
-    """The whole page."""
+    """Show the whole page."""
     st.header("How attention works", anchor=False)
     st.markdown(HOW)
     st.header("How to read the maps", anchor=False)

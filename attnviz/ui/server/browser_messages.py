@@ -1,4 +1,4 @@
-"""What browsers may send to the server: the messages and files that the pages need, no others.
+"""Messages and files that browsers may send: those that the pages need, no others.
 
 Streamlit handles every message of its protocol, whichever controls a page shows. One of them clears
 the caches of all visitors, others read the state of the git checkout or write files beside the app.

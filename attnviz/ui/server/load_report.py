@@ -1,4 +1,4 @@
-"""The load of this server: people, requests that wait, memory; of every process, without texts.
+"""Load of this server: people, requests that wait, memory; of every process, without texts.
 
 With several processes each writes its report to a folder that all share, because a page is shown by
 one of them. The folder is named by ATTNVIZ_REPORTS, which `attnviz app --workers` sets.
@@ -32,7 +32,7 @@ FRESH = 10.0
 
 @dataclass(frozen=True)
 class Report:
-    """The load of one process.
+    """Load of one process.
 
     Attributes:
         process: its id.

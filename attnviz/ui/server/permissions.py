@@ -1,4 +1,4 @@
-"""What this server allows its visitors: models, downloads and diagnoses; from the environment.
+"""Permissions of visitors: models, downloads and diagnoses; from the environment.
 
 `attnviz app --class` sets these variables; each can also be set by hand.
 """

@@ -59,7 +59,7 @@ SHORT_PASS = 2e10
 
 
 class _Held(threading.local):
-    """The short place that this thread holds."""
+    """Short place that this thread holds."""
 
     ticket: Ticket | None = None
 
@@ -162,7 +162,7 @@ def is_long(model: Model, tokens: int) -> bool:
 
 
 class _Message:
-    """A line on the page while a run waits; empty before the first second and afterwards.
+    """Line on the page while a run waits; empty before the first second and afterwards.
 
     Its container is there in every run: an element that comes and goes would move what follows,
     and the browser would draw that anew.

@@ -1,4 +1,4 @@
-"""The status page: how busy the server is, for a teacher; it shows no texts and no names."""
+"""Status page: how busy the server is, for a teacher; it shows no texts and no names."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ STEP = 0.25
 
 @dataclass(eq=False)
 class Ticket:
-    """One request: its visitor, its round, and its number in the order of arrival."""
+    """Request: its visitor, its round, and its number in the order of arrival."""
 
     who: str
     round: int
@@ -36,7 +36,7 @@ class Ticket:
 
 
 class Turns:
-    """A fair queue for a few places.
+    """Fair queue for a few places.
 
     Args:
         places: how many hold a place at the same time.
@@ -104,7 +104,7 @@ class Turns:
 
     @property
     def busy(self) -> bool:
-        """Whether a request holds a place or waits for one."""
+        """Return whether a request holds a place or waits for one."""
         with self._lock:
             return self._free < self._places or bool(self._waiting)
 

@@ -1,4 +1,4 @@
-"""Who a script run belongs to: the session (a browser tab) and the visitor (a browser)."""
+"""Session (a browser tab) and visitor (a browser) of a script run."""
 
 from __future__ import annotations
 

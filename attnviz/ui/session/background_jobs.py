@@ -25,18 +25,18 @@ Work = Callable[[Callable[[Progress], None]], Value]
 Status = Literal["waiting", "running", "done", "failed", "cancelled"]
 
 PATIENCE = 90.0
-"""Seconds after which somebody who has not looked, and is not connected, has left."""
+"""Seconds after which a session that has not looked, and is not connected, has left."""
 
 SLICE = 10.0
 """Seconds that a job runs before the jobs that wait get a slice."""
 
 
 class Cancelled(Exception):
-    """Nobody waits for this any more."""
+    """Cancelled job: no session waits for it."""
 
 
 class Job(Generic[Value]):
-    """One piece of work, as those who wait for it see it.
+    """Job in the background.
 
     Attributes:
         status: "waiting" for its turn, "running", "done", "failed" or "cancelled".
@@ -57,26 +57,26 @@ class Job(Generic[Value]):
 
     @property
     def over(self) -> bool:
-        """Whether nothing more will happen."""
+        """Return whether nothing more will happen."""
         return self.status in ("done", "failed", "cancelled")
 
     def awaited_by(self, who: str) -> bool:
-        """Whether this person waits for it."""
+        """Return whether this session waits for it."""
         with self._lock:
             return who in self._seen
 
     def look(self, who: str) -> None:
-        """Somebody waits for it, still."""
+        """Note that a session still waits for it."""
         with self._lock:
             self._seen[who] = self._clock()
 
     def leave(self, who: str) -> None:
-        """Somebody does not wait for it any more; the last one to leave stops it."""
+        """Note that a session no longer waits for it; the last one to leave stops it."""
         with self._lock:
             self._seen.pop(who, None)
 
     def wanted(self) -> bool:
-        """Whether anybody waits: has looked lately, or has a page open somewhere.
+        """Return whether any session waits: it has looked lately, or has a page open.
 
         Once the answer is no it stays no: the work is being stopped.
         """
@@ -89,10 +89,10 @@ class Job(Generic[Value]):
             return not self._given_up
 
     def report(self, progress: Progress) -> None:
-        """What the work tells from time to time.
+        """Callback for the progress of the work.
 
         Raises:
-            Cancelled: nobody waits any more.
+            Cancelled: no session waits for it.
         """
         if not self.wanted():
             raise Cancelled
@@ -106,14 +106,14 @@ class Job(Generic[Value]):
 
 
 class Jobs(Generic[Value]):
-    """All work of one sort, by what it depends on; what is done is kept for the next who asks.
+    """Jobs of one sort, by key; results are kept for the next request.
 
     Args:
         at_a_time: how many run at the same time; the others wait for their turn.
         slice_: seconds that one runs while others wait.
         limit: bytes that finished values may take together; the latest stays in any case.
         entries: how many finished values are kept.
-        connected: whether somebody, by the name they gave to `Job.look`, has a page open.
+        connected: whether a session, by the name given to `Job.look`, has a page open.
         clock: seconds.
     """
 
@@ -135,7 +135,7 @@ class Jobs(Generic[Value]):
         self._lock = threading.Lock()
 
     def find(self, key: Hashable) -> Job[Value] | None:
-        """The job of this key, unless it was cancelled or has never been asked for."""
+        """Return the job of this key, unless it was cancelled or never started."""
         with self._lock:
             job = self._jobs.get(key)
             if job is None or job.status == "cancelled":
@@ -146,8 +146,8 @@ class Jobs(Generic[Value]):
     def start(self, key: Hashable, work: Work[Value], who: str) -> Job[Value]:
         """Ask for a piece of work: begins it, or joins those who wait for the same.
 
-        What has failed or was cancelled begins anew. Nobody waits for two things at once: whatever
-        else this person has asked for, they leave.
+        What has failed or was cancelled begins anew. A session waits for one job at a time:
+        it leaves any other.
         """
         with self._lock:
             for other, one in self._jobs.items():
@@ -188,7 +188,7 @@ class Jobs(Generic[Value]):
             return sum(not job.over for job in self._jobs.values())
 
     def ahead(self, job: Job[Value]) -> int:
-        """How many run, or wait for longer than this one."""
+        """Return the number of jobs that run, or have waited for longer than this one."""
         with self._lock:
             listed = [one for one in self._jobs.values() if not one.over]
         return listed.index(job) if job in listed else 0
@@ -228,7 +228,7 @@ class Jobs(Generic[Value]):
 
 
 class _Place:
-    """The place of a running job, which it leaves and takes again between two slices.
+    """Place of a running job, which it leaves and takes again between two slices.
 
     Args:
         turns: the queue of all jobs.

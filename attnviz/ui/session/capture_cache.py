@@ -18,7 +18,7 @@ Value = TypeVar("Value")
 
 
 class _Making:
-    """The lock of a value in the making, and the number of threads that hold it or wait for it."""
+    """Lock of a value in the making, and the number of threads that hold it or wait for it."""
 
     def __init__(self) -> None:
         self.lock, self.threads = threading.Lock(), 0
@@ -40,7 +40,7 @@ class Shelf(Generic[Value]):
 
     @property
     def bytes(self) -> int:
-        """What all of it takes."""
+        """Return what all of it takes."""
         with self._lock:
             return sum(taken for _, taken in self._kept.values())
 

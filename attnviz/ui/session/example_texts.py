@@ -12,7 +12,7 @@ __all__ = ["EXAMPLES", "Example", "examples_of"]
 
 @dataclass(frozen=True)
 class Example:
-    """A text to start from.
+    """Text to start from.
 
     Attributes:
         title: for a menu.

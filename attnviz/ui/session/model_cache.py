@@ -79,7 +79,9 @@ _REPEATED: Shelf[repetition.Repetition] = Shelf(CACHE_MB << 18, entries=16)
 
 @dataclass(frozen=True)
 class Request:
-    """Everything that a capture depends on; texts are cut to `most_characters` first.
+    """Input of a capture, with everything that it depends on.
+
+    Texts are cut to `most_characters` first.
 
     Attributes:
         model: name of the model.
@@ -113,7 +115,7 @@ def most_characters() -> int:
 
 
 def allowed_folders() -> tuple[Path, ...]:
-    """Where this server may load local models from.
+    """Return where this server may load local models from.
 
     The folders in ATTNVIZ_MODEL_FOLDERS (separated like PATH), or `models` in the working folder.
     """
@@ -182,7 +184,7 @@ def _place(model: Model, tokens: int) -> AbstractContextManager[None]:
 
 @st.cache_resource(max_entries=64, show_spinner=False)
 def head_numbers(request: Request, kind: Kind) -> Mapping[str, Float[np.ndarray, "layer head"]]:
-    """Every metric of every head that exists for this text: a click on a head asks for it again."""
+    """Return every metric of every head that exists for this text; cached."""
     stack = captured(request)[kind]
     found = {name: metrics.per_head(name, stack) for name in metrics.names()}
     known = {name: table for name, table in found.items() if not np.isnan(table).all()}
@@ -191,7 +193,7 @@ def head_numbers(request: Request, kind: Kind) -> Mapping[str, Float[np.ndarray,
 
 @st.cache_resource(max_entries=16, show_spinner=False)
 def summary(request: Request) -> pd.DataFrame:
-    """Every metric of every head of every kind, as a table to be read."""
+    """Return every metric of every head of every kind, as a table to be read."""
     return summarize(captured(request))
 
 
@@ -282,7 +284,7 @@ def _check_repeated(model: Model, text: str) -> None:
 
 
 def default_request(model_name: str) -> Request:
-    """What is shown before anybody has typed anything."""
+    """Return the request that is shown before a text is typed."""
     model = load_model(model_name)
     example = examples_of(model.info.name, model.info.family)[0]
     target = "" if reads_its_text_twice(model.network) else example.target

@@ -1,4 +1,4 @@
-"""How the app looks as a whole: its name, its mark, its margins."""
+"""Name, icon and margins of the app."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ _ICON = re.compile(r":(?=material/)")  # replaced by Streamlit before the Markdo
 
 
 class Strong(str):
-    """A part of a text that is shown in bold."""
+    """Part of a text that is shown in bold."""
 
 
 def readable(text: str) -> str:

@@ -1,4 +1,4 @@
-"""How far a model is with a long text."""
+"""Progress bar of a long text."""
 
 from __future__ import annotations
 
@@ -23,10 +23,12 @@ def spinner(text: str) -> AbstractContextManager[None]:
 
 
 def reading_bar(clock: Callable[[], float] = time.monotonic) -> Callable[[int, int], None] | None:
-    """What `attnviz.capture` is to tell its progress: a bar, once that takes longer than a glance.
+    """Return the progress callback of `attnviz.capture`.
+
+    A bar, once that takes longer than a glance.
 
     When the person has typed another text meanwhile, or has left, Streamlit ends the script at the
-    next thing it shows: here, and so the pass that nobody waits for ends too.
+    next thing it shows: here, and so a pass without a waiting session ends too.
     """
     if not session():
         return None

@@ -1,4 +1,4 @@
-"""The side bar: which model reads which text."""
+"""Side bar: which model reads which text."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ ANY_MODEL = (
 
 
 def sidebar() -> Request:
-    """The model and the text, chosen once for all pages."""
+    """Show the side bar, and return model and text."""
     with st.sidebar:
         with explained():
             model = choose_model()
@@ -37,7 +37,7 @@ def sidebar() -> Request:
 
 
 def choose_model() -> Model:
-    """A menu of shipped models that also takes a hub name or a folder."""
+    """Show the menu of models, and return the model; it also takes a hub name or a folder."""
     names = listed_models()
     asked = st.session_state.get(state.MODEL) or st.query_params.get(state.MODEL)
     if asked and asked not in names and takes_any_model():
@@ -75,7 +75,7 @@ def _facts(info: ModelInfo) -> str:
 
 
 def _own_layers(info: ModelInfo) -> str:
-    """Where the attention of a hybrid is; nothing for a model that has it in every layer."""
+    """Return where the attention of a hybrid is; nothing for a model that has it in every layer."""
     found = [own_layers(info, kind) for kind in info.heads]
     return "".join(
         f", in the model's layer{'s' if len(own) > 1 else ''} {', '.join(map(str, own))}"
@@ -85,7 +85,7 @@ def _own_layers(info: ModelInfo) -> str:
 
 
 def choose_text(model: Model) -> Request:
-    """The text, with what else this family of models reads."""
+    """Show the text fields of this family of models, and return the request."""
     family = model.info.family
     keys = state.text_keys(family)
     examples = examples_of(model.info.name, family)
@@ -159,7 +159,7 @@ def _text_help(model: Model) -> str:
 
 
 def _take_example(family: str) -> None:
-    """Fill in the chosen example; the text is the person's now."""
+    """Fill in the chosen example; it can be changed then."""
     example: Example | None = st.session_state[f"example:{family}"]
     if example is not None:
         state.fill(state.text_keys(family), example)

@@ -1,4 +1,4 @@
-"""What a session remembers, and what of it a link carries.
+"""State of a session, and the part of it that a link carries.
 
 Model, kind, layer, head and metric are in the URL, so that a link opens the same view. The text
 is not: it stays between the person and the server unless they ask for a link with it.
@@ -50,7 +50,7 @@ SHARED_TEXT = {"text": "text", "pair": "pair", "target": "target"}
 
 
 class TextKeys(NamedTuple):
-    """Where a family's texts are kept: each has its own, so that none is lost by a change."""
+    """Keys of one family's texts in the session; every family has separate texts."""
 
     text: str
     pair: str
@@ -58,7 +58,7 @@ class TextKeys(NamedTuple):
 
 
 def text_keys(family: str) -> TextKeys:
-    """The session's keys of one family's texts."""
+    """Return the session's keys of one family's texts."""
     return TextKeys(f"text:{family}", f"pair:{family}", f"target:{family}")
 
 
@@ -80,7 +80,7 @@ def start_with(keys: TextKeys, example: Example) -> Example | None:
 
 
 def forget_view() -> None:
-    """Another model: its own heads and metric are worth a first look, not the last one's."""
+    """Forget head, metric and token after a change of the model."""
     for key in (KIND, LAYER, HEAD, METRIC, "token"):
         st.session_state.pop(key, None)
         st.query_params.pop(key, None)
@@ -94,7 +94,7 @@ def fill(keys: TextKeys, example: Example) -> None:
 
 
 def filled(keys: TextKeys, example: Example) -> bool:
-    """Whether the text fields hold this example, untouched."""
+    """Return whether the text fields hold this example, untouched."""
     held = tuple(st.session_state.get(key, "") for key in keys)
     return held == (example.text, example.pair, example.target)
 
@@ -128,7 +128,7 @@ def to_link(key: str) -> None:
 
 
 def token(count: int) -> int | None:
-    """The position of the chosen token, if the text has one there."""
+    """Return the position of the chosen token, if the text has one there."""
     chosen: int | None = st.session_state.get("token")
     return chosen if chosen is not None and 0 <= chosen < count else None
 
@@ -152,7 +152,7 @@ def open_head(kind: Kind, shape: tuple[int, ...]) -> Head | None:
 
 
 def pinned() -> tuple[Request, Head] | None:
-    """The head that was pinned, with the model and text it was seen on."""
+    """Return the head that was pinned, with the model and text it was seen on."""
     found: tuple[Request, Head] | None = st.session_state.get(PINNED)
     return found
 
@@ -163,13 +163,13 @@ def remember(request: Request) -> None:
 
 
 def request() -> Request:
-    """What the side bar asks for."""
+    """Return what the side bar asks for."""
     found: Request = st.session_state["request"]
     return found
 
 
 def share_link(request: Request) -> None:
-    """A link to this view; with the text only when the person says so."""
+    """Show a link to this view; with the text only on request."""
     with st.popover("Share this view", icon=":material/link:", type="tertiary"):
         st.caption("The address bar already leads to this model, head and metric.")
         if st.toggle("Put the text into the link", key="share_text"):
@@ -185,7 +185,7 @@ def share_link(request: Request) -> None:
 
 
 def default_head(capture: Capture, kind: Kind) -> Head:
-    """The most telling head of this kind that is known, or the first head."""
+    """Return the most telling head of this kind that is known, or the first head."""
     known = [one for one in capture.model.known_heads if one.head.kind == kind]
     known.sort(key=lambda one: one.role not in TELLING)  # stable: the best of each come first
     return known[0].head if known else Head(kind, 0, 0)

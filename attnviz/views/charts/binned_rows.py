@@ -1,4 +1,4 @@
-"""One number per token of a long text: bins of neighbours, with their mean and their extremes."""
+"""Number per token of a long text: bins of neighbours, with their mean and their extremes."""
 
 from __future__ import annotations
 

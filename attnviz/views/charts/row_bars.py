@@ -1,4 +1,4 @@
-"""One number per token: entropy of every row, divergence between two heads."""
+"""Number per token: entropy of every row, divergence between two heads."""
 
 from __future__ import annotations
 

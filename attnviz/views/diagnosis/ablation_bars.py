@@ -1,4 +1,7 @@
-"""What removing heads costs: the change of the loss, with its interval, head beside head."""
+"""Bars of the cost of removing heads.
+
+The change of the loss, with its interval, head beside head.
+"""
 
 from __future__ import annotations
 
@@ -153,7 +156,7 @@ def draw_ablation(
 
 
 class _Stretch:
-    """Where on the axis a change of the loss is drawn."""
+    """Return the position on the axis of a change of the loss."""
 
     def __init__(self, near: float) -> None:
         self.near = near
@@ -164,7 +167,7 @@ class _Stretch:
 
 
 def _span(tried: Sequence[Finding], ways: Sequence[Replacement], stretch: _Stretch) -> list[float]:
-    """The ends of the axis: all that is drawn, and room for a name above it."""
+    """Return the ends of the axis: all that is drawn, and room for a name above it."""
     drawn = [
         end
         for one in tried
@@ -178,7 +181,7 @@ def _span(tried: Sequence[Finding], ways: Sequence[Replacement], stretch: _Stret
 
 
 def _arms(values: Sequence[Interval], stretch: _Stretch, color: str) -> dict[str, Any]:
-    """The arms of the intervals; none where there is no interval."""
+    """Return the arms of the intervals; none where there is no interval."""
     means, lows, highs = (
         stretch(np.asarray([getattr(value, end) for value in values]))
         for end in ("mean", "low", "high")
@@ -202,7 +205,7 @@ def _told(value: Interval) -> str:
 
 
 def _bar_in_legend(name: str, colors: Palette) -> go.Scatter:
-    """What the bars are: they have many colours, and their legend none."""
+    """Return what the bars are: they have many colours, and their legend none."""
     return go.Scatter(
         x=[None],
         y=[None],
@@ -226,7 +229,7 @@ def _point_at(
     stretch: _Stretch,
     colors: Palette,
 ) -> None:
-    """An arrow to the chosen head's bar."""
+    """Add an arrow to the chosen head's bar."""
     tip = stretch(np.asarray(np.nanmax([value.mean, value.high, 0.0])))
     figure.add_annotation(
         x=at,

@@ -1,4 +1,4 @@
-"""How spread out heads are, layer by layer: ridges over texts, and each head at its mean."""
+"""Normalized entropy of heads, layer by layer: ridges over texts, and each head at its mean."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def draw_entropy_by_layer(
     """Draw how spread out the heads of each layer look, as ridges over texts and heads.
 
     Below each ridge its heads stand as points at their mean, in the colours of their labels; the
-    selected one has its own ridge over its texts.
+    selected one has a separate ridge over its texts.
 
     Args:
         samples: normalized entropies of each head over texts, or quantiles of them; NaN is
@@ -92,7 +92,7 @@ def draw_entropy_by_layer(
 def _ridge(
     grid: np.ndarray, samples: np.ndarray, layer: int, color: str, strength: float, name: str
 ) -> go.Scatter:
-    """The density of the samples, standing on its layer's line."""
+    """Return the density of the samples, standing on its layer's line."""
     density = _density(grid, samples[np.isfinite(samples)])
     top = float(density.max()) or 1.0
     heights = layer - RIDGE * density / top
@@ -109,7 +109,7 @@ def _ridge(
 
 
 def _density(grid: np.ndarray, samples: np.ndarray) -> np.ndarray:
-    """A sum of normal bumps; their width follows Silverman's rule (1986)."""
+    """Return a sum of normal bumps; their width follows Silverman's rule (1986)."""
     if not samples.size:
         return np.zeros(grid.size)
     wide = 1.06 * float(samples.std()) * samples.size**-0.2
@@ -119,7 +119,7 @@ def _density(grid: np.ndarray, samples: np.ndarray) -> np.ndarray:
 
 
 def _heads(samples: np.ndarray, findings: Sequence[Finding], theme: Theme) -> go.Scatter:
-    """Every head as a point at its mean, in its label's colour; degenerate ones on top."""
+    """Return every head as a point at its mean, in its label's colour; degenerate ones on top."""
     inks, colors = label_colors(theme), palette(theme)
     order = sorted(findings, key=lambda one: -LABELS.index(one.label))
     means = [known_mean(samples[one.head.layer, one.head.head]).item() for one in order]
@@ -141,7 +141,7 @@ def _heads(samples: np.ndarray, findings: Sequence[Finding], theme: Theme) -> go
 
 
 def _ring(samples: np.ndarray, head: Head, theme: Theme) -> go.Scatter:
-    """A ring around the chosen head, with its name."""
+    """Return a ring around the chosen head, with its name."""
     colors = palette(theme)
     mean = known_mean(samples[head.layer, head.head]).item()
     return go.Scatter(

@@ -154,7 +154,7 @@ def _cells(at: Mapping[tuple[int, int], Finding], layers: int, heads: int) -> np
 def _words(
     at: Mapping[tuple[int, int], Finding], layers: int, heads: int, letters: int, theme: Theme
 ) -> list[go.Heatmap]:
-    """The marks in their cells, dark on pale colours and pale on dark ones.
+    """Return the marks in their cells, dark on pale colours and pale on dark ones.
 
     Invisible maps write them, because only those leave out text that does not fit its cell.
     """
@@ -201,7 +201,7 @@ def _lines(one: Finding, letters: int) -> tuple[str, ...]:
 
 
 def _targets(findings: Sequence[Finding], cell: float) -> go.Scatter:
-    """An invisible square per head: heatmap cells answer no click in Streamlit."""
+    """Return an invisible square per head: heatmap cells answer no click in Streamlit."""
     invisible = {"marker": {"opacity": 0}}
     return go.Scatter(
         x=[f"H{one.head.head}" for one in findings],
@@ -226,7 +226,7 @@ def _hover(one: Finding) -> str:
 
 
 def _legend(findings: Sequence[Finding], theme: Theme) -> list[go.Scatter]:
-    """What the colours mean and how many heads have each, most degenerate first."""
+    """Return what the colours mean and how many heads have each, most degenerate first."""
     counts = Counter(one.label for one in findings)
     colors = palette(theme)
     entries = [
@@ -267,7 +267,7 @@ def _outlined(one: Finding, theme: Theme) -> dict[str, Any]:
 
 
 def _corner(columns: tuple[str, ...], rows: tuple[str, ...]) -> go.Scatter:
-    """One unseen point on the labelled axes: Plotly labels no axis that holds nothing."""
+    """Return one unseen point on the labelled axes: Plotly labels no axis that holds nothing."""
     return go.Scatter(
         x=columns[:1],
         y=rows[:1],

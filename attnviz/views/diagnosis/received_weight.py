@@ -1,4 +1,4 @@
-"""Where a head's weight goes, place by place: a sink stands out."""
+"""Mean weight that each position receives from a head."""
 
 from __future__ import annotations
 

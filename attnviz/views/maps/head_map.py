@@ -1,4 +1,4 @@
-"""All heads of a model at once: one number per head, layers downward from layer 0."""
+"""Map of all heads of a model: one number per head, layers downward from layer 0."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The map of cells that most figures are made of: a heatmap with labels on both sides.
+"""Map of cells that most figures are made of: a heatmap with labels on both sides.
 
 Rows run from top to bottom and columns from left to right, with the column labels on top, where
 the eye starts. A cell without a number is left open and shows the hatching behind the map, which

@@ -40,7 +40,7 @@ _LOG_TICKS = ((math.log10(LOG_FLOOR), "≤0.0001"), (-2.0, "0.01"), (0.0, "1"))
 
 @dataclass(frozen=True)
 class Diagonal:
-    """A marked diagonal of a square map: the cells (row, row - offset).
+    """Marked diagonal of a square map: the cells (row, row - offset).
 
     Attributes:
         offset: rows minus columns.
@@ -53,7 +53,7 @@ class Diagonal:
 
 @dataclass(frozen=True)
 class MapSpecification:
-    """What a map shows and how numbers become colours.
+    """Specification of a map: its numbers, colours and captions.
 
     Attributes:
         value: name of the number in a cell ("weight").
@@ -62,7 +62,7 @@ class MapSpecification:
         high: number at the last colour; None: the largest number in view.
         colors: which colours; "diverging" has zero in the middle.
         ticks: marks of the colour bar as (number, text); None leaves them to Plotly.
-        log_floor: smallest number that has a colour of its own on a logarithmic scale; None on a
+        log_floor: smallest number with a separate colour on a logarithmic scale; None on a
             linear scale.
         unit: unit of the number.
         missing: sentence for a cell without a number.

@@ -1,4 +1,4 @@
-"""Cells of a map that hold no number: hatched, and they say so when they are pointed at."""
+"""Cells of a map that hold no number: hatched, with the reason on hover."""
 
 from __future__ import annotations
 

@@ -94,7 +94,7 @@ def _pictures(
     *,
     several: bool,
 ) -> list[str]:
-    """The figures of one kind of attention, put aside for the script, and their places."""
+    """Return the figures of one kind of attention, put aside for the script, and their places."""
     lines = [
         f"<h2>{escape(kind.capitalize())}: the evidence</h2>" if several else "<h2>Evidence</h2>"
     ]

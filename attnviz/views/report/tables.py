@@ -1,4 +1,4 @@
-"""The tables of a report, as HTML with every string escaped."""
+"""Tables of a report, as HTML with every string escaped."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ def _evidence(one: Finding) -> str:
         return ""
     lines = "; ".join(
         f"{escape(each.label)} {interval_text(each.value)}{_unit(each.unit)}, "
-        f"{'more' if each.above else 'less'} than {each.threshold:g} asked for"
+        f"{'more' if each.above else 'less'} than {each.threshold:g} required"
         for each in one.evidence
     )
     return f'<p class="muted">{lines}.</p>'

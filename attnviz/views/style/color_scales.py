@@ -1,4 +1,4 @@
-"""How numbers become colours, and the bar that tells it."""
+"""Colour scales and colour bars."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["Ink", "color_bar"]
 
 @dataclass(frozen=True)
 class Ink:
-    """How numbers become colours, and how the colour bar tells it.
+    """Colour scale of a map, with its colour bar.
 
     Attributes:
         colors: evenly spaced stops.

@@ -1,4 +1,4 @@
-"""A figure as the plain dictionaries that Plotly's library in the browser reads.
+"""Figure as the plain dictionaries that Plotly's library in the browser reads.
 
 Plotly's graph objects check every property. For a map of heads that takes ten times as long as all
 other work on it, so a figure of the app is checked by the tests and not again for every visitor.
@@ -21,7 +21,7 @@ _TYPED = {"float32": "f4", "float64": "f8", "int8": "i1", "uint8": "u1", "int16"
 
 @dataclass(frozen=True)
 class Spec:
-    """A figure's traces and layout, in the names of Plotly's reference.
+    """Figure's traces and layout, in the names of Plotly's reference.
 
     Attributes:
         data: the traces; arrays of numbers may be NumPy arrays.
@@ -41,7 +41,7 @@ class Spec:
 
 
 class PlainFigure(BaseFigure):  # type: ignore[misc]
-    """A specification in the form that `st.plotly_chart` accepts, without the checks."""
+    """Specification in the form that `st.plotly_chart` accepts, without the checks."""
 
     def __init__(self, spec: Spec) -> None:
         # The constructor of the base class is left out: it makes a graph object of every part.

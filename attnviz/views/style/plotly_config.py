@@ -16,7 +16,7 @@ def plot_config(
 ) -> dict[str, Any]:
     """Return Plotly's `config` for a figure: no upload button, no logo, a named download.
 
-    Plotly's modebar has one image button and so one format; it is SVG unless asked otherwise.
+    Plotly's modebar has one image button and so one format; it is SVG by default.
     Both formats are offered by `attnviz.ui.components.picture_buttons`.
 
     Args:

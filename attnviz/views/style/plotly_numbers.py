@@ -8,7 +8,7 @@ __all__ = ["known_mean"]
 
 
 def known_mean(values: np.ndarray) -> np.ndarray:
-    """The mean over the first axis of what is defined; NaN where nothing is."""
+    """Return the mean over the first axis of what is defined; NaN where nothing is."""
     known = np.isfinite(values)
     count = known.sum(axis=0)
     total = np.where(known, values, 0.0).sum(axis=0)

@@ -37,7 +37,7 @@ FONT_FAMILY = "Source Sans, Source Sans Pro, Helvetica Neue, Arial, Noto Sans, s
 
 @dataclass(frozen=True)
 class Palette:
-    """The colours of one theme, as hex strings.
+    """Colours of one theme, as hex strings.
 
     Attributes:
         page: the ground the theme is made for; downloads are filled with it.

@@ -1,6 +1,6 @@
-"""One side of a map: what is written along it, and what is said when a cell is pointed at.
+"""Axis of tokens: its labels, and their text on hover.
 
-Every position is a category of its own, named by its whole label and its place ("·sat (3)"), so
+Every position is a separate category, named by its whole label and its place ("·sat (3)"), so
 repeated tokens stay apart. The ticks show shortened labels through Plotly's `labelalias`. Category
 axes drop labels by themselves where there is no room for all of them, at any width of the screen,
 which fixed tick texts cannot do.
