@@ -61,9 +61,9 @@ def results(measured: Diagnosis, texts: TextSet) -> None:
             consequences(measured, diagnosis)
             choose_limits()
             _close_calls(diagnosis)
+        head_example(diagnosis, finding, texts)
     with right:
         head_words(diagnosis, finding)
-        head_example(diagnosis, finding, texts)
     head_pictures(diagnosis, finding)
     pruning_lists(diagnosis)
     st.subheader("All heads", anchor=False)
