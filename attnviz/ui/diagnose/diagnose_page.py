@@ -151,7 +151,7 @@ def choose_seed(key: str) -> int:
 def _options() -> tuple[tuple[Replacement, ...], int]:
     with st.expander("Options"):
         replacements = choices(
-            "Replace every head's output, one at a time, by",
+            "Remove each head and put in its place",
             WAYS,
             "diagnose_ways",
             first=WAYS_AT_FIRST,
