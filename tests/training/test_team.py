@@ -1,5 +1,8 @@
 """Processes that train together share work, sums and the clock."""
 
+import sys
+from types import ModuleType
+
 import pytest
 import torch
 from torch import nn
@@ -24,7 +27,10 @@ def work(rank, address, folder):
 
 
 @pytest.mark.slow
-def test_two_processes(tmp_path):
+def test_two_processes(tmp_path, monkeypatch: pytest.MonkeyPatch):
+    # A page run by another test may have left its script as the main module, which the new
+    # processes would run again.
+    monkeypatch.setitem(sys.modules, "__main__", ModuleType("__main__"))
     spawn(work, (Address.free(2), tmp_path), nprocs=2)
     first, second = (torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in (0, 1))
     for mine, yours in zip(first[0], second[0], strict=True):
