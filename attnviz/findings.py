@@ -179,6 +179,11 @@ class Finding:
         return f"{self.label}: {self.detail}" if self.detail else self.label
 
     @property
+    def removal(self) -> Interval | None:
+        """Change of the loss without the head: by zero if it was tried, else by the first."""
+        return self.ablation.get("zero", next(iter(self.ablation.values()), None))
+
+    @property
     def degenerate(self) -> bool:
         """True if the label is one of heads without use; ablation may contradict it."""
         return self.label in DEGENERATE or (self.label == "sink" and self.detail == "broken")

@@ -138,7 +138,7 @@ def looks(
 ) -> tuple[Look, ...]:
     """Return the positions with the largest weights, largest first.
 
-    What rounds to 0.00 is left out.
+    Weights that round to 0.00 are left out.
     """
     order = np.argsort(-weights, kind="stable")[:most]
     return tuple(

@@ -12,17 +12,14 @@ import torch
 from torch import Tensor, nn
 from transformers import GPT2LMHeadModel, PreTrainedModel, PreTrainedTokenizerFast
 
-from attnviz.models.catalogue import FOLDER
 from training.corpus import Corpus
 from training.export import export
 from training.loop import Moment, Plan, parse_plan, train
 from training.optimise import Rates
-from training.repeats import BEGIN_ID
-from training.shared_words import shared_tokenizer
-from training.stories import StoryRecipe, next_token_loss, stream
+from training.shared_words import FOLDER, shared_tokenizer
+from training.stories import StoryRecipe, chunks, next_token_loss, probe_windows, stream
 
 LENGTH = 256
-LINES = 12  # sentences of a document
 
 
 class FrenchRecipe(StoryRecipe):
@@ -33,8 +30,12 @@ class FrenchRecipe(StoryRecipe):
 
     def __init__(self, corpus: Corpus, tokenizer: PreTrainedTokenizerFast, seed: int) -> None:
         super().__init__(corpus, tokenizer, seed)
-        self.stories = self.sentences = french(corpus, tokenizer, "train")
         self.unseen = french(corpus, tokenizer, "dev")
+
+    def texts(self, corpus: Corpus) -> tuple[np.ndarray, np.ndarray]:
+        """Return the French sentences in place of stories and of everyday sentences."""
+        sentences = french(corpus, self.tokenizer, "train")
+        return sentences, sentences
 
     def shape(self, fraction: float) -> tuple[int, int]:
         """Return rows and length of the next batch."""
@@ -46,10 +47,8 @@ class FrenchRecipe(StoryRecipe):
 
     def figures(self, model: PreTrainedModel) -> dict[str, Any]:
         """Return the figures of the classroom GPT, and the loss on unseen French, nats."""
-        rows = self.unseen[: 24 * (LENGTH - 1)].reshape(24, LENGTH - 1)
-        ids = torch.from_numpy(np.concatenate([np.full((24, 1), BEGIN_ID), rows], axis=1))
-        found = super().figures(model)
-        return {**found, "french": round(next_token_loss(model, ids).mean().item(), 3)}
+        loss = next_token_loss(model, probe_windows(self.unseen)).mean().item()
+        return {**super().figures(model), "french": round(loss, 3)}
 
     def continue_story(self, model: nn.Module, opening: str) -> str:
         """Return a greedy continuation of a French opening."""
@@ -61,14 +60,13 @@ def french(corpus: Corpus, tokenizer: PreTrainedTokenizerFast, split: str) -> np
     """Return the French sides of the pairs, each once, as one row of ids."""
     lines = list(dict.fromkeys(sentence for _, sentence in corpus.pairs(split)))
     np.random.default_rng(0).shuffle(lines)
-    chunks = ["\n".join(lines[start : start + LINES]) for start in range(0, len(lines), LINES)]
-    return stream(tokenizer, chunks)
+    return stream(tokenizer, chunks(lines))
 
 
 def main(plan: Plan) -> None:
     """Train from the shipped weights, print the last figures and export."""
     torch.manual_seed(plan.seed)
-    start = plan.start or FOLDER / "gpt-classroom"
+    start = plan.start or FOLDER
     model = GPT2LMHeadModel.from_pretrained(start, dtype=torch.float32)
     tokenizer = shared_tokenizer(LENGTH)
     recipe = FrenchRecipe(Corpus.find(plan.data), tokenizer, plan.seed)

@@ -81,12 +81,14 @@ class StoryRecipe(BatchRecipe):
         self.random = np.random.default_rng(seed)
         self.row_losses = torch.compile(row_losses, dynamic=True) if can_compile() else row_losses
         self.tokenizer = tokenizer
-        self.stories = stream(tokenizer, corpus.documents("train"))
-        lines = corpus.sentences("train")
-        chunks = ["\n".join(lines[i : i + 12]) for i in range(0, len(lines), 12)]
-        self.sentences = stream(tokenizer, chunks)
+        self.stories, self.sentences = self.texts(corpus)
         self.valid = stream(tokenizer, corpus.documents("valid"))
         self.curriculum = Curriculum(len(self.lengths))
+
+    def texts(self, corpus: Corpus) -> tuple[np.ndarray, np.ndarray]:
+        """Return stories and everyday sentences to train on, each as one row of ids."""
+        sentences = chunks(corpus.sentences("train"))
+        return stream(self.tokenizer, corpus.documents("train")), stream(self.tokenizer, sentences)
 
     @abstractmethod
     def shape(self, fraction: float) -> tuple[int, int]:
@@ -161,9 +163,7 @@ class StoryRecipe(BatchRecipe):
 
     def figures(self, model: PreTrainedModel) -> dict[str, Any]:
         """Return a quick estimate of the figures; `training.evaluate` computes the exact ones."""
-        windows = self.valid[: 24 * (PROBE_LENGTH - 1)].reshape(24, PROBE_LENGTH - 1)
-        begin = np.full((24, 1), BEGIN_ID)
-        ids = torch.from_numpy(np.concatenate([begin, windows], axis=1))
+        ids = probe_windows(self.valid)
         text = next_token_loss(model, ids).mean().item()
         on_text, _ = head_scores(model, ids[:8], 50)
         found: dict[str, Any] = {
@@ -202,6 +202,17 @@ class StoryRecipe(BatchRecipe):
 def story_tokenizer(corpus: Corpus, length: int) -> PreTrainedTokenizerFast:
     """Train the causal models' tokenizer, the same for all but for its longest text, `length`."""
     return byte_pairs([*corpus.documents("train"), *corpus.sentences("train")], VOCABULARY, length)
+
+
+def chunks(sentences: list[str]) -> list[str]:
+    """Return documents of twelve sentences each, a sentence per line."""
+    return ["\n".join(sentences[start : start + 12]) for start in range(0, len(sentences), 12)]
+
+
+def probe_windows(ids: np.ndarray) -> Tensor:
+    """Return the first 24 windows of a row of ids, each after the begin token, [24, 256]."""
+    windows = ids[: 24 * (PROBE_LENGTH - 1)].reshape(24, PROBE_LENGTH - 1)
+    return torch.from_numpy(np.concatenate([np.full((24, 1), BEGIN_ID), windows], axis=1))
 
 
 def stream(tokenizer: PreTrainedTokenizerFast, documents: list[str]) -> np.ndarray:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from attnviz.attention.interface import NAME
+from attnviz.attention.interventions import Places
 from attnviz.attention.recorder import Call, listening
 from attnviz.errors import AttnvizError, ModelNotSupported
 from attnviz.types import Kind
@@ -58,6 +59,10 @@ class Sites:
     sizes: Mapping[str, tuple[int, ...]]
     by_blocks: set[str] = field(default_factory=set, compare=False)
     causal: bool = False
+
+    def places(self) -> Places:
+        """Return which kind and layer a call comes from, for one forward pass."""
+        return Places(self.kinds, {kind: layers for kind, (layers, _) in self.heads.items()})
 
 
 @dataclass(frozen=True)

@@ -81,8 +81,7 @@ def capture(
         predict: keep predictions and losses, where the model's language head was trained;
             without them it is not needed.
         progress: callback after each layer, with the layers done and all layers. What it raises
-            ends the
-            capture, and is passed on.
+            ends the capture, and is passed on.
 
     Raises:
         EmptyText: nothing but white space.

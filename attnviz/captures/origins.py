@@ -145,7 +145,7 @@ def _belongs(weight: str, module: str) -> bool:
 def _tensors(value: Any) -> Iterator[Tensor]:
     """Yield all tensors of numbers in arguments or outputs, at any depth.
 
-    Masks of attention excepted.
+    Masks of attention are left out.
     """
     if isinstance(value, Tensor):
         if value.is_floating_point():
@@ -162,7 +162,7 @@ def _tensors(value: Any) -> Iterator[Tensor]:
 def _is_finite(tensor: Tensor) -> bool:
     """Return whether a tensor holds neither NaN nor infinity.
 
-    True for whole numbers and empty ones.
+    Whole numbers and empty tensors hold neither.
     """
     if not tensor.is_floating_point() or not tensor.numel() or tensor.is_meta:
         return True

@@ -216,7 +216,7 @@ def _equal_inputs(
 def _since_captured(model: Model, capture: Capture) -> tuple[float, Head]:
     """Return the largest difference of a weight between the capture and the same run made anew.
 
-    A layer with equal inputs tests the attention, not for what is in the capture. In
+    A layer with equal inputs tests the attention, not what is in the capture. In
     sixteen bits a text that was captured beside others, with padding, differs by rounding; there
     the comparison over the whole run has to do.
     """

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from attnviz.doctor.labels.number_words import joined
 from attnviz.errors import InputError
 from attnviz.findings import LABELS, Finding, Label, Verdict
 
@@ -50,17 +51,13 @@ def _named(name: str) -> Named:
     word, _, detail = (part.strip() for part in name.partition(":"))
     label = next((one for one in LABELS if one == word), None)
     if label is None:
-        raise InputError(f"no head is called '{word}'; the labels are {_listed(LABELS)}")
+        raise InputError(f"no head is called '{word}'; the labels are {joined(LABELS)}")
     kinds = KINDS.get(label)
     if detail and kinds is None:
         raise InputError(f"'{label}' has no kinds that could be named: write {label} alone")
     if detail and kinds and detail not in kinds:
-        raise InputError(f"no {label} head is called '{detail}'; the kinds are {_listed(kinds)}")
+        raise InputError(f"no {label} head is called '{detail}'; the kinds are {joined(kinds)}")
     return Named(label, detail)
-
-
-def _listed(words: Sequence[str]) -> str:
-    return f"{', '.join(words[:-1])} and {words[-1]}"
 
 
 def summary(findings: Sequence[Finding], notes: Sequence[str]) -> str:

@@ -125,8 +125,7 @@ def test_a_full_text_has_no_room(open_app: OpenApp) -> None:
 
 
 def test_a_long_table_is_sent_in_bins() -> None:
-    from attnviz.attention.stack.map_tiles import Window
-    from attnviz.ui.generate.growing_map import table_grid
+    from attnviz.attention.stack.map_tiles import Window, table_grid
 
     numbers = np.arange(600 * 300, dtype=np.float32).reshape(600, 300)
     numbers[0] = np.nan

@@ -184,7 +184,7 @@ def _pooled(
 ) -> Float[np.ndarray, "query_bin key_bin"]:
     """Return the weights of a window in bins.
 
-    NaN where nothing is seen, infinite where all is aside.
+    A bin is NaN where nothing is seen, and infinite where all is aside.
     """
     queries, keys = (
         np.append(np.arange(part.start, part.stop, step), part.stop)
@@ -202,6 +202,20 @@ def _pooled(
     values[shown == 0] = np.inf
     values[visible == 0] = np.nan
     return values
+
+
+def table_grid(numbers: Float[np.ndarray, "row column"], window: Window) -> Grid:
+    """Return a window of a table for the map component; the largest of each bin if it is long."""
+    part = numbers[window.slices]
+    steps = [max(1, -(-size // BINS)) for size in part.shape]
+    if steps == [1, 1]:
+        return Grid(window, 1, 1, part)
+    padding = [(0, -size % step) for size, step in zip(part.shape, steps, strict=True)]
+    padded = np.pad(part, padding, constant_values=np.nan)
+    rows, columns = (size // step for size, step in zip(padded.shape, steps, strict=True))
+    bins = padded.reshape(rows, steps[0], columns, steps[1])
+    known = np.where(np.isnan(bins), -1.0, bins).max((1, 3))
+    return Grid(window, steps[0], steps[1], np.where(known < 0, np.nan, known).astype(np.float32))
 
 
 def encode(found: Grid) -> tuple[bytes, float]:

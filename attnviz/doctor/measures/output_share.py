@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from attnviz.attention import Added, Additions, AttentionStack, Places
+from attnviz.attention import Added, Additions, AttentionStack
 from attnviz.metrics.registry import mean_over_rows
 from attnviz.models import Model
 from attnviz.types import Kind
@@ -19,8 +19,7 @@ class _Watch:
     """Receives what each layer's heads add in one forward pass; `additions` is to be followed."""
 
     def __init__(self, model: Model) -> None:
-        layers = {kind: size[0] for kind, size in model.sites.heads.items()}
-        self.additions = Additions(Places(model.sites.kinds, layers), self._receive_one_stream)
+        self.additions = Additions(model.sites.places(), self._receive_one_stream)
 
     def _receive_one_stream(self, place: tuple[Kind, int], added: Added) -> None:
         """Measure one layer, unless the model has several residual streams side by side.

@@ -14,6 +14,7 @@ from torch import Tensor
 from attnviz.errors import InputError
 from attnviz.experiments.edits.edit_rules import Edit
 from attnviz.experiments.edits.edited_model import edited
+from attnviz.experiments.prediction_divergence import prediction_divergence
 from attnviz.models import Encoded, Model, call_options, labels, model_inputs
 from attnviz.models.inputs.input_checks import check_encoded
 
@@ -86,8 +87,6 @@ def effect_of(
             raise InputError(f"{model.info.name} predicts no token at any position")
         found.append(logits[0].float().log_softmax(-1))
     first, second = found
-    # 0 * -inf, of a token that the model excludes in both runs, counts as 0.
-    apart = torch.where(first.exp() > 0, first.exp() * (first - second), 0.0)
     count = len(first)
     if not -count <= position < count:
         raise InputError(f"there is no position {position}; the text has {count} tokens")
@@ -98,7 +97,7 @@ def effect_of(
         came.append(encoded.closing)
     losses = [_losses(model, one, came) for one in found]
     return EditEffect(
-        divergence=apart.double().sum(-1).clamp_min(0).cpu().numpy(),
+        divergence=prediction_divergence(first, second).cpu().numpy(),
         before=losses[0],
         after=losses[1],
         position=place,

@@ -55,8 +55,7 @@ def edited(model: Model, edits: Sequence[Edit]) -> Iterator[Model]:
     """
     for edit in edits:
         check_edit(model, edit)
-    sites = model.sites
-    places = Places(sites.kinds, {kind: size[0] for kind, size in sites.heads.items()})
+    places = model.sites.places()
     if edits and places.shared:
         raise InputError(
             f"{model.info.name} runs one module for several layers, so that a layer cannot be "

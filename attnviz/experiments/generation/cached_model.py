@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 from transformers import Cache, DynamicCache, EncoderDecoderCache
 
-from attnviz.attention import Places, listening
+from attnviz.attention import listening
 from attnviz.attention.recorder import Listener
 from attnviz.errors import InputError
 from attnviz.experiments.generation.new_rows import NewRows
@@ -77,8 +77,7 @@ class CachedModel:
 
     def read_with_rows(self, ids: Sequence[int]) -> tuple[Float[Tensor, "q word"], dict[Any, Any]]:
         """Read some more tokens; return their logits and the attention rows of the last one."""
-        sites = self.model.sites
-        rows = NewRows(Places(sites.kinds, {kind: size[0] for kind, size in sites.heads.items()}))
+        rows = NewRows(self.model.sites.places())
         logits = self.read(ids, rows)
         both = self.model.info.family == "encoder-decoder"
         keys = {"decoder": self.length, "cross": self.source_length} if both else {

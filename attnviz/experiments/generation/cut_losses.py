@@ -9,11 +9,16 @@ import numpy as np
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from attnviz.attention import Places
 from attnviz.errors import InputError
 from attnviz.experiments.generation.cache_cuts import CacheCut
 from attnviz.experiments.generation.cached_model import CachedModel, cache_bytes
-from attnviz.experiments.generation.cut_layers import ReceivedWeights, RoundedLayer, cut_cache
+from attnviz.experiments.generation.cut_layers import (
+    EvictingLayer,
+    ReceivedWeights,
+    RoundedLayer,
+    cut_cache,
+)
+from attnviz.experiments.prediction_divergence import prediction_divergence
 from attnviz.models import Encoded, Model
 from attnviz.models.inputs.input_checks import check_encoded
 
@@ -71,7 +76,7 @@ def run_with_cuts(
         for run in runs:
             found = run.read(number).log_softmax(-1)
             given = found if given is None else given
-            run.divergence.append(float((given.exp() * (given - found)).sum().clamp_min(0)))
+            run.divergence.append(float(prediction_divergence(given, found)))
             if place + 1 < len(ids):
                 run.losses.append(-float(found[ids[place + 1]]))
         if progress is not None:
@@ -85,22 +90,20 @@ class _Run:
     """Model with a cache, and what was measured so far."""
 
     def __init__(self, cached: CachedModel) -> None:
+        if cached.cache is None:
+            raise TypeError("a decoder has a cache")
         self.cached = cached
-        sites = cached.model.sites
-        self._layers = {kind: size[0] for kind, size in sites.heads.items()}
+        self.cache = cached.cache
+        self._cut = any(isinstance(one, (EvictingLayer, RoundedLayer)) for one in self.cache.layers)
         self.losses: list[float] = []
         self.divergence: list[float] = []
         self.bytes: list[int] = []
 
     def read(self, number: int) -> Float[Tensor, " word"]:
         """Read one token; return the logits of the next, float64."""
-        cache = self.cached.cache
-        if cache is None:
-            raise TypeError("a decoder has a cache")
-        model = self.cached.model
-        weights = ReceivedWeights(Places(model.sites.kinds, self._layers), model, cache)
-        cut = any(not type(layer).__module__.startswith("transformers") for layer in cache.layers)
-        logits = self.cached.read([number], weights if cut else None)
+        model, cache = self.cached.model, self.cache
+        weights = ReceivedWeights(model.sites.places(), model, cache) if self._cut else None
+        logits = self.cached.read([number], weights)
         rounded = sum(
             layer.rounded_bytes for layer in cache.layers if isinstance(layer, RoundedLayer)
         )

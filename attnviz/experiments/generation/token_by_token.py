@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import torch
@@ -15,7 +14,7 @@ from attnviz.experiments.generation.cached_model import CachedModel, cache_bytes
 from attnviz.experiments.generation.sampling import Chooser, Sampling
 from attnviz.models import Encoded, Model, encode, labels, vocabulary_size
 from attnviz.models.inputs.input_checks import check_encoded
-from attnviz.models.inputs.text_encoding import decoder_start, target_ids
+from attnviz.models.inputs.text_encoding import decoder_start, end_ids, target_ids
 from attnviz.types import Kind
 
 __all__ = ["Candidate", "GenerationStep", "generate", "generate_ids", "prompt_ids"]
@@ -118,7 +117,7 @@ def prompt_ids(
         return encoded
     start = decoder_start(model)
     written = (start,) if target is None else target_ids(model, target, False, None)[0]
-    ends = _end_ids(model)
+    ends = end_ids(model)
     while len(written) > 1 and written[-1] in ends:
         written = written[:-1]
     return replace(encoded, target=written)
@@ -180,7 +179,7 @@ def _steps(
 ) -> Iterator[GenerationStep]:
     """Yield the steps of a checked request."""
     cached = CachedModel(model, source=encoded if model.info.family == "encoder-decoder" else None)
-    ends = _end_ids(model)
+    ends = end_ids(model)
     new = ids
     for _ in range(room):
         logits, rows = cached.read_with_rows(new)
@@ -232,11 +231,3 @@ def _check_writes(model: Model) -> None:
         raise InputError(f"the language head of {info.name} was not trained, so it writes noise")
     if "input_ids" not in model.sites.reads or len(model.sites.reads) != 1:
         raise InputError(f"{info.name} reads {', '.join(model.sites.reads)}; a text is needed")
-
-
-def _end_ids(model: Model) -> frozenset[int]:
-    """Return the ids that end a text, as the library's `generate` takes them."""
-    settings: Any = getattr(model.network, "generation_config", None)
-    ends = getattr(settings, "eos_token_id", None)
-    listed = ends if isinstance(ends, list) else [ends]
-    return frozenset(one for one in listed if isinstance(one, int))

@@ -161,12 +161,18 @@ def _carried(sentences: Sequence[Sentence]) -> list[int]:
     return segments
 
 
+def end_ids(model: Model) -> frozenset[int]:
+    """Return the ids that end a text, as the library's `generate` takes them."""
+    ends = getattr(getattr(model.network, "generation_config", None), "eos_token_id", None)
+    return frozenset(one for one in (ends if isinstance(ends, list) else [ends])
+                     if isinstance(one, int))  # fmt: skip
+
+
 def closed(model: Model, ids: Sequence[int]) -> dict[str, Any]:
     """Return the decoder's ids without the token that ends them, and that token."""
-    ends = getattr(getattr(model.network, "generation_config", None), "eos_token_id", None)
-    ends = ends if isinstance(ends, list) else [ends]
+    ends: set[int | None] = set(end_ids(model))
     if model.vocabulary is not None:
-        ends = [*ends, model.vocabulary.eos_token_id]
+        ends.add(model.vocabulary.eos_token_id)
     if len(ids) > 1 and ids[-1] is not None and ids[-1] in ends:
         return {"target": tuple(ids[:-1]), "closing": int(ids[-1])}
     return {"target": tuple(ids), "closing": None}

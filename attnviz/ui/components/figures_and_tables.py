@@ -14,7 +14,7 @@ from attnviz.ui.components.picture_buttons import picture_buttons
 from attnviz.views import plot_config
 from attnviz.views.style.figure_spec import PlainFigure, Spec
 
-__all__ = ["show_picture", "show_table", "table_download"]
+__all__ = ["file_download", "show_picture", "show_table", "table_download"]
 
 
 def show_picture(
@@ -68,13 +68,50 @@ def table_download(
 
     UTF-8 with a byte order mark, so that spreadsheets read accents.
     """
-    st.download_button(
+    file_download(
         label,
         lambda: as_csv(table, index=index).encode("utf-8-sig"),
-        file_name=f"{filename}.csv",
-        mime="text/csv",
         key=key,
-        icon=":material/download:",
+        filename=f"{filename}.csv",
+        mime="text/csv",
+    )
+
+
+def file_download(
+    label: str,
+    content: Callable[[], bytes],
+    *,
+    key: str,
+    filename: str,
+    mime: str,
+    icon: str = ":material/download:",
+    explanation: str | None = None,
+    framed: bool = False,
+    disabled: bool = False,
+) -> None:
+    """Show a button that saves a file; the file is made on a click, and the page stays.
+
+    Args:
+        label: of the button.
+        content: returns the file.
+        key: the widget's.
+        filename: of the file, with its ending.
+        mime: type of the file.
+        icon: as Streamlit names it.
+        explanation: shown on hover.
+        framed: draw a frame, and use the width of the column.
+        disabled: the button does nothing.
+    """
+    st.download_button(
+        label,
+        content,
+        file_name=filename,
+        mime=mime,
+        key=key,
+        icon=icon,
         on_click="ignore",
-        type="tertiary",
+        type="secondary" if framed else "tertiary",
+        width="stretch" if framed else "content",
+        disabled=disabled,
+        help=explanation,
     )

@@ -22,6 +22,7 @@ from attnviz.ui.session.plain_text import Strong, show_plain
 from attnviz.views import draw_ablation, draw_entropy_by_layer, draw_received, label_colors
 from attnviz.views.diagnosis.ablation_bars import MOST_BARS
 from attnviz.views.diagnosis.label_colors import ink_on
+from attnviz.views.report.tables import interval_text
 
 __all__ = ["head_pictures", "head_words"]
 
@@ -80,7 +81,7 @@ def _evidence(finding: Finding) -> None:
     rows = [
         {
             "what was measured": one.label,
-            "value": told(one.value),
+            "value": interval_text(one.value),
             "the rule requires": f"{'more' if one.above else 'less'} than {one.threshold:g}"
             + (f" {one.unit}" if one.unit else ""),
             "what it says": describe(one.measure).meaning,
@@ -113,13 +114,6 @@ def _numbers(diagnosis: Diagnosis, finding: Finding) -> pd.DataFrame:
 
 def _row(value: Interval) -> dict[str, float]:
     return {"mean": value.mean, "low": value.low, "high": value.high, "texts": value.texts}
-
-
-def told(value: Interval) -> str:
-    """Return a number with its interval, if it has one."""
-    if math.isnan(value.low):
-        return f"{value.mean:.3f}"
-    return f"{value.mean:.3f} ({value.low:.3f} to {value.high:.3f})"
 
 
 def head_pictures(diagnosis: Diagnosis, finding: Finding) -> None:

@@ -129,7 +129,7 @@ def _rows(diagnosis: Diagnosis, shown: list[Finding]) -> None:
 def _row(diagnosis: Diagnosis, one: Finding) -> dict[str, Any]:
     cell = (one.head.layer, one.head.head)
     values = diagnosis.measures.tables[one.head.kind]
-    cost = one.ablation.get("zero", next(iter(one.ablation.values()), None))
+    cost = one.removal
     leaning = diagnosis.importance.get(one.head.kind)
     return {
         "head": one.head.label,

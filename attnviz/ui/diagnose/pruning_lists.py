@@ -8,10 +8,12 @@ from collections.abc import Sequence
 import streamlit as st
 
 from attnviz.doctor import Diagnosis
+from attnviz.doctor.labels.number_words import joined
 from attnviz.doctor.pruning import kept_heads, pruning_file, removals
 from attnviz.findings import Finding
+from attnviz.ui.components.figures_and_tables import file_download
 from attnviz.ui.session.plain_text import Strong, show_plain
-from attnviz.views.report.summary_sentences import head_count, listed, removal_cost
+from attnviz.views.report.summary_sentences import head_count, removal_cost
 from attnviz.views.style.plotly_config import safe_filename
 
 __all__ = ["pruning_lists"]
@@ -36,20 +38,19 @@ def pruning_lists(diagnosis: Diagnosis) -> None:
     kept = sorted(kept_heads(diagnosis.findings), key=lambda head: (head.layer, head.head))
     if kept:
         show_plain(
-            f"Keep {listed([head.label for head in kept])}: other heads do the same, and one of "
+            f"Keep {joined([head.label for head in kept])}: other heads do the same, and one of "
             "each group is needed. The file leaves them out."
         )
-    st.download_button(
+    file_download(
         "Heads to prune (JSON)",
         lambda: json.dumps(pruning_file(diagnosis), indent=1).encode(),
-        file_name=f"{safe_filename(f'attnviz-prune-{diagnosis.model.name}')}.json",
+        filename=f"{safe_filename(f'attnviz-prune-{diagnosis.model.name}')}.json",
         mime="application/json",
         key="diagnosis:prune",
         icon=":material/content_cut:",
-        on_click="ignore",
-        type="tertiary",
-        help="Layers and heads whose removal lowers the loss or makes no difference, as a list of "
-        "heads per layer. Each was removed alone: measure the cost of removing all of them.",
+        explanation="Layers and heads whose removal lowers the loss or makes no difference, as a "
+        "list of heads per layer. Each was removed alone: measure the cost of removing all of "
+        "them.",
     )
 
 

@@ -17,6 +17,7 @@ from attnviz.ui.components.browser_theme import current_theme
 from attnviz.ui.components.choices import choice
 from attnviz.ui.components.figures_and_tables import table_download
 from attnviz.ui.diagnose.diagnose_page import choose_seed, wait_for
+from attnviz.ui.diagnose.downloads import report_download
 from attnviz.ui.diagnose.results import (
     FRESH,
     choose_head,
@@ -35,6 +36,7 @@ from attnviz.ui.session.model_cache import load_model
 from attnviz.ui.session.plain_text import Strong, plain, show_plain
 from attnviz.views import draw_head_map
 from attnviz.views.report.comparison_report import DIVERGENCE
+from attnviz.views.report.summary_sentences import removal_cost
 from attnviz.views.style.plotly_config import safe_filename
 
 __all__ = ["two_models_page"]
@@ -247,30 +249,18 @@ def _table(comparison: Comparison) -> None:
         st.caption("No label has changed.")
     table_download(comparison.table, key="two:csv", filename="attnviz-two-models")
     names = f"{comparison.first.model.name}-{comparison.second.model.name}"
-    st.download_button(
-        "Report (HTML)",
-        lambda: comparison.html().encode(),
-        file_name=f"{safe_filename(f'attnviz-{names}')}.html",
-        mime="text/html",
-        key="two:html",
-        icon=":material/description:",
-        on_click="ignore",
-        type="tertiary",
-        help="One file that opens without a network, in light and dark, and prints. Your texts are "
-        "not in it, only their number and their digest.",
-    )
+    report_download(comparison.html, key="two:html", filename=safe_filename(f"attnviz-{names}"))
 
 
 def _row(comparison: Comparison, before: Finding, after: Finding) -> dict[str, object]:
     head = before.head
     cell = (head.layer, head.head)
-    costs = [one.ablation["zero"].mean if one.ablation else np.nan for one in (before, after)]
     return {
         "head": head.label,
         "before": before.name,
         "after": after.name,
         "divergence": comparison.divergence[head.kind].at(*cell).mean,
         "entropy shift": comparison.entropy_shift[head.kind].at(*cell).mean,
-        "cost before": costs[0],
-        "cost after": costs[1],
+        "cost before": removal_cost(before),
+        "cost after": removal_cost(after),
     }

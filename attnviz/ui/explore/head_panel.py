@@ -128,9 +128,9 @@ def _vectors(stack: AttentionStack, head: Head) -> None:
 
 
 def _shown(tokens: Tokens, token: int) -> slice:
-    """Return which tokens' vectors are drawn.
+    """Return the tokens whose vectors are drawn.
 
-    All, or of a long text those around the chosen token.
+    These are all tokens, or those around the chosen one of a long text.
     """
     shown = around(token, len(tokens), VECTOR_ROWS)
     if len(tokens) > VECTOR_ROWS:

@@ -80,9 +80,9 @@ def choose_metric(names: Sequence[str], family: Family) -> str:
 
 
 def own_layers(info: ModelInfo, kind: Kind) -> tuple[int, ...]:
-    """Return the model's own number of each layer that has attention, where it has others.
+    """Return the model's own number of each layer that has attention, if it has others.
 
-    Else nothing.
+    Nothing is returned for a model with attention in every layer.
 
     Layers are counted by their attention here: the L1 of a Jamba may be its layer 12.
     """

@@ -61,7 +61,7 @@ def lines(request: Request) -> None:
 def _stretches(stack: AttentionStack) -> tuple[slice, slice]:
     """Return which queries and keys are drawn.
 
-    All, or as many neighbours as BertViz stays quick with.
+    These are all, or as many neighbours as BertViz stays quick with.
     """
     layers, heads, queries, keys = stack.shape
     if layers * heads * queries * keys <= NUMBER_LIMIT:

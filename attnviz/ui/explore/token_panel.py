@@ -62,7 +62,7 @@ def show_tokens(capture: Capture, head: Head) -> None:
 def around(place: int, count: int, size: int) -> slice:
     """Return a stretch of `size` tokens with `place` well inside it.
 
-    A step aside seldom moves it.
+    A change of `place` by one seldom moves the stretch.
     """
     half = max(size // 2, 1)
     start = min(max(place // half * half - half // 2, 0), max(count - size, 0))
@@ -105,7 +105,7 @@ def _visible(
 def _window(stack: AttentionStack, head: Head, token: int | None) -> tuple[slice, slice]:
     """Return which queries and keys the strip shows.
 
-    Those around the token, and those it looks at.
+    These are the tokens around the chosen one, and those it looks at.
     """
     _, _, queries, keys = stack.shape
     rows = around(token or 0, queries, CHIPS)

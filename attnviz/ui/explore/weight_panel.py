@@ -14,6 +14,7 @@ from attnviz.metrics.sinks import sink_keys
 from attnviz.spreadsheets import as_csv
 from attnviz.types import SINK_SHARE, Head, Tokens
 from attnviz.ui.components.choices import choice
+from attnviz.ui.components.figures_and_tables import file_download
 from attnviz.ui.components.plotly_map import plotly_map
 from attnviz.ui.server.run_places import in_turn
 from attnviz.ui.session import state
@@ -153,7 +154,7 @@ def _choose_pool(key: str) -> How:
 def _overview(request: Request, head: Head, how: How, sinks: tuple[int, ...]) -> Grid:
     """Return the whole map in at most 256 x 256 bins.
 
-    A quarter of a megabyte, made from all weights.
+    They take a quarter of a megabyte, and are made from all weights.
     """
     stack = captured(request)[head.kind]
     whole = Window.whole(stack.shape)
@@ -193,7 +194,7 @@ def _cells_download(
         )
     else:
         label, seen = "Weights as CSV", Window.whole(stack.shape)
-    st.download_button(
+    file_download(
         label,
         lambda: as_csv(
             weights_table(
@@ -204,14 +205,11 @@ def _cells_download(
             ),
             index=True,
         ).encode("utf-8-sig"),
-        file_name=f"{filename}.csv",
-        mime="text/csv",
         key=key,
-        icon=":material/download:",
-        on_click="ignore",
-        type="tertiary",
+        filename=f"{filename}.csv",
+        mime="text/csv",
         disabled=not seen.exact,
-        help="The exact weights of the part on the screen."
+        explanation="The exact weights of the part on the screen."
         if seen.exact
         else "Zoom in to 256 tokens or fewer: then the cells on the screen can be saved.",
     )

@@ -25,7 +25,7 @@ def spinner(text: str) -> AbstractContextManager[None]:
 def reading_bar(clock: Callable[[], float] = time.monotonic) -> Callable[[int, int], None] | None:
     """Return the progress callback of `attnviz.capture`.
 
-    A bar, once that takes longer than a glance.
+    It shows a bar, once the text takes longer than a glance.
 
     When the person has typed another text meanwhile, or has left, Streamlit ends the script at the
     next thing it shows: here, and so a pass without a waiting session ends too.

@@ -21,6 +21,7 @@ from attnviz.views.report.tables import (
     label_legend,
     label_table,
     limits_table,
+    notes_list,
     number_cell,
     origin,
 )
@@ -66,9 +67,7 @@ def draw_comparison_report(plain: Mapping[str, Any]) -> str:
         f'<p class="lead">{lead}</p>',
         f"<p>{' '.join(others)}</p>",
     ]
-    if plain["notes"]:
-        notes = "".join(f"<li>{escape(one[:1].upper() + one[1:])}.</li>" for one in plain["notes"])
-        body.append(f'<ul class="notes muted">{notes}</ul>')
+    body += notes_list(plain["notes"])
     for name, findings in zip(("Before", "After"), (before, after), strict=True):
         model = names[0] if name == "Before" else names[1]
         body.append(f"<h2>{name}: {escape(model)}</h2>")
@@ -131,10 +130,9 @@ def _rows(
 
 
 def _row(number: int, before: Finding, after: Finding, numbers: Mapping[str, Any]) -> str:
-    costs = [one.ablation.get("zero") or next(iter(one.ablation.values()), None)
-             for one in (before, after)]  # fmt: skip
     values: list[Interval | None] = [
-        interval_of(numbers["divergence"]), interval_of(numbers["entropy_shift"]), *costs
+        interval_of(numbers["divergence"]), interval_of(numbers["entropy_shift"]),
+        before.removal, after.removal,
     ]  # fmt: skip
     cells = [
         f'<td data-value="{number}">{escape(before.head.label)}</td>',

@@ -22,6 +22,7 @@ from attnviz.views.report.tables import (
     label_legend,
     label_table,
     limits_table,
+    notes_list,
     origin,
 )
 from attnviz.views.style.theme import Theme
@@ -78,12 +79,7 @@ def _subtitle(plain: Mapping[str, Any]) -> str:
 def _summary(plain: Mapping[str, Any], findings: Sequence[Finding]) -> list[str]:
     said = [escape(sentence) for sentence in diagnosis_sentences(findings)]
     lines = [f'<p class="lead">{said[0]}</p>', f"<p>{' '.join(said[1:])}</p>"]
-    if plain["notes"]:
-        notes = "".join(
-            f"<li>{escape(note[:1].upper() + note[1:])}.</li>" for note in plain["notes"]
-        )
-        lines.append(f'<ul class="notes muted">{notes}</ul>')
-    return lines
+    return lines + notes_list(plain["notes"])
 
 
 def _pictures(

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from attnviz.findings import Finding, Verdict
 from attnviz.types import Head
 
-__all__ = ["diagnosis_sentences", "head_count", "listed", "removal_cost"]
+__all__ = ["diagnosis_sentences", "head_count", "removal_cost"]
 
 SHOWN = 6  # heads that are named one by one
 
@@ -27,7 +27,7 @@ def diagnosis_sentences(findings: Sequence[Finding]) -> tuple[str, ...]:
         said = [*_broken(suspects), *_tested(findings, suspects)]
     patterns = Counter(one.detail for one in findings if one.label == "specialised")
     if patterns:
-        kinds = listed([f"{count} × {detail}" for detail, count in patterns.most_common()])
+        kinds = _listed([f"{count} × {detail}" for detail, count in patterns.most_common()])
         does = "follows a known pattern" if patterns.total() == 1 else "follow a known pattern"
         said.append(f"{head_count(patterns.total())} {does}: {kinds}.")
     return tuple(said)
@@ -40,8 +40,7 @@ def head_count(number: int) -> str:
 
 def removal_cost(finding: Finding) -> float:
     """Return the change of the loss without a head, nats per token; NaN if it was not removed."""
-    cost = finding.ablation.get("zero", next(iter(finding.ablation.values()), None))
-    return math.nan if cost is None else cost.mean
+    return math.nan if finding.removal is None else finding.removal.mean
 
 
 def _looks(suspects: Sequence[Finding], heads: int) -> str:
@@ -49,7 +48,7 @@ def _looks(suspects: Sequence[Finding], heads: int) -> str:
     if not suspects:
         return f"None of the {head_count(heads)} looks degenerate."
     counts = Counter(one.name if one.label == "sink" else one.label for one in suspects)
-    labels = listed([f"{count} {name}" for name, count in counts.items()])
+    labels = _listed([f"{count} {name}" for name, count in counts.items()])
     look = "looks" if len(suspects) == 1 else "look"
     return f"{len(suspects)} of {head_count(heads)} {look} degenerate: {labels}."
 
@@ -101,7 +100,7 @@ def _spare(findings: Sequence[Finding]) -> list[str]:
             names = [*names[:SHOWN], f"{len(names) - SHOWN} more"]
         cost = math.nan if one.together is None else one.together.mean
         said.append(
-            f"{listed(names)} do the same: removing one makes no difference, removing all changes "
+            f"{_listed(names)} do the same: removing one makes no difference, removing all changes "
             f"the loss by {_signed(cost)}."
         )
     return said
@@ -118,7 +117,7 @@ def _named(findings: Sequence[Finding], *, costs: bool = False, labels: bool = F
         shown.append(f"{one.head.label}{extra}")
     if len(findings) > SHOWN:
         shown.append(f"{len(findings) - SHOWN} more")
-    return listed(shown)
+    return _listed(shown)
 
 
 def _signed(value: float) -> str:
@@ -126,6 +125,5 @@ def _signed(value: float) -> str:
     return f"{value:+.2f} nats" if abs(value) >= 0.01 else f"{value:+.3f} nats"
 
 
-def listed(words: Sequence[str]) -> str:
-    """Return "a", "a and b", "a, b and c"."""
+def _listed(words: Sequence[str]) -> str:
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"

@@ -23,6 +23,7 @@ __all__ = [
     "label_legend",
     "label_table",
     "limits_table",
+    "notes_list",
     "number_cell",
     "origin",
 ]
@@ -162,7 +163,7 @@ def filtered_table(names: Sequence[str], rows: Sequence[str], findings: Sequence
 
 
 def _row(one: Finding, numbers: Mapping[str, Any], number: int) -> str:
-    cost = one.ablation.get("zero", next(iter(one.ablation.values()), None))
+    cost = one.removal
     cells = [
         f'<td data-value="{number}">{escape(one.head.label)}</td>',
         f"<td>{label_chip(one)}</td>",
@@ -216,6 +217,12 @@ def limits_table(plain: Mapping[str, Any]) -> str:
         '<div class="wide"><table class="grid"><thead><tr><th>Name</th><th>Value</th>'
         f"<th>Meaning</th><th>Source</th></tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
     )
+
+
+def notes_list(notes: Sequence[str]) -> list[str]:
+    """Return the notes of a diagnosis as a list with one element; without notes an empty one."""
+    items = "".join(f"<li>{escape(one[:1].upper() + one[1:])}.</li>" for one in notes)
+    return [f'<ul class="notes muted">{items}</ul>'] if notes else []
 
 
 def origin(plain: Mapping[str, Any]) -> str:
