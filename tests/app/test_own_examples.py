@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from attnviz.models import CLASSROOM
-from attnviz.ui.session.example_texts import EXAMPLES, OWN, examples_of
+from attnviz.ui.session.example_texts import EXAMPLES, OF_MODELS, examples_of
 
 
 def test_a_model_without_its_own_examples_has_those_of_its_family() -> None:
@@ -11,12 +11,12 @@ def test_a_model_without_its_own_examples_has_those_of_its_family() -> None:
 
 
 def test_own_examples_come_first_and_no_text_comes_twice() -> None:
-    for name in OWN:
+    for name in OF_MODELS:
         found = examples_of(name, "decoder")
-        assert found[: len(OWN[name])] == OWN[name]
+        assert found[: len(OF_MODELS[name])] == OF_MODELS[name]
         assert len({one.text for one in found}) == len(found)
         assert {one.text for one in EXAMPLES["decoder"]} <= {one.text for one in found}
 
 
 def test_only_shipped_models_have_their_own() -> None:
-    assert set(OWN) <= {model.name for model in CLASSROOM}
+    assert set(OF_MODELS) <= {model.name for model in CLASSROOM}

@@ -45,8 +45,8 @@ WAYS: dict[Replacement, str] = {
 WAYS_AT_FIRST: tuple[Replacement, ...] = ("zero", "mean")
 
 
-ASKED = "diagnosis_asked"
-"""In the session: model, key and texts (in words) of the diagnosis on the page."""
+SHOWN = "diagnosis_shown"
+"""Key of the session with model, key and description of the texts of the diagnosis on the page."""
 
 OWN_TEXTS = ("diagnosis", "two_models")
 """The addresses of pages that read sets of texts, and not the one of the side bar."""
@@ -103,8 +103,8 @@ def model_only() -> Request:
 def diagnose_page(model_name: str) -> None:
     """Show the whole page."""
     model = load_model(model_name)
-    asked = st.session_state.get(ASKED)
-    finished = None if asked is None or asked[0] != model_name else jobs().find(asked[1])
+    shown = st.session_state.get(SHOWN)
+    finished = None if shown is None or shown[0] != model_name else jobs().find(shown[1])
     folded = finished is not None and finished.status == "done"
     with st.expander(_form_title(model_name, folded), expanded=not folded):
         st.markdown(
@@ -117,10 +117,10 @@ def diagnose_page(model_name: str) -> None:
         ask = None if texts is None else Ask(model_name, texts, replacements, seed)
         found = None if ask is None else wait_for(ask.key(), ask.work, "Diagnose")
     if ask is None:
-        st.session_state.pop(ASKED, None)
+        st.session_state.pop(SHOWN, None)
     else:  # read at the beginning of the next run, such as the one at the end of a job
         title = f"{ask.texts.name}, {len(ask.texts.texts)} texts"
-        st.session_state[ASKED] = (model_name, ask.key(), title)
+        st.session_state[SHOWN] = (model_name, ask.key(), title)
     if ask is not None and found is not None:
         results(found, ask.texts)
 
@@ -129,7 +129,7 @@ def _form_title(model: str, folded: bool) -> str:
     """Return the heading of the form; one line that names what was measured, after a run."""
     if not folded:
         return f"Diagnose {plain(model)}"
-    return f"{plain(model)} · {plain(st.session_state[ASKED][2])} · change"
+    return f"{plain(model)} · {plain(st.session_state[SHOWN][2])} · change"
 
 
 def choose_seed(key: str) -> int:

@@ -114,8 +114,8 @@ def two_models_page(first: str) -> None:
 def _second(first: str) -> str:
     """Show the menu of the second model, and return its name; the name is in the link."""
     names = listed_models()
-    asked = st.session_state.get(SECOND) or st.query_params.get(SECOND)
-    names += [one for one in dict.fromkeys((first, asked)) if one and one not in names]
+    linked = st.session_state.get(SECOND) or st.query_params.get(SECOND)
+    names += [one for one in dict.fromkeys((first, linked)) if one and one not in names]
     tuned = fine_tuned(first)
     state.from_link(SECOND, names, tuned if tuned in names else first)
     chosen = choice(

@@ -86,8 +86,8 @@ def own_layers(info: ModelInfo, kind: Kind) -> tuple[int, ...]:
 
     Layers are counted by their attention here: the L1 of a Jamba may be its layer 12.
     """
-    own = info.layers.get(kind, ())
-    return () if own == tuple(range(len(own))) else own
+    numbers = info.layers.get(kind, ())
+    return () if numbers == tuple(range(len(numbers))) else numbers
 
 
 def without_attention(info: ModelInfo) -> str:
@@ -120,7 +120,7 @@ def head_menus(capture: Capture, kind: Kind, first: Head | None = None, prefix: 
 
 def menus(info: ModelInfo, kind: Kind, first: Head, prefix: str = "") -> Head:
     """Show the menus of `head_menus` for a model, beginning with a given head."""
-    own = own_layers(info, kind)
+    numbers = own_layers(info, kind)
     chosen = []
     for column, name, count, default in zip(
         st.columns(2),
@@ -129,7 +129,7 @@ def menus(info: ModelInfo, kind: Kind, first: Head, prefix: str = "") -> Head:
         (first.layer, first.head),
         strict=True,
     ):
-        named = own if name == state.LAYER else ()
+        named = numbers if name == state.LAYER else ()
         with column:
             chosen.append(
                 choice(
@@ -145,8 +145,9 @@ def menus(info: ModelInfo, kind: Kind, first: Head, prefix: str = "") -> Head:
     return Head(kind, chosen[0], chosen[1])
 
 
-def _numbered(own: tuple[int, ...], number: int) -> str:
-    return f"{number} (the model's layer {own[number]})" if own else str(number)
+def _numbered(numbers: tuple[int, ...], number: int) -> str:
+    """Return the text of a layer or head in a menu, with the model's number where it differs."""
+    return f"{number} (the model's layer {numbers[number]})" if numbers else str(number)
 
 
 def head_map(

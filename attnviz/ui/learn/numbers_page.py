@@ -20,7 +20,8 @@ other tokens to read.
 2. The **score** of token *j* for token *i* is the dot product of query *i* and key *j*, scaled by
    one over the square root of their length. Some models add a bias for the distance (T5) or turn
    the vectors by their position first (Llama).
-3. Tokens that may not be seen are masked: a GPT never looks ahead, and nobody looks at padding.
+3. Some pairs are masked: in a GPT a query sees no later key, and in no model does a query see
+   padding.
 4. A softmax turns each row of scores into **weights** that add up to one.
 5. The output for token *i* is the average of all values, weighted.
 

@@ -66,7 +66,7 @@ def offer_download(name: str, folders: tuple[Path, ...]) -> None:
 def _run(needed: Download, report: Callable[[Progress], None]) -> None:
     begun = last = time.monotonic()
 
-    def told(came: int, of: int) -> None:
+    def report_bytes(came: int, of: int) -> None:
         nonlocal last
         now = time.monotonic()
         if now - last > 0.2:
@@ -74,7 +74,7 @@ def _run(needed: Download, report: Callable[[Progress], None]) -> None:
             text = f"{_megabytes(came):,} of {_megabytes(of):,} MB"
             report(Progress(text, came / max(of, 1), now - begun))
 
-    download(needed, told)
+    download(needed, report_bytes)
 
 
 @st.fragment(run_every=1.0)

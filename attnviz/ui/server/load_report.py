@@ -77,15 +77,15 @@ def report() -> Report:
 
 def reports() -> list[Report]:
     """Return the reports of all processes of this server, this one's first."""
-    own = report()
-    found = [own]
+    this = report()
+    found = [this]
     folder = _folder()
     for path in sorted(folder.glob("report-*.json")) if folder else []:
         try:
             other = Report(**json.loads(path.read_text("utf-8")))
         except (OSError, ValueError, TypeError):
             continue  # its process has just ended
-        if other.process != own.process and time.time() - other.time < FRESH:
+        if other.process != this.process and time.time() - other.time < FRESH:
             found.append(other)
     return found
 

@@ -146,13 +146,13 @@ def giving_way(progress: Callable[[Progress], None]) -> Callable[[Progress], Non
     torch.set_num_threads(max(1, PROCESSORS - 1))
     last = time.monotonic()
 
-    def told(now: Progress) -> None:
+    def give_way_and_report(now: Progress) -> None:
         nonlocal last
         give_way(min(2.0, time.monotonic() - last))
         last = time.monotonic()
         progress(now)
 
-    return told
+    return give_way_and_report
 
 
 def is_long(model: Model, tokens: int) -> bool:

@@ -45,17 +45,17 @@ def people() -> int:
 
 def visitor() -> str:
     """Return an id of the browser, or of the session where the browser sends no cookie."""
-    own = session()
+    fallback = session()
     cookie = str(st.context.cookies.get(COOKIE) or "")
     parts = cookie.split("|")
     if len(parts) != 4:  # version, mask, masked token, time
-        return cookie or own
+        return cookie or fallback
     try:
         mask, masked = bytes.fromhex(parts[1]), bytes.fromhex(parts[2])
     except ValueError:
-        return own
+        return fallback
     # The mask changes whenever the cookie is set again; the token below it does not.
-    return bytes(one ^ mask[at % len(mask)] for at, one in enumerate(masked)).hex() or own
+    return bytes(one ^ mask[at % len(mask)] for at, one in enumerate(masked)).hex() or fallback
 
 
 def connected(session: str) -> bool:

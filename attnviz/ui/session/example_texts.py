@@ -106,7 +106,7 @@ EXAMPLES: Mapping[Family, tuple[Example, ...]] = {
     ),
 }
 
-OWN: Mapping[str, tuple[Example, ...]] = {
+OF_MODELS: Mapping[str, tuple[Example, ...]] = {
     "llama-classroom": (
         Example(
             "Beyond a window",
@@ -148,6 +148,6 @@ OWN: Mapping[str, tuple[Example, ...]] = {
 
 def examples_of(name: str, family: Family) -> tuple[Example, ...]:
     """Return the examples for a model: those for it alone, then those of its family."""
-    own = OWN.get(name, ())
-    texts = {example.text for example in own}
-    return own + tuple(one for one in EXAMPLES[family] if one.text not in texts)
+    for_model = OF_MODELS.get(name, ())
+    texts = {example.text for example in for_model}
+    return for_model + tuple(one for one in EXAMPLES[family] if one.text not in texts)

@@ -35,7 +35,7 @@ def reading_bar(clock: Callable[[], float] = time.monotonic) -> Callable[[int, i
     place = st.empty()
     begun = clock()
 
-    def told(done: int, layers: int) -> None:
+    def show(done: int, layers: int) -> None:
         spent = clock() - begun
         if done == layers:
             place.empty()
@@ -43,4 +43,4 @@ def reading_bar(clock: Callable[[], float] = time.monotonic) -> Callable[[int, i
             now = Progress(f"Layer {done} of {layers}", done / layers, spent)
             place.progress(now.share, now.text)
 
-    return told
+    return show

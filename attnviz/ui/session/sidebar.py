@@ -39,9 +39,9 @@ def sidebar() -> Request:
 def choose_model() -> Model:
     """Show the menu of models, and return the model; it also takes a hub name or a folder."""
     names = listed_models()
-    asked = st.session_state.get(state.MODEL) or st.query_params.get(state.MODEL)
-    if asked and asked not in names and takes_any_model():
-        names.append(asked)
+    linked = st.session_state.get(state.MODEL) or st.query_params.get(state.MODEL)
+    if linked and linked not in names and takes_any_model():
+        names.append(linked)
     state.from_link(state.MODEL, names, names[0])
     name = choice(
         "Model",
@@ -78,9 +78,9 @@ def _own_layers(info: ModelInfo) -> str:
     """Return where the attention of a hybrid is; nothing for a model that has it in every layer."""
     found = [own_layers(info, kind) for kind in info.heads]
     return "".join(
-        f", in the model's layer{'s' if len(own) > 1 else ''} {', '.join(map(str, own))}"
-        for own in found
-        if own
+        f", in the model's layer{'s' if len(layers) > 1 else ''} {', '.join(map(str, layers))}"
+        for layers in found
+        if layers
     )
 
 

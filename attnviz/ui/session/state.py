@@ -115,8 +115,8 @@ def from_link(key: str, options: Sequence[object], default: object) -> None:
     remembered = st.session_state.get(key)
     if remembered in options:
         return
-    asked = st.query_params.get(key)
-    found = [option for option in options if str(option) == asked]
+    linked = st.query_params.get(key)
+    found = [option for option in options if str(option) == linked]
     st.session_state[key] = found[0] if found else default
 
 
