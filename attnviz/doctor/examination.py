@@ -154,7 +154,7 @@ def _examined(
     broken = origin_note(model, read, measured)
     if broken:
         notes = (broken, *notes)
-    has_loss = any(example.questions for example in read)
+    has_loss = any(example.loss_inputs for example in read)
     tried, loss = Experiments(), Interval(math.nan, math.nan, math.nan, math.nan, 0)
     leaning: dict[Kind, Intervals] = {}
     if not ways:

@@ -1,9 +1,9 @@
 """Ablation of heads: their output is replaced, and the loss is measured again.
 
-Replacing by zero takes away everything; replacing by the head's mean output over all positions and
-texts (mean ablation) takes away only what it tells about the text at hand. Heads are switched off
-through a gate behind our own attention function, many in one forward pass: each copy of the batch
-lacks another head.
+Zero ablation removes the whole output. Mean ablation replaces it by the head's mean output over all
+positions and texts, which removes only the part that depends on the text. Heads are switched off by
+a gate behind the attention function, many in one forward pass: each copy of the batch lacks another
+head.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from attnviz.attention.kernel.attend import attend
 from attnviz.attention.kernel.score_terms import ScoreTerms
 from attnviz.attention.recorder import Call
 from attnviz.errors import InputError
-from attnviz.experiments.hooked_model import Patient
+from attnviz.experiments.hooked_model import HookedModel
 from attnviz.experiments.loss_examples import Example, batches
 from attnviz.experiments.replay import Replay
 from attnviz.findings import REPLACEMENTS, Replacement
@@ -39,7 +39,7 @@ COPY_BYTES = 512 << 20
 WIDEST = 4  # a feed-forward layer is about four times as wide as the text's vectors
 
 Task = tuple[Replacement, tuple[Head, ...]]
-"""Which heads are to be switched off together, and what takes their place."""
+"""Replacement, and the heads that are replaced together."""
 
 
 @dataclass(frozen=True)
@@ -47,10 +47,10 @@ class Ablation:
     """Change of the loss without heads, text by text.
 
     Attributes:
-        tokens: of how many predicted tokens the sums of a text are.
+        tokens: number of predicted tokens per text.
         baseline: summed loss of each text with all heads, nats.
         change: by replacement and kind, the change of that sum without a head, nats; positive
-            where the head was of use.
+            where the loss is higher without it.
     """
 
     tokens: Int[np.ndarray, " text"]
@@ -69,7 +69,7 @@ def ablate(
 
     Args:
         model: from `attnviz.load`; with a trained language head.
-        examples: from `attnviz.experiments.loss_examples`. Texts without a question have no
+        examples: from `attnviz.experiments.loss_examples`. Texts without a loss input have no
             loss: NaN.
         replacements: what takes the place of a head's output: "zero"; "mean", its mean over all
             positions and texts of these runs; "uniform", the average of the values that the query
@@ -134,31 +134,31 @@ def _run(
     tasks: Sequence[Task],
     progress: Callable[[float], None] | None,
 ) -> tuple[Float[np.ndarray, " text"], Float[np.ndarray, "task text"]]:
-    """Baseline losses and the changes of every task, summed per text."""
-    questions = [question for example in examples for question in example.questions]
-    if not questions:
+    """Return the baseline losses and the loss changes of every task, nats, summed per text."""
+    loss_inputs = [loss_input for example in examples for loss_input in example.loss_inputs]
+    if not loss_inputs:
         raise InputError(
             "no text has anything to predict, so there is no loss that could change: a model with "
             "a trained language head is needed, and texts of two tokens at least"
         )
-    patient = Patient.of(model)
-    groups = list(batches([question.encoded for question in questions], BATCH_TOKENS))
+    hooked = HookedModel.of(model)
+    groups = list(batches([loss_input.encoded for loss_input in loss_inputs], BATCH_TOKENS))
     means: _Means | None = None
     if any(replacement == "mean" for replacement, _ in tasks):
-        means = _Means(patient.places())
+        means = _Means(hooked.places())
         for group in groups:
-            replay = Replay(patient, [questions[index] for index in group], remember=False)
+            replay = Replay(hooked, [loss_inputs[index] for index in group], remember=False)
             means.next_batch(replay.inputs)
             replay.begin(means)
-    baseline = np.zeros(len(questions))
-    changes = np.zeros((len(tasks), len(questions)))
+    baseline = np.zeros(len(loss_inputs))
+    changes = np.zeros((len(tasks), len(loss_inputs)))
     done, total = 0, len(groups) * max(len(tasks), 1)
     for group in groups:
-        replay = Replay(patient, [questions[index] for index in group])
+        replay = Replay(hooked, [loss_inputs[index] for index in group])
         whole = replay.begin()
         baseline[group] = whole.cpu().numpy()
         for start, part in _together(replay, tasks):
-            gates = _Gates(patient.places(), [tasks[index] for index in part], means)
+            gates = _Gates(hooked.places(), [tasks[index] for index in part], means)
             found = replay.again(start, len(part), gates)
             changes[np.ix_(part, group)] = (found - whole).cpu().numpy()
             done += len(part)
@@ -168,14 +168,14 @@ def _run(
 
 
 def _together(replay: Replay, tasks: Sequence[Task]) -> Iterator[tuple[Head, list[int]]]:
-    """Tasks that one replay does, as many as memory has room for, and the head it starts from."""
+    """Yield the indices of tasks for one replay, as many as fit in memory, and its first head."""
     by_depth: dict[int, list[int]] = {}
     starts: dict[int, Head] = {}
     for index, (_, heads) in enumerate(tasks):
         lowest = min(heads, key=replay.depth)
         starts.setdefault(replay.depth(lowest), lowest)
         by_depth.setdefault(replay.depth(lowest), []).append(index)
-    network = replay.patient.model.network
+    network = replay.hooked.model.network
     words = int(network.get_input_embeddings().weight.shape[0])
     width = int(network.get_input_embeddings().weight.shape[1])
     positions = sum(tensor.numel() for name, tensor in replay.inputs.items() if "ids" in name)
@@ -187,10 +187,10 @@ def _together(replay: Replay, tasks: Sequence[Task]) -> Iterator[tuple[Head, lis
 
 
 def by_text(
-    sums: Float[np.ndarray, "*place question"], examples: Sequence[Example]
+    sums: Float[np.ndarray, "*place loss_input"], examples: Sequence[Example]
 ) -> Float[np.ndarray, "*place text"]:
-    """Sums per question as sums per text; NaN for texts without questions."""
-    counts = np.array([len(example.questions) for example in examples])
+    """Return sums per text from sums per loss input; NaN for texts without loss inputs."""
+    counts = np.array([len(example.loss_inputs) for example in examples])
     owner = np.repeat(np.eye(len(examples)), counts, axis=0)
     found: np.ndarray = sums @ owner
     found[..., counts == 0] = np.nan
@@ -198,7 +198,7 @@ def by_text(
 
 
 class _Means(Intervention):
-    """Adds up what every head gives, over all positions and texts."""
+    """Sums every head's output over all positions and texts."""
 
     def __init__(self, places: Places) -> None:
         self.places = places
@@ -207,7 +207,7 @@ class _Means(Intervention):
         self._counts: dict[tuple[Kind, int], float] = {}
 
     def next_batch(self, inputs: Mapping[str, Tensor]) -> None:
-        """Begin another run; padding is left out of its mean."""
+        """Begin another batch; its padding is left out of the mean."""
         self.places.restart()
         read = inputs["attention_mask"]
         written = inputs.get("decoder_attention_mask", read)

@@ -1,9 +1,9 @@
 """Importance of each head for the loss, estimated by its gradient.
 
 Michel, Levy and Neubig 2019, "Are sixteen heads really better than one?": multiply each head's
-output by a gate of 1; the absolute gradient of the loss by that gate says how fast the loss would
-change if the head were turned down a little. The ablation beside it says what happens when it is
-turned off altogether.
+output by a gate of 1; the absolute gradient of the loss with respect to that gate is the rate at
+which the loss changes when the head's output is scaled. `ablation` measures the loss without the
+head's output.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from attnviz.attention import Intervention, Places, intervening
 from attnviz.attention.recorder import Call
 from attnviz.errors import InputError
 from attnviz.experiments.ablation import by_text
-from attnviz.experiments.hooked_model import Patient
+from attnviz.experiments.hooked_model import HookedModel
 from attnviz.experiments.loss_examples import Example, batches
 from attnviz.experiments.replay import summed_losses
 from attnviz.models import Model, model_inputs
@@ -33,10 +33,10 @@ BATCH_TOKENS = 1024
 def importance(
     model: Model, examples: Sequence[Example], *, progress: Callable[[float], None] | None = None
 ) -> dict[Kind, Float[np.ndarray, "layer head text"]]:
-    """|dL/d gate| of every head and text, per predicted token; nats.
+    """Return |dL/d gate| of every head and text, per predicted token; nats.
 
     L is a text's mean loss per predicted token. The values are not normalised by layer (Michel et
-    al. do that before pruning). NaN for texts without questions.
+    al. do that before pruning). NaN for texts without loss inputs.
 
     Args:
         model: from `attnviz.load`; with a trained language head.
@@ -46,26 +46,26 @@ def importance(
     Raises:
         InputError: no text has anything to predict.
     """
-    questions = [question for example in examples for question in example.questions]
-    if not questions:
+    loss_inputs = [loss_input for example in examples for loss_input in example.loss_inputs]
+    if not loss_inputs:
         raise InputError("no text has anything to predict, so there is no loss with a gradient")
-    patient = Patient.of(model)
-    found = {kind: np.zeros((*size, len(questions))) for kind, size in model.info.heads.items()}
+    hooked = HookedModel.of(model)
+    found = {kind: np.zeros((*size, len(loss_inputs))) for kind, size in model.info.heads.items()}
     done = 0
-    for group in batches([question.encoded for question in questions], BATCH_TOKENS):
-        part = [questions[index] for index in group]
-        gates = _OpenGates(patient.places(), len(part))
+    for group in batches([loss_input.encoded for loss_input in loss_inputs], BATCH_TOKENS):
+        part = [loss_inputs[index] for index in group]
+        gates = _OpenGates(hooked.places(), len(part))
         with torch.enable_grad(), intervening(gates):
-            inputs = model_inputs(model, [question.encoded for question in part])
+            inputs = model_inputs(model, [loss_input.encoded for loss_input in part])
             # A text's gates touch no other text's loss: one gradient of the sum gives them all.
-            total = summed_losses(patient, inputs, part).sum()
-        # Not backward(): that would leave gradients on weights that others are using.
+            total = summed_losses(hooked, inputs, part).sum()
+        # autograd.grad: backward() would leave gradients on weights that the loaded model shares.
         slopes = torch.autograd.grad(total, list(gates.made.values()))
         for (kind, layer), slope in zip(gates.made, slopes, strict=True):
             found[kind][layer][:, group] = slope.T.double().cpu().numpy()
         done += len(group)
         if progress is not None:
-            progress(done / len(questions))
+            progress(done / len(loss_inputs))
     tokens = np.array([example.tokens or np.nan for example in examples], np.float64)
     return {kind: np.abs(by_text(sums, examples)) / tokens for kind, sums in found.items()}
 

@@ -14,18 +14,18 @@ from attnviz.attention import Added, Additions, Places, body_of, following
 from attnviz.models import Model, call_options, twin, vocabulary_size
 from attnviz.types import Kind
 
-__all__ = ["Patient", "Projections", "head_projections"]
+__all__ = ["HookedModel", "Projections", "head_projections"]
 
 Projections = dict[Kind, tuple["Float[Tensor, 'head value_dim out'] | None", ...]]
 
 
 @dataclass(frozen=True)
-class Patient:
+class HookedModel:
     """Model for experiments, with the places of its attention modules.
 
     Attributes:
-        model: whose twin it is.
-        network: the twin.
+        model: the loaded model.
+        network: its copy on the same weights.
         kinds: kind by `id` of the twin's attention modules, in the order in which they run.
         names: their names per kind, one per layer; fewer where a module is used again (ALBERT).
     """
@@ -36,8 +36,8 @@ class Patient:
     names: dict[Kind, tuple[str, ...]]
 
     @classmethod
-    def of(cls, model: Model) -> Patient:
-        """Return a twin of a loaded model."""
+    def of(cls, model: Model) -> HookedModel:
+        """Return a copy of a loaded model on the same weights."""
         network = twin(model.network)
         kinds = {
             id(network.get_submodule(model.sites.names[module])): kind
@@ -54,7 +54,7 @@ class Patient:
         return cls(model, network, kinds, names)
 
     def places(self) -> Places:
-        """Return which layer a call comes from, for one run after another."""
+        """Return the `Places` that name the layer of each call, for one run after another."""
         return Places(self.kinds, {kind: size[0] for kind, size in self.model.sites.heads.items()})
 
     def run(self, inputs: dict[str, Tensor], **options: Any) -> Any:
@@ -63,12 +63,12 @@ class Patient:
         return body(**inputs, **call_options(self.model, body), **options)
 
     def projections(self) -> Projections:
-        """Return what maps each head's output to what it adds, [head, value_dim, width].
+        """Return linear maps from head outputs to the residual stream, [head, value_dim, width].
 
-        The head's slice of the output projection times what stands between that and the residual
-        stream (a norm, a multiplier, a layer scale), mean over the positions of a short probe. A
-        gate before the projection is left out: it belongs to the query. None for a layer whose
-        output could not be followed to the stream.
+        Each is the head's slice of the output projection times the factors between it and the
+        residual stream (a norm, a multiplier, a layer scale), averaged over the positions of a
+        short probe. A gate before the projection is left out: it depends on the query. None for a
+        layer whose output could not be followed to the stream.
         """
         found: dict[tuple[Kind, int], Tensor | None] = {}
 
@@ -88,5 +88,5 @@ class Patient:
 
 
 def head_projections(model: Model) -> Projections:
-    """Return the maps from each head's output to what it adds; see `Patient.projections`."""
-    return Patient.of(model).projections()
+    """Return the linear maps from a head's output to the stream; see `HookedModel.projections`."""
+    return HookedModel.of(model).projections()

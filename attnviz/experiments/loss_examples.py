@@ -1,4 +1,4 @@
-"""Set of texts as a model reads them, and the tokens that its loss is taken over."""
+"""Encoded texts, and the inputs and target tokens of their loss."""
 
 from __future__ import annotations
 
@@ -14,58 +14,59 @@ from attnviz.errors import EmptyText, InputError, TextTooLong
 from attnviz.experiments.text_sets import Text, TextSet, bundled
 from attnviz.models import Encoded, Model, encode, tokenizing, with_target
 
-__all__ = ["Example", "LongTexts", "Question", "batches", "examples", "translates"]
+__all__ = ["Example", "LongTexts", "LossInput", "batches", "examples", "translates"]
 
 LongTexts = Literal["windows", "refuse"]
 """What becomes of a text with more tokens than the model has positions."""
 
 WINDOW_TOKENS = 512
-"""Longest window of a text, where the model has room for more: windows are texts of the bootstrap,
-and few long ones would tell less than many short ones."""
+"""Most tokens of a window, if the model has more positions: windows are the samples of the
+bootstrap, whose intervals need many of them."""
 
 MASK_SHARE = 0.15  # Devlin et al. 2019
 MASKED_COPIES = 3
-"""How often a text is masked, each time elsewhere: a short text has two or three masks in a copy,
-too few to tell a head that matters from chance."""
+"""Number of masked copies of a text, with disjoint masks: a copy of a short text has two or three
+masks, too few for a narrow interval."""
 
 BATCH_TOKENS = 4096
 
 
 @dataclass(frozen=True)
-class Question:
-    """Run for the loss: ids, and the token that should be predicted at each position.
+class LossInput:
+    """Input of the model, and the target tokens of its loss.
 
     Attributes:
-        encoded: what the model reads.
-        positions: of the logits (the decoder's, in an encoder-decoder).
-        wanted: the id that belongs at each.
+        encoded: input of the model.
+        positions: positions of the logits that the loss is taken at (in an encoder-decoder those
+            of the decoder).
+        target_ids: correct token at each of these positions.
     """
 
     encoded: Encoded
     positions: tuple[int, ...]
-    wanted: tuple[int, ...]
+    target_ids: tuple[int, ...]
 
 
 @dataclass(frozen=True)
 class Example:
-    """Text, or one window of a long one.
+    """Text, or one window of a long text, with the inputs of its loss.
 
     Attributes:
-        number: which text of the set it comes from.
-        encoded: as the model reads it when nothing is hidden; what attention is measured on.
-        questions: what the loss is taken over: the text itself for a decoder, copies with masked
-            words for an encoder, the target for an encoder-decoder. Empty where the model's
-            language head was never trained, or cannot be used.
+        number: index of the text in the set.
+        encoded: the text without masks; attention is measured on it.
+        loss_inputs: inputs of the loss: the text itself for a decoder, copies with masked words
+            for an encoder, text and target for an encoder-decoder. Empty if the model has no
+            trained language head, or none that can be used.
     """
 
     number: int
     encoded: Encoded
-    questions: tuple[Question, ...] = ()
+    loss_inputs: tuple[LossInput, ...] = ()
 
     @property
     def tokens(self) -> int:
-        """Over how many tokens its loss is taken."""
-        return sum(len(question.wanted) for question in self.questions)
+        """Number of tokens that the loss is taken over."""
+        return sum(len(loss_input.target_ids) for loss_input in self.loss_inputs)
 
 
 def examples(
@@ -75,8 +76,8 @@ def examples(
 
     Causal language models predict every next token, masked ones (Devlin et al. 2019) for
     tokens hidden by the mask token, 15% at a time in three disjoint draws; encoder-decoders for the
-    target that the set gives, or else for the one they write themselves, so that a loss change
-    tells how much less likely the model finds the words that it wrote.
+    target of the set, or for the target that the model generates where the set has none. The loss
+    change is then the log-probability that the generated words lose.
 
     Args:
         model: from `attnviz.load`.
@@ -114,8 +115,8 @@ def examples(
         split += len(pieces) > 1
         for encoded in pieces:
             ready = _with_target(model, encoded)
-            asked = _questions(model, ready, random) if model.predicts else ()
-            found.append(Example(number, ready, asked))
+            inputs = _loss_inputs(model, ready, random) if model.predicts else ()
+            found.append(Example(number, ready, inputs))
     if split:
         notes.append(
             f"{split} of {len(texts.texts)} texts had more tokens than are read at a time "
@@ -126,7 +127,7 @@ def examples(
             f"{model.info.name} has no trained language head: there is no loss, so no head could "
             "be tested by removing it"
         )
-    elif not any(example.questions for example in found):
+    elif not any(example.loss_inputs for example in found):
         notes.append(
             f"the tokenizer of {model.info.name} has no mask token: there is no loss, so no head "
             "could be tested by removing it"
@@ -139,7 +140,7 @@ def examples(
 
 
 def batches(rows: Sequence[Encoded], tokens: int = BATCH_TOKENS) -> Iterator[list[int]]:
-    """Indices of rows to be run together: of similar length, `tokens` in all with their padding."""
+    """Yield indices of rows of similar length, at most `tokens` in all with their padding."""
     lengths = [max(len(row.ids), len(row.target or ())) for row in rows]
     chosen: list[int] = []
     for index in sorted(range(len(rows)), key=lambda one: (lengths[one], one)):
@@ -232,17 +233,19 @@ def _with_target(model: Model, encoded: Encoded) -> Encoded:
     return with_target(model, encoded)
 
 
-def _questions(model: Model, encoded: Encoded, random: np.random.Generator) -> tuple[Question, ...]:
-    """Return what the model has to predict in a text."""
+def _loss_inputs(
+    model: Model, encoded: Encoded, random: np.random.Generator
+) -> tuple[LossInput, ...]:
+    """Return the inputs and target tokens of the loss of one text."""
     if model.info.family == "encoder":
         return _masked(model, encoded, random)
     read = encoded.ids if encoded.target is None else encoded.target
-    came = read[1:] if encoded.closing is None else (*read[1:], encoded.closing)
-    return (Question(encoded, tuple(range(len(came))), came),) if came else ()
+    next_ids = read[1:] if encoded.closing is None else (*read[1:], encoded.closing)
+    return (LossInput(encoded, tuple(range(len(next_ids))), next_ids),) if next_ids else ()
 
 
-def _masked(model: Model, encoded: Encoded, random: np.random.Generator) -> tuple[Question, ...]:
-    """Copies of a text with different tokens hidden."""
+def _masked(model: Model, encoded: Encoded, random: np.random.Generator) -> tuple[LossInput, ...]:
+    """Return copies of a text with disjoint sets of masked tokens."""
     mask = model.tokenizer.mask_token_id
     if mask is None:
         return ()
@@ -250,11 +253,11 @@ def _masked(model: Model, encoded: Encoded, random: np.random.Generator) -> tupl
     ordinary = [place for place, one in enumerate(encoded.ids) if one not in special]
     order = random.permutation(ordinary).tolist()
     size = max(round(MASK_SHARE * len(order)), 1)
-    asked = []
+    copies = []
     for start in range(0, min(len(order), MASKED_COPIES * size), size):
         places = tuple(sorted(order[start : start + size]))
         hidden = set(places)
         ids = tuple(mask if at in hidden else one for at, one in enumerate(encoded.ids))
-        wanted = tuple(encoded.ids[place] for place in places)
-        asked.append(Question(replace(encoded, ids=ids), places, wanted))
-    return tuple(asked)
+        targets = tuple(encoded.ids[place] for place in places)
+        copies.append(LossInput(replace(encoded, ids=ids), places, targets))
+    return tuple(copies)

@@ -11,7 +11,7 @@ from attnviz import metrics
 from attnviz.attention import AttentionStack
 from attnviz.captures.forward_pass import Capture, Encoded, capture_ids, encode
 from attnviz.errors import InputError, TextTooLong
-from attnviz.experiments.loss_examples import Example, Question
+from attnviz.experiments.loss_examples import Example, LossInput
 from attnviz.metrics.registry import mean_over_rows
 from attnviz.models import Model, vocabulary_size
 
@@ -79,7 +79,7 @@ def repeat_random(
 def repeated_examples(
     model: Model, *, period: int = 25, sequences: int = 8, seed: int = 0
 ) -> tuple[Example, ...]:
-    """Return random sequences that repeat, with the loss of their second copy as the question.
+    """Return random sequences that repeat; the loss is that of the second copy.
 
     Drawn as in `repeat_random`; the first token of the second copy is left out of the loss.
 
@@ -96,10 +96,10 @@ def repeated_examples(
         copy = generator.choice(vocabulary, period).tolist()
         ids = (*start, *copy, *copy)
         second = range(len(start) + period + 1, len(ids))
-        wanted = tuple(ids[place] for place in second)
+        targets = tuple(ids[place] for place in second)
         encoded = Encoded(ids)
-        question = Question(encoded, tuple(place - 1 for place in second), wanted)
-        found.append(Example(number, encoded, (question,)))
+        loss_input = LossInput(encoded, tuple(place - 1 for place in second), targets)
+        found.append(Example(number, encoded, (loss_input,)))
     return tuple(found)
 
 

@@ -115,12 +115,12 @@ def parse_texts(content: bytes, name: str) -> TextSet:
 def as_text_set(
     texts: str | Path | Iterable[str | Text] | TextSet | None, family: Family
 ) -> TextSet:
-    """Whatever a person gives as texts, as a set that a model of this kind can read.
+    """Return texts of any accepted form as a set for a family of models.
 
     Args:
         texts: None for the bundled ones; the path of a file or folder; or a list of texts.
-        family: the model's. A target is for encoder-decoders; where none is given, the model
-            writes its own.
+        family: family of the model. Only encoder-decoders have targets; without one, the model
+            generates it.
 
     Raises:
         InputError: what `read_texts` raises; a text where a path or a list belongs; a target for

@@ -19,8 +19,8 @@ from attnviz.errors import InputError
 from attnviz.experiments import ablation, replay
 from attnviz.experiments.ablation import ablate, ablate_groups
 from attnviz.experiments.gradient_importance import importance
-from attnviz.experiments.hooked_model import Patient
-from attnviz.experiments.loss_examples import Example, Question
+from attnviz.experiments.hooked_model import HookedModel
+from attnviz.experiments.loss_examples import Example, LossInput
 from attnviz.types import Head, Kind
 from tests.bounds import MODEL, MODEL_NATS
 from tests.zoo import ARCHITECTURES, Pair, make_pair, random_texts
@@ -41,19 +41,19 @@ def pair(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     return make_pair(request.param, tmp_path_factory.mktemp(request.param))
 
 
-def asked(model: Model, lengths: tuple[int, ...] = LENGTHS) -> list[Example]:
+def examples_of(model: Model, lengths: tuple[int, ...] = LENGTHS) -> list[Example]:
     """Random texts; every second token has to be predicted, whatever the model."""
     found = []
     for number, encoded in enumerate(random_texts(model, lengths)):
         read = encoded.ids if encoded.target is None else encoded.target
         places = tuple(range(0, len(read) - 1, 2)) or (0,)
         wanted = tuple(read[(place + 1) % len(read)] for place in places)
-        found.append(Example(number, encoded, (Question(encoded, places, wanted),)))
+        found.append(Example(number, encoded, (LossInput(encoded, places, wanted),)))
     return found
 
 
 def outputs_of(network: PreTrainedModel) -> dict[Kind, list[nn.Module]]:
-    """The layers that mix the heads, by the library's names."""
+    """Return the modules that mix the heads, by the library's names."""
     found: dict[Kind, list[nn.Module]] = {}
     for name, module in network.named_modules():
         if OUTPUT.search(name) and "crossattention" not in name:
@@ -100,19 +100,19 @@ def scaled(module: nn.Module, use: int, part: slice, factor: float) -> AbstractC
     return head_changed(module, use, part, lambda values: values * factor)
 
 
-def loss(eager: PreTrainedModel, question: Question) -> float:
-    """The library's loss of one question, alone, unpadded."""
-    inputs = {"input_ids": torch.tensor([question.encoded.ids])}
-    if question.encoded.target is not None:
-        inputs["decoder_input_ids"] = torch.tensor([question.encoded.target])
+def loss(eager: PreTrainedModel, loss_input: LossInput) -> float:
+    """Return the library's loss of one input, alone and unpadded."""
+    inputs = {"input_ids": torch.tensor([loss_input.encoded.ids])}
+    if loss_input.encoded.target is not None:
+        inputs["decoder_input_ids"] = torch.tensor([loss_input.encoded.target])
     with torch.no_grad():
         logits = eager(**inputs).logits[0].double()
-    chosen = logits[list(question.positions)].log_softmax(-1)
-    return -float(chosen[range(len(question.wanted)), list(question.wanted)].sum())
+    chosen = logits[list(loss_input.positions)].log_softmax(-1)
+    return -float(chosen[range(len(loss_input.target_ids)), list(loss_input.target_ids)].sum())
 
 
 def places(eager: PreTrainedModel, model: Model, kind: Kind, layer: int) -> tuple[nn.Module, int]:
-    """The mixing layer of a layer, and which use of it that is (ALBERT has only one)."""
+    """Return the mixing module of a layer, and the number of its use (ALBERT has only one)."""
     modules = outputs_of(eager)[kind]
     if len(modules) == 1 < model.info.heads[kind][0]:
         return modules[0], layer
@@ -121,10 +121,10 @@ def places(eager: PreTrainedModel, model: Model, kind: Kind, layer: int) -> tupl
 
 
 def test_zero_ablation_is_what_the_library_gives_without_the_head(pair: Pair) -> None:
-    model, examples = pair.model, asked(pair.model)
+    model, examples = pair.model, examples_of(pair.model)
     found = ablate(model, examples, replacements=("zero",))
     assert found.tokens.tolist() == [example.tokens for example in examples]
-    base = [loss(pair.eager, one.questions[0]) for one in examples]
+    base = [loss(pair.eager, one.loss_inputs[0]) for one in examples]
     np.testing.assert_allclose(found.baseline, base, atol=MODEL_NATS)
     largest = 0.0
     for kind, (layers, heads) in model.info.heads.items():
@@ -135,7 +135,7 @@ def test_zero_ablation_is_what_the_library_gives_without_the_head(pair: Pair) ->
                 part = slice(head * width, (head + 1) * width)
                 for text, example in enumerate(examples):
                     with head_replaced(module, use, part, torch.zeros(width)):
-                        expected = loss(pair.eager, example.questions[0]) - base[text]
+                        expected = loss(pair.eager, example.loss_inputs[0]) - base[text]
                     got = found.change["zero"][kind][layer, head, text]
                     assert got == pytest.approx(expected, abs=2e-4), (kind, layer, head, text)
                     largest = max(largest, abs(got))
@@ -151,7 +151,7 @@ def wide(network: PreTrainedModel, module: nn.Module) -> int:
 @pytest.mark.parametrize("name", ["gpt2", "t5"])
 def test_mean_ablation_by_hand(name: str, tmp_path_factory: pytest.TempPathFactory) -> None:
     pair = make_pair(name, tmp_path_factory.mktemp(name))
-    model, examples = pair.model, asked(pair.model)
+    model, examples = pair.model, examples_of(pair.model)
     kind: Kind = "self" if name == "gpt2" else "cross"
     layer, head = 1, 2
     module, use = places(pair.eager, model, kind, layer)
@@ -159,13 +159,13 @@ def test_mean_ablation_by_hand(name: str, tmp_path_factory: pytest.TempPathFacto
     part = slice(head * width, (head + 1) * width)
     seen: list[Tensor] = []
     handle = module.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0][0, :, part]))
-    base = [loss(pair.eager, example.questions[0]) for example in examples]
+    base = [loss(pair.eager, example.loss_inputs[0]) for example in examples]
     handle.remove()
     mean = torch.cat(seen).mean(0)
     found = ablate(model, examples, replacements=("mean",)).change["mean"][kind][layer, head]
     for text, example in enumerate(examples):
         with head_replaced(module, use, part, mean):
-            expected = loss(pair.eager, example.questions[0]) - base[text]
+            expected = loss(pair.eager, example.loss_inputs[0]) - base[text]
         assert found[text] == pytest.approx(expected, abs=1e-4)
 
 
@@ -173,7 +173,7 @@ def test_uniform_ablation_gives_the_mean_of_the_visible_values(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
     pair = make_pair("mistral", tmp_path_factory.mktemp("mistral"))
-    model, examples = pair.model, asked(pair.model, (9,))
+    model, examples = pair.model, examples_of(pair.model, (9,))
     stack = forward_pass.capture_ids(model, [examples[0].encoded])[0]["self"]
     layer, head = 0, 3
     visible = stack.layers[layer].visibility.table()[0].numpy()
@@ -182,22 +182,22 @@ def test_uniform_ablation_gives_the_mean_of_the_visible_values(
     module, _ = places(pair.eager, model, "self", layer)
     width = average.shape[1]
     part = slice(head * width, (head + 1) * width)
-    base = loss(pair.eager, examples[0].questions[0])
+    base = loss(pair.eager, examples[0].loss_inputs[0])
     with head_replaced(module, 0, part, torch.from_numpy(average).float()):
-        expected = loss(pair.eager, examples[0].questions[0]) - base
+        expected = loss(pair.eager, examples[0].loss_inputs[0]) - base
     found = ablate(model, examples, replacements=("uniform",)).change["uniform"]["self"]
     assert found[layer, head, 0] == pytest.approx(expected, abs=1e-4)
 
 
 def test_groups_are_switched_off_together(pair: Pair) -> None:
-    model, examples = pair.model, asked(pair.model)
+    model, examples = pair.model, examples_of(pair.model)
     kinds = list(model.info.heads)
     group = (Head(kinds[0], 0, 1), Head(kinds[-1], model.info.heads[kinds[-1]][0] - 1, 0))
     found = ablate_groups(model, examples, [group, group[:1]], "zero")
     alone = ablate(model, examples, replacements=("zero",)).change["zero"]
     np.testing.assert_allclose(found[group[:1]], alone[kinds[0]][0, 1], atol=1e-4)
     for text, example in enumerate(examples):
-        base = loss(pair.eager, example.questions[0])
+        base = loss(pair.eager, example.loss_inputs[0])
         with_both: list[tuple[nn.Module, int, slice]] = []
         for head in group:
             module, use = places(pair.eager, model, head.kind, head.layer)
@@ -206,7 +206,7 @@ def test_groups_are_switched_off_together(pair: Pair) -> None:
         (one, use, part), (other, other_use, other_part) = with_both
         zero = torch.zeros(())
         with head_replaced(one, use, part, zero), head_replaced(other, other_use, other_part, zero):
-            expected = loss(pair.eager, example.questions[0]) - base
+            expected = loss(pair.eager, example.loss_inputs[0]) - base
         assert found[group][text] == pytest.approx(expected, abs=2e-4)
 
 
@@ -216,9 +216,9 @@ def test_layers_below_are_not_run_again(
 ) -> None:
     """The short cut is taken, and gives what the whole model gives."""
     model = make_pair(name, tmp_path_factory.mktemp("zoo")).model
-    examples = asked(model)
+    examples = examples_of(model)
     short = ablate(model, examples, replacements=("zero",))
-    monkeypatch.setattr(replay, "_blocks", lambda patient: [])
+    monkeypatch.setattr(replay, "_blocks", lambda hooked: [])
     whole = ablate(model, examples, replacements=("zero",))
     for kind in model.info.heads:
         np.testing.assert_allclose(
@@ -230,15 +230,15 @@ def test_a_short_cut_runs_only_what_lies_above(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
     model = make_pair("gpt2", tmp_path_factory.mktemp("gpt2")).model
-    patient = Patient.of(model)
-    again = replay.Replay(patient, [asked(model)[0].questions[0]])
+    hooked = HookedModel.of(model)
+    again = replay.Replay(hooked, [examples_of(model)[0].loss_inputs[0]])
     again.begin()
     ran: list[str] = []
     for name in ("transformer.h.0.mlp", "transformer.h.1.mlp", "transformer.h.2.mlp"):
-        module = patient.network.get_submodule(name)
+        module = hooked.network.get_submodule(name)
         module.register_forward_hook(lambda *_, name=name: ran.append(name))
     last = Head("self", 2, 0)
-    gates = ablation._Gates(patient.places(), [("zero", (last,))], None)
+    gates = ablation._Gates(hooked.places(), [("zero", (last,))], None)
     again.again(last, 1, gates)
     assert ran == ["transformer.h.2.mlp"]
     ran.clear()
@@ -248,7 +248,7 @@ def test_a_short_cut_runs_only_what_lies_above(
 
 def test_importance_is_the_slope_of_the_loss(pair: Pair) -> None:
     """Beside turning a head's output down a little, in the library's own model."""
-    model, examples = pair.model, asked(pair.model)
+    model, examples = pair.model, examples_of(pair.model)
     found = importance(model, examples)
     assert all(one.grad is None for one in model.network.parameters())
     for kind in model.info.heads:
@@ -259,7 +259,7 @@ def test_importance_is_the_slope_of_the_loss(pair: Pair) -> None:
             slopes = []
             for step in (-STEP, STEP):
                 with scaled(module, use, slice(width, 2 * width), 1 + step):
-                    slopes.append(loss(pair.eager, example.questions[0]))
+                    slopes.append(loss(pair.eager, example.loss_inputs[0]))
             slope = abs(slopes[1] - slopes[0]) / (2 * STEP) / example.tokens
             got = found[kind][layer, 1, text]
             assert got == pytest.approx(slope, rel=0.05, abs=2e-3), (kind, text)
@@ -268,7 +268,7 @@ def test_importance_is_the_slope_of_the_loss(pair: Pair) -> None:
 @pytest.mark.parametrize("name", sorted(ARCHITECTURES))
 def test_output_projections_are_found(name: str, tmp_path_factory: pytest.TempPathFactory) -> None:
     pair = make_pair(name, tmp_path_factory.mktemp("zoo"))
-    found = Patient.of(pair.model).projections()
+    found = HookedModel.of(pair.model).projections()
     for kind, modules in outputs_of(pair.eager).items():
         layers, heads = pair.model.info.heads[kind]
         for layer in range(layers):
@@ -306,7 +306,7 @@ def factor_of_norm(eager: Any, layer: int) -> torch.Tensor:
 
 def test_what_cannot_be_asked_is_refused(tmp_path_factory: pytest.TempPathFactory) -> None:
     model = make_pair("gpt2", tmp_path_factory.mktemp("gpt2")).model
-    examples = asked(model)
+    examples = examples_of(model)
     with pytest.raises(InputError, match="replaced by zero, mean, uniform, not 'half'"):
         ablate(model, examples, replacements=("half",))  # type: ignore[arg-type]
     with pytest.raises(InputError, match="no head L9"):
@@ -316,7 +316,7 @@ def test_what_cannot_be_asked_is_refused(tmp_path_factory: pytest.TempPathFactor
         ablate(model, silent)
     with pytest.raises(InputError, match="anything to predict"):
         importance(model, silent)
-    # A text without questions among others is NaN, and the others are what they were.
+    # A text without loss inputs among others is NaN, and the others are what they were.
     mixed = ablate(model, [*silent, *examples], replacements=("zero",)).change["zero"]["self"]
     assert np.isnan(mixed[..., 0]).all()
     alone = ablate(model, examples, replacements=("zero",)).change["zero"]["self"]
@@ -325,7 +325,7 @@ def test_what_cannot_be_asked_is_refused(tmp_path_factory: pytest.TempPathFactor
 
 def test_cancelling_leaves_nothing_behind(tmp_path_factory: pytest.TempPathFactory) -> None:
     model = make_pair("gpt2", tmp_path_factory.mktemp("gpt2")).model
-    examples = asked(model)
+    examples = examples_of(model)
     before = forward_pass.capture_ids(model, [examples[0].encoded])[0]["self"].weights(2, 1)
 
     class Stop(Exception):

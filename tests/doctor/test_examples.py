@@ -38,31 +38,31 @@ def texts(*sources: str) -> TextSet:
 
 def test_a_decoder_is_asked_for_every_next_token(gpt: Model) -> None:
     (one,), notes = examples(gpt, texts(STORY))
-    (question,) = one.questions
+    (loss_input,) = one.loss_inputs
     assert notes == ()
     assert one.encoded.ids[0] == gpt.tokenizer.bos_token_id
-    assert question.positions == tuple(range(len(one.encoded.ids) - 1))
-    assert question.wanted == one.encoded.ids[1:]
-    assert one.tokens == len(question.wanted)
+    assert loss_input.positions == tuple(range(len(one.encoded.ids) - 1))
+    assert loss_input.target_ids == one.encoded.ids[1:]
+    assert one.tokens == len(loss_input.target_ids)
 
 
 def test_an_encoder_is_asked_for_masked_tokens_only(bert: Model) -> None:
     (one,), _ = examples(bert, texts(STORY), seed=3)
     special = set(bert.tokenizer.all_special_ids)
     hidden: set[int] = set()
-    for question in one.questions:
+    for loss_input in one.loss_inputs:
         for place, (read, plain) in enumerate(
-            zip(question.encoded.ids, one.encoded.ids, strict=True)
+            zip(loss_input.encoded.ids, one.encoded.ids, strict=True)
         ):
-            if place in question.positions:
+            if place in loss_input.positions:
                 assert read == bert.tokenizer.mask_token_id
                 assert plain not in special
             else:
                 assert read == plain
-        assert question.wanted == tuple(one.encoded.ids[at] for at in question.positions)
-        assert hidden.isdisjoint(question.positions)
-        hidden |= set(question.positions)
-    assert len(one.questions) == MASKED_COPIES
+        assert loss_input.target_ids == tuple(one.encoded.ids[at] for at in loss_input.positions)
+        assert hidden.isdisjoint(loss_input.positions)
+        hidden |= set(loss_input.positions)
+    assert len(one.loss_inputs) == MASKED_COPIES
     ordinary = sum(number not in special for number in one.encoded.ids)
     assert len(hidden) == pytest.approx(MASKED_COPIES * 0.15 * ordinary, abs=MASKED_COPIES)
     assert examples(bert, texts(STORY), seed=3)[0] == (one,)
@@ -74,7 +74,7 @@ def test_a_translator_is_asked_for_the_given_target(t5: Model) -> None:
     (one,), notes = examples(t5, given)
     assert notes == ()
     assert one.encoded.target is not None
-    wanted = one.questions[0].wanted
+    wanted = one.loss_inputs[0].target_ids
     assert t5.tokenizer.decode(wanted, skip_special_tokens=True) == "Le chat dort."
     assert wanted[-1] == t5.tokenizer.eos_token_id
     assert t5.tokenizer.decode(one.encoded.ids).startswith(t5.prompt.strip())
@@ -101,7 +101,7 @@ def test_a_model_that_does_not_translate_is_not_asked_for_french(
     assert any("writes itself" in note for note in notes)
     assert len(found) == len(few.texts)
     (french,), _ = examples(model, TextSet("mine", (Text("yes", "oui"),)))
-    assert french.questions[0].encoded.target != found[0].questions[0].encoded.target
+    assert french.loss_inputs[0].encoded.target != found[0].loss_inputs[0].encoded.target
 
 
 @pytest.mark.parametrize("source", [STORY * 30, "x" * 900, "河" * 900])
@@ -147,14 +147,14 @@ def test_no_texts_no_diagnosis(gpt: Model) -> None:
 
 def test_a_model_without_a_language_head_is_asked_nothing(bert: Model) -> None:
     found, notes = examples(dataclasses.replace(bert, predicts=False), texts(STORY))
-    assert found[0].questions == ()
+    assert found[0].loss_inputs == ()
     assert "no trained language head" in notes[0]
 
 
 def test_a_tokenizer_without_a_mask_is_said(bert: Model, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(type(bert.tokenizer), "mask_token_id", None, raising=False)
     found, notes = examples(bert, texts(STORY))
-    assert found[0].questions == ()
+    assert found[0].loss_inputs == ()
     assert "no mask token" in notes[0]
 
 

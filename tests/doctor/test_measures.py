@@ -28,7 +28,7 @@ from attnviz.doctor.measures.window_measures import (
     likeness,
     read_windows,
 )
-from attnviz.experiments.hooked_model import Patient
+from attnviz.experiments.hooked_model import HookedModel
 from attnviz.experiments.text_sets import bundled
 from attnviz.metrics import jensen_shannon
 from attnviz.models import Model
@@ -108,7 +108,7 @@ def test_what_is_measured_on_texts(name: str, zoo: Callable[[str], Pair]) -> Non
     pair = zoo(name)
     model = pair.model
     texts = with_specials(pair, random_texts(model, LENGTHS))
-    tables = read_texts(model, texts, Patient.of(model).projections(), nothing)
+    tables = read_texts(model, texts, HookedModel.of(model).projections(), nothing)
     matrices = output_matrices(pair)
     special = set(model.tokenizer.all_special_ids)
     for number, encoded in enumerate(texts):
@@ -178,7 +178,7 @@ def slow_measures(
 
 def test_registry_metrics_are_those_of_a_summary(gpt: Model) -> None:
     texts = random_texts(gpt, LENGTHS)
-    tables = read_texts(gpt, texts, Patient.of(gpt).projections(), nothing)
+    tables = read_texts(gpt, texts, HookedModel.of(gpt).projections(), nothing)
     for number, encoded in enumerate(texts):
         summary = attnviz.summarize(capture_ids(gpt, [encoded], predict=False)[0])
         for name in attnviz.metrics.names():
@@ -190,7 +190,7 @@ def test_more_tokens_than_fit_at_a_time_give_the_same(
     gpt: Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     texts = random_texts(gpt, LENGTHS)
-    projections = Patient.of(gpt).projections()
+    projections = HookedModel.of(gpt).projections()
     whole = read_texts(gpt, texts, projections, nothing)
     monkeypatch.setattr("attnviz.doctor.measures.text_measures.KEPT_NUMBERS", 1)
     monkeypatch.setattr("attnviz.doctor.measures.text_measures.FEWEST_TOKENS", 15)
@@ -208,7 +208,7 @@ def test_what_cannot_be_followed_to_the_stream_is_not_measured(
     texts = random_texts(gpt, LENGTHS)
     # Nothing reaches the stream: the attention's output is lost in an operation that is not linear.
     monkeypatch.setattr(Additions, "_parts", lambda *_: None)
-    unknown = Patient.of(gpt).projections()
+    unknown = HookedModel.of(gpt).projections()
     assert unknown == {"self": (None,) * 3}
     tables = read_texts(gpt, texts, unknown, nothing)
     for name in ("sink_value_share", "output_share"):

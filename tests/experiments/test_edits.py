@@ -186,7 +186,7 @@ def test_a_zeroed_head_equals_an_ablated_one(gpt: Model) -> None:
     (example,) = repeated_examples(gpt, period=6, sequences=1)
     found = ablate(gpt, [example], replacements=("zero",))
     effect = effect_of(gpt, example.encoded, [Edit("zero", HEAD)])
-    places = list(example.questions[0].positions)
+    places = list(example.loss_inputs[0].positions)
     change = float((effect.after - effect.before)[places].sum())
     assert change == pytest.approx(found.change["zero"]["self"][1, 2, 0], abs=MODEL_NATS)
 
