@@ -16,9 +16,9 @@ from attnviz.types import Head, Kind
 from attnviz.ui.components.choices import choice
 from attnviz.ui.components.plotly_map import plotly_map
 from attnviz.ui.explore.explore_page import notices
-from attnviz.ui.explore.head_panel import head_title
 from attnviz.ui.explore.head_picker import choose_kind, head_menus
 from attnviz.ui.explore.row_panel import show_rows
+from attnviz.ui.explore.title_line import head_title
 from attnviz.ui.explore.weight_panel import show_map
 from attnviz.ui.server.permissions import listed_models, takes_any_model
 from attnviz.ui.session import state

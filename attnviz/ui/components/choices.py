@@ -28,6 +28,7 @@ def choice(
     keep: bool = True,
     on_change: Callable[[], None] | None = None,
     explanation: str | None = None,
+    width: int | Literal["stretch"] = "stretch",
 ) -> Option:
     """Draw a control in which one option is always chosen, and return this option.
 
@@ -44,6 +45,7 @@ def choice(
         keep: the session keeps the option while another page is shown.
         on_change: called before the page runs again with another option.
         explanation: shown when the pointer rests on the label.
+        width: of a menu, in pixels; "stretch" takes what there is.
     """
     names = list(options)
     start = names[0] if first is None else first
@@ -62,6 +64,7 @@ def choice(
             label_visibility="visible" if show_label else "collapsed",
             accept_new_options=new_names,
             persist_state="session" if keep else None,
+            width=width,
         )
     else:
         chosen = st.segmented_control(

@@ -14,7 +14,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import numpy as np
 import streamlit as st
+from jaxtyping import UInt8
 
 from attnviz.attention.stack.map_tiles import SCORED, Grid, How, Window, encode, encode_signed
 from attnviz.ui.components.checked_reports import index, record
@@ -85,6 +87,7 @@ def plotly_map(
     on_cell: Callable[[int | None, int | None], None] = lambda row, column: None,
     tallest: int = 900,
     bare: bool = False,
+    pictures: UInt8[np.ndarray, "row column down across"] | None = None,
     filename: str,
     alt: str,
     key: str,
@@ -105,6 +108,8 @@ def plotly_map(
             selection ends, before the run that the click causes.
         tallest: largest height of the plot in pixels.
         bare: leave out colour bar and captions.
+        pictures: for every cell a small picture that is drawn in place of its number's colour;
+            codes as `small_patterns` returns them. `depends_on` covers them.
         filename: of saved pictures, without ending.
         alt: description for screen readers.
         key: the widget's key.
@@ -156,7 +161,7 @@ def plotly_map(
     }
     found = None if complete else numbers(region)
     reply = _component(
-        data=pack(header, found, row_labels, column_labels),
+        data=pack(header, found, row_labels, column_labels, pictures),
         key=key,
         default={"view": None},
         on_view_change=lambda: None,
@@ -190,10 +195,12 @@ def pack(
     found: Grid | None,
     row_labels: Sequence[str],
     column_labels: Sequence[str],
+    pictures: UInt8[np.ndarray, "row column down across"] | None = None,
 ) -> bytes:
     """Return the length of a JSON header (uint32), the header, and the numbers; little-endian.
 
-    The header's "grid" is null when only colours or choices have changed.
+    The header's "grid" is null when only colours or choices have changed. Pictures come after the
+    numbers: one byte each, all of the first row of pictures from top to bottom, then the next.
     """
     codes = b""
     grid: dict[str, Any] | None = None
@@ -215,7 +222,10 @@ def pack(
             "highest": found.without(header["aside"]).highest,
             "rowLabels": _labels(row_labels[rows], found.query_step, width),
             "columnLabels": _labels(column_labels[columns], found.key_step, width),
+            "pictures": None if pictures is None else pictures.shape[2:],
         }
+        if pictures is not None:
+            codes += pictures.transpose(0, 2, 1, 3).tobytes()
     text = json.dumps({**header, "grid": grid}, ensure_ascii=False, allow_nan=False)
     encoded = text.encode("utf-8", "replace")
     return struct.pack("<I", len(encoded)) + encoded + codes

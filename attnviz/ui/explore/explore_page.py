@@ -1,4 +1,4 @@
-"""Explore page: all heads on the left, the chosen one on the right, the text below."""
+"""Explore page: head and text on top, all heads and the token's answer left, the map right."""
 
 from __future__ import annotations
 
@@ -6,14 +6,24 @@ import numpy as np
 import streamlit as st
 
 from attnviz import metrics
+from attnviz.attention.stack.small_patterns import PICTURED_TOKENS
 from attnviz.captures.forward_pass import Capture
+from attnviz.ui.components.choices import choice
 from attnviz.ui.explore import head_panel
-from attnviz.ui.explore.head_picker import choose_kind, choose_metric, head_map, head_menus
-from attnviz.ui.explore.token_panel import show_tokens
+from attnviz.ui.explore.answer_panel import show_answer
+from attnviz.ui.explore.head_picker import choose_metric, head_map
+from attnviz.ui.explore.title_line import title_line
+from attnviz.ui.explore.token_panel import choose_from_strip
 from attnviz.ui.server.run_places import in_turn
 from attnviz.ui.session import state
 from attnviz.ui.session.error_messages import explained
-from attnviz.ui.session.model_cache import Request, captured, head_numbers, most_characters
+from attnviz.ui.session.model_cache import (
+    Request,
+    captured,
+    head_numbers,
+    head_pictures,
+    most_characters,
+)
 from attnviz.ui.session.plain_text import Strong, plain, show_plain
 
 __all__ = ["explore", "notices", "read"]
@@ -71,21 +81,46 @@ def explore(request: Request) -> None:
     It is given the request and not the capture: an open page would keep what it is given in memory.
     """
     capture = captured(request)
-    left, right = st.columns([5, 7], gap="medium")
+    head = title_line(capture, request)
+    token = choose_from_strip(capture, head)
+    with st.container(key="heads_and_map"):
+        left, right = st.columns([5, 7], gap="medium")
     with left:
-        kind = choose_kind(capture.kinds)
-        numbers = head_numbers(request, kind)
-        metric = choose_metric(_offered(list(numbers)), capture.model.family)
-        if metric not in numbers:
-            st.caption(f":material/info: {_why_without(metric)}")
+        numbers = head_numbers(request, head.kind)
+        metric, pictures = _choose_colours(list(numbers), capture)
         place = st.container()
-        head = head_menus(capture, kind)
-    with right:
+    with right:  # drawn before the map of heads: it is what a click is for
         head_panel.show_head(capture, request, head, metric)
-    with place:  # drawn after the view of the head, which is what a click is for
-        nothing = np.full(capture[kind].shape[:2], np.nan, np.float32)
-        head_map(numbers.get(metric, nothing), metric, head, key="head_map")
-    show_tokens(capture, head)
+    with place:
+        nothing = np.full(capture[head.kind].shape[:2], np.nan, np.float32)
+        head_map(
+            numbers.get(metric, nothing),
+            metric,
+            head,
+            key="head_map",
+            pictures=head_pictures(request, head.kind) if pictures else None,
+        )
+    with left:
+        show_answer(capture, request, head, token)
+
+
+def _choose_colours(known: list[str], capture: Capture) -> tuple[str, bool]:
+    """Show what the map of heads can show; return the metric, and whether it shows patterns."""
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        metric = choose_metric(_offered(known), capture.model.family)
+        longest = max(max(capture[kind].shape[2:]) for kind in capture.kinds)
+        shown = "numbers"
+        if longest <= PICTURED_TOKENS:
+            shown = choice(
+                "In the cells",
+                {"numbers": "Numbers", "pictures": "Pictures"},
+                "cells",
+                show_label=False,
+                explanation="The metric of each head, or its weights on this text, made small.",
+            )
+    if metric not in known:
+        st.caption(f":material/info: {_why_without(metric)}")
+    return metric, shown == "pictures"
 
 
 def _offered(known: list[str]) -> list[str]:

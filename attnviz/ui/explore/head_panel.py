@@ -11,7 +11,7 @@ import streamlit as st
 from attnviz import metrics, words
 from attnviz.attention import AttentionStack
 from attnviz.captures.forward_pass import Capture
-from attnviz.types import KIND_LABELS, Head, Tokens
+from attnviz.types import Head, Tokens
 from attnviz.ui.components.browser_theme import current_theme
 from attnviz.ui.components.choices import choice
 from attnviz.ui.components.figures_and_tables import show_picture, show_table, table_download
@@ -25,41 +25,15 @@ from attnviz.ui.session.page_links import page_named
 from attnviz.ui.session.plain_text import show_plain
 from attnviz.views import draw_products, draw_vectors
 
-__all__ = ["head_title", "show_head"]
+__all__ = ["show_head"]
 
 VECTORS = {"query": "Queries", "key": "Keys", "value": "Values", "products": "Query × key"}
 VECTOR_ROWS = 256  # vectors drawn below each other
 
 
-def head_title(stack: AttentionStack, head: Head) -> None:
-    """Show the head's name, and in one sentence what it does."""
-    st.subheader(f"{head.label} · {KIND_LABELS[head.kind]}", anchor=False)
-    show_plain("This head " + words.headline(stack, head.layer, head.head) + ".")
-
-
-def _pin(request: Request, head: Head) -> None:
-    """Pin a head, and show that it is pinned."""
-    state.pin(request, head)
-    st.toast(f"Pinned {head.label}. Open Compare to see another head beside it.")
-
-
 def show_head(capture: Capture, request: Request, head: Head, metric: str) -> None:
     """Show the chosen head in the chosen view: only that one is drawn and sent."""
     stack = capture[head.kind]
-    left, right = st.columns([5, 1])
-    with left:
-        head_title(stack, head)
-    with right:
-        is_pinned = state.pinned() == (request, head)
-        st.button(
-            "Pinned" if is_pinned else "Pin",
-            icon=":material/keep:",
-            key="pin",
-            on_click=_pin,
-            args=(request, head),
-            disabled=is_pinned,
-            help="Remember this head, on this text and model, for the Compare page.",
-        )
     sides: dict[str, Callable[[], None]] = {
         "Weights": lambda: show_map(request, head),
         "Queries and keys": lambda: _vectors(stack, head),

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 
 import numpy as np
 import plotly.graph_objects as go
 import streamlit as st
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 
 from attnviz import metrics
 from attnviz.attention.stack.map_tiles import Grid
@@ -20,7 +21,7 @@ from attnviz.ui.components.figures_and_tables import show_picture
 from attnviz.ui.components.plotly_map import plotly_map
 from attnviz.ui.session import state
 from attnviz.views.maps.head_map import head_limits
-from attnviz.views.maps.map_specification import head_specification
+from attnviz.views.maps.map_specification import head_specification, picture_specification
 from attnviz.views.style.figure_spec import Spec
 
 __all__ = [
@@ -40,11 +41,20 @@ FIRST_METRICS: Mapping[Family, str] = {
     "encoder-decoder": "entropy",
 }
 
+IN_LINE = 120
+"""Width in pixels of a menu in a line."""
+
 MOST = 1 << 16
 """Bound of a reported layer or head; the menus then accept only those that the model has."""
 
 
-def choose_kind(kinds: Sequence[Kind], first: Kind | None = None, key: str = state.KIND) -> Kind:
+def choose_kind(
+    kinds: Sequence[Kind],
+    first: Kind | None = None,
+    key: str = state.KIND,
+    *,
+    show_label: bool = True,
+) -> Kind:
     """Return which attention, where a model has several.
 
     Unless a link says otherwise it begins with `first`; without one, between two languages, where
@@ -59,6 +69,7 @@ def choose_kind(kinds: Sequence[Kind], first: Kind | None = None, key: str = sta
         first=first or ("cross" if "cross" in kinds else kinds[0]),
         label_of=str.capitalize,
         link=True,
+        show_label=show_label,
         explanation="; ".join(f"{kind}: {KIND_LABELS[kind]}" for kind in kinds),
     )
 
@@ -74,8 +85,11 @@ def choose_metric(names: Sequence[str], family: Family) -> str:
         shape="menu",
         label_of=lambda name: metrics.describe(name).label,
         link=True,
+        explanation="  \n".join(
+            f"**{metrics.describe(name).label}**: {metrics.describe(name).meaning}"
+            for name in names
+        ),
     )
-    st.caption(metrics.describe(chosen).meaning)
     return chosen
 
 
@@ -106,7 +120,14 @@ def _layer_list(layers: Sequence[int]) -> str:
     return f"layer{'s' if len(layers) > 1 else ''} {', '.join(map(str, layers))}"
 
 
-def head_menus(capture: Capture, kind: Kind, first: Head | None = None, prefix: str = "") -> Head:
+def head_menus(
+    capture: Capture,
+    kind: Kind,
+    first: Head | None = None,
+    prefix: str = "",
+    *,
+    in_line: bool = False,
+) -> Head:
     """Menus for layer and head: for keyboards and links; a map sets the same two numbers.
 
     Args:
@@ -114,16 +135,23 @@ def head_menus(capture: Capture, kind: Kind, first: Head | None = None, prefix: 
         kind: of which attention.
         first: the head to begin with; one worth a look when None.
         prefix: of the names in the link, where a page has several pairs of menus.
+        in_line: narrow menus with their name inside, for a line with other things.
     """
-    return menus(capture.model, kind, first or state.default_head(capture, kind), prefix)
+    first = first or state.default_head(capture, kind)
+    return menus(capture.model, kind, first, prefix, in_line=in_line)
 
 
-def menus(info: ModelInfo, kind: Kind, first: Head, prefix: str = "") -> Head:
+def menus(
+    info: ModelInfo, kind: Kind, first: Head, prefix: str = "", *, in_line: bool = False
+) -> Head:
     """Show the menus of `head_menus` for a model, beginning with a given head."""
     numbers = own_layers(info, kind)
     chosen = []
+    columns: Sequence[AbstractContextManager[object]] = (
+        (nullcontext(), nullcontext()) if in_line else st.columns(2)
+    )
     for column, name, count, default in zip(
-        st.columns(2),
+        columns,
         (state.LAYER, state.HEAD),
         info.heads[kind],
         (first.layer, first.head),
@@ -138,22 +166,33 @@ def menus(info: ModelInfo, kind: Kind, first: Head, prefix: str = "") -> Head:
                     prefix + name,
                     first=default,
                     shape="menu",
-                    label_of=partial(_numbered, named),
+                    label_of=partial(_numbered, named, name.title() if in_line else ""),
                     link=True,
+                    show_label=not in_line,
+                    width=IN_LINE if in_line else "stretch",
                 )
             )
     return Head(kind, chosen[0], chosen[1])
 
 
-def _numbered(numbers: tuple[int, ...], number: int) -> str:
+def _numbered(numbers: tuple[int, ...], name: str, number: int) -> str:
     """Return the text of a layer or head in a menu, with the model's number where it differs."""
-    return f"{number} (the model's layer {numbers[number]})" if numbers else str(number)
+    shown = f"{name} {number}".strip()
+    return f"{shown} (the model's layer {numbers[number]})" if numbers else shown
 
 
 def head_map(
-    values: Float[np.ndarray, "layer head"], metric: str, selected: Head, *, key: str
+    values: Float[np.ndarray, "layer head"],
+    metric: str,
+    selected: Head,
+    *,
+    key: str,
+    pictures: UInt8[np.ndarray, "layer head row column"] | None = None,
 ) -> None:
-    """Show one number per head as a map; a click selects the head."""
+    """Show one number per head as a map; a click selects the head.
+
+    With `pictures` (see `small_patterns`) the cells show these; the line below has the numbers.
+    """
     what = metrics.describe(metric)
     layers, heads = values.shape
 
@@ -162,11 +201,14 @@ def head_map(
             state.choose_head(Head(selected.kind, layer, head))
 
     plotly_map(
-        head_specification(what, *head_limits(values, what)),
+        head_specification(what, *head_limits(values, what))
+        if pictures is None
+        else picture_specification(what),
         [f"L{layer}" for layer in range(layers)],
         [f"H{head}" for head in range(heads)],
         lambda window: Grid(window, 1, 1, values[window.slices]),
-        depends_on=(metric, values.tobytes()),
+        pictures=pictures,
+        depends_on=(metric, values.tobytes(), None if pictures is None else pictures.tobytes()),
         selected=(selected.layer, selected.head),
         selects="cell",
         on_cell=choose,

@@ -1,26 +1,34 @@
-"""Text below the map as tokens: one is chosen, and the page says where it looks."""
+"""Text as tokens, of which one is chosen."""
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 import streamlit as st
-from jaxtyping import Bool, Float
+from jaxtyping import Bool
 
-from attnviz import words
 from attnviz.attention import AttentionStack
 from attnviz.captures.forward_pass import Capture
-from attnviz.types import Head, Prediction, Tokens
+from attnviz.types import Head
 from attnviz.ui.components.token_strip import TOKEN_LIMIT, fits, part, token_strip
 from attnviz.ui.session import state
-from attnviz.ui.session.plain_text import Strong, show_plain
 
-__all__ = ["around", "show_tokens"]
+__all__ = ["TokenChoice", "around", "choose_from_strip"]
+
+
+class TokenChoice(NamedTuple):
+    """Position of the chosen token, if there is one, and whether the strip shows the whole text."""
+
+    position: int | None
+    whole: bool
+
 
 CHIPS = 256  # tokens shown of a text that is too long to be shown whole
 
 
-def show_tokens(capture: Capture, head: Head) -> None:
-    """Show the text as tokens: click one to see where it looks and who looks at it."""
+def choose_from_strip(capture: Capture, head: Head) -> TokenChoice:
+    """Show the text as tokens, and return the one that is chosen by a click or was before."""
     stack = capture[head.kind]
     _, _, queries, keys = stack.shape
     remembered = state.token(queries)
@@ -34,8 +42,8 @@ def show_tokens(capture: Capture, head: Head) -> None:
         st.caption(
             f"Tokens {rows.start:,} to {rows.stop - 1:,} of {queries:,}"
             + ("" if rows == columns else f", and keys {columns.start:,} to {columns.stop - 1:,}")
-            + ": the strip shows the surroundings of the chosen token. What is said below is about "
-            "the whole text."
+            + ": the strip shows the surroundings of the chosen token. The sentences at the left "
+            "are about the whole text."
         )
     inside = remembered is not None and rows.start <= remembered < rows.stop
     token = token_strip(
@@ -51,12 +59,7 @@ def show_tokens(capture: Capture, head: Head) -> None:
     if token != remembered and (inside or token is not None):
         st.session_state["token"] = token
         st.rerun(scope="fragment")
-    if remembered is None:
-        return
-    _token_in_words(stack, head, remembered, places=not whole)
-    position_side = capture.kinds[0] if len(capture.kinds) == 1 else "decoder"
-    if capture.predictions and head.kind in (position_side, "cross"):
-        _prediction(capture, remembered)
+    return TokenChoice(remembered, whole)
 
 
 def around(place: int, count: int, size: int) -> slice:
@@ -115,48 +118,3 @@ def _window(stack: AttentionStack, head: Head, token: int | None) -> tuple[slice
     if token is not None:
         best = int(stack.weights(head.layer, head.head, slice(token, token + 1)).argmax())
     return rows, around(best, keys, CHIPS)
-
-
-def _token_in_words(stack: AttentionStack, head: Head, token: int, *, places: bool) -> None:
-    label = words.quoted(stack.query_tokens.labels[token])
-    one = slice(token, token + 1)
-    looks = stack.weights(head.layer, head.head, queries=one)[0]
-    left, right = st.columns(2)
-    listed = _listed(looks, stack.key_tokens, places)
-    with left:
-        show_plain(Strong(f"{label} looks at"), f" {listed}")
-    if stack.same_text:
-        seen: Float[np.ndarray, " query"] = stack.weights(head.layer, head.head, keys=one)[:, 0]
-        listed = _listed(seen, stack.query_tokens, places)
-        with right:
-            show_plain(Strong(f"{label} is looked at by"), f" {listed}")
-
-
-def _listed(weights: Float[np.ndarray, " position"], tokens: Tokens, places: bool) -> str:
-    """Return the tokens and their weights; of a long text their positions too."""
-    if not np.isfinite(weights).all():
-        return "not defined (NaN)"
-    found = words.looks(weights, tokens)
-    if not found:
-        return "nothing"
-    return ", ".join(
-        words.quoted(one.label)
-        + (f" at {one.position:,}" if places else "")
-        + f" ({one.weight:.2f})"
-        for one in found
-    )
-
-
-def _prediction(capture: Capture, token: int) -> None:
-    expected: Prediction = capture.predictions[token]
-    if not expected.labels:
-        st.caption("What the model expects here is not defined: its logits are NaN or infinite.")
-        return
-    what = "this token" if capture.model.family == "encoder" else "the next token"
-    chances = ", ".join(
-        f"{words.quoted(label)} {chance:.0%}"
-        for label, chance in zip(expected.labels, expected.probabilities, strict=True)
-    )
-    loss = float(capture.losses[token])
-    cost = "" if np.isnan(loss) else f" What came cost {loss:.2f} nats."
-    show_plain(f"For {what} the model expects: {chances}.{cost}", small=True)

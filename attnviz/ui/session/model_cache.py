@@ -11,9 +11,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import streamlit as st
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 
 from attnviz import metrics
+from attnviz.attention.stack.small_patterns import small_patterns
 from attnviz.captures.forward_pass import Capture, capture, encode
 from attnviz.captures.proof import load, verify
 from attnviz.captures.summary import summarize
@@ -36,6 +37,7 @@ __all__ = [
     "allowed_folders",
     "captured",
     "head_numbers",
+    "head_pictures",
     "load_model",
     "most_characters",
     "proved",
@@ -189,6 +191,12 @@ def head_numbers(request: Request, kind: Kind) -> Mapping[str, Float[np.ndarray,
     found = {name: metrics.per_head(name, stack) for name in metrics.names()}
     known = {name: table for name, table in found.items() if not np.isnan(table).all()}
     return known or found  # of a model without a single finite head, a map of holes
+
+
+@st.cache_resource(max_entries=16, show_spinner=False)
+def head_pictures(request: Request, kind: Kind) -> UInt8[np.ndarray, "layer head row column"]:
+    """Return the weights of every head, made small; cached. See `small_patterns`."""
+    return small_patterns(captured(request)[kind])
 
 
 @st.cache_resource(max_entries=16, show_spinner=False)

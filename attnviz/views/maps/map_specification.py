@@ -24,6 +24,7 @@ __all__ = [
     "difference_specification",
     "hatching_pattern",
     "head_specification",
+    "picture_specification",
     "repetition_diagonals",
     "style",
     "weight_specification",
@@ -164,6 +165,24 @@ def head_specification(metric: Metric, low: float, high: float) -> MapSpecificat
         corner="head →<br>layer ↓",
         gap=2,
         numbers=True,
+        numbered=False,
+    )
+
+
+def picture_specification(metric: Metric) -> MapSpecification:
+    """Return the specification of small patterns, one per head; `metric` is read out beside them.
+
+    The colours are those of `weight_specification`.
+    """
+    return MapSpecification(
+        value=metric.label,
+        caption="weight",
+        low=0.0,
+        high=1.0,
+        unit=metric.unit,
+        missing=f"{metric.label}: not defined for this text",
+        corner="head →<br>layer ↓",
+        gap=3,
         numbered=False,
     )
 

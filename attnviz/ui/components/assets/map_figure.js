@@ -18,8 +18,9 @@ export function figureOf(state, style, measure) {
   const range = map.log ? [Math.log10(map.log), 0] : [map.signed ? -highest : map.lowest ?? 0, highest];
   // Plotly draws axes only where a trace uses them.
   const data = [{ type: "scatter", x: [null], y: [null], hoverinfo: "skip" }];
-  if (grids.some((grid) => grid.masked)) data.push(hatching(state, style));
-  grids.forEach((grid, number) => data.push(...cells(state, grid, style, range, number === grids.length - 1)));
+  if (grids.some((grid) => grid.masked && !grid.pictureRows)) data.push(hatching(state, style));
+  if (exact?.pictureRows) data.push(hatching(state, style), pictures(map, exact, style));
+  else grids.forEach((grid, number) => data.push(...cells(state, grid, style, range, number === grids.length - 1)));
   if (map.numbers && exact) data.push(...cellTexts(state, exact, style, range));
   const rows = ticksOf(state, "row", measure);
   const columns = ticksOf(state, "column", measure);
@@ -55,7 +56,7 @@ export function figureOf(state, style, measure) {
     yaxis: axis(rows, r1, r0),
     xaxis2: { overlaying: "x", visible: false, fixedrange: true, range: [c0, c1] },
     yaxis2: { overlaying: "y", visible: false, fixedrange: true, range: [r1, r0] },
-    shapes: [...marks(state, style), ...frames(state, style)],
+    shapes: [...gaps(state, style), ...marks(state, style), ...frames(state, style)],
     annotations: captions(state, style),
   };
   return { data, layout };
@@ -128,6 +129,40 @@ function cells({ map }, grid, style, [low, high], withBar) {
     traces.push({ ...place, z: grey, zmin: 0, zmax: 1, colorscale: tone, showscale: false });
   }
   return traces;
+}
+
+// The pictures of all cells are one fine heatmap over the same axes.
+function pictures(map, grid, style) {
+  const [down, across] = grid.pictures;
+  const { heatmap } = style;
+  return {
+    type: "heatmap",
+    x0: 0.5 / across,
+    dx: 1 / across,
+    y0: 0.5 / down,
+    dy: 1 / down,
+    z: grid.pictureRows,
+    zmin: 0,
+    zmax: 1,
+    colorscale: heatmap.colorscale,
+    colorbar: heatmap.colorbar,
+    showscale: !map.bare,
+    hoverinfo: "skip",
+    ...CELLS,
+  };
+}
+
+// Strips in the page's colour keep the pictures apart.
+function gaps({ map, grids }, style) {
+  if (!grids[0]?.pictureRows) return [];
+  const [rows, columns] = map.shape;
+  const strip = (x0, x1, y0, y1) => ({
+    type: "line", xref: "x2", yref: "y2", x0, x1, y0, y1, line: { color: style.page, width: map.gap },
+  });
+  return [
+    ...Array.from({ length: rows + 1 }, (_, row) => strip(0, columns, row, row)),
+    ...Array.from({ length: columns + 1 }, (_, column) => strip(column, column, 0, rows)),
+  ];
 }
 
 // The numbers in their cells, in the ink that stands out better. Two unseen maps write them.

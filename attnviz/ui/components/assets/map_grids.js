@@ -21,7 +21,7 @@ export const isolate = (label) => `\u2068${label}\u2069`;
 
 // Layout of the bytes: header length (uint32), JSON header, numbers. Encodings of the numbers:
 // "f4": float32 per value; "f4f4": values, then scores; "u2": value = scale * (code / 65532)²;
-// "i2": value = scale * sign(code) * (code / 32767)², -32768 is NaN.
+// "i2": value = scale * sign(code) * (code / 32767)², -32768 is NaN. Pictures of cells come last.
 export function decode(bytes) {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const length = view.getUint32(0, true);
@@ -46,6 +46,16 @@ export function decode(bytes) {
   } else {
     grid.values = new Float32Array(body, 0, count);
     if (grid.encoding === "f4f4") grid.scores = new Float32Array(body, 4 * count, count);
+  }
+  if (grid.pictures) {
+    // A picture per cell: value (code / 254)², and 255 where nothing is visible.
+    const sent = new Uint8Array(body, body.byteLength - count * grid.pictures[0] * grid.pictures[1]);
+    grid.pictureRows = Array.from({ length: grid.rows * grid.pictures[0] }, (_, row) => {
+      const width = grid.columns * grid.pictures[1];
+      return Float32Array.from(sent.subarray(row * width, (row + 1) * width), (code) =>
+        code === 255 ? NaN : (code / 254) ** 2
+      );
+    });
   }
   grid.broken = grid.values.some((value) => value === -Infinity);
   grid.masked = grid.broken || grid.values.some(Number.isNaN);

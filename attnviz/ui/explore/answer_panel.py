@@ -1,0 +1,115 @@
+"""Answer about the chosen token: where it looks, and what the model predicts there."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import streamlit as st
+from jaxtyping import Float
+
+from attnviz import words
+from attnviz.attention import AttentionStack
+from attnviz.captures.forward_pass import Capture
+from attnviz.types import Head, Prediction, Tokens
+from attnviz.ui.components.browser_theme import current_theme
+from attnviz.ui.components.figures_and_tables import show_picture
+from attnviz.ui.explore.token_panel import TokenChoice
+from attnviz.ui.session.head_removal import EDITED_TOKENS, without_head
+from attnviz.ui.session.model_cache import Request
+from attnviz.ui.session.plain_text import Strong, show_plain
+from attnviz.views.charts.candidate_bars import draw_candidates
+
+__all__ = ["show_answer"]
+
+CANDIDATES = 5
+"""Tokens with a bar."""
+
+
+def show_answer(capture: Capture, request: Request, head: Head, token: TokenChoice) -> None:
+    """Show where the chosen token looks, and what is predicted there; else at the last token."""
+    stack = capture[head.kind]
+    if token.position is not None:
+        _token_in_words(stack, head, token.position, places=not token.whole)
+    side = capture.kinds[0] if len(capture.kinds) == 1 else "decoder"
+    if capture.predictions and head.kind in (side, "cross"):
+        position = len(stack.query_tokens) - 1 if token.position is None else token.position
+        _prediction(capture, request, head, position)
+
+
+def _token_in_words(stack: AttentionStack, head: Head, token: int, *, places: bool) -> None:
+    label = words.quoted(stack.query_tokens.labels[token])
+    one = slice(token, token + 1)
+    looks = stack.weights(head.layer, head.head, queries=one)[0]
+    show_plain(Strong(f"{label} looks at"), f" {_listed(looks, stack.key_tokens, places)}")
+    if stack.same_text:
+        seen: Float[np.ndarray, " query"] = stack.weights(head.layer, head.head, keys=one)[:, 0]
+        listed = _listed(seen, stack.query_tokens, places)
+        show_plain(Strong(f"{label} is looked at by"), f" {listed}")
+
+
+def _listed(weights: Float[np.ndarray, " position"], tokens: Tokens, places: bool) -> str:
+    """Return the tokens and their weights; of a long text their positions too."""
+    if not np.isfinite(weights).all():
+        return "not defined (NaN)"
+    found = words.looks(weights, tokens)
+    if not found:
+        return "nothing"
+    return ", ".join(
+        words.quoted(one.label)
+        + (f" at {one.position:,}" if places else "")
+        + f" ({one.weight:.2f})"
+        for one in found
+    )
+
+
+def _prediction(capture: Capture, request: Request, head: Head, token: int) -> None:
+    """Draw the likeliest tokens at a position, on demand beside those without the head."""
+    expected: Prediction = capture.predictions[token]
+    if not expected.labels:
+        st.caption("What the model expects here is not defined: its logits are NaN or infinite.")
+        return
+    encoder = capture.model.family == "encoder"
+    bars: dict[str, Sequence[float]] = {"all heads": list(expected.probabilities)}
+    shown: Sequence[str] = expected.labels
+    with st.container(horizontal=True, vertical_alignment="center"):
+        show_plain(Strong("This token" if encoder else "Next token"))
+        off = st.toggle(
+            f"without {head.label}",
+            key="without_head",
+            disabled=not _can_edit(capture),
+            help="The model reads the text again, with the output of this head set to 0.",
+        )
+    if off and _can_edit(capture):
+        effect = without_head(request, head, token)
+        ordered = effect.candidates[:CANDIDATES]
+        shown = [one.label for one in ordered]
+        bars = {
+            "all heads": [one.before for one in ordered],
+            f"without {head.label}": [one.after for one in ordered],
+        }
+    show_picture(
+        draw_candidates(
+            shown[:CANDIDATES], {k: v[:CANDIDATES] for k, v in bars.items()}, theme=current_theme()
+        ),
+        key="candidates",
+        filename=f"attnviz-candidates-{token}",
+        alt="Probabilities of the likeliest tokens: "
+        + ", ".join(
+            f"{words.quoted(label)} "
+            + " and ".join(f"{bars[name][at]:.0%} ({name})" for name in bars)
+            for at, label in enumerate(shown[:CANDIDATES])
+        ),
+    )
+    loss = float(capture.losses[token])
+    if not np.isnan(loss):
+        came = f"The word that came had probability {np.exp(-loss):.0%} (loss {loss:.2f} nats)"
+        without = float(effect.after[token]) if off and _can_edit(capture) else np.nan
+        if np.isfinite(without):
+            came += f"; without {head.label} {np.exp(-without):.0%} ({without:.2f} nats)"
+        show_plain(f"{came}.", small=True)
+
+
+def _can_edit(capture: Capture) -> bool:
+    """Return whether the text is short enough to be read again."""
+    return all(max(capture[kind].shape[2:]) <= EDITED_TOKENS for kind in capture.kinds)

@@ -1,0 +1,64 @@
+"""First line of Explore: the name of the head, menus for layer and head, and the pin."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from attnviz import words
+from attnviz.attention import AttentionStack
+from attnviz.captures.forward_pass import Capture
+from attnviz.types import KIND_LABELS, Head
+from attnviz.ui.explore.head_picker import choose_kind, head_menus
+from attnviz.ui.session import state
+from attnviz.ui.session.model_cache import Request
+from attnviz.ui.session.plain_text import show_plain
+
+__all__ = ["head_title", "title_line"]
+
+
+def title_line(capture: Capture, request: Request) -> Head:
+    """Show the line and the sentence about the head, and return the head.
+
+    The sentence has the height of two lines, so that nothing below moves with another head.
+    """
+    line = st.container(horizontal=True, vertical_alignment="center", key="title_line", gap="small")
+    with line:
+        name = st.container(width="content")
+        kind = choose_kind(capture.kinds, show_label=False)
+        head = head_menus(capture, kind, in_line=True)
+        st.space("stretch")
+        _pin_button(request, head)
+    with name:
+        st.subheader(head.label, anchor=False)
+    with st.container(key="head_sentence"):
+        _sentence(capture[kind], head)
+    return head
+
+
+def head_title(stack: AttentionStack, head: Head) -> None:
+    """Show the head's name, and in one sentence what it does."""
+    st.subheader(f"{head.label} · {KIND_LABELS[head.kind]}", anchor=False)
+    _sentence(stack, head)
+
+
+def _sentence(stack: AttentionStack, head: Head) -> None:
+    show_plain("This head " + words.headline(stack, head.layer, head.head) + ".")
+
+
+def _pin_button(request: Request, head: Head) -> None:
+    is_pinned = state.pinned() == (request, head)
+    st.button(
+        "Pinned" if is_pinned else "Pin",
+        icon=":material/keep:",
+        key="pin",
+        on_click=_pin,
+        args=(request, head),
+        disabled=is_pinned,
+        help="Remember this head, on this text and model, for the Compare page.",
+    )
+
+
+def _pin(request: Request, head: Head) -> None:
+    """Pin a head, and show that it is pinned."""
+    state.pin(request, head)
+    st.toast(f"Pinned {head.label}. Open Compare to see another head beside it.")
