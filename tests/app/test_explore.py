@@ -31,7 +31,7 @@ def test_first_screen_needs_no_choice(open_app: OpenApp) -> None:
     app = open_app()
     assert not app.exception
     assert app.selectbox(key="model").value == NAMES[0]
-    assert not app.get("plotly_chart")
+    assert [chart.key for chart in app.get("plotly_chart")] == ["candidates"]
     assert len(maps(app)) == 1  # the chosen head
     (heads,) = maps(app, "head")
     assert heads["shape"] == [4, 8]
@@ -170,7 +170,7 @@ def test_a_hybrid_says_which_layers_have_its_attention(
     app = open_app(model=str(pair.folder), text="the cat sat on the mat")
     assert not app.exception
     assert f"in the model's layer {numbers[0]}" in said(app).replace("layers", "layer")
-    assert f"0 (the model's layer {numbers[0]})" in app.selectbox(key="layer").options
+    assert f"Layer 0 (the model's layer {numbers[0]})" in app.selectbox(key="layer").options
     others = [str(layer) for layer in pair.model.info.other_layers]
     assert others
     assert f"Without attention, and not in the map: layer{'s' * (len(others) > 1)}" in said(app)
@@ -178,7 +178,7 @@ def test_a_hybrid_says_which_layers_have_its_attention(
     plain = open_app(model="gpt-classroom")
     assert "in the model's layer" not in said(plain)
     assert "Without attention" not in said(plain)
-    assert plain.selectbox(key="layer").options == ["0", "1", "2", "3"]
+    assert plain.selectbox(key="layer").options == [f"Layer {layer}" for layer in range(4)]
 
 
 def test_the_proof_is_about_the_capture_on_the_page(
@@ -205,3 +205,18 @@ def test_a_long_text_is_proved_by_its_first_tokens(
     proof, first = model_cache.proved(model_cache.Request("gpt-classroom", "one two three " * 20))
     assert first == 16
     assert proof.holds
+
+
+def test_the_bars_without_a_head_are_those_of_a_removal(open_app: OpenApp) -> None:
+    app = open_app(model="gpt-classroom", layer=1, head=0, text="The old king sat. The old king")
+    model = attnviz.load("gpt-classroom")
+    app.toggle(key="without_head").set_value(True).run()
+    assert not app.exception
+    (chart,) = app.get("plotly_chart")
+    bars = json.loads(chart.proto.figure.spec)["data"]
+    assert [one["name"] for one in bars] == ["all heads", "without L1·H0"]
+    encoded = encode(model, "The old king sat. The old king")
+    with attnviz.edited(model, [attnviz.Edit("zero", Head("self", 1, 0))]), torch.inference_mode():
+        logits = model.network(input_ids=torch.tensor([encoded.ids])).logits[0, -1]
+    without = logits.softmax(-1).numpy()
+    np.testing.assert_allclose(bars[1]["x"][0], without.max(), atol=1e-5)
