@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import gc
+import json
 
 import numpy as np
 import pytest
+import torch
 
 import attnviz
 from attnviz import metrics
 from attnviz.models import CLASSROOM
+from attnviz.models.inputs.text_encoding import encode
+from attnviz.types import Head
 from attnviz.ui.session import model_cache
 from attnviz.ui.session.example_texts import EXAMPLES
 from tests.app.conftest import OpenApp, maps, said
@@ -213,7 +217,7 @@ def test_the_bars_without_a_head_are_those_of_a_removal(open_app: OpenApp) -> No
     app.toggle(key="without_head").set_value(True).run()
     assert not app.exception
     (chart,) = app.get("plotly_chart")
-    bars = json.loads(chart.proto.figure.spec)["data"]
+    bars = json.loads(chart.proto.spec)["data"]
     assert [one["name"] for one in bars] == ["all heads", "without L1·H0"]
     encoded = encode(model, "The old king sat. The old king")
     with attnviz.edited(model, [attnviz.Edit("zero", Head("self", 1, 0))]), torch.inference_mode():
