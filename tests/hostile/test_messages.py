@@ -64,7 +64,7 @@ def works(visitor: Visitor) -> bool:
     """Return True if a choice in a menu changes the head on the page and the text stays."""
     (title,) = [one.body for one in visitor.all("heading")]
     head = "1" if "H3" in title else "3"
-    visitor.set(**{visitor.widget("Head").id: ("string_value", head)})
+    visitor.set(**{visitor.widget("Head").id: ("string_value", f"Head {head}")})
     assert visitor.exceptions == []
     (title,) = [one.body for one in visitor.all("heading")]
     assert f"H{head}" in title
