@@ -71,6 +71,41 @@ def test_a_token_shows_where_it_looks(page: Page, server: Server) -> None:
     expect(page.locator(".strip .says")).to_contain_text(re.compile(f"looks at \\W*{label}"))
 
 
+def test_strip_and_map_mark_the_same_token(page: Page, server: Server) -> None:
+    open_app(page, server, "?model=gpt-classroom&layer=1&head=5")
+    explore = page.locator(".st-key-token_strip .chip")
+    shown = page.locator(".st-key-weights .map[data-painted]")
+    shown.wait_for()
+    explore.nth(3).hover()
+    expect(shown.locator(".row-name")).to_have_text(explore.nth(3).locator(".word").inner_text())
+    expect(shown.locator(".column-band")).to_be_hidden()
+    page.mouse.move(1, 1)
+    expect(shown.locator(".row-band")).to_be_hidden()
+    surface = shown.locator(".surface")
+    box = surface.bounding_box()
+    assert box is not None
+    tokens = explore.count()
+    cell = {"x": 1.5 * box["width"] / tokens, "y": 3.5 * box["height"] / tokens}
+    surface.hover(position=cell)  # type: ignore[arg-type]
+    expect(page.locator(".st-key-token_strip .chip.active")).to_have_count(1)
+    expect(explore.nth(3)).to_have_class(re.compile(r"\bactive\b"))
+    expect(explore.nth(1)).to_have_class(re.compile(r"\blinked\b"))
+
+
+def test_arrows_open_the_next_head_and_the_whole_map_is_on_the_screen(
+    page: Page, server: Server
+) -> None:
+    page.set_viewport_size({"width": 1280, "height": 800})
+    open_app(page, server, "?model=gpt-classroom&layer=0&head=7")
+    page.get_by_role("button", name="▸").click()
+    expect(page.get_by_role("heading", name="L1·H0")).to_be_visible()
+    page.get_by_role("button", name="◂").click()
+    expect(page.get_by_role("heading", name="L0·H7")).to_be_visible()
+    wait_until_idle(page)
+    surface = page.locator(".st-key-weights .map[data-painted] .surface")
+    expect(surface).to_be_in_viewport(ratio=1)
+
+
 def test_what_is_typed_never_runs_and_is_never_logged(page: Page, server: Server) -> None:
     open_app(page, server)
     secret = "zebra-secret-4711"

@@ -68,7 +68,7 @@ def works(visitor: Visitor) -> bool:
     assert visitor.exceptions == []
     (title,) = [one.body for one in visitor.all("heading")]
     assert f"H{head}" in title
-    return "cold" in str(visitor.widget("attnviz_token_strip").bytes)
+    return "cold" in str(visitor.widget("attnviz.token_strip").bytes)
 
 
 def replies(visitor: Visitor, message: BackMsg) -> set[str]:
@@ -131,7 +131,7 @@ def test_clearing_the_caches_is_ignored(stranger: Visitor) -> None:
     stranger.set(**{stranger.widget("Text").id: ("string_value", "the dark cold sea")})
     assert replies(stranger, BackMsg(clear_cache=True)) == set()
     stranger.set()
-    assert "cold" in str(stranger.widget("attnviz_token_strip").bytes)
+    assert "cold" in str(stranger.widget("attnviz.token_strip").bytes)
 
 
 def test_a_class_goes_on_while_caches_are_to_be_cleared(address: str, stranger: Visitor) -> None:

@@ -2,24 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import streamlit as st
 
+from attnviz.ui.components.served_component import ServedComponent
 from attnviz.views.style.theme import Theme
 
 __all__ = ["current_theme", "watch_theme"]
 
-_watch = st.components.v2.component(
-    "attnviz_theme",
-    html='<div class="theme" aria-hidden="true"></div>',
-    css=""".theme {
-      height: 0;
-      background-color: var(--st-background-color);
-      transition: background-color 1ms;
-    }""",
-    js=(Path(__file__).parent / "assets" / "theme.js").read_text("utf-8"),
-)
+_watch = ServedComponent("theme", '<div class="theme" aria-hidden="true"></div>')
 
 
 def current_theme() -> Theme:

@@ -8,28 +8,20 @@ and it works where there is no mouse to hover with.
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
-import streamlit as st
-
+from attnviz.ui.components.served_component import ServedComponent
 from attnviz.views.style.plotly_config import safe_filename
 from attnviz.views.style.theme import Theme, palette
 
 __all__ = ["picture_buttons"]
 
-_ASSETS = Path(__file__).parent / "assets"
 _HTML = """<div class="pictures">
   <button type="button" data-format="svg" aria-label="Save the picture as SVG">↓ SVG</button>
   <button type="button" data-format="png" aria-label="Save the picture as PNG">↓ PNG</button>
   <span class="says" role="status"></span>
 </div>"""
 
-_buttons = st.components.v2.component(
-    "attnviz_picture_buttons",
-    html=_HTML,
-    css=(_ASSETS / "picture_buttons.css").read_text("utf-8"),
-    js=(_ASSETS / "picture_buttons.js").read_text("utf-8"),
-)
+_buttons = ServedComponent("picture_buttons", _HTML)
 
 
 def picture_buttons(

@@ -25,7 +25,7 @@ from attnviz.views.maps.map_specification import LABEL_RULE, MapSpecification, s
 from attnviz.views.style.plotly_config import safe_filename
 from attnviz.views.style.safe_labels import clean_label, shorten
 
-__all__ = ["LABEL_WIDTH", "WHOLE_WIDTH", "MapEvents", "pack", "plotly_map"]
+__all__ = ["LABEL_WIDTH", "WHOLE_WIDTH", "MapEvents", "labels_digest", "pack", "plotly_map"]
 
 LABEL_WIDTH, WHOLE_WIDTH = 16, 80
 """Characters of a label that are sent of long maps and of small ones: bounds the message."""
@@ -115,7 +115,7 @@ def plotly_map(
         key: the widget's key.
     """
     shape = (len(row_labels), len(column_labels))
-    text = _digest(row_labels, column_labels)
+    text = labels_digest(row_labels, column_labels)
     identity = _digest(*(repr(one) for one in depends_on), text, how, aside)
     view = record(st.session_state.get(key), "view")
     if view.get("text") != text:
@@ -234,6 +234,11 @@ def pack(
 def _labels(labels: Sequence[str], step: int, width: int) -> list[str]:
     """Return the first label of every bin, cut to a width: some characters have no width."""
     return [clean_label(shorten(label, width)[:width]) for label in labels[::step]]
+
+
+def labels_digest(row_labels: Sequence[str], column_labels: Sequence[str]) -> str:
+    """Return a name for a pair of label lists; pictures with the same name mark tokens together."""
+    return _digest(list(row_labels), list(column_labels))
 
 
 def _digest(*parts: object) -> str:

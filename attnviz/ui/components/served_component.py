@@ -29,7 +29,8 @@ class ServedComponent:
         """Describe the component.
 
         Args:
-            name: its name in the manifest; its files are `name.js` and `name.css`.
+            name: its name in the manifest; its files are `name.js` and, where it has a style,
+                `name.css`.
             html: the content that the JavaScript fills.
         """
         self.name = name
@@ -50,15 +51,16 @@ class ServedComponent:
         return self._show(**options)
 
     def _registered(self) -> Callable[..., Any]:
+        style = ASSETS / f"{self.name}.css"
         try:
             return st.components.v2.component(
                 f"attnviz.{self.name}",
                 html=self.html,
-                css=(ASSETS / f"{self.name}.css").read_text("utf-8"),
+                css=style.read_text("utf-8") if style.exists() else None,
                 js=f"{self.name}.js",
             )
         except StreamlitAPIException as error:
             raise AttnvizError(
-                "The maps cannot be served: attnviz is not installed in this Python environment. "
-                'Run `pip install -e ".[app]"` in its folder, or `make app`.'
+                "The pictures cannot be served: attnviz is not installed in this Python "
+                'environment. Run `pip install -e ".[app]"` in its folder, or `make app`.'
             ) from error

@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import time
-from pathlib import Path
 
-import streamlit as st
+from attnviz.ui.components.served_component import ServedComponent
 
 __all__ = ["look_again"]
 
-_timer = st.components.v2.component(
-    "attnviz_timer",
-    html='<div aria-hidden="true"></div>',
-    js=(Path(__file__).parent / "assets" / "timer.js").read_text("utf-8"),
-)
+_timer = ServedComponent("timer", '<div aria-hidden="true"></div>')
 
 
 def look_again(seconds: float, *, key: str) -> None:

@@ -10,16 +10,15 @@ import hashlib
 import json
 import struct
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import streamlit as st
 from jaxtyping import Bool, Float, Int
 
 from attnviz.errors import CaptureError, InputError
 from attnviz.types import Tokens
 from attnviz.ui.components.checked_reports import index, record
+from attnviz.ui.components.served_component import ServedComponent
 from attnviz.views.style.theme import Theme, palette
 
 __all__ = ["CELL_LIMIT", "TOKEN_LIMIT", "fits", "pack", "part", "token_strip"]
@@ -30,19 +29,13 @@ TOKEN_LIMIT = 512
 CELL_LIMIT = 140_000
 """Most weights: two bytes each, and no click sends a page more than 300 kB."""
 
-_ASSETS = Path(__file__).parent / "assets"
 _HTML = """<div class="strip">
   <div class="tools" role="group" aria-label="direction"></div>
   <div class="lists"></div>
   <div class="says" aria-live="polite"></div>
 </div>"""
 
-_strip = st.components.v2.component(
-    "attnviz_token_strip",
-    html=_HTML,
-    css=(_ASSETS / "token_strip.css").read_text("utf-8"),
-    js=(_ASSETS / "token_strip.js").read_text("utf-8"),
-)
+_strip = ServedComponent("token_strip", _HTML)
 
 
 def token_strip(
@@ -53,6 +46,7 @@ def token_strip(
     selected: int | None = None,
     first: tuple[int, int] = (0, 0),
     whole: bool = True,
+    text: str = "",
     key: str,
     query_title: str = "looks",
     key_title: str = "is looked at",
@@ -71,6 +65,7 @@ def token_strip(
         selected: the query the page has chosen.
         first: which positions of the text the first query and the first key stand for.
         whole: whether the tokens are the whole text, or the strip has to say that they are not.
+        text: `labels_digest` of the maps that mark the same tokens; empty without such maps.
         key: the widget's name in the session.
         query_title: written above the queries of cross-attention.
         key_title: written above its keys.
@@ -90,6 +85,7 @@ def token_strip(
         selected=selected,
         first=first,
         whole=whole,
+        text=text,
         query_title=query_title,
         key_title=key_title,
     )
@@ -125,6 +121,7 @@ def pack(
     selected: int | None,
     first: tuple[int, int] = (0, 0),
     whole: bool = True,
+    text: str = "",
     query_title: str = "",
     key_title: str = "",
 ) -> tuple[bytes, str]:
@@ -154,6 +151,7 @@ def pack(
         "first": first,
         "whole": whole,
         "identity": identity,
+        "text": text,
         "selected": selected,
         "query_title": query_title,
         "key_title": key_title,
@@ -166,9 +164,9 @@ def pack(
     stretches = _stretches(visible)
     keys = np.arange(shape[1])
     sent = scaled[(stretches[:, :1] <= keys) & (keys < stretches[:, 1:])]
-    text = json.dumps(header, allow_nan=False).encode()
+    encoded = json.dumps(header, allow_nan=False).encode()
     body = stretches.astype("<u2").tobytes() + sent.tobytes()
-    return struct.pack("<I", len(text)) + text + body, identity
+    return struct.pack("<I", len(encoded)) + encoded + body, identity
 
 
 def _stretches(visible: Bool[np.ndarray, "query key"]) -> Int[np.ndarray, "query 2"]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import streamlit as st
 
 from attnviz import words
@@ -26,6 +28,7 @@ def title_line(capture: Capture, request: Request) -> Head:
         name = st.container(width="content")
         kind = choose_kind(capture.kinds, show_label=False)
         head = head_menus(capture, kind, in_line=True)
+        _step_buttons(head, capture.model.heads[kind])
         st.space("stretch")
         _pin_button(request, head)
     with name:
@@ -43,6 +46,26 @@ def head_title(stack: AttentionStack, head: Head) -> None:
 
 def _sentence(stack: AttentionStack, head: Head) -> None:
     show_plain("This head " + words.headline(stack, head.layer, head.head) + ".")
+
+
+def _step_buttons(head: Head, heads: Sequence[int]) -> None:
+    """Show buttons for the head before and after this one, through all layers and around.
+
+    Args:
+        head: the open one.
+        heads: how many layers, and heads in each.
+    """
+    layers, per_layer = heads
+    place = head.layer * per_layer + head.head
+    for label, name, step in (("◂", "Previous head", -1), ("▸", "Next head", 1)):
+        layer, number = divmod((place + step) % (layers * per_layer), per_layer)
+        st.button(
+            label,
+            key=name.lower().replace(" ", "_"),
+            on_click=state.choose_head,
+            args=(Head(head.kind, layer, number),),
+            help=name,
+        )
 
 
 def _pin_button(request: Request, head: Head) -> None:

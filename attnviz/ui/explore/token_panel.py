@@ -11,6 +11,7 @@ from jaxtyping import Bool
 from attnviz.attention import AttentionStack
 from attnviz.captures.forward_pass import Capture
 from attnviz.types import Head
+from attnviz.ui.components.plotly_map import labels_digest
 from attnviz.ui.components.token_strip import TOKEN_LIMIT, fits, part, token_strip
 from attnviz.ui.session import state
 
@@ -53,6 +54,7 @@ def choose_from_strip(capture: Capture, head: Head) -> TokenChoice:
         selected=remembered - rows.start if inside and remembered is not None else None,
         first=(rows.start, columns.start),
         whole=whole,
+        text=labels_digest(stack.query_tokens.labels, stack.key_tokens.labels),
         key="token_strip",
     )
     token = None if token is None else token + rows.start

@@ -1,17 +1,19 @@
 // The map component: one matrix with labels on both sides, drawn by Plotly.
 
 import "../attnviz.vendor/plotly-cartesian-4.1.1.min.js";
-import { cellAt, decode, describe, formatPosition } from "./map_grids.js";
-import { figureOf, luminance } from "./map_figure.js";
+import { cellAt, decode, describe, formatPosition, labelLookup } from "./map_grids.js";
+import { figureOf } from "./map_figure.js";
 import { listen } from "./map_input.js";
 import { layoutOf } from "./map_layout.js";
 import {
   atClosestZoom, drawableGrids, isZoomed, revealSelected, settle, suitableGrid, wanted, wholeWindow, zoomAction,
 } from "./map_window.js";
+import { isDark } from "./page_colors.js";
 
 const { Plotly } = globalThis;
 const states = new WeakMap();
 const KEPT = 8; // grids kept in the browser
+const LEAST_HEIGHT = 400; // pixels; a map that has less above the lower edge of the screen passes it
 const HINTS = {
   zoom: "Click a row to follow its token. After a click: zoom with the wheel, + and −; drag or use the arrows to move; Shift and arrows read cell by cell; Enter selects the row; 0 shows all.",
   small: "Click a row to follow its token. Keyboard: arrows read cell by cell, Enter selects the row.",
@@ -29,6 +31,8 @@ export default function (component) {
   state.sendView = (view) => setStateValue("view", view);
   state.sendCell = (row, column) => setTriggerValue("cell", { row, column, text: state.map.text });
   update(state, decode(data));
+  document.addEventListener("attnviz:token", state.pointToken);
+  return () => document.removeEventListener("attnviz:token", state.pointToken);
 }
 
 function create(parentElement) {
@@ -48,9 +52,13 @@ function create(parentElement) {
   };
   state.say = (text) => (state.says.textContent = text);
   state.point = (cell) => point(state, cell);
+  state.pointToken = (event) => pointToken(state, event.detail);
   state.choose = (row, column) => choose(state, row, column);
   listen(state);
   new ResizeObserver(state.draw).observe(state.stage);
+  // What lies above the map gets its height after the map's first drawing.
+  const page = document.querySelector('[data-testid="stMainBlockContainer"]');
+  if (page) new ResizeObserver(() => moved(state)).observe(page);
   // The theme changes without a run of the script: a transition of the background reports it.
   root.addEventListener("transitionend", (event) => event.target === root && state.draw());
   root.addEventListener("fullscreenchange", state.draw);
@@ -90,6 +98,7 @@ function update(state, map) {
     state.say(state.cursor ? describe(map, state.cursor).join(": ") : "");
   }
   state.surface.setAttribute("aria-label", map.alt);
+  state.root.classList.toggle("short", !map.numbered);
   if (before && before.text === map.text && String(before.selected) !== String(map.selected)) revealSelected(state);
   draw(state);
   if (!suitableGrid(state)) settle(state, 0); // nothing came, or the window has moved on
@@ -105,9 +114,22 @@ function measuring(state) {
 }
 
 function styleOf(state) {
-  const page = getComputedStyle(state.root).backgroundColor.match(/[\d.]+/g)?.slice(0, 3).map(Number);
-  const dark = luminance(page ?? [255, 255, 255]) < 0.2;
-  return { ...(dark ? state.map.styles.dark : state.map.styles.light), font: getComputedStyle(state.root).fontFamily };
+  return { ...(isDark(state.root) ? state.map.styles.dark : state.map.styles.light), font: getComputedStyle(state.root).fontFamily };
+}
+
+// The height up to the lower edge of the screen, as long as that is useful; else most of a screen.
+function heightFor(state) {
+  const scrolled = document.querySelector('[data-testid="stMain"]')?.scrollTop ?? 0;
+  const below = innerHeight - state.stage.getBoundingClientRect().top - scrolled - 8;
+  return Math.min(state.map.tallest, below >= LEAST_HEIGHT ? below : Math.max(innerHeight - 300, 360));
+}
+
+function moved(state) {
+  clearTimeout(state.settling);
+  state.settling = setTimeout(() => {
+    const drawn = state.box && state.root.isConnected && !document.fullscreenElement;
+    if (drawn && Math.abs(heightFor(state) - state.height) > 4) state.draw();
+  }, 200);
 }
 
 function draw(state) {
@@ -115,7 +137,8 @@ function draw(state) {
   const width = stage.clientWidth;
   if (!map || !width) return;
   const full = document.fullscreenElement && root.matches(":fullscreen");
-  const space = { width, height: full ? innerHeight - 110 : Math.min(map.tallest, Math.max(innerHeight - 300, 360)) };
+  state.height = full ? innerHeight - 110 : heightFor(state);
+  const space = { width, height: state.height };
   const measure = measuring(state);
   const rule = full ? { ...map.labelRule, largestCell: 90 } : map.labelRule;
   state.box = layoutOf({ ...map, labelRule: rule }, space, measure);
@@ -158,32 +181,58 @@ function tools(state) {
 
 // Mark the row and the column of the cell under the pointer, and read the cell out.
 function point(state, cell) {
-  const { map, box, window: [r0, r1, c0, c1] } = state;
+  const { map } = state;
   const before = state.pointed;
   state.pointed = cell;
-  const marks = [state.rowBand, state.columnBand, state.rowName, state.columnName];
-  for (const mark of marks) mark.hidden = !cell;
   if (before !== cell && map.numbered) {
     const detail = cell ? { text: map.text, query: cell.rows[0], key: cell.columns[0] } : null;
     document.dispatchEvent(new CustomEvent("attnviz:cell", { detail }));
   }
+  markRow(state, cell?.rows, cell?.rowLabel);
+  markColumn(state, cell?.columns, cell?.columnLabel);
   if (!cell) return;
-  const y = (row) => Math.min(Math.max(((row - r0) / (r1 - r0)) * box.down, 0), box.down);
-  const x = (column) => Math.min(Math.max(((column - c0) / (c1 - c0)) * box.across, 0), box.across);
-  const [top, bottom, left, right] = [y(cell.rows[0]), y(cell.rows[1] + 1), x(cell.columns[0]), x(cell.columns[1] + 1)];
-  const set = (element, values) => {
-    for (const [name, value] of Object.entries(values)) element.style[name] = `${value}px`;
-  };
-  set(state.rowBand, { left: box.left, top: box.top + top, width: box.across, height: Math.max(bottom - top, 1) });
-  set(state.columnBand, { left: box.left + left, top: box.top, width: Math.max(right - left, 1), height: box.down });
-  state.rowName.textContent = cell.rowLabel;
-  state.columnName.textContent = cell.columnLabel;
-  state.rowName.style.fontSize = state.columnName.style.fontSize = `${box.font}px`;
-  set(state.rowName, { top: box.top + (top + bottom) / 2, right: state.stage.clientWidth - box.left + 2 });
-  set(state.columnName, { left: box.left + (left + right) / 2, top: box.top - 2 });
-  state.columnName.classList.toggle("upright", !box.flat);
   const [where, what] = describe(map, cell);
   state.say(`${where}: ${what}`);
+}
+
+// Mark the row or column of a token that the pointer is on elsewhere on the page.
+function pointToken(state, token) {
+  const { map, box } = state;
+  if (!map?.numbered || !box || state.pointed) return;
+  const own = token?.text === map.text ? token : null;
+  const mark = (side, name, show) => {
+    const at = own?.side === side ? own.index : null;
+    show(state, at === null ? undefined : [at, at], at === null ? "" : labelLookup(state.grids, name)(at));
+  };
+  mark("query", "row", markRow);
+  mark("key", "column", markColumn);
+}
+
+const place = (element, values) => {
+  for (const [name, value] of Object.entries(values)) element.style[name] = `${value}px`;
+};
+const share = (at, low, high) => Math.min(Math.max((at - low) / (high - low), 0), 1);
+
+// Outline the rows from the first to the last of two and write their name; without rows, hide both.
+function markRow(state, rows, label) {
+  const { box, rowBand, rowName, window: [low, high] } = state;
+  rowBand.hidden = rowName.hidden = !rows || rows[1] < Math.floor(low) || rows[0] >= high;
+  if (rowBand.hidden) return;
+  const [top, bottom] = [share(rows[0], low, high) * box.down, share(rows[1] + 1, low, high) * box.down];
+  place(rowBand, { left: box.left, top: box.top + top, width: box.across, height: Math.max(bottom - top, 1) });
+  rowName.textContent = label ?? formatPosition(rows[0]);
+  place(rowName, { fontSize: box.font, top: box.top + (top + bottom) / 2, right: state.stage.clientWidth - box.left + 2 });
+}
+
+function markColumn(state, columns, label) {
+  const { box, columnBand, columnName, window: [, , low, high] } = state;
+  columnBand.hidden = columnName.hidden = !columns || columns[1] < Math.floor(low) || columns[0] >= high;
+  if (columnBand.hidden) return;
+  const [left, right] = [share(columns[0], low, high) * box.across, share(columns[1] + 1, low, high) * box.across];
+  place(columnBand, { left: box.left + left, top: box.top, width: Math.max(right - left, 1), height: box.down });
+  columnName.textContent = label ?? formatPosition(columns[0]);
+  place(columnName, { fontSize: box.font, left: box.left + (left + right) / 2, top: box.top - 2 });
+  columnName.classList.toggle("upright", !box.flat);
 }
 
 function choose(state, row, column) {

@@ -5,6 +5,7 @@
 
 import { escapeText, ticksOf } from "./map_layout.js";
 import { drawableGrids, suitableGrid } from "./map_window.js";
+import { luminance } from "./page_colors.js";
 
 // Cells lie on a second pair of axes above the first, so that hatching stays behind them.
 const CELLS = { xaxis: "x2", yaxis: "y2" };
@@ -198,15 +199,7 @@ function colorAt(scale, share) {
   return from.map((one, channel) => one + (to[channel] - one) * (at - Math.floor(at)));
 }
 
-// Relative luminance and contrast of WCAG 2.
-export function luminance(color) {
-  const [red, green, blue] = color.map((one) => {
-    const share = one / 255;
-    return share <= 0.04045 ? share / 12.92 : ((share + 0.055) / 1.055) ** 2.4;
-  });
-  return 0.2126 * red + 0.7152 * green + 0.0722 * blue;
-}
-
+// The text colour with the higher contrast of WCAG 2.
 function betterInk(color, inks) {
   const own = luminance(color);
   const contrast = inks.map((ink) => {

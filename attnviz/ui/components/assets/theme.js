@@ -1,4 +1,4 @@
-// Says when the page has changed between light and dark: figures are drawn for one of them.
+// Reports when the page has changed between light and dark: figures are drawn for one of them.
 
 const states = new WeakMap();
 
@@ -6,18 +6,18 @@ export default function (component) {
   const { parentElement, setTriggerValue } = component;
   const state = states.get(parentElement) ?? create(parentElement);
   states.set(parentElement, state);
-  state.tell = (ground) => setTriggerValue("ground", ground);
+  state.report = (ground) => setTriggerValue("ground", ground);
 }
 
 function create(parentElement) {
   const root = parentElement.querySelector(".theme");
-  const state = { tell: () => {}, ground: getComputedStyle(root).backgroundColor };
+  const state = { report: () => {}, ground: getComputedStyle(root).backgroundColor };
   // A colour that follows the page's ends a transition when the theme is switched.
   root.addEventListener("transitionend", () => {
     const ground = getComputedStyle(root).backgroundColor;
     if (ground === state.ground) return;
     state.ground = ground;
-    state.tell(ground);
+    state.report(ground);
   });
   return state;
 }

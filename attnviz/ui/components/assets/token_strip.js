@@ -1,7 +1,11 @@
 // Tokens as chips: point at one to see where it looks, or who looks at it.
 //
-// Everything here happens in the browser; Python hears only about the token that was chosen.
-// Tokens are a person's text: they reach the page through textContent and setAttribute alone.
+// Everything here happens in the browser; a message is sent only for the token that was chosen.
+// Tokens are untrusted text: they reach the page through textContent and setAttribute alone.
+// The events attnviz:cell (from a map) and attnviz:token (to a map) link both pictures of one text.
+
+import { isolate } from "./map_grids.js";
+import { isDark, luminance } from "./page_colors.js";
 
 const MASKED = 0xffff;
 const FULL = 0xfffe;
@@ -13,6 +17,8 @@ export default function (component) {
   states.set(parentElement, state);
   state.send = (index) => setTriggerValue("clicked", { index, tokens: state.strip.identity });
   update(state, decode(data));
+  document.addEventListener("attnviz:cell", state.pointCell);
+  return () => document.removeEventListener("attnviz:cell", state.pointCell);
 }
 
 // The bytes: length of the JSON header (4), the header, then numbers of two bytes: where each
@@ -45,8 +51,10 @@ function create(parentElement) {
     direction: "query",
     pinned: null,
     pointed: null,
+    cell: null, // the cell under the pointer in a map of the same text: { query, key }
     strip: null,
   };
+  state.pointCell = (event) => pointCell(state, event.detail);
   // The page's colours change without a run of the script when the theme is switched.
   root.addEventListener("transitionend", (event) => {
     if (event.target === root) paint(state);
@@ -60,6 +68,7 @@ function update(state, strip) {
   if (!before || before.identity !== strip.identity) {
     state.pinned = null;
     state.pointed = null;
+    state.cell = null;
     build(state);
   }
   if (!before || before.identity !== strip.identity || before.selected !== strip.selected) {
@@ -133,6 +142,22 @@ function list(state, side, labels, title) {
 
 function point(state, target) {
   state.pointed = target;
+  const { strip } = state;
+  const first = target && strip.first[target.side === "query" ? 0 : 1];
+  const detail = target && { text: strip.text, side: target.side, index: target.index + first };
+  document.dispatchEvent(new CustomEvent("attnviz:token", { detail }));
+  paint(state);
+}
+
+// Show the row of the cell that the pointer is on in a map, and mark its key.
+function pointCell(state, cell) {
+  const { strip } = state;
+  if (!strip) return;
+  const query = cell ? cell.query - strip.first[0] : -1;
+  const key = cell ? cell.key - strip.first[1] : -1;
+  const here = cell && cell.text === strip.text && strip.queries[query] !== undefined;
+  if (!here && !state.cell) return;
+  state.cell = here ? { query, key } : null;
   paint(state);
 }
 
@@ -201,8 +226,9 @@ function weightsOf(strip, target) {
 function paint(state) {
   const { strip, chips } = state;
   if (!strip) return;
-  const active = state.pointed ?? state.pinned;
-  const colors = dark(state.root) ? strip.dark : strip.light;
+  const { cell } = state;
+  const active = state.pointed ?? (cell ? { side: "query", index: cell.query } : state.pinned);
+  const colors = isDark(state.root) ? strip.dark : strip.light;
   for (const button of state.tools.children) {
     button.setAttribute("aria-pressed", String(button.dataset.side === state.direction));
   }
@@ -215,6 +241,8 @@ function paint(state) {
       dress(chip, weight, colors);
       const home = strip.same || (active && own === chips[active.side]);
       chip.classList.toggle("active", Boolean(active && home && active.index === index));
+      const keys = own === chips.key;
+      chip.classList.toggle("linked", Boolean(cell && !state.pointed && keys && cell.key === index));
       const pinned = state.pinned;
       const held = pinned && pinned.index === index && (strip.same || own === chips[pinned.side]);
       chip.setAttribute("aria-pressed", String(Boolean(held)));
@@ -235,9 +263,9 @@ function dress(chip, weight, colors) {
     number.textContent = "";
     return;
   }
-  const [fill, ink] = shade(colors, weight);
+  const [fill, text] = shade(colors, weight);
   chip.style.backgroundColor = fill;
-  chip.style.color = ink;
+  chip.style.color = text;
   number.textContent = weight >= 0.005 ? weight.toFixed(2) : "";
 }
 
@@ -265,7 +293,7 @@ function sentence(strip, active, weights) {
   if (!best.length) {
     return active.side === "query"
       ? `${here}${who} looks at nothing here`
-      : `${here}nobody looks at ${who}`;
+      : `${here}no token looks at ${who}`;
   }
   return active.side === "query"
     ? `${here}${who} looks at ${best.join(", ")}`
@@ -279,20 +307,9 @@ function shade(colors, weight) {
   const mix = colors.scale[low].map(
     (part, index) => part + (colors.scale[low + 1][index] - part) * (at - low)
   );
-  const light = (0.2126 * mix[0] + 0.7152 * mix[1] + 0.0722 * mix[2]) / 255 > 0.5;
-  const ink = light === colors.pale ? colors.text : colors.page;
-  return [`rgb(${mix.map(Math.round).join(",")})`, ink];
-}
-
-function dark(root) {
-  const [red, green, blue] = (getComputedStyle(root).backgroundColor.match(/[\d.]+/g) ?? [
-    255, 255, 255,
-  ]).map(Number);
-  return 0.2126 * red + 0.7152 * green + 0.0722 * blue < 128;
-}
-
-function isolate(label) {
-  return `\u2068${label}\u2069`;
+  // Above this luminance black has the higher contrast of WCAG 2, below it white.
+  const light = luminance(mix) > 0.179;
+  return [`rgb(${mix.map(Math.round).join(",")})`, light === colors.pale ? colors.text : colors.page];
 }
 
 function element(tag, className, text) {
