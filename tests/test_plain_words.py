@@ -1,8 +1,4 @@
-"""Docstrings, comments, strings and names use plain words; see `tests/plain_words.py`.
-
-Files in `CLEAN` have none of the words. The other folders have an upper limit each, which may only
-be lowered; a folder whose limit is 0 belongs in `CLEAN`.
-"""
+"""Plain words in every file of the project, and tests of the rules that find the others."""
 
 from __future__ import annotations
 
@@ -35,60 +31,6 @@ LEFT_OUT = (
     "tests/vocabularies.py",  # sample texts: another word is another vocabulary, and other models
 )
 
-CLEAN = (
-    "attnviz/attention/*",
-    "attnviz/metrics/*",
-    "attnviz/doctor/*",
-    "attnviz/efficient/*",
-    "attnviz/experiments/*",
-    "attnviz/errors.py",
-    "attnviz/findings.py",
-    "attnviz/captures/summary.py",
-    "attnviz/types.py",
-    "attnviz/cli/*",
-    "attnviz/models/*",
-    "attnviz/ui/*",
-    "README.md",
-    "CONTRIBUTING.md",
-    "CHANGELOG.md",
-    "docs/*",
-    "app.py",
-    "pages/*",
-    "training/*",
-    "benchmarks/*",
-    "tests/app/*",
-    "tests/browser/*",
-    "tests/hostile/*",
-    "tests/hub/*",
-    "tests/models/*",
-    "tests/training/*",
-    "tests/efficient/*",
-    "tests/engine/*",
-    "tests/experiments/*",
-    "tests/metrics/*",
-    "tests/test_docstring_examples.py",
-)
-NOT_YET = (
-    "attnviz/attention/residual/additions.py",
-    "attnviz/attention/residual/parts.py",
-    "attnviz/attention/sites.py",
-    "attnviz/attention/stack/map_tiles.py",
-    "tests/engine/test_additions.py",
-    "tests/engine/test_other_senses.py",
-)
-"""Exceptions to `CLEAN`; they count in their folders."""
-
-LIMITS: dict[str, int] = {
-    "attnviz/attention": 2,
-    "attnviz/captures": 2,
-    "attnviz/monitor": 2,
-    "attnviz/views": 35,
-    "tests/doctor": 65,
-    "tests/engine": 10,
-    "tests/monitor": 33,
-    "tests/views": 26,
-}
-
 
 def files() -> Iterator[str]:
     """Yield the Python files and documents that are searched."""
@@ -104,30 +46,10 @@ def _matches(name: str, patterns: tuple[str, ...]) -> bool:
     return any(fnmatch(name, pattern) for pattern in patterns)
 
 
-def _is_clean(name: str) -> bool:
-    return _matches(name, CLEAN) and name not in NOT_YET
-
-
-def _folder(name: str) -> str:
-    """Return the first two parts of a path without its file name; the file name at the top."""
-    return "/".join(name.split("/")[:-1][:2]) or name
-
-
-def test_clean_files_have_plain_words_only() -> None:
-    found = [one for name in files() if _is_clean(name) for one in violations(ROOT / name, ROOT)]
+@pytest.mark.parametrize("name", sorted(files()))
+def test_files_have_plain_words_only(name: str) -> None:
+    found = violations(ROOT / name, ROOT)
     assert not found, "\n".join(map(str, found))
-
-
-@pytest.mark.parametrize("folder", sorted({_folder(name) for name in files()}))
-def test_other_folders_stay_below_their_limit(folder: str) -> None:
-    found = [
-        one
-        for name in files()
-        if _folder(name) == folder and not _is_clean(name)
-        for one in violations(ROOT / name, ROOT)
-    ]
-    limit = LIMITS.get(folder, 0)
-    assert len(found) <= limit, f"{len(found)} > {limit}:\n" + "\n".join(map(str, found))
 
 
 @pytest.mark.parametrize(

@@ -212,12 +212,12 @@ def capture_ids(
     predict = predict and model.predicts
     inputs = model_inputs(model, encoded)
     layers = sum(count for count, _ in info.heads.values())
-    told = None if progress is None else lambda done: progress(done, layers)
+    report = None if progress is None else lambda done: progress(done, layers)
     body = network if predict else body_of(network)
     options = call_options(model, body)
     with torch.inference_mode(), wrong_sizes_explained(model, encoded[0]):
         while True:
-            recorder = InputRecorder.of(model.sites, inputs, keep, told)
+            recorder = InputRecorder.of(model.sites, inputs, keep, report)
             with listening(recorder):
                 output = body(**inputs, **options)
             inaccurate = recorder.inaccurate()

@@ -33,7 +33,7 @@ from attnviz.monitor.curves import (
     curves,
     onset,
 )
-from attnviz.monitor.interval import Pace
+from attnviz.monitor.interval import MeasuringInterval
 from attnviz.monitor.probe import Probe, Scores, Texts, make_probe, measure
 from attnviz.types import Head
 
@@ -43,7 +43,7 @@ COLLAPSE = "normalized_entropy"  # what a collapse is seen in: always measured
 ON_REPEATS = (COLLAPSE, "entropy", "sink", "previous_token", "duplicate_token", "induction")
 ON_TEXTS = (COLLAPSE, "entropy", "sink", "previous_token", "next_token")
 CURVES_PER_HEAD = 64
-"""Models of up to this many heads get a curve per head and metric, unless it is asked for."""
+"""Models of up to this many heads get a curve per head and metric, unless it is requested for."""
 
 CONSOLE = (ProgressCallback, PrinterCallback)
 """Reporters that print each log: dozens of numbers there would push the loss off the screen."""
@@ -108,7 +108,7 @@ class AttentionMonitor(TrainerCallback):  # type: ignore[misc]
         self._tokenizer = tokenizer
         self._metrics = None if metrics is None else tuple(dict.fromkeys((COLLAPSE, *metrics)))
         self._per_head = per_head
-        self._pace = Pace(every)
+        self._interval = MeasuringInterval(every)
         self._model: Model | None = None
         self._probe: Probe | None = None
         self._rows: list[Row] = []
@@ -217,7 +217,7 @@ class AttentionMonitor(TrainerCallback):  # type: ignore[misc]
                 torch.cuda.synchronize(network.device)
             began = time.perf_counter()
             scores = measure(self._model, self._probe, names)
-            self._pace.cost = time.perf_counter() - began
+            self._interval.cost = time.perf_counter() - began
         return scores
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> Any:
@@ -241,16 +241,16 @@ class AttentionMonitor(TrainerCallback):  # type: ignore[misc]
     def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Take the time of a step."""
         if not self._aside:
-            self._pace.begin()
+            self._interval.begin()
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> Any:
         """Read the probe when it is due, and hand the curves to every reporter."""
         if self._aside:
             return control
         with self._stepping_aside(state.global_step):
-            self._pace.end()
+            self._interval.end()
             step = state.global_step
-            due = self._pace.due(step) or control.should_training_stop
+            due = self._interval.due(step) or control.should_training_stop
             if state.is_world_process_zero and due:
                 return self._report(args, state, control, self.probe(kwargs["model"], step), kwargs)
         return control

@@ -9,7 +9,7 @@ from collections import deque
 
 from attnviz.errors import InputError
 
-__all__ = ["FIRST_INTERVAL", "SHARE", "Pace"]
+__all__ = ["FIRST_INTERVAL", "SHARE", "MeasuringInterval"]
 
 SHARE = 0.01
 """The share of the training time that probes may take without a given interval."""
@@ -20,7 +20,7 @@ FIRST_INTERVAL = 10
 REMEMBERED = 51  # steps whose median is the duration of a step
 
 
-class Pace:
+class MeasuringInterval:
     """When the next probe is due.
 
     Args:

@@ -15,8 +15,8 @@ import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
 
-from attnviz.ui.diagnose.diagnose_page import jobs
 from attnviz.ui.session import model_cache, proofs
+from attnviz.ui.session.long_jobs import long_jobs
 
 ROOT = Path(__file__).parents[2]
 OpenApp = Callable[..., AppTest]
@@ -44,7 +44,7 @@ def open_app(monkeypatch: pytest.MonkeyPatch) -> OpenApp:
         shelf.clear()
     until(lambda: all(job.over for job in list(proofs._JOBS._jobs.values())))
     proofs._JOBS.clear()
-    jobs().clear()
+    long_jobs().clear()
 
     def open_(page: str | None = None, **link: object) -> AppTest:
         app = AppTest.from_file(str(ROOT / "app.py"), default_timeout=60)

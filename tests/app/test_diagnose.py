@@ -18,6 +18,7 @@ from attnviz.errors import InputError
 from attnviz.experiments.text_sets import bundled
 from attnviz.findings import Progress
 from attnviz.ui.diagnose import diagnose_page as page
+from attnviz.ui.session import long_jobs
 from tests.app.conftest import ROOT, OpenApp, clickable, said
 from tests.app.diagnosis_samples import quick
 
@@ -221,7 +222,7 @@ def test_texts_of_ones_own_stay_out_of_link_and_files(open_app: OpenApp, quickly
     wait(press(app, "Diagnose"))
     assert "degenerate but is needed" in said(app)
     assert secret not in str(app.query_params)
-    (found,) = [job.value for job in page.jobs()._jobs.values()]
+    (found,) = [job.value for job in long_jobs.long_jobs()._jobs.values()]
     for written in (found.html(), found.csv(), str(found.plain())):
         assert secret not in written
     app.switch_page("pages/learn/numbers.py").run()

@@ -8,9 +8,9 @@ from streamlit.testing.v1 import AppTest
 import attnviz
 from attnviz.experiments.generation.sampling import Sampling
 from attnviz.experiments.generation.token_by_token import generate_ids, prompt_ids
-from attnviz.ui.diagnose.diagnose_page import jobs
 from attnviz.ui.generate.generation_jobs import writing_jobs
 from attnviz.ui.generate.written_text import WRITTEN, Written
+from attnviz.ui.session.long_jobs import long_jobs
 from tests.app.conftest import OpenApp, maps, said, until
 
 PAGE = "pages/cause/generate.py"
@@ -99,7 +99,7 @@ def test_the_cache_is_cut(open_app: OpenApp) -> None:
     press(app, "write_many")
     assert "after 26 tokens" in said(app)
     app.button(key="start:Measure the cuts").click().run()
-    until(lambda: jobs().unfinished == 0)
+    until(lambda: long_jobs().unfinished == 0)
     app.run()
     assert not app.exception
     table = app.dataframe[0].value

@@ -36,7 +36,7 @@ LAYER, HEAD = 1, 2
 
 
 def changed_copy(model: Model, folder: Path) -> Model:
-    """The same GPT-2 with other queries in one head, loaded like a fine-tuned checkpoint."""
+    """Return the same GPT-2 with other queries in one head, loaded like a fine-tuned checkpoint."""
     network = copy.deepcopy(model.network)
     weight = network.get_submodule(f"transformer.h.{LAYER}.attn.c_attn").weight
     assert isinstance(weight, torch.Tensor)
@@ -85,13 +85,13 @@ def test_divergence_and_shift_are_those_of_the_librarys_weights(pair: tuple[Mode
 
 def test_a_model_beside_itself_has_not_changed(pair: tuple[Model, Model]) -> None:
     base, _ = pair
-    told: list[Progress] = []
-    found = compare(base, base, TEXTS, progress=told.append)
+    reports: list[Progress] = []
+    found = compare(base, base, TEXTS, progress=reports.append)
     assert found.changes == ()
     assert not found.table["changed"].any()
     np.testing.assert_allclose(found.divergence["self"].mean, 0, atol=SAME)
     np.testing.assert_allclose(found.entropy_shift["self"].mean, 0, atol=SAME)
-    shares = [one.share for one in told]
+    shares = [one.share for one in reports]
     assert shares == sorted(shares) and shares[-1] == pytest.approx(1.0)
     assert len(found.table) == 12
 

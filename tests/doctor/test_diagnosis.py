@@ -1,4 +1,4 @@
-"""The whole diagnosis on small models: what it holds, writes, refuses and leaves unchanged."""
+"""Diagnosis of small models: what it holds, writes, refuses and leaves unchanged."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ TEXTS = [
     "The cat sat on the mat, and the dog lay beside it.",
     "A small boat left the harbour before the sun came up.",
     "He lost his keys, so he waited at the door for an hour.",
-    "Nobody in the village remembered who had built the bridge.",
+    "No man in the village remembered who had built the bridge.",
     "She bought three apples, two pears and a loaf of bread.",
     "When the rain stopped, the children ran out into the garden.",
 ]
@@ -60,7 +60,7 @@ def test_what_it_says_of_itself(found: Diagnosis) -> None:
     assert -1.0 <= found.agreement["self"] <= 1.0
     assert set(found.versions) == {"attnviz", "torch", "transformers", "python"}
     assert found.seconds > 0 and found.seed == 0 and found.thresholds == Thresholds()
-    # Six texts are enough to compare, and few enough to be told so.
+    # Six texts are enough to compare, and few enough for the warning.
     assert any(note.startswith("only ") and "too small" in note for note in found.notes)
 
 
@@ -130,16 +130,16 @@ def test_equal_seeds_give_equal_numbers(gpt: Model, found: Diagnosis) -> None:
 
 
 def test_progress_rises_and_ends(gpt: Model) -> None:
-    told: list[Progress] = []
-    diagnose(gpt, TEXTS[:3], progress=told.append)
-    shares = [one.share for one in told]
+    reports: list[Progress] = []
+    diagnose(gpt, TEXTS[:3], progress=reports.append)
+    shares = [one.share for one in reports]
     assert shares == sorted(shares) and shares[-1] == 1.0
-    assert len({one.stage for one in told}) == 6
-    assert len(told) > 10
+    assert len({one.stage for one in reports}) == 6
+    assert len(reports) > 10
 
 
 class Cancelled(Exception):
-    """Somebody had enough."""
+    """Raised by the progress callback."""
 
 
 @pytest.mark.parametrize("share", [0.0, 0.1, 0.3, 0.7, 0.95])
@@ -160,7 +160,7 @@ def test_a_cancelled_diagnosis_leaves_the_model_as_it_was(gpt: Model, share: flo
         for module in gpt.network.modules()
         for hook in (*module._forward_hooks.values(), *module._forward_pre_hooks.values())
     ]
-    # The library's own, by which it collects hidden states for whoever asks in this context.
+    # The library's own, by which it collects hidden states for each request in this context.
     assert {hook.__module__ for hook in hooks} <= {"transformers.utils.output_capturing"}
     assert all(one.grad is None for one in gpt.network.parameters())
 

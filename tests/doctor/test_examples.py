@@ -82,8 +82,8 @@ def test_a_translator_is_asked_for_the_given_target(t5: Model) -> None:
 
 def test_without_a_target_it_is_asked_for_its_own_words_and_that_is_said(t5: Model) -> None:
     (one,), notes = examples(t5, texts("The cat sleeps."))
-    own = attnviz.capture(t5, t5.prompt + "The cat sleeps.")
-    assert one.encoded.target == own.inputs.target
+    captured = attnviz.capture(t5, t5.prompt + "The cat sleeps.")
+    assert one.encoded.target == captured.inputs.target
     assert notes == (
         "where no target was given, the loss is that of what t5-classroom writes itself",
     )

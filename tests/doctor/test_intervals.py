@@ -28,9 +28,9 @@ def slow(changes: list[float], tokens: list[float], resamples: int) -> tuple[flo
     for _ in range(resamples):
         drawn = [pairs[index] for index in random.integers(0, len(pairs), len(pairs))]
         means.append(sum(change for change, _ in drawn) / sum(size for _, size in drawn))
-    own = [change / size for change, size in pairs]
-    middle = sum(own) / len(own)
-    spread = math.sqrt(sum((one - middle) ** 2 for one in own) / (len(own) - 1))
+    ratios = [change / size for change, size in pairs]
+    middle = sum(ratios) / len(ratios)
+    spread = math.sqrt(sum((one - middle) ** 2 for one in ratios) / (len(ratios) - 1))
     low, high = np.quantile(means, [0.025, 0.975])
     return mean, low, high, spread, len(pairs)
 

@@ -1,4 +1,4 @@
-"""The doctor's own measures against plain loops over the library's weights, in padded batches."""
+"""Measures of the doctor against plain loops over the library's weights, in padded batches."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def causal(pair: Pair, kind: Kind) -> bool:
 
 
 def seen(pair: Pair, kind: Kind, layer: int, queries: int, keys: int) -> np.ndarray:
-    """How many keys each query may see."""
+    """Return how many keys each query may see."""
     window = getattr(pair.eager.config, "sliding_window", None)
     counts = [
         (min(row + 1, window or row + 1) if causal(pair, kind) else keys) for row in range(queries)
@@ -95,7 +95,7 @@ def resting(encoded: Encoded, kind: Kind, special: set[int]) -> list[int]:
 
 
 def with_specials(pair: Pair, texts: list[Encoded]) -> list[Encoded]:
-    """The same texts, ending in the token that the tokenizer ends texts with, where it has one."""
+    """Return the texts with the ending token of the tokenizer, where it has one."""
     tokenizer = pair.model.tokenizer
     ending = tokenizer.sep_token_id or tokenizer.eos_token_id
     if pair.model.info.family == "decoder" or ending is None:
@@ -146,7 +146,7 @@ def slow_measures(
     stream: np.ndarray,
     places: Sequence[int],
 ) -> dict[str, float]:
-    """Everything from its definition, one row and one key at a time."""
+    """Compute every measure from its definition, one row and one key at a time."""
     queries, keys = weights.shape
     entropies, rests, elsewhere = [], [], []
     for row in range(queries):
@@ -195,9 +195,9 @@ def test_more_tokens_than_fit_at_a_time_give_the_same(
     monkeypatch.setattr("attnviz.doctor.measures.text_measures.KEPT_NUMBERS", 1)
     monkeypatch.setattr("attnviz.doctor.measures.text_measures.FEWEST_TOKENS", 15)
     assert batch_tokens(gpt) == 15
-    told: list[float] = []
-    parts = read_texts(gpt, texts, projections, told.append)
-    assert told == sorted(told) and told[-1] == 1.0 and len(told) == 3
+    reports: list[float] = []
+    parts = read_texts(gpt, texts, projections, reports.append)
+    assert reports == sorted(reports) and reports[-1] == 1.0 and len(reports) == 3
     for name, table in whole["self"].items():
         assert np.allclose(table, parts["self"][name], atol=2e-5, equal_nan=True), name
 
@@ -232,8 +232,8 @@ def slow_dependence(weights: np.ndarray) -> float:
     total = 0.0
     for row in range(rows):
         mean = sum(weights[text, row] for text in range(texts)) / texts
-        own = sum(entropy(weights[text, row]) for text in range(texts)) / texts
-        total += entropy(mean) - own
+        mean_entropy = sum(entropy(weights[text, row]) for text in range(texts)) / texts
+        total += entropy(mean) - mean_entropy
     return total / rows
 
 

@@ -1,4 +1,4 @@
-"""A diagnosis of a model with NaN or infinity: a label of its own, and where it begins."""
+"""Diagnosis of a model with NaN or infinity: a separate label, and where it begins."""
 
 from __future__ import annotations
 

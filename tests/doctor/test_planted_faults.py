@@ -22,7 +22,7 @@ from tests.bounds import MODEL
 TEXTS = 12
 
 
-def some(family: Family, count: int = TEXTS) -> TextSet:
+def text_set(family: Family, count: int = TEXTS) -> TextSet:
     everything = bundled(family)
     return replace(everything, texts=everything.texts[:count])
 
@@ -53,7 +53,7 @@ def check(found: list[Outcome]) -> None:
 def test_every_fault_is_found(name: str) -> None:
     """The other models are in `benchmarks.planted_faults`."""
     model = make_model(name)
-    outcome = list(outcomes(name, model, some(model.info.family)))
+    outcome = list(outcomes(name, model, text_set(model.info.family)))
     assert {one.fault for one in outcome} >= set(FAULTS) - {"harmful"}
     assert "harmful" in {one.fault for one in outcome} or name.startswith("random")
     check(outcome)
@@ -72,7 +72,7 @@ def test_identical_heads_are_found_as_a_group() -> None:
                 getattr(one, name).copy_(getattr(first, name))
             for mine, other in zip(one.biases or (), first.biases or (), strict=True):
                 mine.copy_(other)
-    found = diagnose(same, some("decoder", 12), replacements=("zero",))
+    found = diagnose(same, text_set("decoder", 12), replacements=("zero",))
     (group,) = [one for one in found.experiments.groups if one.group.function is None]
     assert group.group.heads == tuple(heads) and group.kept in heads
     costs = [found.finding(head).ablation["zero"].mean for head in heads]
@@ -93,7 +93,7 @@ def test_a_fault_is_what_it_is_called(fault: str) -> None:
     """The planting itself, by what the attention does, before any doctor has seen it."""
     model = make_model("gpt-classroom")
     head = Head("self", 2, 3)
-    read = [one.encoded for one in examples(model, some("decoder", 6))[0]]
+    read = [one.encoded for one in examples(model, text_set("decoder", 6))[0]]
     broken = planted(model, fault, [head], read)
     for text in read:
         one = capture_ids(broken, [text], predict=False)[0]["self"]
@@ -124,7 +124,7 @@ def test_a_fault_is_what_it_is_called(fault: str) -> None:
 def test_planting_leaves_the_model_itself_alone() -> None:
     model = make_model("random bert")
     before = {name: one.clone() for name, one in model.network.state_dict().items()}
-    read = [one.encoded for one in examples(model, some("encoder", 4))[0]]
+    read = [one.encoded for one in examples(model, text_set("encoder", 4))[0]]
     for fault in FAULTS:
         planted(model, fault, [Head("self", 1, 1)], read)
     after = model.network.state_dict()
@@ -143,7 +143,7 @@ def test_a_planted_fault_that_matters_is_said_to_matter() -> None:
     """GPT's previous-token head made uniform costs a lot, and its label is not believed blindly."""
     model = make_model("gpt-classroom")
     head = model.info.known_heads[0].head
-    texts = some("decoder", 12)
+    texts = text_set("decoder", 12)
     read = [one.encoded for one in examples(model, texts)[0]]
     broken = diagnose(planted(model, "uniform", [head], read), texts, replacements=("zero",))
     finding = broken.finding(head)

@@ -1,4 +1,4 @@
-"""What a diagnosis reads: the bundled texts, and files, folders and lists of all kinds."""
+"""Texts of a diagnosis: the bundled texts, and files, folders and lists of all kinds."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Write = Callable[[bytes], Path]
 
 @pytest.fixture
 def write(tmp_path: Path) -> Write:
-    """A file with these bytes."""
+    """Write a file with these bytes."""
 
     def written(content: bytes) -> Path:
         path = tmp_path / "mine.txt"
@@ -159,7 +159,9 @@ def test_a_bad_file_is_a_sentence_without_the_text(
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("name", ["no-such.txt", "mine.txt/inside", "~nobody-of-this-name/x", "\0"])
+@pytest.mark.parametrize(
+    "name", ["no-such.txt", "mine.txt/inside", "~no-user-of-this-name/x", "\0"]
+)
 def test_a_missing_file_is_named(write: Write, tmp_path: Path, name: str) -> None:
     write(b"one\n")
     path = name if name.startswith("~") else tmp_path / name

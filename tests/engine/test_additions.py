@@ -1,4 +1,4 @@
-"""What each head adds to the residual stream, beside a plain loop over the library's own run."""
+"""Additions of each head to the residual stream, beside a plain loop over the library's own run."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_every_architecture_is_followed_to_the_stream(zoo: Zoo, name: str) -> No
 
 @dataclass(frozen=True)
 class Way:
-    """How the output of a layer's heads reaches the stream in one architecture.
+    """Description of how the output of a layer's heads reaches the stream in one architecture.
 
     Attributes:
         output: name of the output projection, with {} for the layer.
@@ -71,7 +71,7 @@ class Way:
 
 
 def rms(name: str, plus: float = 0.0) -> Callable[[nn.Module, int, dict[str, Tensor]], Tensor]:
-    """The factor of an RMSNorm on this input."""
+    """Return the factor of an RMSNorm on this input."""
 
     def factor(network: nn.Module, layer: int, inputs: dict[str, Tensor]) -> Tensor:
         norm = network.get_submodule(name.format(layer))
@@ -104,7 +104,7 @@ WAYS = {
 def by_hand(
     network: PreTrainedModel, way: Way, layers: int, heads: int, inputs: dict[str, Tensor]
 ) -> list[list[Tensor]]:
-    """Each head's part of each layer, from the inputs of the library's own modules."""
+    """Compute each head's part of each layer, from the inputs of the library's own modules."""
     seen: dict[str, Tensor] = {}
 
     def noting(name: str) -> Callable[[nn.Module, tuple[Any, ...]], None]:

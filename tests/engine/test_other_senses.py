@@ -44,7 +44,7 @@ WORDS = {"vocab_size": 200, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id"
 
 
 def twice(model_type: str, auto: Any = AutoModel, **sizes: Any) -> tuple[Model, PreTrainedModel]:
-    """A random model without a tokenizer, instrumented, and its eager copy."""
+    """Return a random model without a tokenizer, instrumented, and its eager copy."""
     network = auto.from_config(AutoConfig.for_model(model_type, **sizes)).eval()
     shake(network)
     eager = copy.deepcopy(network)
@@ -78,7 +78,7 @@ def test_pictures_of_every_number_of_positions(positions: int) -> None:
 
 @pytest.mark.parametrize("positions", LENGTHS)
 def test_sounds_of_every_length(positions: int) -> None:
-    """Also of the very lengths by which encoder and decoder are told apart."""
+    """Also of the very lengths by which encoder and decoder are distinguished."""
     sizes = WHISPER | WORDS | {"max_source_positions": positions}
     model, eager = twice("whisper", AutoModelForSpeechSeq2Seq, **sizes)
     assert model.info.heads == {"encoder": (2, 4), "decoder": (3, 4), "cross": (3, 4)}
@@ -149,7 +149,7 @@ def test_a_patch_is_where_its_label_says(model_type: str) -> None:
 
 
 def test_positions_that_fit_no_grid_are_counted() -> None:
-    """YOLOS has tokens of its own behind the patches: no label may pretend to know better."""
+    """YOLOS has further tokens behind the patches: no label may pretend to know better."""
     model, _ = twice("yolos", **PICTURE, num_detection_tokens=5)
     stack = capture_ids(model, [Encoded(features=random_features(model))])[0]["self"]
     assert stack.key_tokens.labels[:2] == ("position 0", "position 1")
@@ -229,11 +229,11 @@ def test_padding_behind_a_text_is_left_out(zoo: Zoo) -> None:
         model, picture(model) | {"input_ids": left, "attention_mask": (left > 0).long()}
     )
     np.testing.assert_array_equal(all_weights(before["text"]), all_weights(short["text"]))
-    holes = (padded > 0).long()
-    holes[0, 3] = 0
+    masked = (padded > 0).long()
+    masked[0, 3] = 0
     with pytest.raises(InputError, match="padding before or behind the text"):
         attnviz.capture_inputs(
-            model, picture(model) | {"input_ids": padded, "attention_mask": holes}
+            model, picture(model) | {"input_ids": padded, "attention_mask": masked}
         )
 
 

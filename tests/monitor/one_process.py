@@ -1,4 +1,4 @@
-"""One of several processes that train together: `python -m tests.monitor.one_process FOLDER`.
+"""Process, one of several, that train together: `python -m tests.monitor.one_process FOLDER`.
 
 The environment says which one, as torchrun does. What each saw is written to `FOLDER/<rank>.json`.
 """
@@ -33,7 +33,7 @@ def main(folder: Path) -> None:
     found = {
         "processes": made.args.world_size,
         "wrapped": type(made.model_wrapped).__name__,
-        "told": [step for step, told in notes.told if "attention/entropy/L0" in told],
+        "logged": [step for step, logged in notes.logged if "attention/entropy/L0" in logged],
         "steps": [int(step) for step in monitor.history.index],
         "entropy": monitor.history["attention/entropy/L0"].tolist(),
         "weights": weights.sum(dtype=torch.float64).item(),

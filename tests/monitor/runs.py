@@ -101,7 +101,7 @@ def trainer(
     processing_class: Any = None,
     **changes: Any,
 ) -> Trainer:
-    """A Trainer on one processor that reports to nobody, unless told otherwise."""
+    """Return a Trainer on one processor, by default without reporters."""
     options: dict[str, Any] = {"report_to": [], "save_strategy": "no", "disable_tqdm": True}
     options |= {"use_cpu": True, "dataloader_pin_memory": False, "logging_steps": 1000}
     options |= {"lr_scheduler_type": "constant", "learning_rate": 1e-3}
@@ -122,10 +122,10 @@ def trainer(
 
 
 class Notes(TrainerCallback):
-    """A reporter like any other: it keeps what it is told, step by step."""
+    """Reporter that keeps the logged numbers, step by step."""
 
     def __init__(self) -> None:
-        self.told: list[tuple[int, dict[str, Any]]] = []
+        self.logged: list[tuple[int, dict[str, Any]]] = []
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **rest: Any) -> None:
-        self.told.append((state.global_step, dict(logs)))
+        self.logged.append((state.global_step, dict(logs)))

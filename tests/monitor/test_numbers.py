@@ -1,4 +1,4 @@
-"""The curves hold the numbers that captures, and the library's own weights, give for that model."""
+"""Curves hold the numbers that captures, and the library's own weights, give for that model."""
 
 from __future__ import annotations
 

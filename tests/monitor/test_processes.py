@@ -44,8 +44,8 @@ def test_two_processes_train_together_and_one_reports(tmp_path: Path) -> None:
     first, second = (json.loads((tmp_path / f"{rank}.json").read_text()) for rank in (0, 1))
     assert first["processes"] == second["processes"] == 2
     assert first["wrapped"] == "DistributedDataParallel"
-    assert first["told"] == first["steps"] == [0, 2, 4, 5]
-    assert second["told"] == [] and second["steps"] == [0]  # looked at the start, to refuse alike
+    assert first["logged"] == first["steps"] == [0, 2, 4, 5]
+    assert second["logged"] == [] and second["steps"] == [0]  # looked at the start, to refuse alike
     assert first["weights"] == second["weights"]
     for one in (first, second):
         assert one["trained"] == 2

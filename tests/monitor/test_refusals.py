@@ -1,4 +1,4 @@
-"""What cannot be watched is one warning: no training ends because of the monitor."""
+"""Models that cannot be watched give one warning: no training ends because of the monitor."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def test_a_probe_that_cannot_be_read_never_ends_a_training(
 
 
 class Refuses(TrainerCallback):
-    """A reporter that fails on the monitor's numbers alone."""
+    """Reporter that fails on the monitor's numbers alone."""
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **rest: Any) -> None:
         if any(str(name).startswith("attention/") for name in logs):

@@ -17,8 +17,8 @@ from tests.vocabularies import vocabulary
 NAMES = {"attention/entropy/L0", "attention/sink/L1.H1", "attention/induction/max"}
 
 
-def curves(told: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in told.items() if name.startswith("attention/")}
+def curves(logged: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in logged.items() if name.startswith("attention/")}
 
 
 def test_every_reporter_is_told_wherever_it_stands(tmp_path: Path) -> None:
@@ -26,14 +26,14 @@ def test_every_reporter_is_told_wherever_it_stands(tmp_path: Path) -> None:
     made = trainer(small_gpt(), tmp_path, [before, monitor, after], steps=5, logging_steps=2)
     made.train()
     for notes in (before, after):
-        ours = [(step, curves(told)) for step, told in notes.told if curves(told)]
+        ours = [(step, curves(logged)) for step, logged in notes.logged if curves(logged)]
         assert [step for step, _ in ours] == [0, 2, 4, 5]  # the last step, too
-        for step, told in ours:
-            assert told.keys() >= NAMES
-            assert all(type(value) is float for value in told.values())
-            assert told == monitor.history.loc[step].to_dict()
+        for step, logged in ours:
+            assert logged.keys() >= NAMES
+            assert all(type(value) is float for value in logged.values())
+            assert logged == monitor.history.loc[step].to_dict()
         # The Trainer's own numbers come at their own steps, as without a monitor.
-        assert [step for step, told in notes.told if "loss" in told] == [2, 4]
+        assert [step for step, logged in notes.logged if "loss" in logged] == [2, 4]
     assert [row["step"] for row in made.state.log_history if row.keys() >= NAMES] == [0, 2, 4, 5]
 
 
@@ -46,7 +46,7 @@ def test_names_stay_as_they_are_where_reporters_would_change_them(tmp_path: Path
 
     notes = Rewriting()
     trainer(small_gpt(), tmp_path, [notes, AttentionMonitor(every=2)], steps=2).train()
-    names = {name for _, told in notes.told for name in told}
+    names = {name for _, logged in notes.logged for name in logged}
     assert names >= NAMES and "train/train_loss" in names
     assert not any(name.startswith("train/attention") for name in names)
     assert all(type(name) is str for name in names)

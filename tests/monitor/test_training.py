@@ -1,4 +1,4 @@
-"""What it is for: trainings in which induction forms, and in which the entropy collapses."""
+"""Trainings in which induction forms, and in which the entropy collapses."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A model that is watched trains as one that is not: to the last bit."""
+"""Model that is watched trains as one that is not: to the last bit."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ STEPS = 6
 
 
 class Gradients(TrainerCallback):
-    """What every step's gradients were."""
+    """Record of every step's gradients."""
 
     def __init__(self) -> None:
         self.seen: list[Tensor] = []
@@ -42,7 +42,7 @@ def trained(
     monitors: list[AttentionMonitor],
     **options: Any,
 ) -> tuple[PreTrainedModel, list[Tensor], Tensor]:
-    """A model after a training, the gradients on the way, and what is drawn next at random."""
+    """Return a trained model, the gradients on the way, and the next random draw."""
     model, gradients = make(), Gradients()
     trainer(model, folder, [gradients, *monitors], steps=STEPS, **options).train()
     return model, gradients.seen, torch.rand(3)

@@ -1,4 +1,4 @@
-"""A real browser without a network, for what only a browser can show."""
+"""Real browser without a network, for what only a browser can show."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def open_page(chromium: Browser) -> Iterator[Callable[..., Page]]:
 
 @pytest.fixture(scope="session")
 def figure_html() -> Callable[[go.Figure], str]:
-    """A page with one figure, as wide as the screen and no wider than its natural width."""
+    """Return a page with one figure, as wide as the screen and no wider than its natural width."""
     from plotly.offline import get_plotlyjs
 
     library = get_plotlyjs()

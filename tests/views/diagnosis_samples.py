@@ -35,7 +35,7 @@ def interval(mean: float, texts: int = 60) -> Interval:
 def make_findings(
     layers: int = 2, heads: int = 4, *, kind: Kind = "self", ablated: bool = True, texts: int = 60
 ) -> tuple[Finding, ...]:
-    """Every label once and again, in the order of `LABELLED`."""
+    """Return every label once and again, in the order of `LABELLED`."""
     found = []
     for number in range(layers * heads):
         label, detail, verdict = LABELLED[number % len(LABELLED)]
@@ -68,7 +68,7 @@ def make_samples(layers: int = 2, heads: int = 4, texts: int = 12) -> np.ndarray
 
 
 def make_plain(*, hostile: bool = False, ablated: bool = True, kinds: int = 1) -> dict[str, Any]:
-    """What `Diagnosis.plain` and `pictures` give together."""
+    """Return what `Diagnosis.plain` and `pictures` give together."""
     names: list[Kind] = ["self"] if kinds == 1 else ["encoder", "decoder", "cross"]
     evil = HOSTILE if hostile else ""
     heads = []

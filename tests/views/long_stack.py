@@ -17,7 +17,7 @@ WORDS = ("·the", "·cat", *HOSTILE, "·sat")
 def long_stack(
     queries: int, keys: int | None = None, *, heads: int = 2, words: tuple[str, ...] = WORDS
 ) -> AttentionStack:
-    """One layer; causal where queries and keys are the same text."""
+    """Return one layer; causal where queries and keys are the same text."""
     one = vectors(1, heads, heads, queries, keys or queries, 6, 5)
     mask = None if keys else torch.as_tensor(causal(queries))[None, None]
     made = record([one], mask, kind="cross" if keys else "self")

@@ -1,4 +1,4 @@
-"""A page with a map to zoom into, for the browser tests; `?tokens=` says how long its text is."""
+"""Page with a map to zoom into, for the browser tests; `?tokens=` sets the length of its text."""
 
 import numpy as np
 import streamlit as st

@@ -1,4 +1,4 @@
-"""A page with two strips and a figure, for the browser tests."""
+"""Page with two strips and a figure, for the browser tests."""
 
 import streamlit as st
 

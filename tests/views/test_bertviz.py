@@ -33,7 +33,7 @@ def part(layers=2, heads=3, count=8, *, words=HOSTILE, name="self", segments=Non
 
 
 def read(html):
-    """The tags of the page as a browser finds them, with their attributes."""
+    """Return the tags of the page as a browser finds them, with their attributes."""
     tags = []
 
     class Reader(HTMLParser):

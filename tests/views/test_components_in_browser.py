@@ -1,4 +1,4 @@
-"""The token strip and the picture buttons in a served app, driven by mouse and keyboard."""
+"""Token strip and picture buttons in a served app, driven by mouse and keyboard."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The doctor's figures: what they show of findings, by their structure."""
+"""Figures of the doctor: what they show of findings, by their structure."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from attnviz.views import (
     label_colors,
 )
 from attnviz.views.diagnosis.ablation_bars import MOST_BARS
-from attnviz.views.diagnosis.label_colors import ink_on, short_mark
+from attnviz.views.diagnosis.label_colors import short_mark, text_color_on
 from attnviz.views.diagnosis.received_weight import draw_received_by_head
 from attnviz.views.report.summary_sentences import diagnosis_sentences
 from attnviz.views.style.theme import palette
@@ -70,8 +70,8 @@ def test_labels_look_different_to_everybody(theme: str, sight: str) -> None:
 def test_marks_can_be_read_on_their_colours(theme: str) -> None:
     luminance = np.array([0.2126, 0.7152, 0.0722])
     for label, color in label_colors(theme).items():
-        ground, ink = (luminance @ light(one) for one in (color, ink_on(color)))
-        contrast = (max(ground, ink) + 0.05) / (min(ground, ink) + 0.05)
+        ground, color_scale = (luminance @ light(one) for one in (color, text_color_on(color)))
+        contrast = (max(ground, color_scale) + 0.05) / (min(ground, color_scale) + 0.05)
         assert contrast > 4.5, (label, contrast)
 
 

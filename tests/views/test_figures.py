@@ -49,7 +49,7 @@ def every_figure(theme="light"):
 
 
 def texts(value):
-    """Every string anywhere in a figure."""
+    """Return every string anywhere in a figure."""
     if isinstance(value, str):
         yield value
     elif isinstance(value, dict):

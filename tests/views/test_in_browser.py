@@ -1,4 +1,4 @@
-"""What a figure looks like to a person: labels literal, whole, and apart from each other."""
+"""Look of a figure: labels literal, whole, and apart from each other."""
 
 from __future__ import annotations
 

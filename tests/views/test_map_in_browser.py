@@ -1,4 +1,4 @@
-"""The map to zoom into, in a real browser: what it shows, says, sends and saves."""
+"""Map to zoom into, in a real browser: what it shows, says, sends and saves."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def stack():
 
 
 def where(page):
-    """The tokens in view, as the page says them: first and last of queries and keys."""
+    """Return the tokens in view, as the page names them: first and last of queries and keys."""
     said = page.locator(".map .where").text_content()
     return [int(one.replace(",", "")) for one in re.findall(r"[\d,]*\d", said)[:4]]
 
@@ -73,7 +73,7 @@ def waits_for(page, text):
 
 
 def plot(page):
-    """The plot's place on the page: x, y of its corner, and a side."""
+    """Return the plot's place on the page: x, y of its corner, and a side."""
     stage = page.locator(".map .stage")
     stage.scroll_into_view_if_needed()
     box = stage.bounding_box()
@@ -129,7 +129,7 @@ def test_near_by_every_cell_is_exact_and_has_its_label(visit, stack):
 
 
 def short(position):
-    """A token's label as the map writes it."""
+    """Return a token's label as the map writes it."""
     label = WORDS[position % len(WORDS)]
     return label if len(label) <= 14 else label[:5]
 
@@ -402,7 +402,7 @@ def test_what_the_cursor_says_follows_the_head(visit):
 
 
 def colour(page, query, key):
-    """The colour of a cell that is in view, and the end of the colour bar in words."""
+    """Return the colour of a cell that is in view, and the end of the colour bar in words."""
     first, last, key_first, key_last = where(page)
     pixels = picture(page)
     row = (query + 0.5 - first) / (last - first + 1) * pixels.shape[0]

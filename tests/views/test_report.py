@@ -1,4 +1,4 @@
-"""The report: complete in one file, asks nobody for anything, and runs nothing but its own."""
+"""Report: complete in one file, without requests, and with no code but the bundled one."""
 
 from __future__ import annotations
 

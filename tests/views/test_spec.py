@@ -16,10 +16,12 @@ from attnviz.views.style.figure_spec import PlainFigure, Spec
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (4, 4), (12, 12), (30, 70)])
-@pytest.mark.parametrize("holes", [0, 1, None])
-def test_the_plain_map_is_what_plotly_would_send(shape: tuple[int, int], holes: int | None) -> None:
+@pytest.mark.parametrize("masked", [0, 1, None])
+def test_the_plain_map_is_what_plotly_would_send(
+    shape: tuple[int, int], masked: int | None
+) -> None:
     values = np.random.default_rng(0).random(shape)
-    values.flat[: values.size if holes is None else holes] = np.nan
+    values.flat[: values.size if masked is None else masked] = np.nan
     options = {"metric": metrics.describe("entropy"), "selected": Head("self", 0, 0)}
     plain = PlainFigure(head_map_spec(values, **options)).to_dict()
     sent = json.loads(plotly.io.to_json(plain, validate=False))

@@ -1,4 +1,4 @@
-"""What is sent of a long map: the right numbers, exact enough, and never too many bytes."""
+"""Numbers sent of a long map: the right numbers, exact enough, and never too many bytes."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def stack() -> AttentionStack:
 
 
 def shown(stack: AttentionStack, head: Head) -> np.ndarray:
-    """The whole map, NaN where masked."""
+    """Return the whole map, NaN where masked."""
     visible = stack.layers[head.layer].visibility.table()[0].numpy()
     return np.where(visible, stack.weights(head.layer, head.head), np.nan)
 

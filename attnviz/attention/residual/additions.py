@@ -181,9 +181,9 @@ class Additions(TorchDispatchMode):  # type: ignore[no-untyped-call]
         """Return the parts of an operation's output; None if it has none."""
         if name in SUMS:
             return self._sum(name, args, kwargs)
-        own = [parts for one in args if (parts := self._of(one)) is not None]
+        parents = [parts for one in args if (parts := self._of(one)) is not None]
         plain = name in KEEPS_ORDER or (name in FACTORS and _is_scalar(args[1]))
-        if any(parts.in_stream for parts in own) and not plain:
+        if any(parts.in_stream for parts in parents) and not plain:
             self.finish()  # the next norm or layer reads the stream
             return None
         first = self._of(args[0])

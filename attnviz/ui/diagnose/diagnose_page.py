@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
-from typing import Any, TypeVar
 
 import streamlit as st
 
 from attnviz.doctor import Diagnosis, TextSet, diagnose
-from attnviz.errors import AttnvizError
 from attnviz.findings import Progress, Replacement
 from attnviz.ui.components.choices import choices
-from attnviz.ui.diagnose.results import FRESH, results
+from attnviz.ui.diagnose.results import results
 from attnviz.ui.diagnose.text_choice import choose_texts
-from attnviz.ui.server.permissions import DIAGNOSES
 from attnviz.ui.server.run_places import giving_way
-from attnviz.ui.server.visitors import connected, session
 from attnviz.ui.session import sidebar
-from attnviz.ui.session.background_jobs import Job, Jobs, Work
+from attnviz.ui.session.background_jobs import Work
 from attnviz.ui.session.error_messages import explained
-from attnviz.ui.session.lost_work import job_is_over, job_started
+from attnviz.ui.session.long_jobs import long_jobs, wait_for
 from attnviz.ui.session.model_cache import Request, load_model
 from attnviz.ui.session.plain_text import plain
 
@@ -30,12 +25,8 @@ __all__ = [
     "Ask",
     "choose_seed",
     "diagnose_page",
-    "jobs",
     "model_only",
-    "wait_for",
 ]
-
-Value = TypeVar("Value")
 
 WAYS: dict[Replacement, str] = {
     "zero": "nothing",
@@ -84,15 +75,6 @@ class Ask:
         return run
 
 
-# Module state, not `st.cache_resource`: clearing Streamlit's caches must not lose running jobs.
-_JOBS: Jobs[Any] = Jobs(max(1, (os.cpu_count() or 2) - 1), connected=connected)
-
-
-def jobs() -> Jobs[Any]:
-    """Return the diagnoses of all visitors; one fewer than the processors run at a time."""
-    return _JOBS
-
-
 def model_only() -> Request:
     """Show the side bar of these pages, with the model and no text."""
     with st.sidebar, explained():
@@ -104,7 +86,7 @@ def diagnose_page(model_name: str) -> None:
     """Show the whole page."""
     model = load_model(model_name)
     shown = st.session_state.get(SHOWN)
-    finished = None if shown is None or shown[0] != model_name else jobs().find(shown[1])
+    finished = None if shown is None or shown[0] != model_name else long_jobs().find(shown[1])
     folded = finished is not None and finished.status == "done"
     with st.expander(_form_title(model_name, folded), expanded=not folded):
         st.markdown(
@@ -160,95 +142,3 @@ def _options() -> tuple[tuple[Replacement, ...], int]:
         )
         seed = choose_seed("diagnose_seed")
     return tuple(way for way in WAYS if way in replacements), seed
-
-
-def wait_for(key: Hashable, work: Callable[[], Work[Value]], verb: str) -> Value | None:
-    """Return the result of a job; show a button that starts it, or a bar while it runs.
-
-    Args:
-        key: what it depends on.
-        work: makes what is to be run.
-        verb: the button's.
-    """
-    shelf: Jobs[Value] = jobs()
-    job = shelf.find(key)
-    if job is not None and job.status == "done":
-        job_is_over()
-        return job.value
-    if job is not None and not job.over and job.awaited_by(session()):
-        _progress(key)
-        return None
-    if job is not None and job.error is not None:
-        job_is_over()
-        _failure(key, job.error)
-    if job is not None and not job.over:
-        share = 0.0 if job.progress is None else job.progress.share
-        st.caption(f"The same is being done already, {share:.0%} of it: wait for it together.")
-    # The same button whatever else is said: a click on one that has changed would be lost.
-    if st.button(
-        verb,
-        type="primary",
-        icon=":material/play_arrow:",
-        key=f"start:{verb}",
-        help="Runs in the background: you may look at other pages meanwhile.",
-    ):
-        if job is None and shelf.unfinished >= DIAGNOSES:
-            st.warning(
-                f"{shelf.unfinished} diagnoses run or wait, and this server allows {DIAGNOSES}. "
-                "Try again when one of them has finished.",
-                icon=":material/hourglass:",
-            )
-            return None
-        shelf.start(key, work(), session())
-        job_started()
-        st.session_state[FRESH] = True
-        st.rerun()
-    return None
-
-
-def _failure(key: Hashable, error: Exception) -> None:
-    """Why there is no result; what attnviz did not foresee stays an error."""
-    if isinstance(error, AttnvizError):
-        st.error(plain(str(error)), icon=":material/error:")
-        return
-    jobs().forget(key)
-    raise error
-
-
-@st.fragment(run_every=1.0)
-def _progress(key: Hashable) -> None:
-    """Show the bar, the time left, and the way out; when it is over the page is drawn again."""
-    job = jobs().find(key)
-    if job is None or job.over or not job.awaited_by(session()):
-        st.rerun()
-    job.look(session())
-    left, right = st.columns([5, 1], vertical_alignment="bottom")
-    with left:
-        st.progress(0.0 if job.progress is None else job.progress.share, text=_stage(job))
-    right.button(
-        "Cancel",
-        icon=":material/stop_circle:",
-        on_click=_cancel,
-        args=(job,),
-        width="stretch",
-        help="Stops the work, unless another visitor waits for the same.",
-    )
-
-
-def _cancel(job: Job[Any]) -> None:
-    job.leave(session())
-    job_is_over()
-
-
-def _stage(job: Job[Any]) -> str:
-    """Return the stage of the work and the time it still takes."""
-    if job.status == "waiting" and job.progress is not None:
-        return f"Paused at {job.progress.share:.0%}: another diagnosis runs for a few seconds"
-    if job.status == "waiting":
-        ahead = jobs().ahead(job)
-        number = "1 diagnosis is" if ahead == 1 else f"{ahead} diagnoses are"
-        return f"Waiting for its turn: {number} ahead" if ahead else "Waiting for its turn"
-    now = job.progress
-    if now is None:
-        return "Starting"
-    return plain(now.text[:1].upper() + now.text[1:])

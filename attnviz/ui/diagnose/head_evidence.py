@@ -21,7 +21,7 @@ from attnviz.ui.session.page_links import page_named
 from attnviz.ui.session.plain_text import Strong, show_plain
 from attnviz.views import draw_ablation, draw_entropy_by_layer, draw_received, label_colors
 from attnviz.views.diagnosis.ablation_bars import MOST_BARS
-from attnviz.views.diagnosis.label_colors import ink_on
+from attnviz.views.diagnosis.label_colors import text_color_on
 from attnviz.views.report.tables import interval_text
 
 __all__ = ["head_pictures", "head_words"]
@@ -58,7 +58,7 @@ def head_words(diagnosis: Diagnosis, finding: Finding) -> None:
 def _badge(finding: Finding) -> None:
     """Show the label in its colour of the map, and the verdict."""
     color = label_colors(current_theme())[finding.label]
-    filled = f"background:{color};color:{ink_on(color)}"
+    filled = f"background:{color};color:{text_color_on(color)}"
     look = f"border:3px solid {color}" if finding.contradicted else filled
     st.html(
         f'<span title="{_escaped(LABEL_MEANINGS[finding.label])}" style="{look};'

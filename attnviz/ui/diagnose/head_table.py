@@ -18,7 +18,7 @@ from attnviz.ui.components.checked_reports import first_item, index, record
 from attnviz.ui.components.choices import choices
 from attnviz.ui.session import state
 from attnviz.views import label_colors
-from attnviz.views.diagnosis.label_colors import ink_on
+from attnviz.views.diagnosis.label_colors import text_color_on
 from attnviz.views.report.summary_sentences import head_count
 
 __all__ = ["head_table"]
@@ -75,11 +75,11 @@ def _searched(finding: Finding) -> str:
 
 def _rows(diagnosis: Diagnosis, shown: list[Finding]) -> None:
     frame = pd.DataFrame([_row(diagnosis, one) for one in shown])
-    inks = label_colors(current_theme())
+    label_fills = label_colors(current_theme())
 
     def colored(name: Any) -> str:
-        color = inks[next(label for label in LABELS if str(name).startswith(label))]
-        return f"background-color: {color}; color: {ink_on(color)}"
+        color = label_fills[next(label for label in LABELS if str(name).startswith(label))]
+        return f"background-color: {color}; color: {text_color_on(color)}"
 
     number = st.column_config.NumberColumn
     st.dataframe(

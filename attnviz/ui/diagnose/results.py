@@ -25,18 +25,16 @@ from attnviz.ui.explore.head_picker import choose_kind, menus, show_heads
 from attnviz.ui.server.run_places import in_turn
 from attnviz.ui.session import state
 from attnviz.ui.session.error_messages import explained
+from attnviz.ui.session.long_jobs import FRESH
 from attnviz.ui.session.plain_text import plain, show_plain
 from attnviz.views import draw_label_map
 from attnviz.views.report.summary_sentences import diagnosis_sentences
 
-__all__ = ["FRESH", "choose_head", "first_head", "label_map", "results"]
+__all__ = ["choose_head", "first_head", "label_map", "results"]
 
 MAP = "label_map"
 
 CLOSE = 12  # close calls that are listed
-
-FRESH = "diagnosis_fresh"
-"""In the session after a start: the results begin with the most surprising head."""
 
 
 @st.fragment

@@ -16,10 +16,9 @@ from attnviz.types import Head
 from attnviz.ui.components.browser_theme import current_theme
 from attnviz.ui.components.choices import choice
 from attnviz.ui.components.figures_and_tables import table_download
-from attnviz.ui.diagnose.diagnose_page import choose_seed, wait_for
+from attnviz.ui.diagnose.diagnose_page import choose_seed
 from attnviz.ui.diagnose.downloads import report_download
 from attnviz.ui.diagnose.results import (
-    FRESH,
     choose_head,
     first_head,
     label_map,
@@ -32,6 +31,7 @@ from attnviz.ui.server.run_places import giving_way, in_turn
 from attnviz.ui.session import state
 from attnviz.ui.session.background_jobs import Work
 from attnviz.ui.session.error_messages import explained
+from attnviz.ui.session.long_jobs import FRESH, wait_for
 from attnviz.ui.session.model_cache import load_model
 from attnviz.ui.session.plain_text import Strong, plain, show_plain
 from attnviz.views import draw_head_map

@@ -16,12 +16,12 @@ from attnviz.findings import Progress
 from attnviz.models import Model, tokens
 from attnviz.types import Tokens
 from attnviz.ui.components.browser_theme import current_theme
-from attnviz.ui.components.choices import choices
+from attnviz.ui.components.choices import choice, choices
 from attnviz.ui.components.figures_and_tables import show_picture, show_table
-from attnviz.ui.diagnose.diagnose_page import wait_for
 from attnviz.ui.generate.written_text import Written
 from attnviz.ui.server.run_places import giving_way
 from attnviz.ui.session.background_jobs import Work
+from attnviz.ui.session.long_jobs import wait_for
 from attnviz.views.charts.memory_bars import bytes_in_words, draw_memory
 from attnviz.views.charts.token_lines import draw_token_lines
 
@@ -163,10 +163,7 @@ def _show(
         budget = max(rule.budget for rule in rules if rule.method != "round")
         if budget >= len(ids):
             st.caption(f"The text has {len(ids)} tokens: a budget of {budget} drops none of them.")
-    which = st.segmented_control(
-        "Show", ["Divergence", "Loss"], default="Divergence", key="cut_line", required=True,
-        label_visibility="collapsed",
-    )  # fmt: skip
+    which = choice("Show", ["Divergence", "Loss"], "cut_line", show_label=False)
     if which == "Loss":
         curves = {
             name: np.concatenate([[np.nan], run.losses])

@@ -6,6 +6,7 @@ import streamlit as st
 
 from attnviz.experiments.generation.token_by_token import Candidate
 from attnviz.ui.components.browser_theme import current_theme
+from attnviz.ui.components.choices import choice
 from attnviz.ui.components.figures_and_tables import show_picture
 from attnviz.ui.generate.written_text import WRITTEN, Written
 from attnviz.ui.session.plain_text import plain, readable
@@ -22,14 +23,16 @@ def choose_step(written: Written) -> int:
     places = range(len(written.steps))
     if st.session_state.get(STEP) not in places:
         st.session_state[STEP] = places[-1]
-    chosen: int = st.selectbox(
+    return choice(
         "Generated token",
         places,
-        key=STEP,
-        format_func=lambda place: _name(written, place),
-        help="The candidates and the map of all heads are those of this token.",
+        STEP,
+        first=places[-1],
+        shape="menu",
+        label_of=lambda place: _name(written, place),
+        keep=False,
+        explanation="The candidates and the map of all heads are those of this token.",
     )
-    return chosen
 
 
 def _name(written: Written, place: int) -> str:

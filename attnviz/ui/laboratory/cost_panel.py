@@ -11,6 +11,7 @@ from attnviz import efficient
 from attnviz.efficient import Variant
 from attnviz.efficient.costs import Cost, cost
 from attnviz.ui.components.browser_theme import current_theme
+from attnviz.ui.components.choices import choice
 from attnviz.ui.components.figures_and_tables import show_picture
 from attnviz.ui.laboratory.head_vectors import HeadVectors
 from attnviz.views.charts.cost_curves import TradePoints, draw_costs, draw_trades
@@ -28,15 +29,7 @@ COSTS = {
 
 def show_costs(variant: Variant, vectors: HeadVectors, options: dict[str, int]) -> None:
     """Draw costs against the length of the text, for exact attention and a variant."""
-    what = st.segmented_control(
-        "Cost",
-        list(COSTS),
-        default="operations",
-        format_func=lambda one: COSTS[one],
-        key="lab_cost",
-        required=True,
-        persist_state="session",
-    )
+    what = choice("Cost", COSTS, "lab_cost")
     length = st.select_slider(
         "Tokens", ASKED, value=128_000, format_func=lambda one: f"{one:,}", key="lab_length"
     )

@@ -15,10 +15,10 @@ import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from attnviz.ui.diagnose import diagnose_page
 from attnviz.ui.server.run_places import LOADS, LONG, SHORT
 from attnviz.ui.server.visitors import people
 from attnviz.ui.session import proofs
+from attnviz.ui.session.long_jobs import long_jobs
 from attnviz.whole_files import write_whole
 
 __all__ = ["Report", "publish", "report", "reports"]
@@ -69,7 +69,7 @@ def report() -> Report:
         waiting=SHORT.waiting,
         long=LONG.running + LONG.waiting,
         loading=LOADS.running + LOADS.waiting,
-        diagnoses=diagnose_page.jobs().unfinished,
+        diagnoses=long_jobs().unfinished,
         proofs=proofs.unfinished(),
         megabytes=_megabytes(),
     )

@@ -190,7 +190,7 @@ def head_numbers(request: Request, kind: Kind) -> Mapping[str, Float[np.ndarray,
     stack = captured(request)[kind]
     found = {name: metrics.per_head(name, stack) for name in metrics.names()}
     known = {name: table for name, table in found.items() if not np.isnan(table).all()}
-    return known or found  # of a model without a single finite head, a map of holes
+    return known or found  # of a model without a single finite head, a map without numbers
 
 
 @st.cache_resource(max_entries=16, show_spinner=False)

@@ -60,8 +60,8 @@ def draw_entropy_by_layer(
     for layer in range(layers):
         figure.add_trace(_ridge(grid, samples[layer], layer, colors.muted, 0.28, f"L{layer}"))
     if chosen is not None:
-        own = samples[chosen.layer, chosen.head]
-        figure.add_trace(_ridge(grid, own, chosen.layer, colors.accent, 0.3, "chosen"))
+        chosen_entropy = samples[chosen.layer, chosen.head]
+        figure.add_trace(_ridge(grid, chosen_entropy, chosen.layer, colors.accent, 0.3, "chosen"))
     figure.add_trace(_heads(samples, findings, theme))
     if chosen is not None:
         figure.add_trace(_ring(samples, chosen, theme))

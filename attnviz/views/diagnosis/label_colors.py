@@ -15,7 +15,7 @@ from attnviz.errors import InputError
 from attnviz.findings import LABELS, Finding, Label
 from attnviz.views.style.theme import Theme
 
-__all__ = ["LABEL_MARKS", "ink_on", "label_colors", "short_mark"]
+__all__ = ["LABEL_MARKS", "label_colors", "short_mark", "text_color_on"]
 
 _COLORS: Mapping[Theme, Mapping[Label, str]] = {
     "light": {
@@ -100,7 +100,7 @@ def label_colors(theme: Theme) -> Mapping[Label, str]:
     return {label: _COLORS[theme][label] for label in LABELS}
 
 
-def ink_on(color: str) -> str:
+def text_color_on(color: str) -> str:
     """Return black or white, whichever is easier to read on a colour (#rrggbb)."""
     return "#080b10" if _luminance(color) > EVEN else "#ffffff"
 

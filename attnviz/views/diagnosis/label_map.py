@@ -14,7 +14,7 @@ import plotly.graph_objects as go
 from attnviz.errors import CaptureError
 from attnviz.findings import LABELS, Finding
 from attnviz.types import Head
-from attnviz.views.diagnosis.label_colors import ink_on, label_colors, short_mark
+from attnviz.views.diagnosis.label_colors import label_colors, short_mark, text_color_on
 from attnviz.views.maps.head_map import CLICK_LIMIT
 from attnviz.views.maps.heatmap import CELLS, outline
 from attnviz.views.report.summary_sentences import removal_cost
@@ -162,13 +162,13 @@ def _words(
 
     def written_in(one: Finding) -> str:
         """Return the colour of a cell's text; an outlined cell has the page behind it."""
-        return palette(theme).text if one.contradicted else ink_on(colors[one.label])
+        return palette(theme).text if one.contradicted else text_color_on(colors[one.label])
 
     found = []
-    for ink in sorted({written_in(one) for one in at.values()}):
+    for text_color in sorted({written_in(one) for one in at.values()}):
         text = np.full((layers, heads), "", object)
         for place, one in at.items():
-            if written_in(one) == ink:
+            if written_in(one) == text_color:
                 text[place] = "<br>".join(map(escape_label, _lines(one, letters)))
         if not text.any():
             continue
@@ -179,12 +179,12 @@ def _words(
                 y=number_axis(layers, "L").names,
                 text=text,
                 texttemplate="%{text}",
-                textfont={"color": ink, "size": 11 if letters > 1 else 12},
+                textfont={"color": text_color, "size": 11 if letters > 1 else 12},
                 colorscale=[[0, CLEAR], [1, CLEAR]],
                 showscale=False,
                 hoverinfo="skip",
                 hoverongaps=False,
-                name=f"marks {ink}",
+                name=f"marks {text_color}",
                 **CELLS,
             )
         )

@@ -58,7 +58,7 @@ def draw_difference(
         difference,
         token_axis(query_tokens),
         token_axis(key_tokens),
-        ink=specification.ink(theme),
+        color_scale=specification.color_scale(theme),
         hover=f"<b>%{{y}}</b> → <b>%{{x}}</b><br>{name}: %{{z:+.4f}}",
         theme=theme,
         empty=specification.missing,

@@ -13,7 +13,7 @@ from attnviz.types import Head, Kind, Metric
 from attnviz.views.maps.heatmap import CELLS, grid_spec, outline
 from attnviz.views.maps.map_specification import head_specification
 from attnviz.views.maps.scales import LINEAR, LOGARITHMIC, Scale, scale_named
-from attnviz.views.style.color_scales import Ink
+from attnviz.views.style.color_scales import ColorScale
 from attnviz.views.style.contrast import page_ink_is_better
 from attnviz.views.style.figure_spec import Spec
 from attnviz.views.style.safe_labels import escape_label
@@ -72,16 +72,16 @@ def head_map_spec(
         )
     low, high = head_limits(values, metric) if limits is None else limits
     specification = head_specification(metric, low, high)
-    shown, ink = values, specification.ink(theme)
+    shown, color_scale = values, specification.color_scale(theme)
     if chosen.logarithmic:
-        shown, ink = _logarithmic(values, high, ink)
+        shown, color_scale = _logarithmic(values, high, color_scale)
 
     cell = max(14.0, min(44.0, 520 / max(layers, heads)))
     drawn = grid_spec(
         shown,
         number_axis(layers, "L"),
         number_axis(heads, "H"),
-        ink=ink,
+        color_scale=color_scale,
         hover="%{y}·%{x}<br>%{z:.3f}",
         theme=theme,
         corner=specification.corner,
@@ -122,14 +122,16 @@ def head_limits(values: np.ndarray, metric: Metric) -> tuple[float, float]:
     return (low, high) if high > low else (low, low + 1.0)
 
 
-def _logarithmic(values: np.ndarray, high: float, ink: Ink) -> tuple[np.ndarray, Ink]:
+def _logarithmic(
+    values: np.ndarray, high: float, color_scale: ColorScale
+) -> tuple[np.ndarray, ColorScale]:
     """Return log10 of the numbers over the four decades below the largest."""
     top = float(np.log10(max(high, 1e-12)))
     floor = top - 4
     with np.errstate(divide="ignore", invalid="ignore"):
         shown = np.where(np.isnan(values), np.nan, np.log10(np.maximum(values, 10**floor)))
     ticks = tuple((floor + step, f"{10 ** (floor + step):.2g}") for step in (0, 2, 4))
-    return shown, Ink(ink.colors, floor, top, ink.label, ticks)
+    return shown, ColorScale(color_scale.colors, floor, top, color_scale.label, ticks)
 
 
 def _numbers(values: np.ndarray, low: float, high: float, theme: Theme) -> list[dict[str, Any]]:
@@ -153,12 +155,12 @@ def _numbers(values: np.ndarray, low: float, high: float, theme: Theme) -> list[
             "colorscale": [[0, clear], [1, clear]],
             "showscale": False,
             "texttemplate": f"%{{z:.{digits}f}}",
-            "textfont": {"color": ink},
+            "textfont": {"color": text_color},
             "hoverongaps": False,
             "name": f"numbers on {name}",
             **CELLS,
         }
-        for name, where, ink in (
+        for name, where, text_color in (
             ("strong", strong, colors.page),
             ("weak", ~strong, colors.text),
         )

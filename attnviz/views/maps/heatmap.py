@@ -14,8 +14,8 @@ import plotly.graph_objects as go
 from jaxtyping import Float, Int
 
 from attnviz.errors import CaptureError
-from attnviz.views.maps.masked_cells import hatching, speaking_holes
-from attnviz.views.style.color_scales import Ink, color_bar
+from attnviz.views.maps.masked_cells import hatching, spoken_gaps
+from attnviz.views.style.color_scales import ColorScale, color_bar
 from attnviz.views.style.figure_spec import Spec
 from attnviz.views.style.theme import Theme, colorscale, heading, palette, style
 from attnviz.views.style.token_axes import Axis
@@ -49,7 +49,7 @@ def grid_spec(
     rows: Axis,
     columns: Axis,
     *,
-    ink: Ink,
+    color_scale: ColorScale,
     hover: str,
     theme: Theme,
     customdata: Float[np.ndarray, "row column number"] | None = None,
@@ -70,24 +70,24 @@ def grid_spec(
     """
     check_shape("the map", values, (len(rows), len(columns)), "(row, column)")
     colors = palette(theme)
-    holes = ~np.isfinite(values)
+    not_finite = ~np.isfinite(values)
     cell = cell_size(*values.shape) if cell is None else cell
     size = 11 if cell >= 14 else 10
     shared = {"x": columns.names, "y": rows.names, "xgap": gap, "ygap": gap, **CELLS}
     layout, axis = style(theme)
 
     traces = [_corner_point(rows, columns)]
-    if holes.any():
-        traces.append(hatching(holes, theme, everywhere=gap == 0))
+    if not_finite.any():
+        traces.append(hatching(not_finite, theme, everywhere=gap == 0))
         # Below the map, so that it answers the pointer only where the map is open.
-        traces.append(speaking_holes(values.shape, f"%{{y}} → %{{x}}<br>{empty}", shared))
+        traces.append(spoken_gaps(values.shape, f"%{{y}} → %{{x}}<br>{empty}", shared))
     drawn: dict[str, Any] = {
         "type": "heatmap",
-        "z": np.where(holes, np.nan, values).astype(np.float32),
-        "colorscale": colorscale(ink.colors),
-        "zmin": ink.low,
-        "zmax": ink.high,
-        "colorbar": color_bar(ink, theme),
+        "z": np.where(not_finite, np.nan, values).astype(np.float32),
+        "colorscale": colorscale(color_scale.colors),
+        "zmin": color_scale.low,
+        "zmax": color_scale.high,
+        "colorbar": color_bar(color_scale, theme),
         "hovertemplate": f"{hover}<extra></extra>",
         "hoverongaps": False,
         "name": "map",
@@ -122,12 +122,12 @@ def grid_spec(
     }
     if title:
         layout["title"] = heading(title)
-    if holes.any():
+    if not_finite.any():
         hidden = {"visible": False, "fixedrange": True}
         layout["xaxis9"] = {**hidden, "overlaying": "x", "range": [-0.5, len(columns) - 0.5]}
         layout["yaxis9"] = {**hidden, "overlaying": "y", "range": [len(rows) - 0.5, -0.5]}
         layout["annotations"].append(_caption(f"▨ {legend}", theme, right=True))
-    layout["annotations"].append(_caption(ink.label, theme))
+    layout["annotations"].append(_caption(color_scale.label, theme))
     if corner:
         layout["annotations"].append(
             {

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from attnviz.types import Metric
-from attnviz.views.style.color_scales import Ink, color_bar
+from attnviz.views.style.color_scales import ColorScale, color_bar
 from attnviz.views.style.safe_labels import escape_label
 from attnviz.views.style.theme import Theme, colorscale, palette
 
@@ -91,10 +91,10 @@ class MapSpecification:
     numbers: bool = False
     numbered: bool = True
 
-    def ink(self, theme: Theme) -> Ink:
+    def color_scale(self, theme: Theme) -> ColorScale:
         """Return the colour scale in a theme's colours."""
         colors = palette(theme)
-        return Ink(
+        return ColorScale(
             colors.diverging if self.colors == "diverging" else colors.sequential,
             self.low,
             1.0 if self.high is None else self.high,
@@ -211,7 +211,7 @@ def diagonal_lines(theme: Theme, count: int) -> list[dict[str, Any]]:
 def style(specification: MapSpecification, theme: Theme) -> dict[str, Any]:
     """Return what depends on the theme, as the map component reads it."""
     colors = palette(theme)
-    ink = specification.ink(theme)
+    color_scale = specification.color_scale(theme)
     return {
         "page": colors.page,
         "text": colors.text,
@@ -219,7 +219,10 @@ def style(specification: MapSpecification, theme: Theme) -> dict[str, Any]:
         "line": colors.line,
         "grey": colors.hatch,
         "fillpattern": hatching_pattern(theme),
-        "heatmap": {"colorscale": colorscale(ink.colors), "colorbar": color_bar(ink, theme)},
+        "heatmap": {
+            "colorscale": colorscale(color_scale.colors),
+            "colorbar": color_bar(color_scale, theme),
+        },
         "frame": {"color": colors.accent, "width": 2},
         "marks": diagonal_lines(theme, len(specification.diagonals)),
     }

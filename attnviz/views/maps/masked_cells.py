@@ -10,17 +10,20 @@ from jaxtyping import Bool
 from attnviz.views.maps.map_specification import hatching_pattern
 from attnviz.views.style.theme import Theme
 
-__all__ = ["hatching", "speaking_holes"]
+__all__ = ["hatching", "spoken_gaps"]
 
 
 def hatching(
-    holes: Bool[np.ndarray, "row column"], theme: Theme, *, everywhere: bool
+    masked: Bool[np.ndarray, "row column"], theme: Theme, *, everywhere: bool
 ) -> dict[str, Any]:
     """Return the trace of strokes behind the map, in pixels at every zoom.
 
-    They fill the whole plot, where cells without gaps cover all but the holes, or the holes alone.
+    They fill the whole plot, where cells without gaps cover all but the masked ones, or only
+    these.
     """
-    boxes = [(0, 0, *holes.shape)] if everywhere else [(y, x, 1, 1) for y, x in np.argwhere(holes)]
+    boxes = (
+        [(0, 0, *masked.shape)] if everywhere else [(y, x, 1, 1) for y, x in np.argwhere(masked)]
+    )
     x: list[float | None] = []
     y: list[float | None] = []
     for row, column, height, width in boxes:
@@ -44,7 +47,7 @@ def hatching(
     }
 
 
-def speaking_holes(shape: tuple[int, ...], hover: str, shared: dict[str, Any]) -> dict[str, Any]:
+def spoken_gaps(shape: tuple[int, ...], hover: str, shared: dict[str, Any]) -> dict[str, Any]:
     """Return the trace of an invisible map that has a hover label and no colour."""
     clear = "rgba(0,0,0,0)"
     return {

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from attnviz.errors import CaptureError
 from attnviz.types import Tokens
 from attnviz.views.maps.heatmap import draw_grid
-from attnviz.views.style.color_scales import Ink
+from attnviz.views.style.color_scales import ColorScale
 from attnviz.views.style.safe_labels import escape_label
 from attnviz.views.style.theme import Theme, palette
 from attnviz.views.style.token_axes import number_axis, token_axis
@@ -173,7 +173,7 @@ def _map(
         matrix,
         token_axis(tokens, first=first),
         number_axis(matrix.shape[1]),
-        ink=Ink(
+        color_scale=ColorScale(
             palette(theme).diverging,
             -end,
             end,

@@ -94,7 +94,7 @@ def draw_weights(
         _logarithm(shown) if chosen.logarithmic else shown,
         rows,
         columns,
-        ink=specification.ink(theme),
+        color_scale=specification.color_scale(theme),
         hover=hover,
         customdata=numbers,
         counts=ranks,

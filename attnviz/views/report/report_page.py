@@ -15,7 +15,7 @@ from typing import Any
 import plotly.graph_objects as go
 
 from attnviz.findings import LABELS
-from attnviz.views.diagnosis.label_colors import ink_on, label_colors
+from attnviz.views.diagnosis.label_colors import label_colors, text_color_on
 from attnviz.views.style.inline_json import content_policy, script_json
 from attnviz.views.style.plotly_config import plot_config
 from attnviz.views.style.theme import Theme, palette
@@ -101,7 +101,7 @@ def _colors() -> str:
             "shade": "#f4f6f9" if theme == "light" else "#1a212b",
         }
         names |= {label: inks[label] for label in LABELS}
-        names |= {f"on-{label}": ink_on(inks[label]) for label in LABELS}
+        names |= {f"on-{label}": text_color_on(inks[label]) for label in LABELS}
         body = "".join(f"--{name}:{color};" for name, color in names.items())
         rule = f":root{{{body}}}"
         rules.append(

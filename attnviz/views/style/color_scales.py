@@ -7,11 +7,11 @@ from typing import Any
 
 from attnviz.views.style.theme import Theme, palette
 
-__all__ = ["Ink", "color_bar"]
+__all__ = ["ColorScale", "color_bar"]
 
 
 @dataclass(frozen=True)
-class Ink:
+class ColorScale:
     """Colour scale of a map, with its colour bar.
 
     Attributes:
@@ -29,7 +29,7 @@ class Ink:
     ticks: tuple[tuple[float, str], ...] | None = None
 
 
-def color_bar(ink: Ink, theme: Theme) -> dict[str, Any]:
+def color_bar(color_scale: ColorScale, theme: Theme) -> dict[str, Any]:
     """Return a thin bar below the map, at its left edge, whatever the map's width."""
     colors = palette(theme)
     bar: dict[str, Any] = {
@@ -49,10 +49,10 @@ def color_bar(ink: Ink, theme: Theme) -> dict[str, Any]:
         "ticks": "",
         "tickfont": {"size": 10, "color": colors.muted},
     }
-    if ink.ticks is None:
+    if color_scale.ticks is None:
         return {**bar, "nticks": 5}
     return {
         **bar,
-        "tickvals": [value for value, _ in ink.ticks],
-        "ticktext": [text for _, text in ink.ticks],
+        "tickvals": [value for value, _ in color_scale.ticks],
+        "ticktext": [text for _, text in color_scale.ticks],
     }

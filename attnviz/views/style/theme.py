@@ -2,7 +2,7 @@
 
 The scales are built in Oklab with even steps of lightness, so equal differences in a number look
 equally large. Sequential scales start at the tone of the page, where nothing is drawn, and end in
-the strongest ink: dark on light, luminous on dark. Diverging scales run from blue through the
+the strongest contrast: dark on light, luminous on dark. Diverging scales run from blue through the
 page's tone to orange, and the categorical set is Okabe and Ito's; both survive the common forms
 of colour blindness.
 """

@@ -166,12 +166,12 @@ function gaps({ map, grids }, style) {
   ];
 }
 
-// The numbers in their cells, in the ink that stands out better. Two unseen maps write them.
+// The numbers in their cells, in the text colour with the better contrast. Two unseen maps write them.
 function cellTexts({ map }, grid, style, [low, high]) {
   const digits = Math.max(...grid.values.map((one) => (Number.isFinite(one) ? Math.abs(one) : 0)));
   const decimals = digits >= 100 ? 0 : digits >= 10 ? 1 : 2;
-  const inks = [style.page, style.text];
-  return inks.map((ink, number) => {
+  const textColors = [style.page, style.text];
+  return textColors.map((textColor, number) => {
     const z = [];
     for (let row = 0; row < grid.rows; row++) {
       z.push(
@@ -179,14 +179,14 @@ function cellTexts({ map }, grid, style, [low, high]) {
           const value = grid.values[row * grid.columns + column];
           if (!Number.isFinite(value)) return null;
           const at = (value - low) / (high - low);
-          return betterInk(colorAt(style.heatmap.colorscale, at), inks) === number ? value : null;
+          return betterTextColor(colorAt(style.heatmap.colorscale, at), textColors) === number ? value : null;
         })
       );
     }
     return {
       type: "heatmap", x0: 0.5, dx: 1, y0: 0.5, dy: 1, z,
       colorscale: CLEAR, showscale: false, hoverinfo: "skip", ...CELLS,
-      texttemplate: `%{z:.${decimals}f}`, textfont: { color: ink },
+      texttemplate: `%{z:.${decimals}f}`, textfont: { color: textColor },
     };
   });
 }
@@ -200,10 +200,10 @@ function colorAt(scale, share) {
 }
 
 // The text colour with the higher contrast of WCAG 2.
-function betterInk(color, inks) {
+function betterTextColor(color, textColors) {
   const own = luminance(color);
-  const contrast = inks.map((ink) => {
-    const other = luminance(channels(ink));
+  const contrast = textColors.map((textColor) => {
+    const other = luminance(channels(textColor));
     return (Math.max(own, other) + 0.05) / (Math.min(own, other) + 0.05);
   });
   return contrast[0] >= contrast[1] ? 0 : 1;

@@ -1,4 +1,4 @@
-"""What is seen in curves: alarms and onsets, worked out by hand."""
+"""Findings in curves: alarms and onsets, worked out by hand."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from attnviz.monitor.curves import (
     curves,
     onset,
 )
-from attnviz.monitor.interval import FIRST_INTERVAL, SHARE, Pace
+from attnviz.monitor.interval import FIRST_INTERVAL, SHARE, MeasuringInterval
 
 NAN = math.nan
 
@@ -112,8 +112,8 @@ def test_curves_leave_out_what_is_no_number() -> None:
     assert heads["attention/entropy/L1.H1"] == 2.0 and "attention/entropy/L1.H0" not in heads
 
 
-def pace(step: float, cost: float, every: int | None = None) -> Pace:
-    made = Pace(every)
+def interval_after(step: float, cost: float, every: int | None = None) -> MeasuringInterval:
+    made = MeasuringInterval(every)
     made._steps.extend([step] * 9)
     made.cost = cost
     return made
@@ -124,20 +124,20 @@ def pace(step: float, cost: float, every: int | None = None) -> Pace:
     [(1.0, 0.1, 10), (1.0, 0.11, 20), (1.0, 1.0, 160), (0.01, 0.1, 1280), (1.0, 0.0, 10)],
 )
 def test_the_interval_keeps_the_cost_in_bounds(step: float, cost: float, interval: int) -> None:
-    made = pace(step, cost)
+    made = interval_after(step, cost)
     assert made.interval == interval
     assert cost <= SHARE * interval * step * (1 + 1e-9)
     assert made.due(interval) and not made.due(interval + FIRST_INTERVAL // 2)
 
 
 def test_an_interval_that_is_given_is_kept() -> None:
-    made = pace(0.001, 10.0, every=3)
+    made = interval_after(0.001, 10.0, every=3)
     assert [step for step in range(1, 10) if made.due(step)] == [3, 6, 9]
     with pytest.raises(InputError, match="every 1 step or more, not every 0"):
-        Pace(0)
+        MeasuringInterval(0)
 
 
 def test_a_slow_first_step_does_not_decide() -> None:
-    made = pace(1.0, 1.0)
+    made = interval_after(1.0, 1.0)
     made._steps.appendleft(600.0)  # compiling
     assert made.interval == 160
