@@ -66,7 +66,7 @@ def test_from_a_text_to_a_report(
     report.close()
 
     page.get_by_role("link", name="Look at this head in Explore").first.click()
-    expect(page.get_by_role("heading", name=re.compile("L2·H5 · self"))).to_be_visible()
+    expect(page.get_by_role("heading", name="L2·H5", exact=True)).to_be_visible()
     wait_until_idle(page)
     assert "model=gpt-classroom" in page.url
     page.get_by_role("link", name="Diagnose", exact=True).first.click()

@@ -92,6 +92,26 @@ def test_strip_and_map_mark_the_same_token(page: Page, server: Server) -> None:
     expect(explore.nth(1)).to_have_class(re.compile(r"\blinked\b"))
 
 
+def test_both_maps_of_compare_begin_level_and_mark_the_same_cell(
+    page: Page, server: Server
+) -> None:
+    open_app(page, server, "pair?model=gpt-classroom&a_layer=1&a_head=5&b_layer=0&b_head=7")
+    maps = [
+        page.locator(f".st-key-{side}_weights .map[data-painted] .surface") for side in ("a", "b")
+    ]
+    boxes = [one.bounding_box() for one in maps]
+    assert boxes[0] is not None and boxes[1] is not None
+    assert abs(boxes[0]["y"] - boxes[1]["y"]) < 1
+    maps[0].hover(position={"x": boxes[0]["width"] * 0.02, "y": boxes[0]["height"] * 0.5})
+    names = [page.locator(f".st-key-{side}_weights .row-name") for side in ("a", "b")]
+    expect(names[0]).to_be_visible()
+    expect(names[1]).to_have_text(names[0].inner_text())
+    expect(page.locator(".st-key-difference .row-name")).to_have_text(names[0].inner_text())
+    page.mouse.move(1, 1)
+    for name in names:
+        expect(name).to_be_hidden()
+
+
 def test_arrows_open_the_next_head_and_the_whole_map_is_on_the_screen(
     page: Page, server: Server
 ) -> None:

@@ -19,7 +19,7 @@ from attnviz.ui.explore.explore_page import notices
 from attnviz.ui.explore.head_picker import choose_kind, head_menus
 from attnviz.ui.explore.row_panel import show_rows
 from attnviz.ui.explore.title_line import head_title
-from attnviz.ui.explore.weight_panel import show_map
+from attnviz.ui.explore.weight_panel import choose_scale, show_map
 from attnviz.ui.server.permissions import listed_models, takes_any_model
 from attnviz.ui.session import state
 from attnviz.ui.session.model_cache import Request, captured, default_request, load_model
@@ -35,13 +35,22 @@ ROWS = 128  # queries whose weights exist at a time
 
 
 def compare(request: Request) -> None:
-    """Both sides, then their difference where they can be compared cell by cell."""
+    """Both sides, then their difference where they can be compared cell by cell.
+
+    Headers and maps are two rows of columns: both maps begin at the same height.
+    """
     left, right = st.columns(2, gap="medium")
     with left:
-        first = _side("a", request, HERE)
+        request_a, stack_a, head_a = _side("a", request, HERE)
     with right:
-        second = _side("b", request, PINNED if state.pinned() else HERE)
-    (stack_a, head_a), (stack_b, head_b) = first, second
+        request_b, stack_b, head_b = _side("b", request, PINNED if state.pinned() else HERE)
+    first, second = (stack_a, head_a), (stack_b, head_b)
+    scale = choose_scale("compare_scale")
+    left, right = st.columns(2, gap="medium")
+    with left:
+        show_map(request_a, head_a, prefix="a_", scale=scale)
+    with right:
+        show_map(request_b, head_b, prefix="b_", scale=scale)
     reason = _why_not(stack_a, stack_b)
     st.divider()
     if reason:
@@ -104,8 +113,8 @@ def _difference_map(
     )
 
 
-def _side(letter: str, request: Request, first: str) -> tuple[AttentionStack, Head]:
-    """Show one side: source of the text, head, map; return stack and head."""
+def _side(letter: str, request: Request, first: str) -> tuple[Request, AttentionStack, Head]:
+    """Show the header of one side: source of the text, and head; return what its map shows."""
     sources = [HERE, OTHER] if state.pinned() is None else [HERE, PINNED, OTHER]
     key = f"{letter}_source"
     if st.session_state.get(key) not in sources:
@@ -125,8 +134,7 @@ def _side(letter: str, request: Request, first: str) -> tuple[AttentionStack, He
     head = _head(letter, capture, start)
     stack = capture[head.kind]
     head_title(stack, head)
-    show_map(request, head, prefix=f"{letter}_")
-    return stack, head
+    return request, stack, head
 
 
 def _other_request(letter: str, request: Request) -> Request:

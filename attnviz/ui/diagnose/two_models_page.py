@@ -155,14 +155,14 @@ def _results(measured: Comparison) -> None:
             _said(diagnosis.finding(head))
     left, right = st.columns([5, 7], gap="large")
     with left:
+        _divergence_map(comparison, head)
+    with right:
         st.markdown("**How far each head has moved**")
         st.caption(
             "Jensen-Shannon divergence of its rows in the two models, nats: 0 looks at the same "
             "keys, 0.69 at no common key. A click shows that head."
         )
-        _divergence_map(comparison, head)
-    with right:
-        _table(comparison)
+    _table(comparison)  # its columns need the whole width
 
 
 def _furthest(comparison: Comparison) -> Head:

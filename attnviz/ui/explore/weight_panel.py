@@ -24,7 +24,7 @@ from attnviz.ui.session.plain_text import show_plain
 from attnviz.views.maps.map_specification import weight_specification
 from attnviz.views.maps.scales import SCALES, Scale, scale_named
 
-__all__ = ["LONG", "is_long", "show_map", "weights_table"]
+__all__ = ["LONG", "choose_scale", "is_long", "show_map", "weights_table"]
 
 LONG = SCORED
 """Texts with more tokens than this are sent in parts, and without scores."""
@@ -51,37 +51,38 @@ def weights_table(
     return pd.DataFrame(weights, index=rows, columns=columns)
 
 
-def show_map(request: Request, head: Head, prefix: str = "") -> None:
+def show_map(request: Request, head: Head, prefix: str = "", *, scale: Scale | None = None) -> None:
     """Show one head's map with its controls and downloads.
 
     Args:
         request: whose capture; it is looked up anew, so that a session keeps no long one alive.
         head: which head.
         prefix: of the controls' names, where a page has several maps.
+        scale: of the colours, where several maps share one; the map shows a choice when None.
     """
     if is_long(captured(request)[head.kind]):
-        _long_map(request, head, prefix)
+        _long_map(request, head, prefix, scale)
     else:
         with st.container():  # a fragment has one too: the map stays the same when the text grows
-            _map(request, head, prefix)
+            _map(request, head, prefix, scale)
 
 
 @st.fragment
 @in_turn
 @explained()
-def _long_map(request: Request, head: Head, prefix: str) -> None:
-    """Zooming runs only this again; a chosen row concerns the rest of the page."""
-    if _map(request, head, prefix):
+def _long_map(request: Request, head: Head, prefix: str, scale: Scale | None) -> None:
+    """Show the map in a fragment: zooming runs only this, a chosen row the whole page."""
+    if _map(request, head, prefix, scale):
         st.rerun(scope="app")
 
 
-def _map(request: Request, head: Head, prefix: str) -> bool:
-    """Draw it; whether a row was clicked just now."""
+def _map(request: Request, head: Head, prefix: str, scale: Scale | None) -> bool:
+    """Show the map and its controls; return whether a row was clicked just now."""
     stack = captured(request)[head.kind]
     place = st.container()
     controls = st.container(horizontal=True, vertical_alignment="center")
     with controls:
-        scale = _choose_scale(f"{prefix}scale")
+        scale = scale or choose_scale(f"{prefix}scale")
         how = _choose_pool(f"{prefix}pool") if is_long(stack) else "max"
     sinks = tuple(sink_keys(stack, head).tolist()) if scale.without_sinks else ()
 
@@ -119,7 +120,7 @@ def _map(request: Request, head: Head, prefix: str) -> bool:
     return events.clicked
 
 
-def _choose_scale(key: str) -> Scale:
+def choose_scale(key: str) -> Scale:
     """Show the choice of scales and return the chosen one."""
     name = choice(
         "Colours",
@@ -139,6 +140,7 @@ def row_note(head: Head) -> None:
 
 
 def _choose_pool(key: str) -> How:
+    """Show the choice of what stands for a bin, and return it."""
     return choice(
         "Bins",
         POOLS,

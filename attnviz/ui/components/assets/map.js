@@ -32,7 +32,11 @@ export default function (component) {
   state.sendCell = (row, column) => setTriggerValue("cell", { row, column, text: state.map.text });
   update(state, decode(data));
   document.addEventListener("attnviz:token", state.pointToken);
-  return () => document.removeEventListener("attnviz:token", state.pointToken);
+  document.addEventListener("attnviz:cell", state.pointCell);
+  return () => {
+    document.removeEventListener("attnviz:token", state.pointToken);
+    document.removeEventListener("attnviz:cell", state.pointCell);
+  };
 }
 
 function create(parentElement) {
@@ -53,6 +57,7 @@ function create(parentElement) {
   state.say = (text) => (state.says.textContent = text);
   state.point = (cell) => point(state, cell);
   state.pointToken = (event) => pointToken(state, event.detail);
+  state.pointCell = (event) => pointCell(state, event.detail);
   state.choose = (row, column) => choose(state, row, column);
   listen(state);
   new ResizeObserver(state.draw).observe(state.stage);
@@ -206,6 +211,16 @@ function pointToken(state, token) {
   };
   mark("query", "row", markRow);
   mark("key", "column", markColumn);
+}
+
+// Mark and read out the cell that the pointer is on in another map of the same text.
+function pointCell(state, there) {
+  const { map, box } = state;
+  if (!map?.numbered || !box || state.pointed) return;
+  const here = there?.text === map.text ? cellAt(drawableGrids(state), there.query, there.key) : null;
+  markRow(state, here?.rows, here?.rowLabel);
+  markColumn(state, here?.columns, here?.columnLabel);
+  if (here) state.say(describe(map, here).join(": "));
 }
 
 const place = (element, values) => {
