@@ -117,9 +117,10 @@ def test_arrows_open_the_next_head_and_the_whole_map_is_on_the_screen(
 ) -> None:
     page.set_viewport_size({"width": 1280, "height": 800})
     open_app(page, server, "?model=gpt-classroom&layer=0&head=7")
-    page.get_by_role("button", name="▸").click()
+    page.get_by_role("button", name="▸").locator("visible=true").first.click()
     expect(page.get_by_role("heading", name="L1·H0")).to_be_visible()
-    page.get_by_role("button", name="◂").click()
+    wait_until_idle(page)
+    page.get_by_role("button", name="◂").locator("visible=true").first.click()
     expect(page.get_by_role("heading", name="L0·H7")).to_be_visible()
     wait_until_idle(page)
     surface = page.locator(".st-key-weights .map[data-painted] .surface")
