@@ -65,7 +65,7 @@ def test_an_installed_wheel_serves_the_app_from_an_empty_folder(
     empty.mkdir()
     code = "import attnviz; print(attnviz.__file__)"
     found = subprocess.run(
-        [installed / "bin" / "python", "-c", code],
+        [installed / "bin" / "python", "-I", "-c", code],  # -I: without PYTHONPATH
         cwd=empty,
         check=True,
         capture_output=True,
