@@ -1,4 +1,7 @@
-"""Plain words in every file of the project, and tests of the rules that find the others."""
+"""Docstrings, comments, strings and names use plain words in every file of the project.
+
+The rules are in `tests/plain_words.py`.
+"""
 
 from __future__ import annotations
 

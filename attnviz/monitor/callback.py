@@ -43,7 +43,7 @@ COLLAPSE = "normalized_entropy"  # what a collapse is seen in: always measured
 ON_REPEATS = (COLLAPSE, "entropy", "sink", "previous_token", "duplicate_token", "induction")
 ON_TEXTS = (COLLAPSE, "entropy", "sink", "previous_token", "next_token")
 CURVES_PER_HEAD = 64
-"""Models of up to this many heads get a curve per head and metric, unless it is requested for."""
+"""Models of up to this many heads get a curve per head and metric, unless it is requested."""
 
 CONSOLE = (ProgressCallback, PrinterCallback)
 """Reporters that print each log: dozens of numbers there would push the loss off the screen."""

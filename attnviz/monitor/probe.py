@@ -39,8 +39,8 @@ TEXTS = (
     "were carrying what they could to the school on the hill.",
     "To make bread you need flour, water, salt and time. Mix the flour with the water, wait an "
     "hour, then add the salt and fold the dough until it is smooth.",
-    "Anna wrote to her brother whether he had seen the letter. He said that he had put the "
-    "letter on the table, but the table was empty, and Anna did not believe him.",
+    "Anna asked her brother whether he had seen the letter. He said that he had put the letter on "
+    "the table, but the table was empty, and Anna did not believe him.",
     "Light from the sun takes about eight minutes to reach the earth. Light from the nearest other "
     "star takes more than four years.",
 )

@@ -73,23 +73,23 @@ def test_a_token_shows_where_it_looks(page: Page, server: Server) -> None:
 
 def test_strip_and_map_mark_the_same_token(page: Page, server: Server) -> None:
     open_app(page, server, "?model=gpt-classroom&layer=1&head=5")
-    explore = page.locator(".st-key-token_strip .chip")
-    shown = page.locator(".st-key-weights .map[data-painted]")
-    shown.wait_for()
-    explore.nth(3).hover()
-    expect(shown.locator(".row-name")).to_have_text(explore.nth(3).locator(".word").inner_text())
-    expect(shown.locator(".column-band")).to_be_hidden()
+    chips = page.locator(".st-key-token_strip .chip")
+    weights = page.locator(".st-key-weights .map[data-painted]")
+    weights.wait_for()
+    chips.nth(3).hover()
+    expect(weights.locator(".row-name")).to_have_text(chips.nth(3).locator(".word").inner_text())
+    expect(weights.locator(".column-band")).to_be_hidden()
     page.mouse.move(1, 1)
-    expect(shown.locator(".row-band")).to_be_hidden()
-    surface = shown.locator(".surface")
+    expect(weights.locator(".row-band")).to_be_hidden()
+    surface = weights.locator(".surface")
     box = surface.bounding_box()
     assert box is not None
-    tokens = explore.count()
+    tokens = chips.count()
     cell = {"x": 1.5 * box["width"] / tokens, "y": 3.5 * box["height"] / tokens}
     surface.hover(position=cell)  # type: ignore[arg-type]
     expect(page.locator(".st-key-token_strip .chip.active")).to_have_count(1)
-    expect(explore.nth(3)).to_have_class(re.compile(r"\bactive\b"))
-    expect(explore.nth(1)).to_have_class(re.compile(r"\blinked\b"))
+    expect(chips.nth(3)).to_have_class(re.compile(r"\bactive\b"))
+    expect(chips.nth(1)).to_have_class(re.compile(r"\blinked\b"))
 
 
 def test_both_maps_of_compare_begin_level_and_mark_the_same_cell(

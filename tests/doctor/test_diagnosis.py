@@ -28,7 +28,7 @@ TEXTS = [
     "The cat sat on the mat, and the dog lay beside it.",
     "A small boat left the harbour before the sun came up.",
     "He lost his keys, so he waited at the door for an hour.",
-    "No man in the village remembered who had built the bridge.",
+    "Nobody in the village remembered who had built the bridge.",
     "She bought three apples, two pears and a loaf of bread.",
     "When the rain stopped, the children ran out into the garden.",
 ]

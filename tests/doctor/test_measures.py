@@ -41,7 +41,7 @@ LENGTHS = (11, 7, 14)
 
 
 def nothing(share: float) -> None:
-    """Progress that no token looks at."""
+    """Progress that is not shown."""
 
 
 def output_matrices(pair: Pair) -> dict[Kind, list[np.ndarray]]:

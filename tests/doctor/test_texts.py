@@ -1,4 +1,4 @@
-"""Texts of a diagnosis: the bundled texts, and files, folders and lists of all kinds."""
+"""Texts of a diagnosis: the bundled ones, and files, folders and lists of all kinds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Process, one of several, that train together: `python -m tests.monitor.one_process FOLDER`.
+"""Process that trains together with others: `python -m tests.monitor.one_process FOLDER`.
 
 The environment says which one, as torchrun does. What each saw is written to `FOLDER/<rank>.json`.
 """

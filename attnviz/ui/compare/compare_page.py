@@ -44,7 +44,6 @@ def compare(request: Request) -> None:
         request_a, stack_a, head_a = _side("a", request, HERE)
     with right:
         request_b, stack_b, head_b = _side("b", request, PINNED if state.pinned() else HERE)
-    first, second = (stack_a, head_a), (stack_b, head_b)
     scale = choose_scale("compare_scale")
     left, right = st.columns(2, gap="medium")
     with left:
@@ -59,7 +58,9 @@ def compare(request: Request) -> None:
     divergence = _divergence(stack_a, head_a, stack_b, head_b)
     st.subheader(f"B minus A: {head_b.label} − {head_a.label}", anchor=False)
     broken = [
-        head.label for stack, head in (first, second) if stack.not_finite[head.layer, head.head]
+        head.label
+        for stack, head in ((stack_a, head_a), (stack_b, head_b))
+        if stack.not_finite[head.layer, head.head]
     ]
     if broken:
         st.error(

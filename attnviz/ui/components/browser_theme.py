@@ -5,6 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from attnviz.ui.components.served_component import ServedComponent
+from attnviz.ui.session.error_messages import explained
 from attnviz.views.style.theme import Theme
 
 __all__ = ["current_theme", "watch_theme"]
@@ -17,6 +18,7 @@ def current_theme() -> Theme:
     return "dark" if st.context.theme.type == "dark" else "light"
 
 
+@explained()
 def watch_theme() -> None:
     """Run the page again when the browser changes between light and dark.
 

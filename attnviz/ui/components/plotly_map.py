@@ -238,7 +238,7 @@ def _labels(labels: Sequence[str], step: int, width: int) -> list[str]:
 
 def labels_digest(row_labels: Sequence[str], column_labels: Sequence[str]) -> str:
     """Return a name for a pair of label lists; pictures with the same name mark tokens together."""
-    return _digest(list(row_labels), list(column_labels))
+    return _digest(row_labels, column_labels)
 
 
 def _digest(*parts: object) -> str:

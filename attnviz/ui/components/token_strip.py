@@ -184,11 +184,10 @@ def _sent(visible: Bool[np.ndarray, "query key"]) -> int:
 
 
 def _colors(theme: Theme) -> dict[str, Any]:
-    """Return the heatmap's colours as numbers; `pale` says that letters are dark on the page."""
+    """Return the heatmap's colours as numbers, and the two colours of letters."""
     colors = palette(theme)
     return {
         "scale": [[int(stop[at : at + 2], 16) for at in (1, 3, 5)] for stop in colors.sequential],
         "text": colors.text,
         "page": colors.page,
-        "pale": theme == "light",
     }

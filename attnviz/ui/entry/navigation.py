@@ -13,7 +13,6 @@ from attnviz.ui.entry.page_table import PAGES, AppPage, show_page
 from attnviz.ui.server.run_places import turn
 from attnviz.ui.server.status_page import STATUS
 from attnviz.ui.session import page_setup, sidebar, state
-from attnviz.ui.session.error_messages import explained
 from attnviz.ui.session.lost_work import lost_work_notice
 from attnviz.ui.session.page_links import remember_pages
 
@@ -38,7 +37,7 @@ def show_app(folder: Path | None = None) -> None:
             lost_work_notice()
             state.remember(model_only() if page.url_path in OWN_TEXTS else sidebar.sidebar())
             page.run()
-    explained()(watch_theme)()
+    watch_theme()
 
 
 def _registered(page: AppPage, folder: Path | None) -> st.Page:

@@ -27,7 +27,6 @@ def choose_step(written: Written) -> int:
         "Generated token",
         places,
         STEP,
-        first=places[-1],
         shape="menu",
         label_of=lambda place: _name(written, place),
         keep=False,

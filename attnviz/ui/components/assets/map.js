@@ -31,11 +31,22 @@ export default function (component) {
   state.sendView = (view) => setStateValue("view", view);
   state.sendCell = (row, column) => setTriggerValue("cell", { row, column, text: state.map.text });
   update(state, decode(data));
+  return connect(state);
+}
+
+// Follow the page around the map; return what ends it: the page outlives this component.
+function connect(state) {
   document.addEventListener("attnviz:token", state.pointToken);
   document.addEventListener("attnviz:cell", state.pointCell);
+  // What lies above the map gets its height after the map's first drawing.
+  const page = document.querySelector('[data-testid="stMainBlockContainer"]');
+  const above = new ResizeObserver(() => fitLater(state));
+  if (page) above.observe(page);
   return () => {
     document.removeEventListener("attnviz:token", state.pointToken);
     document.removeEventListener("attnviz:cell", state.pointCell);
+    above.disconnect();
+    clearTimeout(state.fitting);
   };
 }
 
@@ -61,9 +72,6 @@ function create(parentElement) {
   state.choose = (row, column) => choose(state, row, column);
   listen(state);
   new ResizeObserver(state.draw).observe(state.stage);
-  // What lies above the map gets its height after the map's first drawing.
-  const page = document.querySelector('[data-testid="stMainBlockContainer"]');
-  if (page) new ResizeObserver(() => moved(state)).observe(page);
   // The theme changes without a run of the script: a transition of the background reports it.
   root.addEventListener("transitionend", (event) => event.target === root && state.draw());
   root.addEventListener("fullscreenchange", state.draw);
@@ -119,7 +127,8 @@ function measuring(state) {
 }
 
 function styleOf(state) {
-  return { ...(isDark(state.root) ? state.map.styles.dark : state.map.styles.light), font: getComputedStyle(state.root).fontFamily };
+  const { dark, light } = state.map.styles;
+  return { ...(isDark(state.root) ? dark : light), font: getComputedStyle(state.root).fontFamily };
 }
 
 // The height up to the lower edge of the screen, as long as that is useful; else most of a screen.
@@ -129,10 +138,11 @@ function heightFor(state) {
   return Math.min(state.map.tallest, below >= LEAST_HEIGHT ? below : Math.max(innerHeight - 300, 360));
 }
 
-function moved(state) {
-  clearTimeout(state.settling);
-  state.settling = setTimeout(() => {
-    const drawn = state.box && state.root.isConnected && !document.fullscreenElement;
+// Draw again once the page is at rest, if the map has moved on it.
+function fitLater(state) {
+  clearTimeout(state.fitting);
+  state.fitting = setTimeout(() => {
+    const drawn = state.box && !document.fullscreenElement;
     if (drawn && Math.abs(heightFor(state) - state.height) > 4) state.draw();
   }, 200);
 }
@@ -189,7 +199,8 @@ function point(state, cell) {
   const { map } = state;
   const before = state.pointed;
   state.pointed = cell;
-  if (before !== cell && map.numbered) {
+  const same = String([before?.rows, before?.columns]) === String([cell?.rows, cell?.columns]);
+  if (!same && map.numbered) {
     const detail = cell ? { text: map.text, query: cell.rows[0], key: cell.columns[0] } : null;
     document.dispatchEvent(new CustomEvent("attnviz:cell", { detail }));
   }

@@ -5,7 +5,7 @@
 
 import { escapeText, ticksOf } from "./map_layout.js";
 import { drawableGrids, suitableGrid } from "./map_window.js";
-import { luminance } from "./page_colors.js";
+import { betterTextColor, channels } from "./page_colors.js";
 
 // Cells lie on a second pair of axes above the first, so that hatching stays behind them.
 const CELLS = { xaxis: "x2", yaxis: "y2" };
@@ -191,22 +191,11 @@ function cellTexts({ map }, grid, style, [low, high]) {
   });
 }
 
-const channels = (hex) => [1, 3, 5].map((at) => parseInt(hex.slice(at, at + 2), 16));
 
 function colorAt(scale, share) {
   const at = Math.min(Math.max(share, 0), 1) * (scale.length - 1);
   const [from, to] = [scale[Math.floor(at)], scale[Math.ceil(at)]].map((stop) => channels(stop[1]));
   return from.map((one, channel) => one + (to[channel] - one) * (at - Math.floor(at)));
-}
-
-// The text colour with the higher contrast of WCAG 2.
-function betterTextColor(color, textColors) {
-  const own = luminance(color);
-  const contrast = textColors.map((textColor) => {
-    const other = luminance(channels(textColor));
-    return (Math.max(own, other) + 0.05) / (Math.min(own, other) + 0.05);
-  });
-  return contrast[0] >= contrast[1] ? 0 : 1;
 }
 
 // Diagonals of the map, outlined: the cells (row, row - offset).

@@ -1,9 +1,9 @@
-// Luminance of colours, and whether the page is dark.
+// Contrast of colours, and whether the page is dark. A colour is [red, green, blue], each from 0 to 255.
 
-export const channelsOf = (text) => text.match(/[\d.]+/g)?.slice(0, 3).map(Number) ?? [255, 255, 255];
+export const channels = (hex) => [1, 3, 5].map((at) => parseInt(hex.slice(at, at + 2), 16));
 
-// Relative luminance of WCAG 2 of a colour [red, green, blue], each from 0 to 255.
-export function luminance(color) {
+// Relative luminance of WCAG 2.
+function luminance(color) {
   const [red, green, blue] = color.map((one) => {
     const share = one / 255;
     return share <= 0.04045 ? share / 12.92 : ((share + 0.055) / 1.055) ** 2.4;
@@ -11,5 +11,18 @@ export function luminance(color) {
   return 0.2126 * red + 0.7152 * green + 0.0722 * blue;
 }
 
-// The background of an element that takes the page's colour.
-export const isDark = (element) => luminance(channelsOf(getComputedStyle(element).backgroundColor)) < 0.2;
+// The number, 0 or 1, of the text colour (of two, "#rrggbb") with the higher contrast of WCAG 2.
+export function betterTextColor(color, textColors) {
+  const own = luminance(color);
+  const contrast = textColors.map((textColor) => {
+    const other = luminance(channels(textColor));
+    return (Math.max(own, other) + 0.05) / (Math.min(own, other) + 0.05);
+  });
+  return contrast[0] >= contrast[1] ? 0 : 1;
+}
+
+// Whether an element that takes the page's background colour is dark.
+export function isDark(element) {
+  const numbers = getComputedStyle(element).backgroundColor.match(/[\d.]+/g);
+  return numbers !== null && luminance(numbers.slice(0, 3).map(Number)) < 0.2;
+}

@@ -5,7 +5,7 @@
 // The events attnviz:cell (from a map) and attnviz:token (to a map) link both pictures of one text.
 
 import { isolate } from "./map_grids.js";
-import { isDark, luminance } from "./page_colors.js";
+import { betterTextColor, isDark } from "./page_colors.js";
 
 const MASKED = 0xffff;
 const FULL = 0xfffe;
@@ -307,9 +307,8 @@ function shade(colors, weight) {
   const mix = colors.scale[low].map(
     (part, index) => part + (colors.scale[low + 1][index] - part) * (at - low)
   );
-  // Above this luminance black has the higher contrast of WCAG 2, below it white.
-  const light = luminance(mix) > 0.179;
-  return [`rgb(${mix.map(Math.round).join(",")})`, light === colors.pale ? colors.text : colors.page];
+  const textColors = [colors.page, colors.text];
+  return [`rgb(${mix.map(Math.round).join(",")})`, textColors[betterTextColor(mix, textColors)]];
 }
 
 function element(tag, className, text) {
