@@ -137,6 +137,8 @@ def click_head(
 ) -> tuple[float, int, int]:
     """Click a cell of the map of heads; milliseconds, the largest message, and all bytes."""
     plot = page.locator(".st-key-head_map .map .surface")
+    plot.scroll_into_view_if_needed()
+    wait_until_idle(page)
     box = plot.bounding_box()
     assert box is not None
     page.evaluate(WATCH)

@@ -6,6 +6,7 @@ import json
 import re
 from html.parser import HTMLParser
 from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -13,8 +14,11 @@ import pytest
 import attnviz
 from attnviz.errors import AttnvizError, CaptureError, InputError
 from attnviz.types import Tokens
-from attnviz.views import bertviz_page
-from attnviz.views.bertviz_page import NUMBER_LIMIT, BertvizPart, bertviz_html
+from attnviz.views.lines import bertviz_code
+from attnviz.views.lines.bertviz_page import NUMBER_LIMIT, BertvizPart, bertviz_html
+from attnviz.views.style.contrast import contrast
+from attnviz.views.style.line_colors import line_colors
+from attnviz.views.style.theme import palette
 from tests.views.samples import HOSTILE, make_attention, make_tokens
 
 VENDOR = Path(attnviz.__file__).parent / "vendor"
@@ -45,7 +49,7 @@ def read(html):
 
 
 def parameters(html):
-    text = re.search(r"const params = (\{.*?\});", html).group(1)
+    text = re.search(r"const params = attnviz\.parameters\((\{.*?\})\);", html).group(1)
     return json.loads(text)
 
 
@@ -93,7 +97,7 @@ def test_no_token_can_leave_its_string(view):
     tags = [tag for tag, _ in read(html)]
     assert tags.count("script") == 4
     assert "img" not in tags
-    line = re.search(r"const params = (\{.*?\});", html).group(1)
+    line = re.search(r"const params = attnviz\.parameters\((\{.*?\})\);", html).group(1)
     assert not set("<>&\u2028\u2029") & set(line)
 
 
@@ -148,7 +152,7 @@ def test_errors_say_what_was_got():
 
 
 def test_without_bertviz_the_error_says_what_to_install(monkeypatch):
-    monkeypatch.setattr(bertviz_page, "find_spec", lambda name: None)
+    monkeypatch.setattr(bertviz_code, "find_spec", lambda name: None)
     with pytest.raises(AttnvizError, match="pip install bertviz"):
         bertviz_html([part()])
 
@@ -185,3 +189,91 @@ def test_no_other_script_or_style_runs_in_the_page(open_page, foreign):
     page.locator("#vis svg line").first.wait_for(state="attached")
     assert page.locator("#vis").is_visible()
     assert page.title() == "BertViz head view"
+
+
+def test_the_page_of_one_layer_holds_its_weights_and_no_menu_of_layers():
+    one = part(count=4)
+    html = bertviz_html([one], layer=1, only_layer=True)
+    (entry,) = parameters(html)["attention"]
+    assert np.asarray(entry["attn"]) == pytest.approx(one.weights[1:], abs=1e-4)
+    assert parameters(html)["include_layers"] == [1]
+    assert 'id="layer"' not in html
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("count", [1, 2, 8, 12, 16, 24])
+def test_line_colors_differ_and_can_be_seen_on_the_page(count, theme):
+    colors = [[int(one[at : at + 2], 16) for at in (1, 3, 5)] for one in line_colors(count, theme)]
+    page = [int(palette(theme).page[at : at + 2], 16) for at in (1, 3, 5)]
+    assert min(contrast(one, page) for one in colors) >= 3
+    assert len({tuple(one) for one in colors}) == count
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("width", [390, 1280, 1900])
+@pytest.mark.parametrize("view", ["head", "model"])
+def test_the_drawing_is_as_wide_as_the_window(open_page, view, width):
+    page = open_page(bertviz_html([part()], view=view), width=width)
+    page.locator("#vis svg line").first.wait_for(state="attached")
+    drawn, scrolled = page.evaluate(
+        "() => [document.querySelector('#vis svg').getBoundingClientRect().width, "
+        "document.scrollingElement.scrollWidth]"
+    )
+    assert width - 40 <= drawn <= width
+    assert scrolled <= width
+    page.set_viewport_size({"width": 700, "height": 900})
+    page.wait_for_function(
+        "() => document.querySelector('#vis svg').getBoundingClientRect().width <= 700"
+    )
+
+
+@pytest.mark.browser
+def test_heads_have_names_and_are_added_and_removed(open_page):
+    page = open_page(bertviz_html([part()], heads=[1]))
+
+    def drawn():
+        """Return the heads that have a visible line."""
+        return page.evaluate(
+            """() => [...document.querySelectorAll('.headAttention')]
+                .filter((one) => [...one.querySelectorAll('line')]
+                    .some((line) => Number(line.getAttribute('stroke-opacity')) > 0))
+                .map((one) => Number(one.getAttribute('head-index')))"""
+        )
+
+    names = page.locator(".names button")
+    names.first.wait_for()
+    assert names.all_text_contents() == ["H0", "H1", "H2"]
+    assert drawn() == [1]
+    page.get_by_role("button", name="H2").click()
+    assert drawn() == [1, 2]
+    page.locator("#layer").select_option("1")
+    assert drawn() == [1, 2]
+    page.set_viewport_size({"width": 800, "height": 900})
+    page.wait_for_function("() => document.querySelector('#vis svg').clientWidth <= 800")
+    assert drawn() == [1, 2]
+    assert page.locator("#layer").input_value() == "1"
+    page.get_by_role("button", name="H1").click()
+    page.get_by_role("button", name="H2").click()
+    assert drawn() == [2]  # one always stays
+    page.get_by_role("button", name="H0").dblclick()
+    assert drawn() == [0]
+    page.get_by_role("button", name="All heads").click()
+    assert drawn() == [0, 1, 2]
+    assert page.seen == []
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("view", ["head", "model"])
+def test_the_drawing_is_saved_as_svg(open_page, view, tmp_path):
+    page = open_page(bertviz_html([part()], view=view, theme="dark", heads=[0, 2]))
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Save the picture as SVG").click()
+    assert download.value.suggested_filename == "attnviz-lines.svg"
+    download.value.save_as(tmp_path / "lines.svg")
+    picture = ElementTree.parse(tmp_path / "lines.svg").getroot()
+    space = "{http://www.w3.org/2000/svg}"
+    assert len(picture.findall(f".//{space}line")) >= 8
+    assert palette("dark").page in {one.get("fill") for one in picture.iter(f"{space}rect")}
+    if view == "head":
+        texts = [one.text for one in picture.iter(f"{space}text")]
+        assert texts[-2:] == ["H0", "H2"]

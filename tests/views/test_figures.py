@@ -85,7 +85,7 @@ def test_every_figure_has_the_theme(theme):
 
 def test_importing_the_views_needs_neither_torch_nor_streamlit():
     code = (
-        "import sys, attnviz.views, attnviz.views.bertviz_page; "
+        "import sys, attnviz.views, attnviz.views.lines.bertviz_page; "
         "print([m for m in ('torch', 'streamlit', 'bertviz', 'transformers') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

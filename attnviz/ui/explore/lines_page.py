@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from functools import partial
 
 import numpy as np
 import streamlit as st
@@ -12,21 +12,30 @@ from attnviz.attention import AttentionStack
 from attnviz.types import KIND_LABELS
 from attnviz.ui.components.browser_theme import current_theme
 from attnviz.ui.components.choices import choice
+from attnviz.ui.components.figures_and_tables import file_download
 from attnviz.ui.components.token_strip import part as stretch
 from attnviz.ui.explore.head_picker import choose_kind, head_menus
 from attnviz.ui.server.run_places import in_turn
 from attnviz.ui.session import state
 from attnviz.ui.session.error_messages import explained
 from attnviz.ui.session.model_cache import Request, captured
-from attnviz.views.bertviz_page import NUMBER_LIMIT, BertvizPart, bertviz_html
+from attnviz.views.lines.bertviz_code import View
+from attnviz.views.lines.bertviz_page import NUMBER_LIMIT, BertvizPart, bertviz_html
 
 __all__ = ["lines"]
 
-VIEWS: dict[Literal["head", "model"], str] = {
+VIEWS: dict[View, str] = {
     "head": "One layer, as lines",
     "model": "All heads, small",
 }
-HEIGHT_PER_TOKEN, HEIGHT_PER_LAYER, HEIGHT_AROUND = 24, 130, 140
+HEIGHT = 600
+"""Height in pixels of the frame before the drawing sets it to its height."""
+
+CAPTIONS = {
+    "head": "Point at a word to see its lines alone. Click H0, H1, … to add or remove a head; "
+    "double-click one to see it alone.",
+    "model": "Each small picture is a head, each row a layer. Click one to enlarge it.",
+}
 
 
 @st.fragment
@@ -36,9 +45,10 @@ def lines(request: Request) -> None:
     """Show one layer's heads as lines between words, or every head as a small picture."""
     capture = captured(request)
     kind = choose_kind(capture.kinds)
-    view = choice("View", VIEWS, "lines", show_label=False)
+    with st.container(horizontal=True, vertical_alignment="center"):
+        view = choice("View", VIEWS, "lines", show_label=False)
+        head = head_menus(capture, kind, in_line=True)
     stack = capture[kind]
-    head = head_menus(capture, kind)
     rows, columns = _stretches(stack)
     part = BertvizPart(
         KIND_LABELS[kind],
@@ -46,16 +56,31 @@ def lines(request: Request) -> None:
         stretch(stack.query_tokens, rows),
         stretch(stack.key_tokens, columns),
     )
-    page = bertviz_html(
-        [part], view=view, layer=head.layer, heads=[head.head], theme=current_theme()
+    name = f"attnviz-lines-{view}-{kind}-L{head.layer}H{head.head}"
+    page = partial(
+        bertviz_html,
+        [part],
+        view=view,
+        layer=head.layer,
+        heads=[head.head],
+        theme=current_theme(),
+        filename=name,
     )
-    tokens = max(rows.stop - rows.start, columns.stop - columns.start)
-    height = HEIGHT_PER_TOKEN * tokens if view == "head" else HEIGHT_PER_LAYER * stack.shape[0]
-    st.iframe(page, height=height + HEIGHT_AROUND)
-    st.caption(
-        "Drawn by BertViz (Vig 2019). Double-click a coloured square to see one head alone; point "
-        "at a word to see its lines; in the small pictures, click one to enlarge it."
+    with st.container(key="lines_frame"):
+        st.iframe(
+            page(only_layer=view == "head"),
+            height=HEIGHT,
+            alt=f"Weights of {head.label} as lines",
+        )
+    file_download(
+        "Page as HTML",
+        lambda: page().encode(),  # with a menu of all layers
+        key="lines:html",
+        filename=f"{name}.html",
+        mime="text/html",
+        explanation="The drawing with every layer, as a page that opens without the internet.",
     )
+    st.caption(f"{CAPTIONS[view]} Drawn by BertViz (Vig 2019).")
 
 
 def _stretches(stack: AttentionStack) -> tuple[slice, slice]:

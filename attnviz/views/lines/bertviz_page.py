@@ -11,25 +11,27 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
-from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 
-from attnviz.errors import AttnvizError, CaptureError, InputError
+from attnviz.errors import CaptureError, InputError
 from attnviz.types import Tokens
+from attnviz.views.lines.bertviz_code import View, drawing_code
 from attnviz.views.style.inline_json import content_policy, script_json
+from attnviz.views.style.line_colors import line_colors
 from attnviz.views.style.safe_labels import shorten
-from attnviz.views.style.theme import Theme, palette
+from attnviz.views.style.theme import FONT_FAMILY, Theme, palette
 
 __all__ = ["NUMBER_LIMIT", "BertvizPart", "bertviz_html", "check_size"]
 
 NUMBER_LIMIT = 12 * 12 * 60 * 60
 """Most weights in one page: 60 tokens of a model with 12 layers of 12 heads, about 3 MB."""
 
-_VENDOR = Path(__file__).parent.parent / "vendor"
+_ASSETS = Path(__file__).parent / "assets"
+_VENDOR = Path(__file__).parents[2] / "vendor"
 _ROOT = "attnviz-bertviz"
 
 _PAGE = """<!doctype html>
@@ -43,7 +45,7 @@ _PAGE = """<!doctype html>
 </head>
 <body>
 <div id="{root}">
-<span class="controls">{controls}</span>
+<div class="controls">{controls}</div>
 <div id="vis"></div>
 </div>
 {scripts}
@@ -51,17 +53,11 @@ _PAGE = """<!doctype html>
 </html>
 """
 
-_REQUIRE = """
-var require = {config: function () {}};
-var requirejs = function (names, draw) { draw(window.jQuery, window.d3); };
-"""
+_SAVE = '<button type="button" id="svg" aria-label="Save the picture as SVG">↓ SVG</button>'
+_HEADS = '<span class="names"></span><button type="button" id="all">All heads</button>'
 
-_STYLE = """
-html {{ background: {page}; }}
-body {{ margin: 8px; font-family: "Helvetica Neue", Helvetica, Arial, sans-serif; {body} }}
-.controls {{ user-select: none; display: inline-block; margin-bottom: 8px; }}
-#vis {{ overflow-x: auto; }}
-"""
+_ROOM = 760
+"""Height in pixels within which the small pictures of all layers are to fit."""
 
 
 @dataclass(frozen=True)
@@ -84,12 +80,14 @@ class BertvizPart:
 def bertviz_html(
     parts: Sequence[BertvizPart],
     *,
-    view: Literal["head", "model"] = "head",
+    view: View = "head",
     layer: int | None = None,
     heads: Sequence[int] | None = None,
+    only_layer: bool = False,
     theme: Theme = "light",
+    filename: str = "attnviz-lines",
 ) -> str:
-    """Return a page with BertViz's view of the weights.
+    """Return a page with BertViz's view of the weights, as wide as its window.
 
     A sentence pair (tokens with segments 0 and 1) adds its four parts to the menu, as in BertViz.
 
@@ -98,7 +96,9 @@ def bertviz_html(
         view: "head" draws one layer's heads as lines between words, "model" every head small.
         layer: the layer the head view starts with.
         heads: the heads the head view starts with; all when None.
+        only_layer: put only `layer` into the page, and no menu of layers.
         theme: the page's theme.
+        filename: of the saved picture, without ending.
 
     Raises:
         AttnvizError: BertViz is not installed.
@@ -108,37 +108,44 @@ def bertviz_html(
     if view not in ("head", "model"):
         raise InputError(f'There is no view {view!r}; choose "head" or "model".')
     _check(parts, layer, heads)
-    entries = [entry for part in parts for entry in _entries(part)]
     layers, count = parts[0].weights.shape[:2]
+    drawn = [layer or 0] if only_layer else list(range(layers))
+    entries = [entry for part in parts for entry in _entries(part, drawn)]
+    colors = palette(theme)
+    picture_style = _styled("picture.css", theme)
     parameters = {
         "attention": entries,
         "default_filter": "0",
         "root_div_id": _ROOT,
         "layer": layer,
         "heads": None if heads is None else list(heads),
-        "include_layers": list(range(layers)),
+        "include_layers": drawn,
         "include_heads": list(range(count)),
         "total_heads": count,
-        "display_mode": "light",
+        "view": view,
+        "colors": line_colors(count if view == "head" else layers, theme),
+        "palette": {
+            "text": colors.text,
+            "background": colors.page,
+            "highlight": colors.line,
+        },
+        "picture_style": picture_style,
+        "filename": filename,
+        "room": _ROOM,
     }
-    colors = palette(theme)
-    # BertViz knows black on white; turned around, its colours keep their hue.
-    body = "background: #fff;"
-    if theme == "dark":
-        body += " filter: invert(0.93) hue-rotate(180deg);"
-    style = _STYLE.format(page=colors.page, body=body)
+    style = _styled("lines.css", theme) + picture_style
     scripts = (
         _library("d3-5.7.0.min.js"),
         _library("jquery-3.7.1.min.js"),
-        _REQUIRE,
-        _drawing(view).replace("PYTHON_PARAMS", script_json(parameters), 1),
+        (_ASSETS / "lines.js").read_text("utf-8"),
+        drawing_code(view, script_json(parameters)),
     )
     return _PAGE.format(
         policy=content_policy(scripts, [style]),
         title=f"BertViz {view} view",
         style=style,
         root=_ROOT,
-        controls=_controls(view, [entry["name"] for entry in entries]),
+        controls=_controls(view, only_layer, [entry["name"] for entry in entries]),
         scripts="\n".join(f"<script>{script}</script>" for script in scripts),
     )
 
@@ -186,8 +193,8 @@ def _check(parts: Sequence[BertvizPart], layer: int | None, heads: Sequence[int]
         raise InputError(f"The heads {list(heads)} are not among the {count} heads.")
 
 
-def _entries(part: BertvizPart) -> list[dict[str, Any]]:
-    """Return the part as BertViz takes it, and its four sub-parts for a sentence pair."""
+def _entries(part: BertvizPart, layers: list[int]) -> list[dict[str, Any]]:
+    """Return layers of a part as BertViz takes them, and four sub-parts for a sentence pair."""
     queries = np.arange(len(part.query_tokens))
     keys = np.arange(len(part.key_tokens))
     selections = [(part.name, queries, keys)]
@@ -202,7 +209,7 @@ def _entries(part: BertvizPart) -> list[dict[str, Any]]:
             (f"Sentence {a} -> Sentence {b}", sides[a], sides[b])
             for a, b in ("AA", "BB", "AB", "BA")
         ]
-    weights = np.round(np.nan_to_num(part.weights.astype(np.float64)), 4)
+    weights = np.round(np.nan_to_num(part.weights[layers].astype(np.float64)), 4)
     return [
         {
             "name": name,
@@ -214,32 +221,28 @@ def _entries(part: BertvizPart) -> list[dict[str, Any]]:
     ]
 
 
-def _controls(view: str, names: list[str]) -> str:
-    layers = 'Layer: <select id="layer"></select> ' if view == "head" else ""
-    if len(names) == 1:
-        return layers
-    options = "".join(
-        f'<option value="{at}">{escape(name)}</option>' for at, name in enumerate(names)
-    )
-    return f'{layers}Attention: <select id="filter">{options}</select>'
+def _controls(view: View, only_layer: bool, names: list[str]) -> str:
+    """Return the menus and buttons above the drawing."""
+    controls = []
+    if view == "head" and not only_layer:
+        controls.append('<label>Layer <select id="layer"></select></label>')
+    if len(names) > 1:
+        options = "".join(
+            f'<option value="{at}">{escape(name)}</option>' for at, name in enumerate(names)
+        )
+        controls.append(f'<label>Attention <select id="filter">{options}</select></label>')
+    if view == "head":
+        controls.append(_HEADS)
+    return "\n".join([*controls, _SAVE])
 
 
-def _drawing(view: str) -> str:
-    """Return BertViz's own code, from where it starts to draw: before it stand only addresses."""
-    found = find_spec("bertviz")
-    folders = found.submodule_search_locations if found else None
-    if not folders:
-        raise AttnvizError(
-            'BertViz is not installed; "pip install bertviz" adds its two views to attnviz.'
-        )
-    code = (Path(folders[0]) / f"{view}_view.js").read_text("utf-8")
-    start = code.find("requirejs(")
-    if start < 0 or "PYTHON_PARAMS" not in code[start:]:
-        raise AttnvizError(
-            "The installed BertViz draws in another way than attnviz knows (1.4); "
-            'install "bertviz>=1.4.1,<2".'
-        )
-    return code[start:]
+def _styled(name: str, theme: Theme) -> str:
+    """Return a style sheet with the colours and the font of the theme in place of its variables."""
+    colors = palette(theme)
+    style = (_ASSETS / name).read_text("utf-8")
+    for variable in ("page", "text", "muted", "line", "accent"):
+        style = style.replace(f"var(--{variable})", getattr(colors, variable))
+    return style.replace("var(--font)", FONT_FAMILY)
 
 
 def _library(name: str) -> str:
