@@ -15,6 +15,7 @@ from attnviz import __version__
 from attnviz.doctor.diagnosis import Diagnosis, TextsRead
 from attnviz.doctor.group_removal import remove_groups
 from attnviz.doctor.labels.broken_numbers import loss_note, origin_note
+from attnviz.doctor.labels.cost_weighting import weighting_note
 from attnviz.doctor.labels.evidence_sentences import Names
 from attnviz.doctor.labels.rules import Experiments, findings
 from attnviz.doctor.labels.thresholds import Thresholds
@@ -160,8 +161,8 @@ def _examined(
     if not ways:
         notes = (*notes, "no head was removed: labels rest on what heads look at alone")
     elif has_loss:
-        tried, leaning, loss, lost = _experiments(model, read, measured, ways, limits, seed, clock)
-        notes = (*notes, lost) if lost else notes
+        tried, leaning, loss, said = _experiments(model, read, measured, ways, limits, seed, clock)
+        notes = (*notes, *said)
     called = _names(model, read)
     found = findings(measured, limits, tried, called)
     clock.end()
@@ -197,10 +198,10 @@ def _experiments(
     limits: Thresholds,
     seed: int,
     clock: Clock,
-) -> tuple[Experiments, dict[Kind, Intervals], Interval, str]:
-    """Return the costs of removing heads, alone and in groups, importance, loss and a note.
+) -> tuple[Experiments, dict[Kind, Intervals], Interval, tuple[str, ...]]:
+    """Return the costs of removing heads, alone and in groups, importance, loss and notes.
 
-    With a note on texts whose loss is not finite; empty if there are none.
+    Notes on texts whose loss is not finite, and on costs that depend on the weighting of texts.
     """
     tick = clock.begin(REMOVING)
     ablation = ablate_heads(model, read, replacements=replacements, progress=tick)
@@ -218,7 +219,12 @@ def _experiments(
     slopes = importance(model, read, progress=tick)
     leaning = {kind: intervals(slope, seed=seed) for kind, slope in slopes.items()}
     loss = ratios(ablation.baseline, tokens, seed=seed).at()
-    return Experiments(alone, together, groups), leaning, loss, loss_note(ablation.baseline, tokens)
+    notes = (
+        loss_note(ablation.baseline, tokens),
+        weighting_note(ablation.change[way], tokens, alone[way], limits.tolerance),
+    )
+    kept = tuple(note for note in notes if note)
+    return Experiments(alone, together, groups), leaning, loss, kept
 
 
 def _names(model: Model, read: Sequence[Example]) -> dict[Kind, Names]:

@@ -37,7 +37,8 @@ def test_from_a_text_to_a_report(
 
     wait_until_idle(page)
     start.click()
-    expect(page.get_by_text("Report and files")).to_be_visible(timeout=240_000)
+    save = page.get_by_role("button", name="Save").locator("visible=true").first
+    expect(save).to_be_visible(timeout=240_000)
     expect(
         page.get_by_role("heading", name=re.compile("makes no difference|No head is proven"))
     ).to_be_visible()
@@ -49,10 +50,32 @@ def test_from_a_text_to_a_report(
     wait_until_idle(page)
     assert "layer=2" in page.url and "head=5" in page.url
 
+    thresholds = page.locator("summary").filter(has_text="Thresholds")
+    thresholds.click()
+    slider = page.locator(".st-key-thresholds").get_by_role("slider").first
+    slider.focus()
+    for key in ("ArrowRight", "ArrowRight", "ArrowLeft"):
+        before = slider.get_attribute("aria-valuenow")
+        slider.press(key)
+        expect(slider).not_to_have_attribute("aria-valuenow", before or "")
+        wait_until_idle(page)
+        expect(slider).to_be_visible()  # the panel stays open, the slider keeps its place
+    expect(page.get_by_text("Some thresholds have been moved")).to_be_visible()
+    page.get_by_role("button", name="Reset all").locator("visible=true").first.click()
+    expect(page.get_by_text("Some thresholds have been moved")).to_have_count(0)
+    thresholds.click()
+
+    save.click()
     with page.expect_download() as waiting:
-        page.get_by_role("button", name="Report (HTML)").click()
+        page.get_by_role("button", name="Save the picture as SVG").locator("visible=true").nth(
+            1
+        ).click()
+    assert waiting.value.suggested_filename == "attnviz-label-map.svg"
+    with page.expect_download() as waiting:
+        page.get_by_role("button", name="Report (HTML)").locator("visible=true").first.click()
     path = tmp_path / waiting.value.suggested_filename
     waiting.value.save_as(path)
+    page.keyboard.press("Escape")
     assert SECRET not in path.read_text("utf-8")
     report = visitor.new_page()
     watch = Watch(report)
@@ -70,7 +93,7 @@ def test_from_a_text_to_a_report(
     wait_until_idle(page)
     assert "model=gpt-classroom" in page.url
     page.get_by_role("link", name="Diagnose", exact=True).first.click()
-    expect(page.get_by_text("Report and files")).to_be_visible()  # kept, not measured again
+    expect(save).to_be_visible()  # kept, not measured again
     page.locator("summary").filter(has_text="typed texts, 4 texts · change").click()
     expect(area).to_have_value(TEXTS)
     assert SECRET not in page.url

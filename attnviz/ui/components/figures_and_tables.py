@@ -24,6 +24,7 @@ def show_picture(
     filename: str,
     alt: str,
     on_click: Callable[[], None] | None = None,
+    saved_in_menu: bool = False,
 ) -> None:
     """Show a figure in its column, with buttons that save it as SVG and as PNG.
 
@@ -33,7 +34,8 @@ def show_picture(
         filename: of the files, without an ending.
         alt: what it shows in words, for people who do not see it.
         on_click: called before the page is drawn again when a point was clicked; such a figure
-            takes the width of its column.
+            takes the width of its column, and has no modebar over its cells.
+        saved_in_menu: the page's menu saves it (`save_menu`): no buttons here.
     """
     # A map has a width at which its cells are square; bars and lines take what there is.
     width = figure.layout.get("width") if isinstance(figure, Spec) else figure.layout.width
@@ -47,12 +49,13 @@ def show_picture(
         width=int(width) if width else "stretch",
         key=key,
         theme=None,
-        config=plot_config(filename),
+        config=plot_config(filename) | ({"displayModeBar": False} if on_click else {}),
         alt=alt,
         on_select=on_click or "ignore",
         selection_mode="points",
     )
-    picture_buttons(key, filename, theme=current_theme())
+    if not saved_in_menu:
+        picture_buttons(key, filename, theme=current_theme())
 
 
 def show_table(table: pd.DataFrame, *, key: str, filename: str) -> None:

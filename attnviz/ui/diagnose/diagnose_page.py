@@ -10,15 +10,15 @@ import streamlit as st
 from attnviz.doctor import Diagnosis, TextSet, diagnose
 from attnviz.findings import Progress, Replacement
 from attnviz.ui.components.choices import choices
+from attnviz.ui.diagnose.folding_form import FoldingForm
 from attnviz.ui.diagnose.results import results
 from attnviz.ui.diagnose.text_choice import choose_texts
 from attnviz.ui.server.run_places import giving_way
 from attnviz.ui.session import sidebar
 from attnviz.ui.session.background_jobs import Work
 from attnviz.ui.session.error_messages import explained
-from attnviz.ui.session.long_jobs import long_jobs, wait_for
+from attnviz.ui.session.long_jobs import wait_for
 from attnviz.ui.session.model_cache import Request, load_model
-from attnviz.ui.session.plain_text import plain
 
 __all__ = [
     "OWN_TEXTS",
@@ -85,10 +85,8 @@ def model_only() -> Request:
 def diagnose_page(model_name: str) -> None:
     """Show the whole page."""
     model = load_model(model_name)
-    shown = st.session_state.get(SHOWN)
-    finished = None if shown is None or shown[0] != model_name else long_jobs().find(shown[1])
-    folded = finished is not None and finished.status == "done"
-    with st.expander(_form_title(model_name, folded), expanded=not folded):
+    form = FoldingForm(SHOWN, model_name, f"Diagnose {model_name}")
+    with form.expander():
         st.markdown(
             "Which heads are degenerate? Every head is measured on a set of texts and given a "
             "label, with the numbers that it rests on; then each is removed in turn to see "
@@ -99,19 +97,12 @@ def diagnose_page(model_name: str) -> None:
         ask = None if texts is None else Ask(model_name, texts, replacements, seed)
         found = None if ask is None else wait_for(ask.key(), ask.work, "Diagnose")
     if ask is None:
-        st.session_state.pop(SHOWN, None)
-    else:  # read at the beginning of the next run, such as the one at the end of a job
-        title = f"{ask.texts.name}, {len(ask.texts.texts)} texts"
-        st.session_state[SHOWN] = (model_name, ask.key(), title)
-    if ask is not None and found is not None:
+        form.keep(None, "", done=False)
+        return
+    title = f"{ask.texts.name}, {len(ask.texts.texts)} texts"
+    form.keep(ask.key(), title, done=found is not None)
+    if found is not None:
         results(found, ask.texts)
-
-
-def _form_title(model: str, folded: bool) -> str:
-    """Return the heading of the form; one line that names what was measured, after a run."""
-    if not folded:
-        return f"Diagnose {plain(model)}"
-    return f"{plain(model)} · {plain(st.session_state[SHOWN][2])} · change"
 
 
 def choose_seed(key: str) -> int:

@@ -15,7 +15,7 @@ from attnviz.doctor.report_data import entropies
 from attnviz.findings import LABEL_MEANINGS, VERDICT_MEANINGS, Finding, Interval
 from attnviz.types import KIND_LABELS, Head
 from attnviz.ui.components.browser_theme import current_theme
-from attnviz.ui.components.figures_and_tables import show_picture, show_table
+from attnviz.ui.components.figures_and_tables import show_picture
 from attnviz.ui.session import state
 from attnviz.ui.session.page_links import page_named
 from attnviz.ui.session.plain_text import Strong, show_plain
@@ -24,7 +24,7 @@ from attnviz.views.diagnosis.ablation_bars import MOST_BARS
 from attnviz.views.diagnosis.label_colors import text_color_on
 from attnviz.views.report.tables import interval_text
 
-__all__ = ["head_pictures", "head_words"]
+__all__ = ["head_numbers", "head_pictures", "head_words"]
 
 
 def head_words(diagnosis: Diagnosis, finding: Finding) -> None:
@@ -48,11 +48,7 @@ def head_words(diagnosis: Diagnosis, finding: Finding) -> None:
     )
     _evidence(finding)
     with st.expander("All numbers of this head"):
-        show_table(
-            _numbers(diagnosis, finding),
-            key="head_numbers",
-            filename=f"attnviz-diagnosis-L{head.layer}H{head.head}",
-        )
+        st.dataframe(head_numbers(diagnosis, finding), key="head_numbers", hide_index=True)
 
 
 def _badge(finding: Finding) -> None:
@@ -95,7 +91,8 @@ def _evidence(finding: Finding) -> None:
     )
 
 
-def _numbers(diagnosis: Diagnosis, finding: Finding) -> pd.DataFrame:
+def head_numbers(diagnosis: Diagnosis, finding: Finding) -> pd.DataFrame:
+    """Return every number of a head: loss changes, importance and measures, a row each."""
     cell = (finding.head.layer, finding.head.head)
     rows = [
         {"measure": f"Loss change, {way} replacement", "unit": "nats per token", **_row(value)}
@@ -134,6 +131,7 @@ def head_pictures(diagnosis: Diagnosis, finding: Finding) -> None:
                 key="diagnosis_entropy",
                 filename="attnviz-entropy-by-layer",
                 alt=f"Normalized entropy of the heads of each layer; {head.label} is marked",
+                saved_in_menu=True,
             )
     with right:
         st.markdown("**Where its weight goes**")
@@ -159,6 +157,7 @@ def head_pictures(diagnosis: Diagnosis, finding: Finding) -> None:
                 key="diagnosis_received",
                 filename=f"attnviz-weight-by-place-L{head.layer}H{head.head}",
                 alt=f"Mean weight by place of the key, {head.label}",
+                saved_in_menu=True,
             )
     st.markdown("**What removing heads costs**")
     if not finding.ablation:
@@ -176,6 +175,7 @@ def head_pictures(diagnosis: Diagnosis, finding: Finding) -> None:
         key="diagnosis_ablation",
         filename="attnviz-cost-of-removing",
         alt=f"What removing each head costs, in nats per token; {head.label} is marked",
+        saved_in_menu=True,
     )
 
 

@@ -10,7 +10,7 @@ from attnviz.doctor.pruning import by_surprise
 from attnviz.findings import Finding
 from attnviz.types import Head, Kind
 from attnviz.ui.components.browser_theme import current_theme
-from attnviz.ui.diagnose.downloads import downloads
+from attnviz.ui.diagnose.downloads import save_diagnosis
 from attnviz.ui.diagnose.head_evidence import head_pictures, head_words
 from attnviz.ui.diagnose.head_example import head_example
 from attnviz.ui.diagnose.head_table import head_table
@@ -45,7 +45,9 @@ def results(measured: Diagnosis, texts: TextSet) -> None:
     diagnosis = measured.relabelled(limits())
     if st.session_state.pop(FRESH, False):
         state.choose_head(first_head(diagnosis))
-    summary(diagnosis)
+    words, menu = st.columns([6, 1], gap="medium")
+    with words:
+        summary(diagnosis)
     with st.container():  # what follows stays in its place when the note goes
         if diagnosis.thresholds != measured.thresholds:
             st.caption(":material/tune: Some thresholds have been moved; see Thresholds below.")
@@ -60,16 +62,15 @@ def results(measured: Diagnosis, texts: TextSet) -> None:
             choose_limits()
             _close_calls(diagnosis)
         head_example(diagnosis, finding, texts)
+    with menu:
+        save_diagnosis(diagnosis, finding, MAP)
     with right:
         head_words(diagnosis, finding)
     head_pictures(diagnosis, finding)
     pruning_lists(diagnosis)
     st.subheader("All heads", anchor=False)
     head_table(diagnosis)
-    with st.container(border=True):
-        st.markdown("**Report and files**")
-        downloads(diagnosis)
-        _origin(diagnosis)
+    _origin(diagnosis)
 
 
 def _close_calls(diagnosis: Diagnosis) -> None:

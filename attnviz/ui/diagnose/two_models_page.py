@@ -15,9 +15,9 @@ from attnviz.models import fine_tuned
 from attnviz.types import Head
 from attnviz.ui.components.browser_theme import current_theme
 from attnviz.ui.components.choices import choice
-from attnviz.ui.components.figures_and_tables import table_download
 from attnviz.ui.diagnose.diagnose_page import choose_seed
-from attnviz.ui.diagnose.downloads import report_download
+from attnviz.ui.diagnose.downloads import save_comparison
+from attnviz.ui.diagnose.folding_form import FoldingForm
 from attnviz.ui.diagnose.results import (
     choose_head,
     first_head,
@@ -37,11 +37,13 @@ from attnviz.ui.session.plain_text import Strong, plain, show_plain
 from attnviz.views import draw_head_map
 from attnviz.views.report.comparison_report import DIVERGENCE
 from attnviz.views.report.summary_sentences import removal_cost
-from attnviz.views.style.plotly_config import safe_filename
 
 __all__ = ["two_models_page"]
 
 SECOND = "second"
+SHOWN = "two_models_shown"
+
+BEFORE, AFTER, DIVERGENCES = "map_before", "map_after", "divergence_map"  # keys of the maps
 
 
 @dataclass(frozen=True)
@@ -80,7 +82,8 @@ class Pair:
 def two_models_page(first: str) -> None:
     """Show the Two models page."""
     model = load_model(first)
-    with st.container(border=True):
+    form = FoldingForm(SHOWN, first, f"Compare {first} with what was made from it")
+    with form.expander():
         st.markdown(
             "What has fine-tuning done to each head? Both models are diagnosed on the same texts, "
             "and their heads are compared one by one. Before: the model of the side bar. After: "
@@ -107,6 +110,11 @@ def two_models_page(first: str) -> None:
             )
         elif pair is not None:
             found = wait_for(pair.key(), pair.work, "Compare")
+    if pair is None or first == second:
+        form.keep(None, "", done=False)
+        return
+    title = f"{second} · {pair.texts.name}, {len(pair.texts.texts)} texts"
+    form.keep(pair.key(), title, done=found is not None)
     if found is not None:
         _results(found)
 
@@ -141,27 +149,29 @@ def _results(measured: Comparison) -> None:
     comparison = measured.relabelled(limits())
     if st.session_state.pop(FRESH, False):
         state.choose_head(_furthest(comparison))
-    _summary(comparison)
+    words, menu = st.columns([6, 1], gap="medium")
+    with words:
+        _summary(comparison)
+    with menu:
+        save_comparison(comparison, BEFORE, AFTER, DIVERGENCES)
     before, after = comparison.first, comparison.second
     kind = choose_kind(list(before.model.heads), first_head(before).kind)
     head = choose_head(before, kind)
     names = (f"Before: {before.model.name}", f"After: {after.model.name}")
     for column, name, diagnosis, key in zip(
-        st.columns(2, gap="large"), names, (before, after), ("map_before", "map_after"), strict=True
+        st.columns(2, gap="large"), names, (before, after), (BEFORE, AFTER), strict=True
     ):
         with column:
             show_plain(Strong(name))
             label_map([one for one in diagnosis.findings if one.head.kind == kind], head, key=key)
             _said(diagnosis.finding(head))
-    left, right = st.columns([5, 7], gap="large")
-    with left:
+    st.markdown("**How far each head has moved**")
+    st.caption(
+        "Jensen-Shannon divergence of its rows in the two models, nats: 0 looks at the same keys, "
+        "0.69 at no common key. A click shows that head."
+    )
+    with st.columns([5, 7], gap="large")[0]:
         _divergence_map(comparison, head)
-    with right:
-        st.markdown("**How far each head has moved**")
-        st.caption(
-            "Jensen-Shannon divergence of its rows in the two models, nats: 0 looks at the same "
-            "keys, 0.69 at no common key. A click shows that head."
-        )
     _table(comparison)  # its columns need the whole width
 
 
@@ -204,7 +214,7 @@ def _divergence_map(comparison: Comparison, head: Head) -> None:
             theme=current_theme(),
         ),
         head.kind,
-        key="divergence_map",
+        key=DIVERGENCES,
         filename="attnviz-divergence",
         alt=f"Divergence of every head between the two models; {head.label} is chosen",
     )
@@ -247,9 +257,6 @@ def _table(comparison: Comparison) -> None:
         )
     else:
         st.caption("No label has changed.")
-    table_download(comparison.table, key="two:csv", filename="attnviz-two-models")
-    names = f"{comparison.first.model.name}-{comparison.second.model.name}"
-    report_download(comparison.html, key="two:html", filename=safe_filename(f"attnviz-{names}"))
 
 
 def _row(comparison: Comparison, before: Finding, after: Finding) -> dict[str, object]:

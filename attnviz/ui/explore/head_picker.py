@@ -220,9 +220,17 @@ def head_map(
 
 
 def show_heads(figure: go.Figure | Spec, kind: Kind, *, key: str, filename: str, alt: str) -> None:
-    """Show a map with a cell for every head of this kind; a click shows that head."""
+    """Show a map with a cell for every head of this kind; a click shows that head.
+
+    The page's menu saves it.
+    """
     show_picture(
-        figure, key=key, filename=filename, alt=alt, on_click=partial(_take_click, key, kind)
+        figure,
+        key=key,
+        filename=filename,
+        alt=alt,
+        on_click=partial(_take_click, key, kind),
+        saved_in_menu=True,
     )
 
 
