@@ -6,7 +6,9 @@ import ast
 import re
 
 import pytest
+from streamlit.errors import StreamlitAPIException
 
+from attnviz.ui.components import browser_theme
 from attnviz.ui.entry.page_table import PAGES, AppPage
 from tests.app.conftest import ROOT
 
@@ -36,3 +38,18 @@ def test_links_between_pages_go_by_name() -> None:
     files = [path for path in PACKAGE.rglob("*.py") if link.search(path.read_text("utf-8"))]
     assert files == [], "an installed app has no files of pages: take page_named(...)"
     assert link.search('st.page_link(\n    "pages/explore/heads.py"')
+
+
+@pytest.mark.parametrize("page", [None, "pages/explore/lines.py", "pages/diagnose/diagnosis.py"])
+def test_without_the_package_installed_every_page_shows_the_command(open_app, monkeypatch, page):
+    def refuse(*_, **__):
+        raise StreamlitAPIException("no such component")
+
+    monkeypatch.setattr("streamlit.components.v2.component", refuse)
+    monkeypatch.setattr(browser_theme._watch, "_show", None)
+    app = open_app(page)
+    assert [one.value for one in app.error] == [
+        "The maps cannot be drawn: attnviz is not installed in this Python environment."
+    ]
+    assert [one.value for one in app.code] == ['pip install -e ".[app]"']
+    assert not app.selectbox

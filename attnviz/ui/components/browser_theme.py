@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import streamlit as st
 
-from attnviz.ui.components.served_component import ServedComponent
+from attnviz.ui.components.served_component import INSTALL, NotInstalled, ServedComponent
 from attnviz.ui.session.error_messages import explained
 from attnviz.views.style.theme import Theme
 
-__all__ = ["current_theme", "watch_theme"]
+__all__ = ["current_theme", "require_components", "watch_theme"]
 
 _watch = ServedComponent("theme", '<div class="theme" aria-hidden="true"></div>')
 
@@ -16,6 +16,20 @@ _watch = ServedComponent("theme", '<div class="theme" aria-hidden="true"></div>'
 def current_theme() -> Theme:
     """Return the theme that the browser shows; light until it has reported one."""
     return "dark" if st.context.theme.type == "dark" else "light"
+
+
+def require_components() -> None:
+    """End the page with the command that installs attnviz where no component can be served."""
+    try:
+        _watch.registered()
+    except NotInstalled:
+        st.error(
+            "The maps cannot be drawn: attnviz is not installed in this Python environment.",
+            icon=":material/error:",
+        )
+        st.markdown("Stop the app, run this command in the folder of attnviz, and start it again:")
+        st.code(INSTALL, language="bash")
+        st.stop()
 
 
 @explained()

@@ -12,9 +12,17 @@ from streamlit.errors import StreamlitAPIException
 
 from attnviz.errors import AttnvizError
 
-__all__ = ["ASSETS", "ServedComponent"]
+__all__ = ["ASSETS", "INSTALL", "NotInstalled", "ServedComponent"]
 
 ASSETS = Path(__file__).parent / "assets"
+
+
+INSTALL = 'pip install -e ".[app]"'
+"""Command that installs the package from its folder."""
+
+
+class NotInstalled(AttnvizError):
+    """attnviz is not installed in this environment, so that no component can be served."""
 
 
 class ServedComponent:
@@ -42,15 +50,22 @@ class ServedComponent:
         """Show the component; options and result as for a component of Streamlit.
 
         Raises:
-            AttnvizError: attnviz is not installed in this environment, so that the files cannot be
-                served.
+            NotInstalled: attnviz is not installed in this environment.
+        """
+        return self.registered()(**options)
+
+    def registered(self) -> Callable[..., Any]:
+        """Return the function that shows the component, registered with Streamlit.
+
+        Raises:
+            NotInstalled: attnviz is not installed in this environment.
         """
         with self._lock:
             if self._show is None:
-                self._show = self._registered()
-        return self._show(**options)
+                self._show = self._register()
+        return self._show
 
-    def _registered(self) -> Callable[..., Any]:
+    def _register(self) -> Callable[..., Any]:
         style = ASSETS / f"{self.name}.css"
         try:
             return st.components.v2.component(
@@ -60,7 +75,7 @@ class ServedComponent:
                 js=f"{self.name}.js",
             )
         except StreamlitAPIException as error:
-            raise AttnvizError(
-                "The pictures cannot be served: attnviz is not installed in this Python "
-                'environment. Run `pip install -e ".[app]"` in its folder, or `make app`.'
+            raise NotInstalled(
+                "The maps cannot be drawn: attnviz is not installed in this Python environment. "
+                f"Run in its folder: {INSTALL}"
             ) from error

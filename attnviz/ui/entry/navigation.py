@@ -7,7 +7,7 @@ from pathlib import Path
 
 import streamlit as st
 
-from attnviz.ui.components.browser_theme import watch_theme
+from attnviz.ui.components.browser_theme import require_components, watch_theme
 from attnviz.ui.diagnose.diagnose_page import OWN_TEXTS, model_only
 from attnviz.ui.entry.page_table import PAGES, AppPage, show_page
 from attnviz.ui.server.run_places import turn
@@ -30,6 +30,7 @@ def show_app(folder: Path | None = None) -> None:
     pages = {one.name: _registered(one, folder) for one in PAGES}
     remember_pages(pages)
     page = st.navigation(list(pages.values()), position="top")
+    require_components()
     if page.url_path == STATUS:
         page.run()  # without waiting for a turn: it shows how many wait
     else:
