@@ -37,25 +37,52 @@ ROWS = 128  # queries whose weights exist at a time
 def compare(request: Request) -> None:
     """Both sides, then their difference where they can be compared cell by cell.
 
-    Headers and maps are two rows of columns: both maps begin at the same height.
+    The cells of one row begin at the same height; `app.css` puts the difference beside the maps
+    on a wide screen, below them on others.
     """
-    left, right = st.columns(2, gap="medium")
-    with left:
+    with st.container(key="compare_cells"):
+        header_a, header_b, headline, switch, map_a, map_b, difference, rows = st.columns(
+            8, gap="medium"
+        )
+    with header_a:
         request_a, stack_a, head_a = _side("a", request, HERE)
-    with right:
+    with header_b:
         request_b, stack_b, head_b = _side("b", request, PINNED if state.pinned() else HERE)
-    scale = choose_scale("compare_scale")
-    left, right = st.columns(2, gap="medium")
-    with left:
+    with switch:
+        scale = choose_scale("compare_scale")
+    with map_a:
         show_map(request_a, head_a, prefix="a_", scale=scale)
-    with right:
+    with map_b:
         show_map(request_b, head_b, prefix="b_", scale=scale)
-    reason = _why_not(stack_a, stack_b)
-    st.divider()
-    if reason:
-        st.info(f"No cell by cell difference: {reason}", icon=":material/info:")
+    if reason := _why_not(stack_a, stack_b):
+        headline.info(f"No cell by cell difference: {reason}", icon=":material/info:")
         return
     divergence = _divergence(stack_a, head_a, stack_b, head_b)
+    with headline:
+        _headline(stack_a, head_a, stack_b, head_b, divergence)
+    with difference, st.container(key="compare_difference"):
+        _difference_map(stack_a, head_a, stack_b, head_b)
+    with rows:
+        show_rows(
+            divergence,
+            stack_a.query_tokens,
+            label="Jensen-Shannon divergence",
+            unit="nats",
+            limits=(0.0, float(np.log(2))),
+            key="divergence",
+            filename="attnviz-divergence",
+            alt="Jensen-Shannon divergence",
+        )
+
+
+def _headline(
+    stack_a: AttentionStack,
+    head_a: Head,
+    stack_b: AttentionStack,
+    head_b: Head,
+    divergence: Float[np.ndarray, " query"],
+) -> None:
+    """Show how far apart the rows of the two heads are on average."""
     st.subheader(f"B minus A: {head_b.label} − {head_a.label}", anchor=False)
     broken = [
         head.label
@@ -67,25 +94,11 @@ def compare(request: Request) -> None:
             f"{' and '.join(dict.fromkeys(broken))} computes NaN or infinity on this text: a "
             "difference is not defined."
         )
-    else:
-        st.markdown(
-            f"Mean Jensen-Shannon divergence of their rows: **{known_mean(divergence):.3f} nats**, "
-            f"on a scale from 0 (same rows) to {np.log(2):.3f} (ln 2, no shared key)."
-        )
-    left, right = st.columns(2, gap="medium")
-    with left:
-        _difference_map(stack_a, head_a, stack_b, head_b)
-    with right:
-        show_rows(
-            divergence,
-            stack_a.query_tokens,
-            label="Jensen-Shannon divergence",
-            unit="nats",
-            limits=(0.0, float(np.log(2))),
-            key="divergence",
-            filename="attnviz-divergence",
-            alt="Jensen-Shannon divergence",
-        )
+        return
+    st.markdown(
+        f"Mean Jensen-Shannon divergence of their rows: **{known_mean(divergence):.3f} nats**, "
+        f"on a scale from 0 (same rows) to {np.log(2):.3f} (ln 2, no shared key)."
+    )
 
 
 def _difference_map(
