@@ -1,0 +1,19 @@
+"""Navigation: every page has a link beside the side bar on a laptop's screen."""
+
+from __future__ import annotations
+
+import re
+
+from playwright.sync_api import Page, expect
+
+from attnviz.ui.entry.page_table import PAGES
+from tests.browser.steps import Server, open_app
+
+
+def test_every_page_has_a_link_at_1280(page: Page, server: Server) -> None:
+    open_app(page, server)
+    links = page.get_by_test_id("stTopNavLink")
+    for one in PAGES:
+        link = links.filter(has_text=one.title).locator("visible=true")
+        expect(link).to_have_count(0 if one.hidden else 1)
+    expect(page.get_by_text(re.compile(r"^\d+ more$")).locator("visible=true")).to_have_count(0)
