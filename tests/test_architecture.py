@@ -35,12 +35,14 @@ MAY_IMPORT: dict[str, set[str]] = {
     "words": ENGINE | {"words"},
     "experiments": ENGINE | {"efficient", "experiments"},
     "doctor": ENGINE | {"doctor", "experiments", "words", "views", "__init__"},
+    "lessons": ENGINE | {"experiments", "lessons", "words"},
     "monitor": ENGINE | {"monitor"},
     "efficient": NOUNS | {"efficient"},
     "views": NOUNS | {"views"},
     "cli": ENGINE | {"doctor", "experiments", "words", "views", "ui", "cli", "__init__"},
     "__main__": {"cli"},
-    "ui": ENGINE | {"doctor", "efficient", "experiments", "words", "views", "ui", "vendor"},
+    "ui": ENGINE
+    | {"doctor", "efficient", "experiments", "lessons", "words", "views", "ui", "vendor"},
     "vendor": {"vendor"},
     "__init__": ENGINE | {"words", "doctor", "monitor", "efficient", "experiments", "views"},
 }
@@ -60,6 +62,7 @@ THIRD_PARTY: dict[str, set[str]] = {
         "metrics",
         "doctor",
         "experiments",
+        "lessons",
         "monitor",
         "ui",
     },

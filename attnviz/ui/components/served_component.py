@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from threading import Lock
 from typing import Any
 
@@ -33,15 +33,17 @@ class ServedComponent:
     outside of the app.
     """
 
-    def __init__(self, name: str, html: str) -> None:
+    def __init__(self, name: str, html: str, folder: str = "") -> None:
         """Describe the component.
 
         Args:
             name: its name in the manifest; its files are `name.js` and, where it has a style,
                 `name.css`.
             html: the content that the JavaScript fills.
+            folder: the folder of its files within `ASSETS`.
         """
         self.name = name
+        self.folder = folder
         self.html = html
         self._lock = Lock()
         self._show: Callable[..., Any] | None = None
@@ -66,13 +68,13 @@ class ServedComponent:
         return self._show
 
     def _register(self) -> Callable[..., Any]:
-        style = ASSETS / f"{self.name}.css"
+        style = ASSETS / self.folder / f"{self.name}.css"
         try:
             return st.components.v2.component(
                 f"attnviz.{self.name}",
                 html=self.html,
                 css=style.read_text("utf-8") if style.exists() else None,
-                js=f"{self.name}.js",
+                js=PurePosixPath(self.folder, f"{self.name}.js").as_posix(),
             )
         except StreamlitAPIException as error:
             raise NotInstalled(

@@ -18,6 +18,9 @@ from attnviz.ui.session.page_links import remember_pages
 
 __all__ = ["show_app"]
 
+WITHOUT_SIDEBAR = tuple(one.name for one in PAGES if not one.sidebar)
+"""Pages with separate menus for model and text."""
+
 
 def show_app(folder: Path | None = None) -> None:
     """Draw the app: the navigation, the side bar, and the page that the address names.
@@ -36,7 +39,8 @@ def show_app(folder: Path | None = None) -> None:
     else:
         with turn():
             lost_work_notice()
-            state.remember(model_only() if page.url_path in OWN_TEXTS else sidebar.sidebar())
+            if page.url_path not in WITHOUT_SIDEBAR:
+                state.remember(model_only() if page.url_path in OWN_TEXTS else sidebar.sidebar())
             page.run()
     watch_theme()
 

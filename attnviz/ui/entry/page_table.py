@@ -15,7 +15,8 @@ from attnviz.ui.explore.lines_page import lines
 from attnviz.ui.explore.proof_badge import proof_badge
 from attnviz.ui.generate.generate_page import generate_page
 from attnviz.ui.laboratory.laboratory_page import laboratory
-from attnviz.ui.learn.numbers_page import learn
+from attnviz.ui.learn.lessons_page import lessons_page
+from attnviz.ui.learn.numbers_page import numbers_page
 from attnviz.ui.server.status_page import status_page
 from attnviz.ui.session import state
 from attnviz.ui.session.error_messages import explained
@@ -33,6 +34,7 @@ class AppPage:
         icon: in the navigation, as Streamlit names it.
         draw: draws the contents of the page.
         hidden: the page is not in the navigation, but has an address.
+        sidebar: whether the side bar with model and text is beside the page.
     """
 
     file: str
@@ -40,6 +42,7 @@ class AppPage:
     icon: str | None
     draw: Callable[[], None]
     hidden: bool = False
+    sidebar: bool = True
 
     @property
     def name(self) -> str:
@@ -94,7 +97,8 @@ PAGES = (
         ":material/difference:",
         lambda: two_models_page(state.request().model),
     ),
-    AppPage("learn/numbers.py", "Learn", ":material/school:", learn),
+    AppPage("learn/lessons.py", "Learn", ":material/school:", lessons_page, sidebar=False),
+    AppPage("learn/numbers.py", "Numbers", ":material/functions:", numbers_page),
     AppPage(
         "learn/laboratory.py",
         "Lab",

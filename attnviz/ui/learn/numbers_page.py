@@ -1,4 +1,4 @@
-"""Learn page: how attention works, and what every number means and does not mean."""
+"""Numbers page: how attention works, and what every number means and does not mean."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import streamlit as st
 from attnviz import metrics
 from attnviz.metrics.registry import definition
 
-__all__ = ["learn"]
+__all__ = ["numbers_page"]
 
 HOW = """
 Each layer of a transformer has several **heads**, and each head decides for every token which
@@ -41,7 +41,7 @@ READ = """
 """
 
 
-def learn() -> None:
+def numbers_page() -> None:
     """Show the whole page."""
     st.header("How attention works", anchor=False)
     st.markdown(HOW)

@@ -1,0 +1,25 @@
+"""Numbers of each lesson: the table of the functions that compute them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from attnviz.lessons.lesson_reader import Lesson
+from attnviz.lessons.scene import LessonInput, Scene
+from attnviz.lessons.softmax_scenes import softmax_scenes
+
+__all__ = ["LESSON_NUMBERS", "scenes_of"]
+
+LESSON_NUMBERS: Mapping[str, Callable[[LessonInput], Mapping[str, Scene]]] = {
+    "softmax": softmax_scenes,
+}
+"""By the name of the lesson: returns a scene for the name of each step."""
+
+
+def scenes_of(lesson: Lesson, given: LessonInput) -> Mapping[str, Scene]:
+    """Return the scene of each step.
+
+    Raises:
+        InputError: the sentence or the head has not what the lesson shows.
+    """
+    return LESSON_NUMBERS[lesson.name](given)

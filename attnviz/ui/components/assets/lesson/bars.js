@@ -1,0 +1,238 @@
+// Picture of rows with bars: a label, and one bar for each array that is shown.
+//
+// A step predicts weights by dragging their bars ("bars"), one score by dragging its bar
+// ("score"), or a row by clicking its label ("pick").
+
+import { describe, element, slideOn } from "./elements.js";
+import { totalVariation } from "./kernel.js";
+import { format, numbersOf, resolve, softmaxRow } from "./numbers.js";
+
+export function create(context) {
+  const { scene, step } = context;
+  const labels = scene.labels[step.show.rows ?? "keys"];
+  const root = element("div", "bars");
+  root.style.setProperty("--columns", step.show.columns.length);
+  const head = element("div", "row head");
+  head.append(element("span", "label", step.show.title ?? ""));
+  for (const column of step.show.columns) {
+    const title = element("span", "title", column.title);
+    title.dataset.kind = column.kind;
+    head.append(title);
+  }
+  root.append(head);
+  const picture = { context, root, rows: [], element: root, ranges: {} };
+  labels.forEach((label, at) => addRow(picture, label, at));
+  picture.paint = () => paint(picture);
+  picture.distance = () => distance(picture);
+  return picture;
+}
+
+function addRow(picture, label, at) {
+  const { context, root } = picture;
+  const { step } = context;
+  const line = element("div", "row");
+  const name = element(canClick(step) ? "button" : "span", "label");
+  const word = element("bdi", "", label);
+  name.append(word);
+  name.title = label;
+  if (canClick(step)) {
+    name.type = "button";
+    if (step.predict.kind === "pick") name.dataset.pick = at;
+    name.addEventListener("click", () => click(picture, at));
+  }
+  const row = { line, name, tracks: [] };
+  line.append(name);
+  for (const column of step.show.columns) {
+    const track = element("div", "track");
+    track.dataset.kind = column.kind;
+    track.dataset.place = at;
+    const fill = element("div", "fill");
+    const guess = element("div", "guess");
+    const handle = element("div", "handle");
+    const number = element("span", "number");
+    track.append(guess, fill, handle, number);
+    const place = { kind: column.kind, place: String(at) };
+    track.addEventListener("pointerenter", () => context.mark(place));
+    track.addEventListener("pointerleave", () => context.mark(null));
+    slideOn(track, handle, {
+      label: `${column.title}: ${label}`,
+      range: () => picture.ranges[column.array],
+      get: () => current(picture, column, at),
+      set: (next) => drag(picture, column, at, next),
+      end: () => context.rest(),
+    });
+    line.append(track);
+    row.tracks.push({ track, fill, guess, handle, number, column });
+  }
+  root.append(line);
+  picture.rows.push(row);
+}
+
+const canClick = (step) => step.predict?.kind === "pick" || step.change?.kind === "hide";
+
+function click(picture, at) {
+  const { context } = picture;
+  if (!context.revealed && context.step.predict?.kind === "pick") context.predict(at);
+  else if (context.revealed && context.step.change?.kind === "hide") {
+    const hidden = new Set(context.controls.hidden ?? []);
+    if (!hidden.delete(at) && hidden.size < picture.rows.length - 1) hidden.add(at);
+    context.control("hidden", [...hidden]);
+    context.rest();
+  }
+}
+
+// Whether the bars of a column can be dragged now.
+function movable(picture, column, at) {
+  const { step, revealed, scene } = picture.context;
+  const predict = step.predict;
+  if (!revealed && predict?.kind === "bars") return column.array === predict.of;
+  if (!revealed && predict?.kind === "score") {
+    return column.array === "scores" && at === resolve(scene, predict.place);
+  }
+  return revealed && step.change?.kind === "drag" && column.array === "scores";
+}
+
+function current(picture, column, at) {
+  const { context } = picture;
+  if (!context.revealed && context.guess !== null) {
+    if (context.step.predict.kind === "bars") return context.guess[at];
+    if (context.step.predict.kind === "score") return context.guess;
+  }
+  return numbersOf(context, column.array)[at];
+}
+
+function drag(picture, column, at, next) {
+  const { context } = picture;
+  if (!movable(picture, column, at)) return;
+  if (context.revealed) {
+    context.control("scores", { ...(context.controls.scores ?? {}), [at]: next });
+  } else if (context.step.predict.kind === "score") context.predict(next);
+  else context.predict(shared(context.guess ?? start(picture), at, Math.min(1, next)));
+}
+
+// The distribution in which one share is set and the others keep their proportions.
+export function shared(shares, at, next) {
+  const rest = shares.reduce((sum, share, index) => (index === at ? sum : sum + share), 0);
+  const left = 1 - next;
+  return shares.map((share, index) => {
+    if (index === at) return next;
+    return rest > 1e-9 ? (share * left) / rest : left / (shares.length - 1);
+  });
+}
+
+// What the bars of a prediction start from: all alike, or the numbers that are shown.
+function start(picture) {
+  const { step, scene } = picture.context;
+  const count = picture.rows.length;
+  if (step.predict.from === "shown") return Array.from(scene.arrays[step.predict.of].numbers);
+  return new Array(count).fill(1 / count);
+}
+
+function paint(picture) {
+  const { context, rows } = picture;
+  const { step, revealed, guess } = context;
+  const predict = step.predict;
+  for (const column of step.show.columns) {
+    const numbers = numbersOf(context, column.array);
+    const hidden = !revealed && predict?.kind === "bars" && column.array === predict.of;
+    const shown = hidden ? (guess ?? start(picture)) : numbers;
+    const ghost = ghostOf(picture, column);
+    const range = rangeOf(picture, column, shown, ghost);
+    rows.forEach((row, at) => {
+      const bar = row.tracks.find((one) => one.column === column);
+      const free = movable(picture, column, at);
+      if (free) delete bar.track.dataset.still;
+      else bar.track.dataset.still = "";
+      bar.handle.hidden = !free;
+      const score = !revealed && predict?.kind === "score" && free && guess !== null;
+      const number = score ? guess : shown[at];
+      bar.track.classList.toggle("guessing", hidden || score);
+      place(bar.fill, number, range);
+      place(bar.guess, ghost ? ghost[at] : null, range);
+      bar.track.classList.toggle("none", number === -Infinity);
+      bar.handle.style.left = `${share(number, range)}%`;
+      bar.number.textContent = format(number, column.decimals);
+      bar.number.style.left = `min(${share(Math.max(number, 0), range)}%, 100% - 4em)`;
+      if (free) describe(bar.handle, number, format(number), range);
+    });
+  }
+  const picked = predict?.kind === "pick" ? guess : null;
+  const truth = predict?.kind === "pick" && revealed ? resolve(context.scene, predict.truth) : null;
+  const gone = new Set(context.controls.hidden ?? []);
+  rows.forEach((row, at) => {
+    row.line.classList.toggle("picked", picked === at);
+    row.line.classList.toggle("truth", truth === at);
+    row.line.classList.toggle("hidden-key", gone.has(at));
+    if (row.name.type === "button") {
+      const pressed = gone.has(at) || (!revealed && picked === at);
+      row.name.setAttribute("aria-pressed", String(pressed));
+    }
+  });
+}
+
+// What stays in grey behind the truth.
+function ghostOf(picture, column) {
+  const { context } = picture;
+  const { step, revealed, guess, scene } = context;
+  const kind = step.predict?.kind;
+  if (!revealed || guess === null) return null;
+  if (kind === "bars" && column.array === step.predict.of) return guess;
+  if (kind === "score") {
+    const at = resolve(scene, step.predict.place);
+    const row = softmaxRow({ scene, controls: { scores: { [at]: guess } } })[column.array];
+    return column.array === "scores" ? row.map((one, index) => (index === at ? one : NaN)) : row;
+  }
+  return null;
+}
+
+function rangeOf(picture, column, shown, ghost) {
+  let range = [column.low, column.high];
+  if (column.high === undefined) {
+    const all = [...shown, ...(ghost ?? []), ...picture.context.scene.arrays[column.array].numbers];
+    const finite = all.filter(Number.isFinite);
+    const spare = picture.context.step.change?.kind === "drag" && column.array === "scores" ? 4 : 0;
+    range = [Math.min(0, ...finite), Math.max(0, ...finite) + spare];
+    if (range[0] === range[1]) range[1] = range[0] + 1;
+  }
+  picture.ranges[column.array] = range;
+  return range;
+}
+
+const share = (value, [low, high]) =>
+  Math.max(0, Math.min(100, (100 * ((Number.isFinite(value) ? value : low) - low)) / (high - low)));
+
+function place(bar, value, range) {
+  bar.hidden = value === null || !Number.isFinite(value);
+  if (bar.hidden) return;
+  const zero = share(0, range);
+  const end = share(value, range);
+  bar.style.left = `${Math.min(zero, end)}%`;
+  bar.style.width = `${Math.abs(end - zero)}%`;
+}
+
+// How far the prediction is from the truth, and the sentence about it.
+function distance(picture) {
+  const { context } = picture;
+  const { step, guess, scene } = context;
+  const predict = step.predict;
+  if (predict.kind === "bars") {
+    const apart = totalVariation(guess, context.truth((one) => numbersOf(one, predict.of)));
+    return { apart, text: `${percent(apart)} of the weight lay elsewhere in your guess` };
+  }
+  if (predict.kind === "score") {
+    const at = resolve(scene, predict.place);
+    const right = softmaxRow({ scene, controls: context.atTruth() }).weights;
+    const yours = softmaxRow({ scene, controls: { scores: { [at]: guess } } }).weights;
+    const apart = totalVariation(yours, right);
+    return { apart, text: `with your score, ${percent(apart)} of the weight lies elsewhere` };
+  }
+  const weights = context.truth((one) => numbersOf(one, predict.of));
+  const right = resolve(scene, predict.truth);
+  const apart = Math.abs(weights[right] - weights[guess]);
+  const label = scene.labels[step.show.rows ?? "keys"][guess];
+  return guess === right
+    ? { apart: 0, text: "that is the one" }
+    : { apart, text: `${label} has ${format(weights[guess])}, the largest ${format(weights[right])}` };
+}
+
+export const percent = (share) => `${format(100 * share, share < 0.0995 && share > 0 ? 1 : 0)}%`;

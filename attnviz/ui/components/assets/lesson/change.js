@@ -1,0 +1,119 @@
+// The one thing to change in a step: a slider, buttons, or a sentence about what can be dragged.
+
+import { button, element } from "./elements.js";
+import { format, resolve } from "./numbers.js";
+
+const SWEEP = 3500; // milliseconds from one end to the other
+
+export function create(context) {
+  const { step, scene } = context;
+  const change = step.change;
+  const root = element("div", "change");
+  if (!change) return { element: root, paint() {}, stop() {} };
+  if (change.kind === "choice") return choice(context, root);
+  if (change.kind !== "slider") {
+    const words = element("div", "says", change.label);
+    root.append(words);
+    return { element: root, paint: () => (root.hidden = !context.revealed), stop() {} };
+  }
+  const says = element("label", "says");
+  const input = element("input", "");
+  input.type = "range";
+  const scale = scaleOf(change, scene);
+  Object.assign(input, { min: 0, max: scale.count ?? 1000, step: 1 });
+  const title = element("span", "", change.label);
+  const number = element("bdi", "number");
+  says.append(title, " ", number, input);
+  root.append(says);
+  let frame = null;
+  const stop = () => {
+    cancelAnimationFrame(frame);
+    frame = null;
+  };
+  input.addEventListener("input", () => {
+    stop();
+    context.control(change.name, scale.value(Number(input.value)));
+  });
+  input.addEventListener("change", () => context.rest());
+  const play = button("play", "▶ Play", () => {
+    if (frame !== null) return stop();
+    const end = Number(input.max);
+    if (matchMedia("(prefers-reduced-motion: reduce)").matches) {
+      context.control(change.name, scale.value(end));
+      return context.rest();
+    }
+    const start = performance.now();
+    const tick = (now) => {
+      const share = Math.min(1, (now - start) / SWEEP);
+      context.control(change.name, scale.value(Math.round(share * end)));
+      if (share < 1) frame = requestAnimationFrame(tick);
+      else {
+        frame = null;
+        context.rest();
+      }
+    };
+    frame = requestAnimationFrame(tick);
+  });
+  root.append(play);
+  return {
+    element: root,
+    stop,
+    paint() {
+      root.hidden = !context.revealed;
+      const now = context.controls[change.name] ?? scale.value(0);
+      input.value = scale.place(now);
+      const names = change.labels && scene.labels[change.labels];
+      const shown = names ? names[Math.round(now)] : format(Math.round(now * 100) / 100);
+      number.textContent = `${shown}${change.unit ? ` ${change.unit}` : ""}`;
+      input.setAttribute("aria-valuetext", number.textContent);
+    },
+  };
+}
+
+// From places on the slider to values and back; `count` is the last place.
+function scaleOf(change, scene) {
+  if (change.name === "frame") {
+    const count = (scene.labels[change.labels]?.length ?? change.to + 1) - 1;
+    return { count, value: (at) => at, place: (value) => Math.round(value) };
+  }
+  const from = resolve(scene, change.from);
+  const to = resolve(scene, change.to);
+  if (change.scale === "log") {
+    const ratio = Math.log(to / from);
+    return {
+      value: (at) => from * Math.exp((ratio * at) / 1000),
+      place: (value) => (1000 * Math.log(value / from)) / ratio,
+    };
+  }
+  return {
+    value: (at) => from + ((to - from) * at) / 1000,
+    place: (value) => (1000 * (value - from)) / (to - from),
+  };
+}
+
+function choice(context, root) {
+  const { step, scene } = context;
+  const { change } = step;
+  root.append(element("div", "says", change.label));
+  const group = element("div", "choices");
+  group.setAttribute("role", "group");
+  group.setAttribute("aria-label", change.label);
+  const buttons = scene.labels[change.labels].map((label, at) =>
+    button("choice", label, () => {
+      context.control("frame", at);
+      context.rest();
+    })
+  );
+  group.append(...buttons);
+  root.append(group);
+  return {
+    element: root,
+    stop() {},
+    paint() {
+      root.hidden = !context.revealed;
+      buttons.forEach((one, at) =>
+        one.setAttribute("aria-pressed", String(at === Math.round(context.controls.frame ?? 0)))
+      );
+    },
+  };
+}

@@ -1,0 +1,78 @@
+// Small pieces of a page: elements, and handles that are dragged or moved by keys.
+
+export function element(tag, className, text) {
+  const created = document.createElement(tag);
+  if (className) created.className = className;
+  if (text !== undefined) created.textContent = text;
+  return created;
+}
+
+export function button(className, text, act) {
+  const created = element("button", className, text);
+  created.type = "button";
+  created.addEventListener("click", act);
+  return created;
+}
+
+// A handle on a horizontal track. `options`: label; range() as [low, high]; get(); set(value) while
+// it moves; end() when it rests; text(value) for screen readers.
+export function slideOn(track, handle, options) {
+  handle.tabIndex = 0;
+  handle.setAttribute("role", "slider");
+  handle.setAttribute("aria-label", options.label);
+  let range = null;
+  const put = (value) => {
+    const [low, high] = range ?? options.range();
+    options.set(Math.max(low, Math.min(high, value)));
+  };
+  const at = (event) => {
+    const box = track.getBoundingClientRect();
+    const [low, high] = range;
+    put(low + ((event.clientX - box.left) / box.width) * (high - low));
+  };
+  track.addEventListener("pointerdown", (event) => {
+    if (track.dataset.still !== undefined || event.button > 0) return;
+    range = options.range();
+    track.setPointerCapture(event.pointerId);
+    handle.focus({ preventScroll: true });
+    at(event);
+    event.preventDefault();
+  });
+  track.addEventListener("pointermove", (event) => {
+    if (range) at(event);
+  });
+  const stop = () => {
+    if (range) options.end?.();
+    range = null;
+  };
+  track.addEventListener("pointerup", stop);
+  track.addEventListener("pointercancel", stop);
+  handle.addEventListener("keydown", (event) => {
+    const [low, high] = options.range();
+    const unit = ((high - low) / 100) * (event.shiftKey ? 10 : 1);
+    const now = options.get();
+    const next = {
+      ArrowRight: now + unit,
+      ArrowUp: now + unit,
+      ArrowLeft: now - unit,
+      ArrowDown: now - unit,
+      PageUp: now + 10 * unit,
+      PageDown: now - 10 * unit,
+      Home: low,
+      End: high,
+    }[event.key];
+    if (next === undefined || track.dataset.still !== undefined) return;
+    event.preventDefault();
+    event.stopPropagation();
+    put(next);
+    options.end?.();
+  });
+}
+
+// What a screen reader says of a handle.
+export function describe(handle, value, text, [low, high]) {
+  handle.setAttribute("aria-valuemin", String(low));
+  handle.setAttribute("aria-valuemax", String(high));
+  handle.setAttribute("aria-valuenow", String(value));
+  handle.setAttribute("aria-valuetext", text);
+}

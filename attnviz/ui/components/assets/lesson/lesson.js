@@ -1,0 +1,319 @@
+// A lesson: steps with a prediction, a picture, one thing to change, and the truth.
+//
+// The server sends all vectors of a lesson once. Everything that moves is computed here, and a
+// message is sent only when a step is chosen or a control rests. Guesses stay in this browser tab.
+// Texts and tokens reach the page through textContent and setAttribute alone.
+
+import { isDark } from "../page_colors.js";
+import * as bars from "./bars.js";
+import * as change from "./change.js";
+import { button, element } from "./elements.js";
+import * as guessLine from "./guess_line.js";
+import { saveHandout } from "./handout.js";
+import { decode } from "./sent_lesson.js";
+import { controlsAtStart, controlsAtTruth, fromNumbers, toNumbers } from "./numbers.js";
+import { write } from "./words.js";
+
+const PICTURES = { bars };
+const REVEAL = 900; // milliseconds from the start to the truth
+const HIDEABLE = ["steps", "sentence", "change", "formula", "misconception", "keep", "handout"];
+const AFTER = { reveal: 1, formula: 1, wrong: 1, right: 1 }; // below the picture on a phone
+const states = new WeakMap();
+
+export default function (component) {
+  const { data, parentElement, setStateValue } = component;
+  const state = states.get(parentElement) ?? create(parentElement);
+  states.set(parentElement, state);
+  state.send = (place) => setStateValue("place", place);
+  update(state, decode(data));
+  document.addEventListener("keydown", state.onKey);
+  return () => document.removeEventListener("keydown", state.onKey);
+}
+
+function create(parentElement) {
+  const root = parentElement.querySelector(".lesson");
+  const state = { root, sent: null, step: 0, answers: {}, context: null, parts: null };
+  state.onKey = (event) => onKey(state, event);
+  // The page's colours change without a run of the script when the theme is switched.
+  root.addEventListener("transitionend", (event) => {
+    if (event.target === root) color(state);
+  });
+  return state;
+}
+
+function update(state, sent) {
+  const before = state.sent;
+  state.sent = sent;
+  const { root } = state;
+  root.classList.toggle("present", sent.present);
+  for (const name of HIDEABLE) root.classList.toggle(`without-${name}`, sent.hide.includes(name));
+  color(state);
+  if (before?.identity === sent.identity) return;
+  const names = sent.lesson.steps.map((step) => step.name);
+  const linked = names.indexOf(sent.place.step);
+  if (before?.name !== sent.name) state.step = Math.max(0, linked);
+  state.answers = restore(state);
+  const values = before ? {} : sent.place.values;
+  open(state, state.step, values);
+}
+
+function color(state) {
+  const colors = isDark(state.root) ? state.sent.dark : state.sent.light;
+  for (const [kind, value] of Object.entries(colors)) {
+    state.root.style.setProperty(`--${kind}`, value);
+  }
+}
+
+// Guesses of this tab, by lesson and numbers.
+const shelf = (state) => `attnviz:lesson:${state.sent.name}:${state.sent.identity}`;
+
+function restore(state) {
+  try {
+    return JSON.parse(sessionStorage.getItem(shelf(state))) ?? {};
+  } catch {
+    return {};
+  }
+}
+
+function keep(state) {
+  const { step, guess, revealed } = state.context;
+  state.answers[step.name] = { guess, revealed };
+  try {
+    sessionStorage.setItem(shelf(state), JSON.stringify(state.answers));
+  } catch {
+    // Without storage the guesses last as long as the page.
+  }
+}
+
+// Open a step: build its picture and its words.
+function open(state, number, values = {}) {
+  state.parts?.change.stop();
+  cancelAnimationFrame(state.frame);
+  const { sent } = state;
+  const step = sent.lesson.steps[number];
+  state.step = number;
+  const answer = state.answers[step.name] ?? {};
+  const context = {
+    scene: sent.scenes[step.name],
+    step,
+    controls: {},
+    guess: answer.guess ?? null,
+    revealed: Boolean(answer.revealed || values.shown),
+    picture: null,
+    mark: (place) => mark(state, place),
+    predict: (guess) => {
+      context.guess = guess;
+      paint(state);
+    },
+    control: (name, value) => {
+      context.controls = { ...context.controls, [name]: value };
+      paint(state);
+    },
+    rest: () => rest(state),
+    atTruth: () => controlsAtTruth(context),
+    truth: (read) => read({ ...context, controls: controlsAtTruth(context) }),
+  };
+  context.controls = context.revealed
+    ? { ...controlsAtTruth(context), ...fromNumbers(values) }
+    : controlsAtStart(context);
+  state.context = context;
+  context.picture = PICTURES[step.picture].create(context);
+  const line = step.predict?.kind === "number" ? guessLine.create(context) : null;
+  state.parts = { picture: context.picture, line, change: change.create(context) };
+  build(state);
+  paint(state);
+}
+
+function build(state) {
+  const { root, sent, context, parts } = state;
+  const { step } = context;
+  const texts = {};
+  const before = element("div", "words before");
+  const after = element("div", "words after");
+  for (const name of ["title", "question", "task", "distance", "reveal", "formula", "wrong", "right"]) {
+    texts[name] = element(name === "title" ? "h3" : "p", name);
+    (name in AFTER ? after : before).append(texts[name]);
+  }
+  texts.distance.setAttribute("aria-live", "polite");
+  texts.keep = element("ul", "keep");
+  after.append(texts.keep);
+  const stage = element("div", "stage");
+  const sentence = sentenceLine(context);
+  if (sentence) stage.append(sentence);
+  stage.append(parts.picture.element);
+  if (parts.line) stage.append(parts.line.element);
+  stage.append(parts.change.element);
+  const columns = element("div", "columns");
+  columns.append(before, stage, after);
+  const tools = toolsOf(state);
+  parts.texts = texts;
+  parts.tools = tools;
+  root.replaceChildren(tools.element, columns);
+  root.dataset.step = step.name;
+  root.dataset.lesson = sent.name;
+}
+
+// The sentence that the lesson is about; the query's token and its keys can be pointed at.
+function sentenceLine(context) {
+  const labels = context.scene.labels.sentence;
+  if (!labels) return null;
+  const line = element("div", "sentence");
+  labels.forEach((label, at) => {
+    const word = element("bdi", "token", label);
+    const query = context.scene.places.query === at;
+    word.dataset.kind = query ? "query" : "key";
+    word.dataset.place = at;
+    const place = { kind: word.dataset.kind, place: String(at) };
+    word.addEventListener("pointerenter", () => context.mark(place));
+    word.addEventListener("pointerleave", () => context.mark(null));
+    line.append(word);
+  });
+  return line;
+}
+
+function toolsOf(state) {
+  const { sent, step } = state;
+  const bar = element("div", "tools");
+  const steps = element("div", "steps");
+  sent.lesson.steps.forEach((one, at) => {
+    const dot = button("dot", String(at + 1), () => go(state, at));
+    dot.title = one.title;
+    dot.setAttribute("aria-label", `Step ${at + 1}: ${one.title}`);
+    if (at === step) dot.setAttribute("aria-current", "step");
+    dot.dataset.done = String(Boolean(state.answers[one.name]?.revealed));
+    steps.append(dot);
+  });
+  const back = button("back", "‹ Back", () => go(state, step - 1));
+  back.disabled = step === 0;
+  const main = button("main", "Reveal", () => forward(state));
+  const reset = button("reset", "Reset", () => {
+    delete state.answers[state.context.step.name];
+    open(state, state.step);
+    keep(state);
+    rest(state);
+  });
+  const print = button("print", "Handout", () => saveHandout(sent));
+  print.title = "Two pages to print: the questions, and the answers.";
+  bar.append(steps, back, main, reset, print);
+  return { element: bar, main, reset };
+}
+
+function go(state, number) {
+  if (number < 0 || number >= state.sent.lesson.steps.length) return;
+  open(state, number);
+  rest(state);
+}
+
+// Reveal, or go on to the next step, or to the next lesson.
+function forward(state) {
+  const { context, sent } = state;
+  if (!context.revealed) {
+    if (context.guess === null || sent.hide.includes("reveal")) return;
+    reveal(state);
+  } else if (state.step + 1 < sent.lesson.steps.length) go(state, state.step + 1);
+  else if (sent.next) state.send({ lesson: sent.next, step: "", values: {} });
+}
+
+function reveal(state) {
+  const { context } = state;
+  const from = context.controls;
+  const to = controlsAtTruth(context);
+  context.revealed = true;
+  keep(state);
+  const numbers = Object.keys(to).filter((name) => Number.isFinite(to[name]));
+  const still = matchMedia("(prefers-reduced-motion: reduce)").matches;
+  const begin = (name) => start(context, name, from[name]);
+  const moving = numbers.filter((name) => begin(name) !== to[name] && Number.isFinite(begin(name)));
+  const begun = performance.now();
+  const tick = (now) => {
+    const share = still || !moving.length ? 1 : Math.min(1, Math.max(0, now - begun) / REVEAL);
+    const eased = share * share * (3 - 2 * share);
+    const mixed = moving.map((name) => [name, begin(name) + eased * (to[name] - begin(name))]);
+    context.controls = share < 1 ? { ...to, ...Object.fromEntries(mixed) } : to;
+    paint(state);
+    if (share < 1) state.frame = requestAnimationFrame(tick);
+    else rest(state);
+  };
+  tick(begun);
+}
+
+// The value of a control that nothing has set.
+function start(context, name, value) {
+  return value ?? { temperature: 1, shift: 0, frame: 0 }[name];
+}
+
+// A step was chosen or a control rests: the link follows.
+function rest(state) {
+  const { context, sent } = state;
+  const values = context.revealed ? toNumbers(context.controls) : {};
+  state.send({ lesson: sent.name, step: context.step.name, values });
+}
+
+function paint(state) {
+  const { context, parts, sent } = state;
+  const { step, revealed } = context;
+  parts.picture.paint();
+  parts.line?.paint();
+  parts.change.paint();
+  const { texts, tools } = parts;
+  write(texts.title, step.title, context);
+  write(texts.question, step.question, context);
+  write(texts.task, revealed ? "" : step.task, context);
+  const judge = parts.line ?? parts.picture;
+  const distance = revealed && context.guess !== null ? judge.distance() : null;
+  texts.distance.textContent = distance ? `Distance: ${distance.text}.` : "";
+  texts.distance.hidden = !distance;
+  if (distance) texts.distance.dataset.apart = String(distance.apart);
+  write(texts.reveal, revealed ? step.reveal : "", context);
+  write(texts.formula, revealed ? step.formula : "", context);
+  write(texts.wrong, revealed ? step.misconception.wrong : "", context);
+  write(texts.right, revealed ? step.misconception.right : "", context);
+  texts.keep.hidden = !revealed;
+  texts.keep.replaceChildren(
+    ...step.keep.map((sentence) => {
+      const item = element("li", "");
+      write(item, sentence, context);
+      return item;
+    })
+  );
+  const last = state.step + 1 === sent.lesson.steps.length;
+  tools.main.textContent = !revealed
+    ? "Reveal"
+    : !last
+      ? "Next ›"
+      : sent.next
+        ? "Next lesson ›"
+        : "The end";
+  tools.main.disabled = revealed
+    ? last && !sent.next
+    : context.guess === null || sent.hide.includes("reveal");
+  tools.main.title = tools.main.disabled && !revealed ? "Make a guess first." : "";
+  state.root.classList.toggle("revealed", revealed);
+  state.root.dataset.revealed = String(revealed);
+}
+
+// Light up everything of one place: strongly what has the same kind, lightly the rest of it.
+const SAME_PLACE = ["key", "value", "score", "weight"];
+
+function mark(state, place) {
+  for (const one of state.root.querySelectorAll("[data-place]")) {
+    const here = place && one.dataset.place === place.place;
+    const same = here && one.dataset.kind === place.kind;
+    const both = SAME_PLACE.includes(place?.kind) && SAME_PLACE.includes(one.dataset.kind);
+    one.classList.toggle("marked", Boolean(same));
+    one.classList.toggle("near", Boolean(here && !same && both));
+  }
+}
+
+// Space reveals or goes on; the arrows change the step. Fields and handles keep their keys.
+function onKey(state, event) {
+  const target = event.composedPath()[0];
+  const busy = target.closest?.("input, textarea, select, [contenteditable], [role=slider], [role=listbox]");
+  const pressed = target.closest?.("button, a, summary");
+  if (!state.root.isConnected || event.ctrlKey || event.metaKey || event.altKey || busy) return;
+  if (event.key === "ArrowRight") go(state, state.step + 1);
+  else if (event.key === "ArrowLeft") go(state, state.step - 1);
+  else if (event.key === " " && !pressed) forward(state);
+  else return;
+  event.preventDefault();
+}

@@ -1,0 +1,122 @@
+// Numbers of a step: those that the server sent, and those that follow from the controls.
+
+import { mask, softmax } from "./kernel.js";
+
+// A short text for a number: two decimals, more for small ones; the sign is a real minus.
+export function format(value, decimals) {
+  if (typeof value === "string") return value;
+  if (value === undefined || value === null || Number.isNaN(value)) return "–";
+  if (!Number.isFinite(value)) return value > 0 ? "∞" : "−∞";
+  const size = Math.abs(value);
+  let text;
+  if (decimals !== undefined) text = value.toFixed(decimals);
+  else if (Number.isInteger(value)) text = value.toLocaleString("en");
+  else if (size >= 100) text = value.toFixed(1);
+  else if (size >= 0.005) text = value.toFixed(2);
+  else if (size >= 0.00005) text = value.toFixed(4);
+  else text = value.toExponential(0);
+  return /^-0(\.0*)?$/.test(text) ? text.slice(1) : text.replace("-", "−");
+}
+
+// A name of a place, or a number: from the scene where it is a name.
+export function resolve(scene, what) {
+  if (typeof what !== "string") return what;
+  return scene.places[what] ?? scene.values[what];
+}
+
+// The numbers of an array under the controls; of the chosen frame where it has frames.
+export function numbersOf(context, name) {
+  const { scene, step } = context;
+  if (step.show.compute === "softmax") {
+    const row = softmaxRow(context);
+    if (name in row) return row[name];
+  }
+  const array = scene.arrays[name];
+  if (!array) return undefined;
+  if (!step.show.frames || array.shape.length < 2) return array.numbers;
+  const size = array.numbers.length / array.shape[0];
+  const frame = Math.max(0, Math.min(array.shape[0] - 1, Math.round(context.controls.frame ?? 0)));
+  return array.numbers.subarray(frame * size, (frame + 1) * size);
+}
+
+// Scores and weights of a row after all controls: dragged scores, a number added to all, hidden
+// keys, temperature, a sink.
+export function softmaxRow({ scene, controls }) {
+  const sent = scene.arrays.scores.numbers;
+  const hidden = new Set(controls.hidden ?? []);
+  const moved = Float64Array.from(sent, (score, at) => (controls.scores?.[at] ?? score));
+  const visible = Array.from(sent, (_, at) => !hidden.has(at));
+  const scores = mask(moved.map((score) => score + (controls.shift ?? 0)), visible);
+  const temperature = controls.temperature ?? 1;
+  const sink = controls.sink ?? -Infinity;
+  const weights = softmax(scores, { temperature, sink });
+  const highest = Math.max(sink, ...scores);
+  const powers = scores.map((score) => Math.exp((score - highest) / temperature));
+  let sum = Math.exp((sink - highest) / temperature);
+  for (const power of powers) sum += power;
+  let share = 0;
+  for (const weight of weights) share += weight;
+  return { scores, weights, powers, highest, sum, share, rest: 1 - share, temperature, sink };
+}
+
+// A value by its name: `array@place`, a number of the picture, a control, or a value that was sent.
+export function valueOf(path, context) {
+  const { scene, step, controls } = context;
+  const frame = Math.round(controls.frame ?? 0);
+  const [name, place] = path.split("@");
+  if (place !== undefined) {
+    const at = resolve(scene, place);
+    return scene.labels[name]?.[at] ?? numbersOf(context, name)?.[at];
+  }
+  if (step.show.compute === "softmax") {
+    const found = softmaxRow(context)[name];
+    if (typeof found === "number") return found;
+  }
+  const found = context.picture?.value?.(name, context) ?? controls[name] ?? scene.values[name];
+  if (Array.isArray(found)) return found[frame];
+  if (found !== undefined) return found;
+  const series = scene.arrays[name];
+  if (series?.shape.length === 1) return series.numbers[step.show.frames ? frame : 0];
+  return scene.labels[name]?.[frame];
+}
+
+// The controls before the prediction, and those at which the prediction is compared.
+export const controlsAtStart = ({ scene, step }) => named(scene, step.start);
+
+export function controlsAtTruth({ scene, step }) {
+  return { ...named(scene, step.start), ...named(scene, step.predict?.at) };
+}
+
+// Values, lists and records in which names of places and values are replaced.
+function named(scene, what = {}) {
+  if (Array.isArray(what)) return what.map((one) => named(scene, one));
+  if (what === null || typeof what !== "object") return resolve(scene, what);
+  return Object.fromEntries(
+    Object.entries(what).map(([name, value]) => [scene.places[name] ?? name, named(scene, value)])
+  );
+}
+
+// Controls as plain numbers by name, for a link: scores.3 is a dragged score, hidden.5 a hidden key;
+// `shown` says that the truth is on the screen.
+export function toNumbers(controls) {
+  const found = { shown: 1 };
+  for (const [name, value] of Object.entries(controls)) {
+    if (Array.isArray(value)) for (const at of value) found[`${name}.${at}`] = 1;
+    else if (value && typeof value === "object") {
+      for (const [at, one] of Object.entries(value)) found[`${name}.${at}`] = one;
+    } else found[name] = value;
+  }
+  return Object.fromEntries(Object.entries(found).filter(([, value]) => Number.isFinite(value)));
+}
+
+export function fromNumbers(numbers) {
+  const controls = {};
+  for (const [path, value] of Object.entries(numbers)) {
+    const [name, at] = path.split(".");
+    if (name === "shown") continue;
+    if (at === undefined) controls[name] = value;
+    else if (name === "scores") controls.scores = { ...controls.scores, [at]: value };
+    else controls[name] = [...(controls[name] ?? []), Number(at)];
+  }
+  return controls;
+}

@@ -1,0 +1,62 @@
+// Sentences of a lesson, with current numbers in them and words that are linked with cells.
+//
+// Markup: [[text|kind:place]] is linked with the cell `place` of a kind (query, key, value, score,
+// weight, output); {name} is a value, {array@place} a number or label at a place, {name.3} with
+// three decimals; ^(…) and _(…) are raised and lowered. Everything reaches the page as text.
+
+import { format, resolve, valueOf } from "./numbers.js";
+
+const PART = /\[\[(.*?)\|(\w+):([\w-]+)\]\]|([\^_])\(((?:[^()]|\([^()]*\))*)\)|\{([^{}]+)\}/g;
+
+export function write(element, text, context) {
+  element.replaceChildren(...nodes(text ?? "", context));
+  element.hidden = !text;
+}
+
+function nodes(text, context) {
+  const found = [];
+  let end = 0;
+  for (const match of text.matchAll(PART)) {
+    if (match.index > end) found.push(document.createTextNode(text.slice(end, match.index)));
+    end = match.index + match[0].length;
+    if (match[1] !== undefined) found.push(linked(match[1], match[2], match[3], context));
+    else if (match[4]) {
+      const raised = document.createElement(match[4] === "^" ? "sup" : "sub");
+      raised.append(...nodes(match[5], context));
+      found.push(raised);
+    } else found.push(value(match[6], context));
+  }
+  if (end < text.length) found.push(document.createTextNode(text.slice(end)));
+  return found;
+}
+
+function linked(text, kind, place, context) {
+  const word = document.createElement("span");
+  word.className = "linked";
+  word.tabIndex = 0;
+  word.dataset.kind = kind;
+  const at = resolve(context.scene, place);
+  word.dataset.place = at ?? place;
+  word.append(...nodes(text, context));
+  const here = { kind, place: String(at ?? place) };
+  word.addEventListener("pointerenter", () => context.mark(here));
+  word.addEventListener("pointerleave", () => context.mark(null));
+  word.addEventListener("focus", () => context.mark(here));
+  word.addEventListener("blur", () => context.mark(null));
+  return word;
+}
+
+function value(name, context) {
+  const shown = document.createElement("bdi");
+  shown.textContent = read(name, context);
+  return shown;
+}
+
+// The text of a placeholder; its name where there is no such value, so that a mistake is seen.
+export function read(name, context) {
+  const [, path, decimals] = name.match(/^(.*?)(?:\.(\d))?$/);
+  const found = valueOf(path, context);
+  return found === undefined
+    ? `{${name}}`
+    : format(found, decimals === undefined ? undefined : Number(decimals));
+}

@@ -1,0 +1,133 @@
+"""Settings of the Learn page, and the part of them that the address carries.
+
+The sentence is in the address only if the user puts it there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from urllib.parse import urlencode
+
+import streamlit as st
+
+from attnviz.lessons import Lesson, lessons
+from attnviz.ui.components.lesson_stage import HIDEABLE, Place, checked_place
+
+__all__ = [
+    "HEAD",
+    "HIDDEN_CONTROLS",
+    "LAYER",
+    "LESSON",
+    "MODEL",
+    "PLACE",
+    "PRESENT",
+    "SEED",
+    "SENTENCE",
+    "address",
+    "current_lesson",
+    "hidden",
+    "link",
+    "open_lesson",
+    "open_link",
+    "to_address",
+]
+
+LESSON, PLACE, SENTENCE, MODEL = "lesson", "lesson_place", "lesson_sentence", "lesson_model"
+LAYER, HEAD, SEED, PRESENT = "lesson_layer", "lesson_head", "lesson_seed", "lesson_present"
+LINKED: Mapping[str, str] = {"model": MODEL, "layer": LAYER, "head": HEAD, "seed": SEED}
+"""Names in the address, and the keys of the session."""
+
+HIDDEN_CONTROLS = ("lessons", "text", "head", "link", "present")
+"""Parts of the page around the lesson that a link can hide."""
+
+MOST_CHARACTERS = 400
+"""Characters of a sentence that are read."""
+
+_OPENED, _HIDE = "lesson_opened", "lesson_hide"
+
+
+def current_lesson() -> Lesson:
+    """Return the open lesson."""
+    name = st.session_state.get(LESSON)
+    return next((one for one in lessons() if one.name == name), _first())
+
+
+def _first() -> Lesson:
+    """Return the lesson that opens without a link."""
+    return lessons()[0]
+
+
+def open_lesson(name: str, place: Place | None = None) -> None:
+    """Open a lesson at a place, with its sentence, model and head unless the student chose some."""
+    st.session_state[LESSON] = name
+    st.session_state[PLACE] = place or Place(name)
+
+
+def open_link() -> None:
+    """Read the address once per session; what is not valid in it is ignored."""
+    if st.session_state.get(_OPENED):
+        return
+    st.session_state[_OPENED] = True
+    linked = st.query_params
+    values = {}
+    for pair in linked.get("values", "").split(","):
+        name, _, number = pair.partition(":")
+        try:
+            values[name] = float(number)
+        except ValueError:
+            continue
+    wanted = {"lesson": linked.get("lesson"), "step": linked.get("step"), "values": values}
+    place = checked_place(wanted) or Place(_first().name)
+    open_lesson(place.lesson, place)
+    for name, key in LINKED.items():
+        text = linked.get(name, "")
+        if name == "model" and text:
+            st.session_state[key] = text
+        elif text.isdecimal() and len(text) < 6:
+            st.session_state[key] = int(text)
+    if linked.get("text"):
+        st.session_state[SENTENCE] = linked["text"][:MOST_CHARACTERS]
+        st.query_params.pop("text", None)
+    st.session_state[PRESENT] = linked.get("present") == "1"
+    parts = {*linked.get("hide", "").split(",")} & {*HIDEABLE, *HIDDEN_CONTROLS}
+    st.session_state[_HIDE] = tuple(sorted(parts))
+
+
+def hidden() -> tuple[str, ...]:
+    """Return the parts that the link hides."""
+    found: tuple[str, ...] = st.session_state.get(_HIDE, ())
+    return found
+
+
+def address(*, text: bool = False, hide: tuple[str, ...] | None = None) -> dict[str, str]:
+    """Return what a link to this view has after the question mark.
+
+    Args:
+        text: whether the sentence is part of it.
+        hide: parts that the link hides; the parts that are hidden now when None.
+    """
+    place: Place = st.session_state[PLACE]
+    values = ",".join(f"{name}:{value:.6g}" for name, value in place.values.items())
+    found = {
+        "lesson": place.lesson,
+        "step": place.step,
+        "values": values,
+        "hide": ",".join(hidden() if hide is None else hide),
+        "present": "1" if st.session_state.get(PRESENT) else "",
+        **{name: str(st.session_state.get(key, "")) for name, key in LINKED.items()},
+    }
+    if text:
+        found["text"] = st.session_state.get(SENTENCE, "")
+    return {name: value for name, value in found.items() if value}
+
+
+def to_address() -> None:
+    """Make the address lead to this view, without the sentence."""
+    if dict(st.query_params) != address():
+        st.query_params.from_dict(address())
+
+
+def link(*, text: bool, hide: tuple[str, ...]) -> str:
+    """Return the link to this view."""
+    start = (st.context.url or "").split("?")[0]
+    return f"{start}?{urlencode(address(text=text, hide=hide))}"

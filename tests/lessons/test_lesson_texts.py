@@ -1,0 +1,84 @@
+"""Texts of lessons: complete, short sentences, and errors that name what is wrong."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from attnviz.errors import InputError
+from attnviz.lessons import LESSON_NUMBERS, Lesson, lessons, parse_lesson, scenes_of
+from attnviz.lessons.lesson_reader import PICTURES, TEXTS
+from tests.lessons.given import given
+
+ASSETS = Path(__file__).parents[2] / "attnviz/ui/components/assets/lesson"
+LONGEST = 20  # words of a sentence
+
+every_lesson = pytest.mark.parametrize("lesson", lessons(), ids=lambda one: one.name)
+
+
+def texts(lesson: Lesson) -> list[str]:
+    found = [lesson.title, lesson.point]
+    for step in lesson.steps:
+        found += [step.title, step.question, step.task, step.reveal, *step.keep]
+        found += [step.misconception.wrong, step.misconception.right]
+        found += [step.change.get("label", "")]
+    return found
+
+
+def sentences(text: str) -> list[str]:
+    plain = re.sub(r"\[\[(.*?)\|.*?\]\]", r"\1", text)
+    plain = re.sub(r"\{[^{}]*\}", "number", plain)
+    return re.split(r"(?<=[.!?:;])\s+", plain)
+
+
+@every_lesson
+def test_sentences_are_short(lesson: Lesson) -> None:
+    long = [one for text in texts(lesson) for one in sentences(text) if len(one.split()) > LONGEST]
+    assert long == []
+
+
+def test_a_long_sentence_would_be_found() -> None:
+    assert max(len(one.split()) for one in sentences("word " * 21 + ". End.")) > LONGEST
+    assert sentences("One [[two|score:top]]. Three {a@b}!") == ["One two.", "Three number!"]
+
+
+def test_lessons_are_in_order_and_have_numbers() -> None:
+    numbers = [one.number for one in lessons()]
+    assert numbers == sorted(set(numbers))
+    assert {one.name for one in lessons()} == set(LESSON_NUMBERS)
+
+
+@every_lesson
+def test_every_step_has_a_scene_with_the_places_and_arrays_it_names(lesson: Lesson) -> None:
+    scenes = scenes_of(lesson, given(lesson))
+    assert set(scenes) == {step.name for step in lesson.steps}
+    for step in lesson.steps:
+        scene = scenes[step.name]
+        known = {*scene.places, *scene.values}
+        linked = re.findall(r"\[\[.*?\|\w+:([\w-]+)\]\]", " ".join(texts(lesson)))
+        assert all(place.isdecimal() or place in known for place in linked), linked
+        for column in step.show.get("columns", ()):
+            assert column["array"] in scene.arrays
+        assert step.misconception.wrong and step.misconception.right and step.reveal
+        assert step.question and step.task and step.formula
+
+
+def test_every_kind_of_picture_is_a_module_of_the_component() -> None:
+    assert {path.stem for path in ASSETS.glob("*.js")} >= set(PICTURES)
+
+
+def test_unknown_and_missing_fields_are_refused() -> None:
+    text = (TEXTS / "softmax.toml").read_text("utf-8")
+    assert parse_lesson("softmax", text).steps[0].name == "twice"
+    for old, new, said in (
+        ('picture = "bars"', 'picture = "film"', "film"),
+        ("number = 5", "", "number"),
+        ("number = 5", "number = 5\ncolour = 1", "colour"),
+        ('name = "shift"\ntitle', 'name = "twice"\ntitle', "different names"),
+        ('kind = "drag"', 'kind = "shout"', "shout"),
+        ("[[step]]", "[[step", "cannot be read"),
+    ):
+        with pytest.raises(InputError, match=said):
+            parse_lesson("softmax", text.replace(old, new, 1))
