@@ -19,14 +19,14 @@ def as_csv(table: pd.DataFrame, *, index: bool = False, float_format: str | None
     That holds for cells, for names of columns and for the index: tokens and names of models can be
     any text. Numbers are not changed.
     """
-    made = table.copy()
+    escaped = table.copy()
     for at in range(table.shape[1]):  # by position: two tokens may have one name
         if not pd.api.types.is_numeric_dtype(table.dtypes.iloc[at]):
-            made.isetitem(at, table.iloc[:, at].map(_inert).array)
-    made.columns = pd.Index([_inert(name) for name in table.columns], dtype=object)
-    made.index = pd.Index([_inert(name) for name in table.index], dtype=object)
-    made.index.name = _inert(table.index.name)
-    written: str = made.to_csv(index=index, float_format=float_format)
+            escaped.isetitem(at, table.iloc[:, at].map(_inert).array)
+    escaped.columns = pd.Index([_inert(name) for name in table.columns], dtype=object)
+    escaped.index = pd.Index([_inert(name) for name in table.index], dtype=object)
+    escaped.index.name = _inert(table.index.name)
+    written: str = escaped.to_csv(index=index, float_format=float_format)
     return written
 
 

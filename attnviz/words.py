@@ -78,17 +78,19 @@ def headline(stack: AttentionStack, layer: int, head: int) -> str:
             "looks at is not defined"
         )
     values = {name: float(metrics.per_head(name, stack)[layer, head]) for name in PATTERNS}
-    found = sorted(
+    patterns = sorted(
         (name for name, value in values.items() if value >= LEANING_FROM),
         key=lambda name: -values[name],
     )
-    if found:
-        best = values[found[0]]
+    if patterns:
+        best = values[patterns[0]]
         how = "mostly" if best >= NAMED_FROM else "partly"
-        said = f"{how} {_role(stack, layer, head, found[0])} ({best:.2f} of its weight on average)"
-        if len(found) > 1:
-            also = _role(stack, layer, head, found[1])
-            said += f", and {also} ({values[found[1]]:.2f}{WHERE.get(found[1], '')})"
+        said = (
+            f"{how} {_role(stack, layer, head, patterns[0])} ({best:.2f} of its weight on average)"
+        )
+        if len(patterns) > 1:
+            also = _role(stack, layer, head, patterns[1])
+            said += f", and {also} ({values[patterns[1]]:.2f}{WHERE.get(patterns[1], '')})"
         return said
     spread = float(metrics.per_head("normalized_entropy", stack)[layer, head])
     if spread >= NEARLY_UNIFORM:
@@ -114,12 +116,12 @@ def numbers(stack: AttentionStack, layer: int, head: int) -> tuple[Numbers, ...]
 
     A value that is not defined has rank 0.
     """
-    found = []
+    rows = []
     for name in metrics.names():
         what = metrics.describe(name)
         table = metrics.per_head(name, stack)
         value = float(table[layer, head])
-        found.append(
+        rows.append(
             Numbers(
                 name,
                 what.label,
@@ -130,7 +132,7 @@ def numbers(stack: AttentionStack, layer: int, head: int) -> tuple[Numbers, ...]
                 int((~np.isnan(table)).sum()),
             )
         )
-    return tuple(found)
+    return tuple(rows)
 
 
 def looks(

@@ -63,7 +63,7 @@ def _unknown(module_class: Any) -> tuple[str, ...]:
 def eager_function(module_class: type[nn.Module]) -> Callable[..., Any] | None:
     """Return `eager_attention_forward` of the file of a module's class, or of a base class."""
     for kind in module_class.__mro__:
-        found = getattr(sys.modules.get(kind.__module__), "eager_attention_forward", None)
-        if found is not None:
-            return found  # type: ignore[no-any-return]
+        function = getattr(sys.modules.get(kind.__module__), "eager_attention_forward", None)
+        if function is not None:
+            return function  # type: ignore[no-any-return]
     return None

@@ -318,7 +318,7 @@ def _own_numbers(names: Sequence[str]) -> tuple[int, ...]:
 
     Where those do not rise (ALBERT runs one module again and again) the calls are counted.
     """
-    found = [re.search(r"(?:^|\.)(\d+)(?:\.|$)", name) for name in names]
-    numbers = [int(one[1]) for one in found if one is not None]
+    matches = [re.search(r"(?:^|\.)(\d+)(?:\.|$)", name) for name in names]
+    numbers = [int(one[1]) for one in matches if one is not None]
     rising = all(one < other for one, other in itertools.pairwise(numbers))
     return tuple(numbers) if rising and len(numbers) == len(names) else tuple(range(len(names)))

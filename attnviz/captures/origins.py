@@ -44,19 +44,19 @@ class Origin:
             more = len(self.weights) - LISTED
             named = ", ".join(f"'{name}'" for name in self.weights[:LISTED])
             named += f" and {more} more" if more > 0 else ""
-            found = f"NaN or infinity in the model's weights: {named}"
+            text = f"NaN or infinity in the model's weights: {named}"
             if not self.module:
-                return f"{found}; this input does not reach them"
+                return f"{text}; this input does not reach them"
         else:
-            found = (
+            text = (
                 "NaN or infinity on this input, although all weights are finite: it begins in "
                 f"'{self.module or 'the logits'}'"
             )
             if self.dtype == "float16":
-                found += " (float16 ends at 65,504; load the model with dtype='float32')"
+                text += " (float16 ends at 65,504; load the model with dtype='float32')"
         if self.head is None:
-            return f"{found}; the attention of all heads is finite"
-        return f"{found}; the first head that is not finite is {self.head.label}"
+            return f"{text}; the attention of all heads is finite"
+        return f"{text}; the first head that is not finite is {self.head.label}"
 
 
 def broken_weights(network: nn.Module) -> tuple[str, ...]:
@@ -75,13 +75,13 @@ def broken_weights(network: nn.Module) -> tuple[str, ...]:
 
 def first_head(stacks: Mapping[Kind, AttentionStack]) -> Head | None:
     """Return the first head, in the order of the run, whose numbers are not finite."""
-    found = [
+    heads = [
         Head(kind, int(layer), int(head))
         for kind, stack in stacks.items()
         for layer, head in zip(*stack.not_finite.nonzero(), strict=True)
     ]
     # The encoder runs before the decoder, whose own and cross attention take turns.
-    return min(found, key=lambda one: (one.kind != "encoder", one.layer), default=None)
+    return min(heads, key=lambda one: (one.kind != "encoder", one.layer), default=None)
 
 
 def origin_of(
@@ -106,8 +106,8 @@ def origin_of(
     head = first_head(capture.stacks)
     if not (weights or watch.module or head):
         return None
-    used = [name for name in weights if watch.module and _belongs(name, watch.module)]
-    ordered = (*used, *(name for name in weights if name not in used))
+    first = [name for name in weights if watch.module and _belongs(name, watch.module)]
+    ordered = (*first, *(name for name in weights if name not in first))
     return Origin(ordered, watch.module, head, model.info.dtype)
 
 

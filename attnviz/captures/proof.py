@@ -150,7 +150,7 @@ def verify(capture: Capture, *, model: Model | None = None) -> Proof:
     compared.check_complete()
     weights, worst = compared.worst()
     weights_bound, logits_bound = BOUNDS.get(model.info.dtype, SHORT_BOUNDS)
-    outputs = Outputs(Places(model.sites.kinds, _layers(capture)), compared.mixed)
+    outputs = Outputs(Places(model.sites.kinds, _layers(capture)), compared.weighted_values)
     with torch.inference_mode(), intervening(outputs):
         logits = _logits_error(_forward(model, model.network, capture), eager)
     if model.info.dtype not in BOUNDS or weights > weights_bound:
@@ -160,7 +160,7 @@ def verify(capture: Capture, *, model: Model | None = None) -> Proof:
         weights, worst = max(
             _equal_inputs(model, capture, weights, worst),
             _since_captured(model, capture),
-            key=lambda found: found[0],
+            key=lambda one: one[0],
         )
         logits_bound = max(logits_bound, DRIFTS * _library_drift(model, capture, eager))
     return _judged(

@@ -34,11 +34,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def parser() -> Parser:
     """Return the parser with all commands and options."""
-    made = Parser(
+    root = Parser(
         prog="attnviz", description="See what attention really does inside a transformer."
     )
-    made.add_argument("--version", action="version", version=f"attnviz {__version__}")
-    commands = made.add_subparsers(required=True, metavar="COMMAND")
+    root.add_argument("--version", action="version", version=f"attnviz {__version__}")
+    commands = root.add_subparsers(required=True, metavar="COMMAND")
 
     app = commands.add_parser("app", help="serve the app in a browser")
     app.add_argument("--port", type=int, default=8501)
@@ -123,4 +123,4 @@ def parser() -> Parser:
     diagnose.add_argument("--device", default="auto", help="where to compute: auto, cpu, cuda ...")
     diagnose.add_argument("--seed", type=int, default=0, help="of what is drawn at random")
     diagnose.set_defaults(run=run_diagnose)
-    return made
+    return root

@@ -19,7 +19,7 @@ def run_capture(options: argparse.Namespace) -> int:
 
     text = sys.stdin.read() if options.text == "-" else options.text
     model = attnviz.load(options.model)
-    found = attnviz.capture(
+    capture = attnviz.capture(
         model,
         text,
         pair=options.pair,
@@ -28,15 +28,15 @@ def run_capture(options: argparse.Namespace) -> int:
         keep="statistics",
         predict=False,
     )
-    if found.cut:
-        say(f"{found.cut} tokens were cut off")
+    if capture.cut:
+        say(f"{capture.cut} tokens were cut off")
     with contextlib.suppress(BrokenPipeError):  # `| head` has read enough
-        sys.stdout.write(as_csv(attnviz.summarize(found), float_format="%.6g"))
+        sys.stdout.write(as_csv(attnviz.summarize(capture), float_format="%.6g"))
         sys.stdout.flush()
     weights = broken_weights(model.network)
-    if not weights and not any(stack.not_finite.any() for stack in found.stacks.values()):
+    if not weights and not any(stack.not_finite.any() for stack in capture.stacks.values()):
         return 0
-    origin = origin_of(model, found, weights=weights)
+    origin = origin_of(model, capture, weights=weights)
     if origin is not None:
         say(f"{origin.sentence}; numbers of broken heads are left empty")
     return 1

@@ -37,7 +37,7 @@ def run_diagnose(options: argparse.Namespace) -> int:
     model = attnviz.load(options.model, device=options.device)
     texts = as_text_set(given, model.info.family)
     with shown_progress() as progress:
-        found = attnviz.diagnose(
+        diagnosis = attnviz.diagnose(
             model,
             texts,
             ablate=not options.no_ablation,
@@ -46,17 +46,17 @@ def run_diagnose(options: argparse.Namespace) -> int:
             seed=options.seed,
             progress=progress,
         )
-    lost = [path for kind, path in files.items() if not _write(found, kind, path)]
-    measured = f"{_number(found.findings, 'head')} on {_number(texts.texts, 'text')}"
+    lost = [path for kind, path in files.items() if not _write(diagnosis, kind, path)]
+    measured = f"{_number(diagnosis.findings, 'head')} on {_number(texts.texts, 'text')}"
     show(f"{model.info.name}: {measured}, {texts.name}\n")
-    show(summary(found.findings, found.notes))
-    failing = [one for one in found.findings if any(name.fits(one) for name in names)]
+    show(summary(diagnosis.findings, diagnosis.notes))
+    failing = [one for one in diagnosis.findings if any(name.fits(one) for name in names)]
     if failing:
         listed = ", ".join(f"{one.head.label} ({one.name})" for one in failing)
         say(f"--fail-on {options.fail_on} found {listed}")
-    if found.not_finite:
-        say(found.not_finite)
-    return 2 if lost else 1 if failing or found.not_finite else 0
+    if diagnosis.not_finite:
+        say(diagnosis.not_finite)
+    return 2 if lost else 1 if failing or diagnosis.not_finite else 0
 
 
 def _threshold(written: str) -> tuple[str, object]:
@@ -92,10 +92,10 @@ def _check_places(paths: Sequence[Path]) -> None:
             raise InputError(f"'{path}' stands for two files; give each file another name")
 
 
-def _write(found: Any, kind: str, path: Path) -> bool:
+def _write(diagnosis: Any, kind: str, path: Path) -> bool:
     """Write one file of a diagnosis; a full disk must not take the others with it."""
     try:
-        getattr(found, WRITTEN[kind])(path)
+        getattr(diagnosis, WRITTEN[kind])(path)
     except (OSError, AttnvizError) as error:
         say(f"'{path}' could not be written: {getattr(error, 'strerror', None) or error}")
         return False

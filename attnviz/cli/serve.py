@@ -74,13 +74,13 @@ def _allow(options: argparse.Namespace) -> None:
 
 def _flat(settings: Mapping[str, object], prefix: str = "") -> dict[str, object]:
     """Return nested tables of settings under Streamlit's dotted names."""
-    found: dict[str, object] = {}
+    flat: dict[str, object] = {}
     for name, value in settings.items():
         if isinstance(value, Mapping):
-            found |= _flat(value, f"{prefix}{name}.")
+            flat |= _flat(value, f"{prefix}{name}.")
         else:
-            found[prefix + name] = value
-    return found
+            flat[prefix + name] = value
+    return flat
 
 
 def _warm_up() -> None:

@@ -175,9 +175,9 @@ def _host(address: str) -> str:
 def _free_ports(count: int) -> list[int]:
     """Return ports of this machine that nothing listens on."""
     with contextlib.ExitStack() as probes:
-        found = []
+        ports = []
         for _ in range(count):
             probe = probes.enter_context(socket.socket())
             probe.bind(("127.0.0.1", 0))
-            found.append(int(probe.getsockname()[1]))
-        return found
+            ports.append(int(probe.getsockname()[1]))
+        return ports

@@ -155,7 +155,7 @@ class Comparison:
             }
             for one in self.first.findings
         ]
-        found: dict[str, Any] = without_nan(
+        values: dict[str, Any] = without_nan(
             {
                 "first": self.first.plain(),
                 "second": self.second.plain(),
@@ -164,7 +164,7 @@ class Comparison:
                 "heads": heads,
             }
         )
-        return found
+        return values
 
     def html(self) -> str:
         """Return the report: one HTML page that needs no network, without the texts."""

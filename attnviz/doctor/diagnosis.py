@@ -99,8 +99,8 @@ class Diagnosis:
 
     def relabelled(self, thresholds: Thresholds) -> Diagnosis:
         """Return the same measurements under other thresholds; nothing is run again."""
-        found = findings(self.measures, thresholds, self.experiments, self.names)
-        return replace(self, findings=found, thresholds=thresholds)
+        labelled = findings(self.measures, thresholds, self.experiments, self.names)
+        return replace(self, findings=labelled, thresholds=thresholds)
 
     @cached_property
     def agreement(self) -> dict[Kind, float]:
@@ -147,12 +147,12 @@ class Diagnosis:
     def _numbers(self, head: Head) -> dict[str, Interval]:
         """Return all numbers of one head."""
         cell = (head.layer, head.head)
-        found: dict[str, Interval] = {
+        numbers: dict[str, Interval] = {
             f"ablation_{name}": value for name, value in self.experiments.of(head).items()
         }
         if head.kind in self.importance:
-            found["importance"] = self.importance[head.kind].at(*cell)
-        return found | {name: self.measures.tables[head.kind][name].at(*cell) for name in names()}
+            numbers["importance"] = self.importance[head.kind].at(*cell)
+        return numbers | {name: self.measures.tables[head.kind][name].at(*cell) for name in names()}
 
     def plain(self) -> dict[str, Any]:
         """Return all results as plain values, for the report and for JSON.

@@ -108,8 +108,8 @@ class Reading:
         """Arguments and errors as for `diagnose`."""
         check_reads(model, ("input_ids",))
         chosen = as_text_set(texts, model.info.family)
-        found, notes = examples(model, chosen, long=long, seed=seed)
-        return cls(chosen, found, (*chosen.notes, *notes))
+        read, notes = examples(model, chosen, long=long, seed=seed)
+        return cls(chosen, read, (*chosen.notes, *notes))
 
 
 def examine(
@@ -164,7 +164,7 @@ def _examined(
         tried, leaning, loss, said = _experiments(model, read, measured, ways, limits, seed, clock)
         notes = (*notes, *said)
     called = _names(model, read)
-    found = findings(measured, limits, tried, called)
+    labelled = findings(measured, limits, tried, called)
     clock.end()
     return Diagnosis(
         model=model.info,
@@ -175,7 +175,7 @@ def _examined(
             len(read),
             sum(example.tokens for example in read),
         ),
-        findings=found,
+        findings=labelled,
         notes=notes,
         thresholds=limits,
         measures=measured,
@@ -231,7 +231,7 @@ def _names(model: Model, read: Sequence[Example]) -> dict[Kind, Names]:
     """Return the names of the first token and the separators among the keys of each kind."""
     special = {int(one) for one in model.tokenizer.all_special_ids}
     first_ids = {example.encoded.ids[0] for example in read}
-    found = {}
+    by_kind = {}
     for kind in model.info.heads:
         names = Names()
         if kind in ("self", "encoder", "cross") and model.info.family != "decoder":
@@ -242,8 +242,8 @@ def _names(model: Model, read: Sequence[Example]) -> dict[Kind, Names]:
             if ending in special:
                 separator = model.tokenizer.convert_ids_to_tokens([ending])[0]
             names = Names(first, separator)
-        found[kind] = names
-    return found
+        by_kind[kind] = names
+    return by_kind
 
 
 def _versions() -> dict[str, str]:

@@ -62,18 +62,18 @@ def remove_groups(
         sets += [_without(group, stays), group.heads]
     if not sets:
         return {}, ()
-    found = _costs(model, read, sets, way, seed, progress)
+    costs = _costs(model, read, sets, way, seed, progress)
     removals = tuple(
         GroupRemoval(
             group,
             stays,
-            found[_without(group, stays)],
-            found[group.heads],
+            costs[_without(group, stays)],
+            costs[group.heads],
             _repeated(model, group, stays, way, seed),
         )
         for group, stays in zip(groups, kept, strict=True)
     )
-    return {pair: found[pair] for pair in pairs}, removals
+    return {pair: costs[pair] for pair in pairs}, removals
 
 
 def _without(group: HeadGroup, kept: Head) -> tuple[Head, ...]:
@@ -105,19 +105,19 @@ def _repeated(
     except AttnvizError:  # no room for two copies
         return None
     single = [(head,) for head in group.heads]
-    found = _costs(model, read, [*single, _without(group, kept), group.heads], way, seed)
-    dearest = max((found[one] for one in single), key=lambda one: one.mean)
-    return dearest, found[_without(group, kept)], found[group.heads]
+    costs = _costs(model, read, [*single, _without(group, kept), group.heads], way, seed)
+    dearest = max((costs[one] for one in single), key=lambda one: one.mean)
+    return dearest, costs[_without(group, kept)], costs[group.heads]
 
 
 def _similar(measured: Measures) -> list[tuple[Head, Head]]:
     """Return pairs of similar heads of a layer, the most similar first."""
-    found = []
+    similar = []
     for kind, pairs in measured.pairs.items():
         apart, parallel = pairs.head_distance.mean, pairs.output_cosine.mean
         for layer, one, other in np.ndindex(apart.shape):
             near = apart[layer, one, other] < PAIR_DISTANCE
             if one < other and near and parallel[layer, one, other] > PAIR_COSINE:
                 pair = (Head(kind, layer, one), Head(kind, layer, other))
-                found.append((float(apart[layer, one, other]), pair))
-    return [pair for _, pair in sorted(found)[:MOST_PAIRS]]
+                similar.append((float(apart[layer, one, other]), pair))
+    return [pair for _, pair in sorted(similar)[:MOST_PAIRS]]

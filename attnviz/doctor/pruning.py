@@ -95,10 +95,10 @@ def pruning_file(diagnosis: Diagnosis) -> dict[str, Any]:
     that does the same is left out of it, under "kept" (`kept_heads`). Each head was removed
     alone: the cost of removing all of them together is not their sum, and has to be measured.
     """
-    found = removals(diagnosis.findings)
+    effects = removals(diagnosis.findings)
     kept = kept_heads(diagnosis.findings)
     kinds: dict[str, dict[str, list[int]]] = {}
-    for one in (*found.better_without, *found.no_difference):
+    for one in (*effects.better_without, *effects.no_difference):
         if one.head in kept:
             continue
         layers = kinds.setdefault(one.head.kind, {})
@@ -113,7 +113,7 @@ def pruning_file(diagnosis: Diagnosis) -> dict[str, Any]:
             for kind, layers in kinds.items()
         },
         "kept": _costs([one for one in diagnosis.findings if one.head in kept]),
-        **{name: _costs(getattr(found, name)) for name in (
+        **{name: _costs(getattr(effects, name)) for name in (
             "better_without", "no_difference", "needed", "unclear")},
     }  # fmt: skip
 

@@ -25,7 +25,7 @@ QUANTILES = 20
 def entropies(diagnosis: Diagnosis) -> dict[Kind, Float[np.ndarray, "layer head sample"]]:
     """Normalized entropies of every head over texts; quantiles of them where texts are many."""
     middles = (np.arange(QUANTILES) + 0.5) / QUANTILES
-    found: dict[Kind, np.ndarray] = {}
+    by_kind: dict[Kind, np.ndarray] = {}
     for kind, values in diagnosis.measures.values.items():
         samples = np.asarray(values["normalized_entropy"], np.float64)  # NaN where not finite
         known = ~np.isnan(samples).all(axis=-1)
@@ -34,8 +34,8 @@ def entropies(diagnosis: Diagnosis) -> dict[Kind, Float[np.ndarray, "layer head 
             if known.any():
                 drawn[known] = np.nanquantile(samples[known], middles, axis=-1).T
             samples = drawn
-        found[kind] = samples
-    return found
+        by_kind[kind] = samples
+    return by_kind
 
 
 def pictures(diagnosis: Diagnosis) -> dict[str, Any]:
@@ -74,5 +74,5 @@ def _plain(values: np.ndarray) -> list[Any]:
     rounded = np.round(np.asarray(values, np.float64), 4)
     values_or_none = rounded.astype(object)
     values_or_none[~np.isfinite(rounded)] = None
-    found: list[Any] = values_or_none.tolist()
-    return found
+    rows: list[Any] = values_or_none.tolist()
+    return rows

@@ -145,13 +145,13 @@ def _check_same_ids(first: Model, second: Model, readings: Sequence[Reading]) ->
 def _divergence(one: Capture, other: Capture, kind: Kind) -> Float[np.ndarray, "layer head"]:
     """Between the same heads' rows in two captures of one text, mean over rows; nats."""
     layers, heads, _, _ = one[kind].shape
-    found = np.zeros((layers, heads))
-    for layer, head in np.ndindex(found.shape):
+    divergences = np.zeros((layers, heads))
+    for layer, head in np.ndindex(divergences.shape):
         rows = metrics.jensen_shannon(
             one[kind].weights(layer, head), other[kind].weights(layer, head)
         )
-        found[layer, head] = mean_over_rows(rows)
-    return found
+        divergences[layer, head] = mean_over_rows(rows)
+    return divergences
 
 
 class _Shares:

@@ -51,30 +51,30 @@ class Trade:
     error: float
 
 
-def difference(found: EfficientResult, exact: EfficientResult) -> Difference:
+def difference(variant: EfficientResult, exact: EfficientResult) -> Difference:
     """Return how weights and outputs of a variant differ from exact attention.
 
     Args:
-        found: of one head, as arrays; a variant with weights.
+        variant: of one head, as arrays; a variant with weights.
         exact: of the same head, as arrays.
 
     Raises:
         InputError: the two results have different shapes.
     """
-    if np.shape(found.output) != np.shape(exact.output):
+    if np.shape(variant.output) != np.shape(exact.output):
         raise InputError(
-            f"outputs of shapes {np.shape(found.output)} and {np.shape(exact.output)} cannot be "
+            f"outputs of shapes {np.shape(variant.output)} and {np.shape(exact.output)} cannot be "
             "compared"
         )
     true = np.nan_to_num(np.asarray(exact.weights, dtype=np.float64))
-    ours = np.nan_to_num(np.asarray(found.weights, dtype=np.float64))
+    ours = np.nan_to_num(np.asarray(variant.weights, dtype=np.float64))
     wanted = np.asarray(exact.output, dtype=np.float64)
-    apart = np.linalg.norm(np.asarray(found.output, dtype=np.float64) - wanted, axis=-1)
+    apart = np.linalg.norm(np.asarray(variant.output, dtype=np.float64) - wanted, axis=-1)
     length = np.linalg.norm(wanted, axis=-1)
     return Difference(
         moved=np.abs(ours - true).sum(-1) / 2,
         output=np.divide(apart, length, out=np.full_like(apart, np.nan), where=length > 0),
-        lost=np.where(np.asarray(found.computed), 0.0, true).sum(-1),
+        lost=np.where(np.asarray(variant.computed), 0.0, true).sum(-1),
     )
 
 
@@ -97,7 +97,7 @@ def trades(
     size = {"d": query.shape[-1], "d_value": value.shape[-1], "causal": causal}
     whole = cost("exact", len(key), **size).operations
     length = float(np.linalg.norm(exact.output))
-    found = []
+    points = []
     for name in names():
         described, setting = describe(name), knob(name)
         possible = described.causal if causal else described.bidirectional
@@ -110,5 +110,5 @@ def trades(
                 name, query, key, value, causal=causal, scale=scale, **{setting.name: chosen}
             )
             apart = float(np.linalg.norm(np.asarray(result.output) - exact.output))
-            found.append(Trade(name, chosen, result.operations / whole, apart / length))
-    return found
+            points.append(Trade(name, chosen, result.operations / whole, apart / length))
+    return points

@@ -159,8 +159,8 @@ def _run(
         baseline[group] = whole.cpu().numpy()
         for start, part in _together(replay, tasks):
             gates = _Gates(hooked.places(), [tasks[index] for index in part], means)
-            found = replay.again(start, len(part), gates)
-            changes[np.ix_(part, group)] = (found - whole).cpu().numpy()
+            losses = replay.again(start, len(part), gates)
+            changes[np.ix_(part, group)] = (losses - whole).cpu().numpy()
             done += len(part)
             if progress is not None:
                 progress(done / total)
@@ -192,9 +192,9 @@ def by_text(
     """Return sums per text from sums per loss input; NaN for texts without loss inputs."""
     counts = np.array([len(example.loss_inputs) for example in examples])
     owner = np.repeat(np.eye(len(examples)), counts, axis=0)
-    found: np.ndarray = sums @ owner
-    found[..., counts == 0] = np.nan
-    return found
+    per_text: np.ndarray = sums @ owner
+    per_text[..., counts == 0] = np.nan
+    return per_text
 
 
 class _Means(Intervention):

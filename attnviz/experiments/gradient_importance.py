@@ -50,7 +50,9 @@ def importance(
     if not loss_inputs:
         raise InputError("no text has anything to predict, so there is no loss with a gradient")
     hooked = HookedModel.of(model)
-    found = {kind: np.zeros((*size, len(loss_inputs))) for kind, size in model.info.heads.items()}
+    gradients = {
+        kind: np.zeros((*size, len(loss_inputs))) for kind, size in model.info.heads.items()
+    }
     done = 0
     for group in batches([loss_input.encoded for loss_input in loss_inputs], BATCH_TOKENS):
         part = [loss_inputs[index] for index in group]
@@ -60,14 +62,14 @@ def importance(
             # A text's gates touch no other text's loss: one gradient of the sum gives them all.
             total = summed_losses(hooked, inputs, part).sum()
         # autograd.grad: backward() would leave gradients on weights that the loaded model shares.
-        slopes = torch.autograd.grad(total, list(gates.made.values()))
-        for (kind, layer), slope in zip(gates.made, slopes, strict=True):
-            found[kind][layer][:, group] = slope.T.double().cpu().numpy()
+        slopes = torch.autograd.grad(total, list(gates.by_place.values()))
+        for (kind, layer), slope in zip(gates.by_place, slopes, strict=True):
+            gradients[kind][layer][:, group] = slope.T.double().cpu().numpy()
         done += len(group)
         if progress is not None:
             progress(done / len(loss_inputs))
     tokens = np.array([example.tokens or np.nan for example in examples], np.float64)
-    return {kind: np.abs(by_text(sums, examples)) / tokens for kind, sums in found.items()}
+    return {kind: np.abs(by_text(sums, examples)) / tokens for kind, sums in gradients.items()}
 
 
 class _OpenGates(Intervention):
@@ -76,7 +78,7 @@ class _OpenGates(Intervention):
     def __init__(self, places: Places, rows: int) -> None:
         self.places = places
         self.rows = rows
-        self.made: dict[tuple[Kind, int], Tensor] = {}
+        self.by_place: dict[tuple[Kind, int], Tensor] = {}
 
     def output(self, call: Call, output: Tensor) -> Tensor:
         """Return the same output, as a function of the gates that the gradient is taken for."""
@@ -84,5 +86,5 @@ class _OpenGates(Intervention):
         if place is None:
             return output
         gate = torch.ones(self.rows, output.shape[2], device=output.device, dtype=output.dtype)
-        self.made[place] = gate.requires_grad_()
+        self.by_place[place] = gate.requires_grad_()
         return output * gate[:, None, :, None]

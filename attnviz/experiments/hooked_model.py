@@ -46,8 +46,8 @@ class HookedModel:
         names = {
             kind: tuple(
                 model.sites.names[module]
-                for module, found in model.sites.kinds.items()
-                if found == kind
+                for module, its_kind in model.sites.kinds.items()
+                if its_kind == kind
             )
             for kind in model.sites.heads
         }
@@ -70,10 +70,10 @@ class HookedModel:
         short probe. A gate before the projection is left out: it depends on the query. None for a
         layer whose output could not be followed to the stream.
         """
-        found: dict[tuple[Kind, int], Tensor | None] = {}
+        by_place: dict[tuple[Kind, int], Tensor | None] = {}
 
         def report(place: tuple[Kind, int], added: Added) -> None:
-            found[place] = added.effective_projection()
+            by_place[place] = added.effective_projection()
 
         ids = torch.arange(5, device=self.model.network.device)[None] + 4
         inputs = {"input_ids": ids % vocabulary_size(self.network)}
@@ -82,7 +82,7 @@ class HookedModel:
         with torch.inference_mode(), following(Additions(self.places(), report)):
             self.run(inputs)
         return {
-            kind: tuple(found.get((kind, layer)) for layer in range(size[0]))
+            kind: tuple(by_place.get((kind, layer)) for layer in range(size[0]))
             for kind, size in self.model.sites.heads.items()
         }
 

@@ -99,7 +99,7 @@ def examples(
     both = model.info.family == "encoder-decoder"
     prompt = (translates(model) if both else model.prompt) or ""
     notes: list[str] = []
-    found: list[Example] = []
+    ready_texts: list[Example] = []
     random = np.random.default_rng(seed)
     split = 0
     for number, text in enumerate(texts.texts):
@@ -116,7 +116,7 @@ def examples(
         for encoded in pieces:
             ready = _with_target(model, encoded)
             inputs = _loss_inputs(model, ready, random) if model.predicts else ()
-            found.append(Example(number, ready, inputs))
+            ready_texts.append(Example(number, ready, inputs))
     if split:
         notes.append(
             f"{split} of {len(texts.texts)} texts had more tokens than are read at a time "
@@ -127,7 +127,7 @@ def examples(
             f"{model.info.name} has no trained language head: there is no loss, so no head could "
             "be tested by removing it"
         )
-    elif not any(example.loss_inputs for example in found):
+    elif not any(example.loss_inputs for example in ready_texts):
         notes.append(
             f"the tokenizer of {model.info.name} has no mask token: there is no loss, so no head "
             "could be tested by removing it"
@@ -136,7 +136,7 @@ def examples(
         notes.append(
             f"where no target was given, the loss is that of what {model.info.name} writes itself"
         )
-    return tuple(found), tuple(notes)
+    return tuple(ready_texts), tuple(notes)
 
 
 def batches(rows: Sequence[Encoded], tokens: int = BATCH_TOKENS) -> Iterator[list[int]]:
@@ -200,10 +200,10 @@ def _split(tokenizer: PreTrainedTokenizerBase, text: str, tokens: int) -> list[s
     """Return a text in pieces of at most so many tokens, cut before a word where there is one."""
     if tokenizer.is_fast:
         with tokenizing("this model"):
-            made = tokenizer(
+            encoding = tokenizer(
                 text, add_special_tokens=False, return_offsets_mapping=True, verbose=False
             )
-        starts = [start for start, _ in made["offset_mapping"]]
+        starts = [start for start, _ in encoding["offset_mapping"]]
     else:
         starts = list(range(len(text)))  # no token is shorter than a letter, but for rare bytes
     edges = [0]

@@ -91,7 +91,7 @@ def repeated_examples(
     generator = np.random.default_rng(seed)
     vocabulary = _ordinary_tokens(model)
     start = [] if model.tokenizer.bos_token_id is None else [int(model.tokenizer.bos_token_id)]
-    found = []
+    repeated = []
     for number in range(sequences):
         copy = generator.choice(vocabulary, period).tolist()
         ids = (*start, *copy, *copy)
@@ -99,8 +99,8 @@ def repeated_examples(
         targets = tuple(ids[place] for place in second)
         encoded = Encoded(ids)
         loss_input = LossInput(encoded, tuple(place - 1 for place in second), targets)
-        found.append(Example(number, encoded, (loss_input,)))
-    return tuple(found)
+        repeated.append(Example(number, encoded, (loss_input,)))
+    return tuple(repeated)
 
 
 def repeat_text(model: Model, text: str) -> Repetition:

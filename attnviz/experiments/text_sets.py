@@ -136,25 +136,25 @@ def as_text_set(
             "own in a list, such as [text]"
         )
     if isinstance(texts, (str, Path)):
-        found = read_texts(texts)
+        chosen = read_texts(texts)
     elif isinstance(texts, TextSet):
-        found = texts
-        if not found.texts:
-            raise EmptyText(f"there is no text in '{found.name}'; give at least one")
+        chosen = texts
+        if not chosen.texts:
+            raise EmptyText(f"there is no text in '{chosen.name}'; give at least one")
     elif not isinstance(texts, Iterable):
         raise InputError(
             f"texts should be a list of strings, a path or None, not {type(texts).__name__}"
         )
     else:
-        found = _gathered("texts of your own", list(map(_own, texts, count())), "text")
-    if family != "encoder-decoder" and any(text.target is not None for text in found.texts):
+        chosen = _gathered("texts of your own", list(map(_own, texts, count())), "text")
+    if family != "encoder-decoder" and any(text.target is not None for text in chosen.texts):
         raise InputError(
-            f"'{found.name}' has texts with a target, and a model with one stack writes none; "
+            f"'{chosen.name}' has texts with a target, and a model with one stack writes none; "
             "give texts alone, without tabs"
         )
-    if len(found.texts) == 1 and ONE_TEXT not in found.notes:
-        found = replace(found, notes=(*found.notes, ONE_TEXT))
-    return found
+    if len(chosen.texts) == 1 and ONE_TEXT not in chosen.notes:
+        chosen = replace(chosen, notes=(*chosen.notes, ONE_TEXT))
+    return chosen
 
 
 def _exists(name: str) -> bool:

@@ -84,7 +84,7 @@ def known_heads(folder: Path, heads: Mapping[Kind, tuple[int, int]]) -> tuple[Kn
     if not path.is_file():
         return ()
     try:
-        found = tuple(
+        listed = tuple(
             KnownHead(
                 Head(one["kind"], int(one["layer"]), int(one["head"])),
                 str(one["role"]),
@@ -93,20 +93,20 @@ def known_heads(folder: Path, heads: Mapping[Kind, tuple[int, int]]) -> tuple[Kn
             )
             for one in read_json(path)
         )
-        known = [_exists(one.head, heads) for one in found]
+        known = [_exists(one.head, heads) for one in listed]
     except (ValueError, KeyError, TypeError, OverflowError) as error:
         raise ModelError(
             f"the heads.json of '{folder.name}' is no list of heads, each with kind, layer, head, "
             "role, label and score"
         ) from error
     if not all(known):
-        missing = found[known.index(False)].head
+        missing = listed[known.index(False)].head
         raise ModelError(
             f"the heads.json of '{folder.name}' names layer {missing.layer}, head {missing.head} "
             f"of kind '{shortened(missing.kind)}', which the model does not have; correct or "
             "remove the file"
         )
-    return found
+    return listed
 
 
 def _exists(head: Head, heads: Mapping[Kind, tuple[int, int]]) -> bool:

@@ -70,11 +70,11 @@ def borrowed(network: PreTrainedModel) -> Iterator[None]:
 def _configs(network: PreTrainedModel) -> list[PreTrainedConfig]:
     """Return every configuration that names an attention implementation, once."""
     waiting = [one.config for one in network.modules() if isinstance(one, PreTrainedModel)]
-    found: dict[int, PreTrainedConfig] = {}
+    configs: dict[int, PreTrainedConfig] = {}
     while waiting:
         config = waiting.pop()
-        if id(config) not in found:
-            found[id(config)] = config
+        if id(config) not in configs:
+            configs[id(config)] = config
             parts = (getattr(config, name, None) for name in config.sub_configs)
             waiting += [part for part in parts if part is not None]
-    return list(found.values())
+    return list(configs.values())

@@ -107,21 +107,21 @@ def curves(scores: Scores, every_head: bool) -> dict[str, float]:
     `attention/not_finite/L0` is the number of a layer's heads that compute NaN or infinity; left
     out while there are none.
     """
-    found: dict[str, float] = {}
+    points: dict[str, float] = {}
     for (kind, metric), table in scores.items():
         start = f"{PREFIX}{metric}/" + ("" if kind == "self" else f"{kind}.")
         if metric == NOT_FINITE:
             counts = enumerate((table > 0).sum(-1).tolist())
-            found |= {f"{start}L{layer}": float(count) for layer, count in counts if count}
+            points |= {f"{start}L{layer}": float(count) for layer, count in counts if count}
             continue
         pattern = metric in PATTERNS
         for layer, heads in enumerate(table):
-            found[f"{start}L{layer}"] = _gathered(heads, pattern)
+            points[f"{start}L{layer}"] = _gathered(heads, pattern)
             if every_head:
-                found |= {f"{start}L{layer}.H{head}": float(one) for head, one in enumerate(heads)}
+                points |= {f"{start}L{layer}.H{head}": float(one) for head, one in enumerate(heads)}
         if pattern:
-            found[f"{start}max"] = _gathered(table, pattern)
-    return {name: value for name, value in found.items() if math.isfinite(value)}
+            points[f"{start}max"] = _gathered(table, pattern)
+    return {name: value for name, value in points.items() if math.isfinite(value)}
 
 
 def _gathered(values: Float[np.ndarray, ...], best: bool) -> float:
@@ -151,8 +151,8 @@ def collapsed_layers(rows: Sequence[Row]) -> int:
 def _layers(rows: Sequence[Row]) -> list[re.Match[str]]:
     """Return the layers that have a curve, in the order in which they first appear."""
     names = dict.fromkeys(name for _, row in rows for name in row)
-    found = [layer for name in names if (layer := LAYER.fullmatch(name))]
-    return list({layer[1]: layer for layer in reversed(found)}.values())[::-1]
+    layers = [layer for name in names if (layer := LAYER.fullmatch(name))]
+    return list({layer[1]: layer for layer in reversed(layers)}.values())[::-1]
 
 
 def _fallen(rows: Sequence[Row], layer: re.Match[str]) -> tuple[list[Alarm], bool]:

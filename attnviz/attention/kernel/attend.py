@@ -171,8 +171,8 @@ def _weighted_values(
         # float16 ends at 65,504: sums of exponentials times values would go beyond it.
         exps, total = exps / total, torch.ones_like(total)
     stacked = exps.view(batch, groups, -1, keys).to(value)  # (B, g, h/g*q, k)
-    mixed = torch.matmul(stacked, value).view(batch, heads, rows, -1)  # (B, h, q, dv)
-    return (mixed.float() / total).transpose(1, 2)
+    sums = torch.matmul(stacked, value).view(batch, heads, rows, -1)  # (B, h, q, dv)
+    return (sums.float() / total).transpose(1, 2)
 
 
 class _Tile(NamedTuple):

@@ -44,14 +44,14 @@ def parts(visibility: Visibility, batch: int, queries: int, keys: int) -> tuple[
     if visibility.is_causal:
         return (replace(whole, causal=True),)
     height = min(MASK_ROWS, max(8, MASK_BYTES // (4 * batch * keys)))
-    found = []
+    pieces = []
     for start in range(0, queries, height):
         end = min(start + height, queries)
         key_start, key_end = visibility.within(start, end)
         visible = visibility.table(start, end, key_start, key_end)[:, None]
         mask = torch.zeros_like(visible, dtype=torch.float32).masked_fill_(~visible, HIDDEN)
-        found.append(Part(start, end, key_start, key_end, mask=mask))
-    return tuple(found)
+        pieces.append(Part(start, end, key_start, key_end, mask=mask))
+    return tuple(pieces)
 
 
 def fused_call(
@@ -70,19 +70,19 @@ def fused_call(
     if query.is_cuda:
         query, key = (pad(tensor, (0, -dim % ALIGNED)) for tensor in (query, key))
         value = pad(value, (0, -value_dim % ALIGNED))
-        mixed, lse, _, _ = torch.ops.aten._scaled_dot_product_efficient_attention(
+        output, lse, _, _ = torch.ops.aten._scaled_dot_product_efficient_attention(
             query, key, value, mask, True, 0.0, causal, scale=1.0
         )
-        return mixed[..., :value_dim], lse[..., :rows].float()
+        return output[..., :value_dim], lse[..., :rows].float()
     # The CPU kernel requires values as wide as keys: one call per `dim` columns of values.
     outputs = []
     for start in range(0, value_dim, dim):
         columns = value[..., start : start + dim]
         columns = pad(columns, (0, dim - columns.shape[-1])).contiguous()
-        mixed, lse = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(
+        output, lse = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(
             query, key, columns, 0.0, causal, attn_mask=mask, scale=1.0
         )
-        outputs.append(mixed)
+        outputs.append(output)
     return torch.cat(outputs, -1)[..., :value_dim], lse
 
 

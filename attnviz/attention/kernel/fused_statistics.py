@@ -134,7 +134,7 @@ class FusedRows:
         offset = (-self.lse).masked_fill(ignored, HIDDEN)
         q = torch.cat([self.query, offset[..., None]], -1)  # (B, h, q, d+1)
         k = pad(self.key, (0, 1), value=1.0)  # (B, h, k, d+1): k.q = score - lse
-        found = self.query.new_zeros(self.key.shape[:3])
+        totals = self.query.new_zeros(self.key.shape[:3])
         for part in self._parts:
             q_part = q[:, :, part.start : part.end]
             k_part = k[:, :, part.key_start : part.key_end]
@@ -143,8 +143,8 @@ class FusedRows:
             mask = None if part.mask is None else part.mask.transpose(2, 3)
             _, lse = fused_call(k_part, q_part, q_part[..., :ALIGNED] * 0, part.causal, mask)
             lse = lse.flip(2) if part.causal else lse
-            found[:, :, part.key_start : part.key_end] += lse.exp()
-        return found
+            totals[:, :, part.key_start : part.key_end] += lse.exp()
+        return totals
 
     def weights_at(
         self, query: Int[Tensor, " pair"], key: Int[Tensor, " pair"]
@@ -152,14 +152,14 @@ class FusedRows:
         """Return the weights of single pairs; 0 where the key is invisible."""
         batch, heads, _, dim = self.query.shape
         step = max(1, PAIR_NUMBERS // (batch * heads * dim))
-        found = []
+        weights = []
         for start in range(0, len(query), step):
             rows, columns = query[start : start + step], key[start : start + step]
             visible = self.visibility.visible_pairs(rows, columns)[:, None]
             columns = columns.clamp(0, self.key.shape[2] - 1)
             scores = _dot(self.query[:, :, rows], self.key[:, :, columns])  # (B, h, pair)
-            found.append((scores - self.lse[:, :, rows]).exp().masked_fill(~visible, 0.0))
-        return torch.cat(found, -1) if found else self.query.new_zeros(batch, heads, 0)
+            weights.append((scores - self.lse[:, :, rows]).exp().masked_fill(~visible, 0.0))
+        return torch.cat(weights, -1) if weights else self.query.new_zeros(batch, heads, 0)
 
     def distance(self) -> Float[Tensor, "batch head query"]:
         """Return the expected |query position - key position|, tokens; queries and keys one text.
@@ -229,10 +229,10 @@ class FusedRows:
         columns = [self.value, self.key]
         if self.query.shape[2] == self.key.shape[2]:
             columns.append(self._segment_columns().expand(*self.key.shape[:2], -1, -1))
-        mixed, lse = self._run(self.query, self.key, torch.cat(columns, -1))
+        outputs, lse = self._run(self.query, self.key, torch.cat(columns, -1))
         sizes = [column.shape[-1] for column in columns]
-        output, mean_key, *segments = torch.split(mixed, sizes, -1)
-        return _FirstPass(output, lse, mean_key, segments[0] if segments else mixed[..., :0])
+        output, mean_key, *segments = torch.split(outputs, sizes, -1)
+        return _FirstPass(output, lse, mean_key, segments[0] if segments else outputs[..., :0])
 
     def _segment_columns(self) -> Float[Tensor, "key column"]:
         """Return, per key and segment: one-hot, distance to the segment's end, to its start."""
@@ -250,7 +250,7 @@ class FusedRows:
 
     def _run(self, query: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
         """Return output and log-sum-exp of all parts."""
-        mixed, lse = zip(
+        outputs, lse = zip(
             *(
                 fused_call(
                     query[:, :, part.start : part.end],
@@ -263,7 +263,7 @@ class FusedRows:
             ),
             strict=True,
         )
-        return torch.cat(mixed, 2), torch.cat(lse, 2)
+        return torch.cat(outputs, 2), torch.cat(lse, 2)
 
 
 class _FirstPass(NamedTuple):

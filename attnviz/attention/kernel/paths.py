@@ -76,8 +76,10 @@ def fused_obstacles(
         f"dtype {', '.join(dtypes)}": bool(dtypes),
         "no queries or no keys": not query.shape[2] or not key.shape[2],
     }
-    found = [condition for condition, holds in conditions.items() if holds]
+    obstacles = [condition for condition, holds in conditions.items() if holds]
     # Last: `accepts_fused_rows` may wait for a GPU.
-    if not found and not (isinstance(observe, FusedRowsObserver) and observe.accepts_fused_rows):
-        found.append("no observer" if observe is None else "an observer of blocks")
-    return found
+    if not obstacles and not (
+        isinstance(observe, FusedRowsObserver) and observe.accepts_fused_rows
+    ):
+        obstacles.append("no observer" if observe is None else "an observer of blocks")
+    return obstacles

@@ -53,7 +53,7 @@ class TokenPairs:
     @cached_property
     def listed(self) -> list[Int[Tensor, "3 pair"]]:
         """Per text, the (text, position, copy) of every pair."""
-        found = []
+        pairs = []
         for text, (order, earlier) in enumerate(zip(*self._order, strict=True)):
             position = torch.arange(len(order), device=order.device)
             rank = torch.empty_like(order).scatter_(0, order, position)
@@ -62,8 +62,8 @@ class TokenPairs:
             # The earlier copies of a position are consecutive in `order`, right before it.
             number = torch.arange(len(later), device=order.device) - earlier.cumsum(0)[later]
             copy = order[rank[later] + number]
-            found.append(torch.stack([torch.full_like(later, text), later, copy]))
-        return found
+            pairs.append(torch.stack([torch.full_like(later, text), later, copy]))
+        return pairs
 
     @cached_property
     def _by_position(self) -> tuple[Int[Tensor, "3 pair"], list[int]]:

@@ -26,7 +26,7 @@ __all__ = ["Comparison", "Outputs"]
 
 
 @dataclass
-class _Found:
+class _LayerDifferences:
     """Largest differences of one layer: of weights per head, of the rest over all heads.
 
     `apart` is NaN for a head of which the library returns no finite weight; `finite` is False if
@@ -48,15 +48,15 @@ class Comparison:
 
     Attributes:
         stacks: stacks of the capture, with weights.
-        mixed: per kind and layer the captured weights times the captured values, [query, head *
-            value dim]; filled while the twin runs.
+        weighted_values: per kind and layer the captured weights times the captured values,
+            [query, head * value dim]; filled while the twin runs.
     """
 
     stacks: Mapping[Kind, AttentionStack]
-    mixed: dict[tuple[Kind, int], Float[np.ndarray, "query head_value_dim"]] = field(
+    weighted_values: dict[tuple[Kind, int], Float[np.ndarray, "query head_value_dim"]] = field(
         default_factory=dict
     )
-    _found: dict[tuple[Kind, int], _Found] = field(default_factory=dict)
+    _layers: dict[tuple[Kind, int], _LayerDifferences] = field(default_factory=dict)
     _due: dict[str, list[tuple[Kind, int]]] = field(default_factory=dict)
 
     def watch(self, twin: nn.Module) -> None:
@@ -72,7 +72,7 @@ class Comparison:
     def check_complete(self) -> None:
         """Raise ModelNotSupported if the library has not returned the weights of every layer."""
         for kind, stack in self.stacks.items():
-            given = sum(place[0] == kind for place in self._found)
+            given = sum(place[0] == kind for place in self._layers)
             calls = stack.shape[0]
             if given == len({layer.module_name for layer in stack.layers}) < calls:
                 raise ModelNotSupported(
@@ -90,28 +90,28 @@ class Comparison:
         """Return the largest difference of a weight, and its head; NaN if no weight is finite."""
         weights, worst = 0.0, Head(next(iter(self.stacks)), 0, 0)
         compared = False
-        for (kind, layer), found in self._in_order():
-            for head in np.flatnonzero(~np.isnan(found.apart)):
+        for (kind, layer), differences in self._in_order():
+            for head in np.flatnonzero(~np.isnan(differences.apart)):
                 compared = True
-                if found.apart[head] > weights:
-                    weights, worst = float(found.apart[head]), Head(kind, layer, int(head))
+                if differences.apart[head] > weights:
+                    weights, worst = float(differences.apart[head]), Head(kind, layer, int(head))
         return (weights if compared else math.nan), worst
 
     def all_finite(self) -> bool:
         """Return True if all weights and values of the library's run and the capture are finite."""
-        return all(found.finite for found in self._found.values())
+        return all(one.finite for one in self._layers.values())
 
     def leak(self) -> float:
         """Return the largest weight of one side on a key that the other side hides."""
-        return max(found.leak for found in self._found.values())
+        return max(one.leak for one in self._layers.values())
 
     def row_sum(self) -> float:
         """Return the largest distance of a row's sum from one, a learned sink's share added."""
-        return max(found.row_sum for found in self._found.values())
+        return max(one.row_sum for one in self._layers.values())
 
-    def _in_order(self) -> list[tuple[tuple[Kind, int], _Found]]:
+    def _in_order(self) -> list[tuple[tuple[Kind, int], _LayerDifferences]]:
         kinds = list(self.stacks)
-        return sorted(self._found.items(), key=lambda one: (kinds.index(one[0][0]), one[0][1]))
+        return sorted(self._layers.items(), key=lambda one: (kinds.index(one[0][0]), one[0][1]))
 
     def _hook(self, name: str) -> Any:
         def hook(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> Any:
@@ -138,28 +138,28 @@ class Comparison:
         visible = visibility.table()[0].numpy()
         # A query without visible keys has weights 0; the library gives all keys the same weight.
         sees = visibility.count[0].numpy() > 0
-        found = _Found(np.zeros(stack.shape[1], np.float32))
-        mixed = []
+        differences = _LayerDifferences(np.zeros(stack.shape[1], np.float32))
+        outputs = []
         for head in range(stack.shape[1]):
             ours = stack.weights(layer, head)
-            mixed.append(_mixed(ours, stack.value(layer, head), visible))
+            outputs.append(_weighted_values(ours, stack.value(layer, head), visible))
             other = theirs[head].float().cpu().numpy()
             sink = _sink_weights(stack, layer, head)
             if sink is not None and largest_size(other.sum(-1) - 1.0) < sink.max() / 2:
                 other = other * (1.0 - sink[:, None])  # Granite returns weights without the sink
-            found.finite &= not stack.not_finite[layer, head]
-            found.finite &= bool(np.isfinite(other[sees]).all())
-            found.apart[head] = largest_difference(ours[sees], other[sees])
+            differences.finite &= not stack.not_finite[layer, head]
+            differences.finite &= bool(np.isfinite(other[sees]).all())
+            differences.apart[head] = largest_difference(ours[sees], other[sees])
             hidden_here = largest_size(other[~visible & sees[:, None]])
             hidden_there = largest_size(ours[(other == 0.0) & sees[:, None]])
-            found.leak = max(found.leak, hidden_here, hidden_there)
+            differences.leak = max(differences.leak, hidden_here, hidden_there)
             sums = ours.sum(-1, dtype=np.float64) + (0.0 if sink is None else sink)
-            found.row_sum = max(found.row_sum, largest_size(sums[sees] - 1.0))
-        self._found[kind, layer] = found
-        self.mixed[kind, layer] = np.concatenate(mixed, axis=-1)
+            differences.row_sum = max(differences.row_sum, largest_size(sums[sees] - 1.0))
+        self._layers[kind, layer] = differences
+        self.weighted_values[kind, layer] = np.concatenate(outputs, axis=-1)
 
 
-def _mixed(
+def _weighted_values(
     weights: Float[np.ndarray, "query key"],
     values: Float[np.ndarray, "key value_dim"],
     visible: Bool[np.ndarray, "query key"],
@@ -169,10 +169,10 @@ def _mixed(
     A key that a query does not see adds nothing to its row, also where 0 x NaN would be NaN.
     """
     finite = np.isfinite(values)
-    mixed: Float[np.ndarray, "query value_dim"] = weights @ np.where(finite, values, 0.0)
+    sums: Float[np.ndarray, "query value_dim"] = weights @ np.where(finite, values, 0.0)
     if not finite.all():
-        mixed[visible.astype(np.float32) @ ~finite > 0] = np.nan
-    return mixed
+        sums[visible.astype(np.float32) @ ~finite > 0] = np.nan
+    return sums
 
 
 def _sink_weights(
@@ -212,9 +212,9 @@ class Outputs:
         place = self.places.of(call)
         if place is not None:
             self._seen.add(place)
-            mixed = output[0].float().cpu().flatten(1).numpy()
-            apart = largest_difference(self.expected[place], mixed)
-            apart /= max(largest_size(mixed), 1e-6)
+            theirs = output[0].float().cpu().flatten(1).numpy()
+            apart = largest_difference(self.expected[place], theirs)
+            apart /= max(largest_size(theirs), 1e-6)
             if not math.isnan(apart):
                 self.apart = apart if math.isnan(self.apart) else max(self.apart, apart)
         return output

@@ -124,8 +124,10 @@ class Additions(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._followed.clear()
         self._statistics.clear()
         if reached is not None:
-            made = Added(reached.by_position(), reached.projection, reached.projected_by_position())
-            self._report(reached.place, made)
+            added = Added(
+                reached.by_position(), reached.projection, reached.projected_by_position()
+            )
+            self._report(reached.place, added)
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
@@ -145,9 +147,9 @@ class Additions(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 output = func.decompose(*args, **kwargs)
             if output is not NotImplemented:
                 return output
-        made = self._parts(name, out_of_place(func), args, kwargs)
+        parts = self._parts(name, out_of_place(func), args, kwargs)
         output = func(*args, **kwargs)
-        self._keep(output, made)
+        self._keep(output, parts)
         return output
 
     def _is_in(self, known: Mapping[int, object], value: Any) -> bool:
@@ -157,10 +159,10 @@ class Additions(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return isinstance(value, Tensor) and id(value) in known
 
     def _of(self, value: Any) -> Parts | None:
-        found = self._followed.get(id(value)) if isinstance(value, Tensor) else None
-        return None if found is None else found[1]
+        entry = self._followed.get(id(value)) if isinstance(value, Tensor) else None
+        return None if entry is None else entry[1]
 
-    def _keep(self, output: Any, made: Parts | Sequence[Parts] | None) -> None:
+    def _keep(self, output: Any, new: Parts | Sequence[Parts] | None) -> None:
         """Store the parts of an operation's output, or that it is a statistic."""
         if isinstance(output, Tensor):
             outputs: Sequence[Any] = (output,)
@@ -170,7 +172,7 @@ class Additions(TorchDispatchMode):  # type: ignore[no-untyped-call]
             if isinstance(one, Tensor) and self._followed:
                 self._followed.pop(id(one), None)  # changed in place
                 self._statistics[id(one)] = one
-        several = made if isinstance(made, Sequence) else () if made is None else (made,)
+        several = new if isinstance(new, Sequence) else () if new is None else (new,)
         for one, parts in zip(outputs, several, strict=False):
             self._followed[id(one)] = one, parts
             self._statistics.pop(id(one), None)
@@ -240,10 +242,12 @@ class Additions(TorchDispatchMode):  # type: ignore[no-untyped-call]
             return None
         if not _fits(rest, whole):
             parts = parts.apart()
-        made = parts.mapped(lambda part: func(part, *args[1:]) if one is not None else rest * part)
-        if made.in_stream:
-            self._reached = made
-        return made
+        scaled = parts.mapped(
+            lambda part: func(part, *args[1:]) if one is not None else rest * part
+        )
+        if scaled.in_stream:
+            self._reached = scaled
+        return scaled
 
     def _product(self, left: Any, right: Any) -> Parts | None:
         """Follow a product with a matrix; of the output's columns it is the output projection."""
@@ -262,15 +266,15 @@ class Additions(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self, func: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any]
     ) -> Parts | None:
         """Follow tensors that are put together; those without parts add zeros."""
-        found = [self._of(one) for one in args[0]]
-        known = [parts.apart() for parts in found if parts is not None]
+        followed = [self._of(one) for one in args[0]]
+        known = [parts.apart() for parts in followed if parts is not None]
         if any(parts.in_stream or parts.place != known[0].place for parts in known):
             return None
         each = []
         for head in range(known[0].heads):
             pieces = [
                 torch.zeros_like(one) if parts is None else parts.apart().each[head]
-                for one, parts in zip(args[0], found, strict=True)
+                for one, parts in zip(args[0], followed, strict=True)
             ]
             each.append(func(pieces, *args[1:], **kwargs))
         return known[0].replaced(each)

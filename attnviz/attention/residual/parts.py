@@ -64,10 +64,10 @@ class Parts:
 
     def split(self, change: Callable[[Tensor], Any]) -> Parts | list[Parts]:
         """Return the parts after a linear operation that may give several tensors."""
-        made = [change(part) for part in self.each]
-        if isinstance(made[0], Tensor):
-            return self.replaced(made)
-        return [self.replaced(each) for each in zip(*made, strict=True)]
+        changed = [change(part) for part in self.each]
+        if isinstance(changed[0], Tensor):
+            return self.replaced(changed)
+        return [self.replaced(each) for each in zip(*changed, strict=True)]
 
     def plus(self, other: Parts) -> Parts | None:
         """Return the parts of a sum of two tensors; None if they come from different layers."""
@@ -84,10 +84,10 @@ class Parts:
     def projected_by(self, matrix: Float[Tensor, "in out"]) -> Parts:
         """Return the parts after a product with a matrix, which is kept as output projection."""
         if self.columns is None:
-            made = self.mapped(lambda part: part @ matrix)
+            products = self.mapped(lambda part: part @ matrix)
             if self.projection is None or self.projection.shape[-1] != matrix.shape[0]:
-                return replace(made, projection=None, projected=())
-            return replace(made, projection=self.projection @ matrix, projected=made.each)
+                return replace(products, projection=None, projected=())
+            return replace(products, projection=self.projection @ matrix, projected=products.each)
         size = matrix.shape[0] // self.heads
         slices = matrix.detach().reshape(self.heads, size, -1)
         each = [

@@ -193,7 +193,7 @@ class AttentionStack:
         Raises:
             CaptureError: as `weights`.
         """
-        found = np.zeros((len(query_edges) - 1, len(key_edges) - 1), np.float32)
+        bins = np.zeros((len(query_edges) - 1, len(key_edges) - 1), np.float32)
         query, visibility = self._vectors(layer, head).query, self.layers[layer].visibility
         width = int(key_edges[-1] - key_edges[0])
         buffer = query.new_empty(POOL_ROWS * width, dtype=torch.float32)
@@ -212,9 +212,9 @@ class AttentionStack:
             above, below = bins_of(query_edges, start, end)
             inside = query_edges[above : below + 1].clip(start, end) - start
             binned = gathered(binned_keys.T, inside, how).T.cpu().numpy()
-            part = found[above:below, left:right]
+            part = bins[above:below, left:right]
             np.maximum(part, binned, out=part) if how == "max" else np.add(part, binned, out=part)
-        return found
+        return bins
 
     def _binned_keys(
         self,

@@ -64,11 +64,11 @@ class Window:
         if any(isinstance(one, bool) for one in numbers):
             return None
         query_start, query_stop, key_start, key_stop = (int(one) for one in numbers)
-        made = cls(
+        window = cls(
             max(query_start, 0), min(query_stop, shape[-2]),
             max(key_start, 0), min(key_stop, shape[-1]),
         )  # fmt: skip
-        return made if made.queries > 0 and made.keys > 0 else None
+        return window if window.queries > 0 and window.keys > 0 else None
 
     @property
     def queries(self) -> int:
@@ -122,8 +122,8 @@ class Grid:
     @property
     def highest(self) -> float:
         """Return the largest number, 1 where there is none."""
-        found = self.values[np.isfinite(self.values)]
-        return float(found.max()) if found.size and found.max() > 0 else 1.0
+        finite = self.values[np.isfinite(self.values)]
+        return float(finite.max()) if finite.size and finite.max() > 0 else 1.0
 
     def without(self, keys: Sequence[int]) -> Grid:
         """Return the same without the columns of some keys, where each column is one key."""
@@ -218,7 +218,7 @@ def table_grid(numbers: Float[np.ndarray, "row column"], window: Window) -> Grid
     return Grid(window, steps[0], steps[1], np.where(known < 0, np.nan, known).astype(np.float32))
 
 
-def encode(found: Grid) -> tuple[bytes, float]:
+def encode(grid: Grid) -> tuple[bytes, float]:
     """Bytes of a grid, and the scale they are on.
 
     With scores: every weight and every score as four bytes, exactly; NaN is masked, and the scale
@@ -226,24 +226,24 @@ def encode(found: Grid) -> tuple[bytes, float]:
     digits where most weights are, near zero, and is still exact to 2e-5 of the scale at its upper
     end. 65535 is masked, 65534 a bin of nothing but set-aside keys, 65533 a weight that is NaN.
     """
-    if found.scores is not None:
-        scores = np.nan_to_num(found.scores, neginf=0.0)
-        return found.values.astype("<f4").tobytes() + scores.astype("<f4").tobytes(), 1.0
-    scale = found.highest
-    shares = np.clip(np.nan_to_num(found.values, posinf=0.0, neginf=0.0) / scale, 0.0, 1.0)
+    if grid.scores is not None:
+        scores = np.nan_to_num(grid.scores, neginf=0.0)
+        return grid.values.astype("<f4").tobytes() + scores.astype("<f4").tobytes(), 1.0
+    scale = grid.highest
+    shares = np.clip(np.nan_to_num(grid.values, posinf=0.0, neginf=0.0) / scale, 0.0, 1.0)
     codes = np.rint(np.sqrt(shares) * FULL).astype("<u2")
-    codes[np.isnan(found.values)] = MASKED
-    codes[np.isposinf(found.values)] = SINK
-    codes[np.isneginf(found.values)] = BROKEN
+    codes[np.isnan(grid.values)] = MASKED
+    codes[np.isposinf(grid.values)] = SINK
+    codes[np.isneginf(grid.values)] = BROKEN
     return codes.tobytes(), scale
 
 
-def encode_signed(found: Grid) -> tuple[bytes, float]:
+def encode_signed(grid: Grid) -> tuple[bytes, float]:
     """Return the bytes of a grid of differences, and the scale they are on.
 
     Two bytes per number: value = scale * sign(code) * (code / 32767)²; -32768 is NaN.
     """
-    values = found.values
+    values = grid.values
     finite = np.abs(values[np.isfinite(values)])
     scale = float(finite.max()) if finite.size and finite.max() > 0 else 1.0
     shares = np.clip(np.nan_to_num(values) / scale, -1.0, 1.0)

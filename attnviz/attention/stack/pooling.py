@@ -74,15 +74,15 @@ def seen_per_bin(
         return np.add.reduceat(columns, query_edges[:-1] - query_edges[0], 0)
     before = np.concatenate([[0], counts.cumsum()])  # number of counted keys before each key
     low, high = key_edges[:-1], key_edges[1:]
-    found = np.empty((len(query_edges) - 1, len(low)), np.int64)
+    pairs = np.empty((len(query_edges) - 1, len(low)), np.int64)
     start = 0
-    while start < len(found):
+    while start < len(pairs):
         most = query_edges[start] + COUNTED // len(low)
         end = max(int(np.searchsorted(query_edges, most, "right")) - 1, start + 1)
         rows = slice(query_edges[start], query_edges[end])
         first, stop = (bound[0, rows, None].numpy() for bound in (rule.first, rule.stop))
         visible = before[np.clip(stop, low, high)] - before[np.clip(first, low, high)]
         edges = query_edges[start:end] - query_edges[start]
-        found[start:end] = np.add.reduceat(np.maximum(visible, 0), edges, 0)
+        pairs[start:end] = np.add.reduceat(np.maximum(visible, 0), edges, 0)
         start = end
-    return found
+    return pairs

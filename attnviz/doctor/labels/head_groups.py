@@ -100,7 +100,7 @@ def copies(measures: Measures, thresholds: Thresholds) -> list[HeadGroup]:
 
     Heads belong together if a chain of redundant pairs connects them.
     """
-    found = []
+    groups = []
     for kind, pairs in measures.pairs.items():
         near = (pairs.head_distance.mean < thresholds.redundant_distance) & (
             pairs.output_cosine.mean > thresholds.redundant_cosine
@@ -114,18 +114,18 @@ def copies(measures: Measures, thresholds: Thresholds) -> list[HeadGroup]:
                     edge = {int(j) for i in edge for j in np.flatnonzero(table[i])} - group
                 left -= group
                 if len(group) > 2:
-                    found.append(HeadGroup(tuple(Head(kind, layer, one) for one in sorted(group))))
-    return found
+                    groups.append(HeadGroup(tuple(Head(kind, layer, one) for one in sorted(group))))
+    return groups
 
 
 def same_function(findings: Sequence[Finding]) -> list[HeadGroup]:
     """Return the groups of at least two heads of a kind with the same function."""
-    found: dict[tuple[str, HeadFunction], list[Head]] = {}
+    by_function: dict[tuple[str, HeadFunction], list[Head]] = {}
     for one in findings:
         if one.function not in (None, HeadFunction.OFFSET):  # at different distances
-            found.setdefault((one.head.kind, one.function), []).append(one.head)
+            by_function.setdefault((one.head.kind, one.function), []).append(one.head)
     return [
         HeadGroup(tuple(heads), function)
-        for (_, function), heads in found.items()
+        for (_, function), heads in by_function.items()
         if len(heads) > 1
     ]

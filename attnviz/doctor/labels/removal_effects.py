@@ -61,8 +61,8 @@ def effect(change: Interval | None, tolerance: float) -> Effect | None:
 
 def verdict(change: Interval | None, tolerance: float) -> Verdict:
     """Return the verdict of a change of the loss."""
-    found = effect(change, tolerance)
-    return Verdict.NOT_TESTED if found is None else VERDICTS[found]
+    outcome = effect(change, tolerance)
+    return Verdict.NOT_TESTED if outcome is None else VERDICTS[outcome]
 
 
 def removal_sentence(
@@ -77,19 +77,19 @@ def removal_sentence(
         then: conclusion from a replacement that costs more than the tolerance.
     """
     subject = f"{what[:1].upper()}{what[1:]}"
-    found = effect(change, tolerance)
-    if found is Effect.COSTS:
+    outcome = effect(change, tolerance)
+    if outcome is Effect.COSTS:
         return f"{subject} costs {nats(change)}{f': {then}' if then else ''}."
-    if found is Effect.LITTLE:
+    if outcome is Effect.LITTLE:
         return f"{subject} costs something, perhaps less than {tolerance:g}: {nats(change)}."
-    if found is Effect.NOTHING:
+    if outcome is Effect.NOTHING:
         beyond = f"no difference of more than {tolerance:g}"
         return f"{subject} makes {beyond}: the loss changes by {nats(change)}."
-    if found is Effect.HELPS:
+    if outcome is Effect.HELPS:
         return f"{subject} makes the model better: the loss falls by {nats(_turned(change))}."
-    if found is Effect.OPEN:
+    if outcome is Effect.OPEN:
         return f"Whether {what} changes the loss is unclear: {nats(change)}."
-    if found is Effect.ONE_TEXT:
+    if outcome is Effect.ONE_TEXT:
         return (
             f"On the only text, {what} changes the loss by {nats(change)}; one text allows no "
             "interval."

@@ -69,21 +69,23 @@ def fits(
     values = _with_pair(values, head, partner, measures)
     met = [rule for rule in RULES if _meets(rule, values, thresholds)]
     function = any(rule.function for rule in met)
-    found: list[Fit] = []
+    matching: list[Fit] = []
     for rule in met:
         if rule.label == "redundant" and partner is None:
             continue
         if rule.excluded_by_function and function:
             continue
-        if rule.label in ("peaked", "sink") and rule.label in {fit.label for fit in found}:
+        if rule.label in ("peaked", "sink") and rule.label in {fit.label for fit in matching}:
             continue
-        if rule.label == "healthy" and found:
+        if rule.label == "healthy" and matching:
             continue
-        found.append(_fit(rule, head, values, measures, thresholds, what, names, partner, function))
-    patterns = [fit for fit in found if fit.label == "specialised"]
+        matching.append(
+            _fit(rule, head, values, measures, thresholds, what, names, partner, function)
+        )
+    patterns = [fit for fit in matching if fit.label == "specialised"]
     # A function before a resting place, then the largest weight.
     patterns.sort(key=lambda fit: (fit.function is None, -fit.evidence[0].value.mean))
-    order = [fit for fit in found if fit.label != "specialised"]
+    order = [fit for fit in matching if fit.label != "specialised"]
     return tuple(sorted([*order, *patterns], key=lambda fit: LABELS.index(fit.label)))
 
 
@@ -165,9 +167,9 @@ def near_misses(
     names: Names,
 ) -> list[tuple[str, tuple[Evidence, ...]]]:
     """Return labels that a head misses by measures whose intervals contain their limits."""
-    found: list[tuple[str, tuple[Evidence, ...]]] = []
+    near: list[tuple[str, tuple[Evidence, ...]]] = []
     if fitting[0].label == "non-finite":
-        return found
+        return near
     function = any(fit.function for fit in fitting)
     for rule in RULES:
         missed = [one for one in rule.conditions if not _holds(one, values, thresholds)]
@@ -179,9 +181,9 @@ def near_misses(
         detail = {FIRST: names.first, SEPARATOR: names.separator}.get(rule.variant, rule.variant)
         name = f"{rule.label}: {detail}" if rule.label == "specialised" else rule.label
         known = {fit.label if fit.label != "specialised" else fit.name for fit in fitting}
-        if name not in known | {one for one, _ in found}:
-            found.append((name, evidence))
-    return found
+        if name not in known | {one for one, _ in near}:
+            near.append((name, evidence))
+    return near
 
 
 def _place(head: Head, measures: Measures) -> str:

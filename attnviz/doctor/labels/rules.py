@@ -77,7 +77,7 @@ def findings(
         names: names of the first token and the separators, per kind.
     """
     removed = experiments or Experiments()
-    found = []
+    labelled = []
     for kind, table in measures.tables.items():
         called = (names or {}).get(kind, Names())
         layers, heads = table["lowest_entropy"].mean.shape
@@ -85,8 +85,8 @@ def findings(
             for number in range(heads):
                 head = Head(kind, layer, number)
                 values = {name: numbers.at(layer, number) for name, numbers in table.items()}
-                found.append(_finding(head, values, measures, thresholds, removed, called))
-    return tuple(found)
+                labelled.append(_finding(head, values, measures, thresholds, removed, called))
+    return tuple(labelled)
 
 
 def _finding(

@@ -40,15 +40,15 @@ def read_alignment(model: Model, texts: Sequence[Encoded], tick: Callable[[float
     if not chosen:
         return {}
     prompt = _prompt_ids(model)
-    found = np.full((*model.info.heads["cross"], len(chosen)), np.nan, np.float32)
+    weights = np.full((*model.info.heads["cross"], len(chosen)), np.nan, np.float32)
     for number, encoded in enumerate(chosen):
         stack = capture_ids(model, [encoded], keep="qkv", predict=False)[0]["cross"]
         words = ~stack.key_tokens.special
         words[: _shared(encoded.ids, prompt)] = False
         places = np.nonzero(words)[0]
-        found[..., number] = alignment(stack, costs_of_hiding(model, encoded, places), places)
+        weights[..., number] = alignment(stack, costs_of_hiding(model, encoded, places), places)
         tick((number + 1) / len(chosen))
-    return {"cross": {"alignment": found}}
+    return {"cross": {"alignment": weights}}
 
 
 def alignment(
@@ -72,15 +72,15 @@ def alignment(
         places: the source tokens that were hidden, one after the other.
     """
     layers, heads, _, _ = stack.shape
-    found = np.full((layers, heads), np.nan, np.float32)
+    means = np.full((layers, heads), np.nan, np.float32)
     if not costs.size:
-        return found
+        return means
     rows = np.nonzero(costs.max(0) > DEPENDS_FROM)[0]
     right = places[costs[:, rows].argmax(0)]
     if len(rows):
         for layer, head in np.ndindex(layers, heads):
-            found[layer, head] = stack.weights(layer, head)[rows, right].mean()
-    return found
+            means[layer, head] = stack.weights(layer, head)[rows, right].mean()
+    return means
 
 
 def costs_of_hiding(
@@ -97,13 +97,13 @@ def costs_of_hiding(
     wanted = torch.tensor(came, device=model.network.device)
     size = max(batch_tokens(model) // (len(encoded.ids) + len(target)), 1)
     whole = _losses(model, model_inputs(model, [encoded]), wanted)
-    found = []
+    rises = []
     for start in range(0, len(places), size):
         part = places[start : start + size]
         inputs = model_inputs(model, [encoded] * len(part))
         inputs["attention_mask"][torch.arange(len(part)), torch.from_numpy(part)] = 0
-        found.append(_losses(model, inputs, wanted) - whole)
-    return torch.cat(found).cpu().numpy()
+        rises.append(_losses(model, inputs, wanted) - whole)
+    return torch.cat(rises).cpu().numpy()
 
 
 def _losses(

@@ -104,12 +104,12 @@ def measure(
     cut = cut_to_windows(model, encoded)
     windows = read_windows(model, cut, next(parts))
     tick = next(parts)
-    for found in (
+    for added in (
         read_repeats(model, tick, seed=seed),
         read_pairs(model, [text.source for text in texts.texts], tick, seed=seed),
         read_alignment(model, encoded, tick),
     ):
-        for kind, measured in found.items():
+        for kind, measured in added.items():
             tables[kind].update(measured)
             per_text -= set(measured)
     tick(1.0)

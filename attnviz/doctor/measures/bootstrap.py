@@ -105,7 +105,7 @@ def ratios(
     flat = np.asarray(changes, np.float64).reshape(-1, count)
     weight = np.asarray(tokens, np.float64)
     exists = np.isfinite(flat) & (weight > 0)
-    found = {name: np.full(len(flat), np.nan) for name in ("mean", "low", "high", "spread")}
+    columns = {name: np.full(len(flat), np.nan) for name in ("mean", "low", "high", "spread")}
     for rows, texts in _alike(exists):
         size = weight[texts]
         for start in range(0, len(rows), CELLS):
@@ -113,16 +113,16 @@ def ratios(
             chosen = flat[np.ix_(part, texts)]
             if not len(texts):
                 continue
-            found["mean"][part] = chosen.sum(-1) / size.sum()
+            columns["mean"][part] = chosen.sum(-1) / size.sum()
             if len(texts) < 2:
                 continue
             means = np.concatenate(
                 [chosen @ few.T / (few @ size) for few in _parts(len(texts), seed, resamples)], -1
             )
-            found["low"][part], found["high"][part] = np.quantile(means, ENDS, axis=-1)
-            found["spread"][part] = (chosen / size).std(-1, ddof=1)
+            columns["low"][part], columns["high"][part] = np.quantile(means, ENDS, axis=-1)
+            columns["spread"][part] = (chosen / size).std(-1, ddof=1)
     return Intervals(
-        **{name: numbers.reshape(cells) for name, numbers in found.items()},
+        **{name: numbers.reshape(cells) for name, numbers in columns.items()},
         texts=exists.sum(-1).reshape(cells),
     )
 

@@ -61,29 +61,29 @@ class AddedLengths(_Watch):
         held fixed and without biases, which belong to no head. NaN where either is unknown.
         """
         layers, heads, queries, _ = stack.shape
-        found = np.full((layers, heads), np.nan, np.float32)
+        shares = np.full((layers, heads), np.nan, np.float32)
         if stream is None:
-            return found
+            return shares
         for layer in range(layers):
             norms = self._norms.get((kind, layer))
             if norms is not None:
                 length = stream[layer, text, :queries, None]
                 known = (length > 0) & np.isfinite(length)
                 ratio = norms[text, :queries] / np.where(known, length, np.nan)
-                found[layer] = mean_over_rows(ratio.T)
-        return found
+                shares[layer] = mean_over_rows(ratio.T)
+        return shares
 
     def not_finite(
         self, kind: Kind, text: int, stack: AttentionStack
     ) -> Bool[np.ndarray, "layer head"]:
         """Return a mask of the heads that add NaN or infinity, or whose attention holds any."""
         layers, _, queries, _ = stack.shape
-        found = stack.not_finite.copy()
+        mask = stack.not_finite.copy()
         for layer in range(layers):
             norms = self._norms.get((kind, layer))
             if norms is not None:
-                found[layer] |= ~np.isfinite(norms[text, :queries]).all(0)
-        return found
+                mask[layer] |= ~np.isfinite(norms[text, :queries]).all(0)
+        return mask
 
 
 class AddedCosines(_Watch):
@@ -91,13 +91,13 @@ class AddedCosines(_Watch):
 
     def __init__(self, model: Model) -> None:
         super().__init__(model)
-        self._found: dict[tuple[Kind, int], Float[np.ndarray, "text head head"]] = {}
+        self._tables: dict[tuple[Kind, int], Float[np.ndarray, "text head head"]] = {}
 
     def receive(self, place: tuple[Kind, int], added: Added) -> None:
         """Measure one layer."""
         units = torch.stack([_unit(part) for part in added.parts], 2)  # (B, q, h, d)
         tables = torch.einsum("bqhd,bqgd->bhg", units, units) / units.shape[1]
-        self._found[place] = tables.cpu().numpy()
+        self._tables[place] = tables.cpu().numpy()
 
     def table(
         self, kind: Kind, text: int, layers: int, heads: int
@@ -109,7 +109,7 @@ class AddedCosines(_Watch):
         empty = np.full((heads, heads), np.nan, np.float32)
         return np.stack(
             [
-                self._found[kind, layer][text] if (kind, layer) in self._found else empty
+                self._tables[kind, layer][text] if (kind, layer) in self._tables else empty
                 for layer in range(layers)
             ]
         )

@@ -68,19 +68,19 @@ def read_pairs(
         return {}
     random = np.random.default_rng(seed)
     limit = min(PAIR_TOKENS, model.info.max_tokens or PAIR_TOKENS)
-    made = [_shuffled(model, text, limit, random) for text in texts[:PAIRS]]
-    pairs = [one for one in made if one is not None]
+    shuffled = [_shuffled(model, text, limit, random) for text in texts[:PAIRS]]
+    pairs = [one for one in shuffled if one is not None]
     if not pairs:
         return {}
-    found = np.full((*model.info.heads["self"], len(pairs)), np.nan, np.float32)
+    weights = np.full((*model.info.heads["self"], len(pairs)), np.nan, np.float32)
     done = 0
     for chosen in batches([encoded for encoded, _ in pairs], batch_tokens(model)):
         part = [pairs[index][0] for index in chosen]
         for index, capture in zip(chosen, capture_ids(model, part, predict=False), strict=True):
-            found[..., index] = on_copies(capture["self"], pairs[index][1])
+            weights[..., index] = on_copies(capture["self"], pairs[index][1])
         done += len(chosen)
         tick(done / len(pairs))
-    return {"self": {"pair_duplicate": found}}
+    return {"self": {"pair_duplicate": weights}}
 
 
 def on_copies(
@@ -96,11 +96,11 @@ def on_copies(
     copies = (ids[:, None] == ids) & (half[:, None] * half == 2)
     rows = copies.any(-1)
     layers, heads, _, _ = stack.shape
-    found = [
+    means = [
         [(stack.weights(layer, head) * copies).sum(-1)[rows].mean() for head in range(heads)]
         for layer in range(layers)
     ]
-    return np.asarray(found, np.float32)
+    return np.asarray(means, np.float32)
 
 
 def _shuffled(

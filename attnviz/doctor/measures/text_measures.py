@@ -64,15 +64,15 @@ def read_texts(
         stream = residual_norms(model, part)
         for row, (index, capture) in enumerate(zip(chosen, captures, strict=True)):
             for kind, stack in capture.stacks.items():
-                found = {name: metrics.per_head(name, stack) for name in metrics.names()}
-                found["lowest_entropy"] = lowest_entropy(stack)
-                found |= sink_measures(stack, projections[kind])
-                found["separators"] = separators(stack)
-                found["output_share"] = added.share(kind, row, stack, stream.get(kind))
+                numbers = {name: metrics.per_head(name, stack) for name in metrics.names()}
+                numbers["lowest_entropy"] = lowest_entropy(stack)
+                numbers |= sink_measures(stack, projections[kind])
+                numbers["separators"] = separators(stack)
+                numbers["output_share"] = added.share(kind, row, stack, stream.get(kind))
                 broken = added.not_finite(kind, row, stack)
-                found = {name: np.where(broken, np.nan, table) for name, table in found.items()}
-                found["not_finite"] = broken.astype(np.float32)
-                for name, table in found.items():
+                numbers = {name: np.where(broken, np.nan, table) for name, table in numbers.items()}
+                numbers["not_finite"] = broken.astype(np.float32)
+                for name, table in numbers.items():
                     room = tables.setdefault(kind, {})
                     if name not in room:
                         room[name] = np.full((*table.shape, len(texts)), np.nan, np.float32)
@@ -97,11 +97,11 @@ def lowest_entropy(stack: AttentionStack) -> Float[np.ndarray, "layer head"]:
     left out; NaN where no row has one.
     """
     rows = metrics.per_row("normalized_entropy", stack)
-    found = np.full(rows.shape[:2], np.nan, np.float32)
+    quantiles = np.full(rows.shape[:2], np.nan, np.float32)
     for layer, choice in enumerate(stack.visible > 1):
         if choice.any():
-            found[layer] = np.quantile(rows[layer][:, choice], LOW_SHARE, axis=-1)
-    return found
+            quantiles[layer] = np.quantile(rows[layer][:, choice], LOW_SHARE, axis=-1)
+    return quantiles
 
 
 def resting_places(stack: AttentionStack) -> Int[np.ndarray, " key"]:
@@ -206,7 +206,7 @@ def residual_norms(
     options = call_options(model, body) | {"output_hidden_states": True}
     with torch.inference_mode():
         output = body(**model_inputs(model, texts), **options)
-    found: dict[Kind, Float[np.ndarray, "layer text position"]] = {}
+    lengths: dict[Kind, Float[np.ndarray, "layer text position"]] = {}
     for kind, numbers in model.info.layers.items():
         name = {"encoder": "encoder_", "decoder": "decoder_", "cross": "decoder_"}.get(kind, "")
         states = getattr(output, f"{name}hidden_states", None)
@@ -214,5 +214,5 @@ def residual_norms(
             continue
         if all(states[number].dim() == 3 for number in numbers):  # text, position, width
             norms = [states[number].float().norm(dim=-1).cpu().numpy() for number in numbers]
-            found[kind] = np.stack(norms)
-    return found
+            lengths[kind] = np.stack(norms)
+    return lengths

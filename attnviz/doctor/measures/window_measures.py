@@ -146,12 +146,12 @@ def read_windows(
         tick(0.4 * min(start + size, len(windows)) / len(windows))
     dependence: dict[Kind, Intervals] = {}
     distance: dict[Kind, Float[np.ndarray, "layer head head text"]] = {}
-    layers_in_all = sum(len(found[0]) for found in maps.values())
+    layers_in_all = sum(len(per_window[0]) for per_window in maps.values())
     done = 0
-    for kind, found in maps.items():
+    for kind, per_window in maps.items():
         mutual, apart = [], []
         for layer, choice in enumerate(rows[kind]):
-            even = _normalised(np.stack([one[layer][:, choice] for one in found], 1))
+            even = _normalised(np.stack([one[layer][:, choice] for one in per_window], 1))
             mutual.append([content_dependence(head) for head in even])
             apart.append(_distances(even))
             done += 1
@@ -166,8 +166,8 @@ def read_windows(
         {kind: np.stack(tables, -1) for kind, tables in cosines.items()},
         {kind: np.mean(tables, 0) for kind, tables in received.items()},
         {
-            kind: read_fixed_places(model, kind, windows, found, masks[kind])
-            for kind, found in maps.items()
+            kind: read_fixed_places(model, kind, windows, per_window, masks[kind])
+            for kind, per_window in maps.items()
         },
     )
 
@@ -209,8 +209,8 @@ def content_dependence(
     with np.errstate(divide="ignore"):
         surprise = np.where(mean > 0, -np.log(np.where(mean > 0, mean, 1.0)), 0.0)
     parts = flat @ surprise / rows - entropies  # their mean is H(mean) - mean H
-    found = (max(number, 0.0) for number in (corrected, corrected - reach, corrected + reach))
-    return (*found, float(parts.std(ddof=1)), texts)
+    bounds = (max(number, 0.0) for number in (corrected, corrected - reach, corrected + reach))
+    return (*bounds, float(parts.std(ddof=1)), texts)
 
 
 def _table(cells: list[list[tuple[float, float, float, float, int]]]) -> Intervals:
@@ -225,15 +225,15 @@ def _distances(
 ) -> Float[np.ndarray, "head head text"]:
     """Jensen-Shannon divergence between the heads of a layer, nats, mean over rows."""
     heads, texts, rows, _ = weights.shape
-    found = np.zeros((heads, heads, texts), np.float32)
+    distances = np.zeros((heads, heads, texts), np.float32)
     if not rows:
-        return np.full_like(found, np.nan)
+        return np.full_like(distances, np.nan)
     entropy = -_xlogx(weights).sum(-1)
     for head in range(heads):
         middle = -_xlogx((weights[head] + weights[head:]) / 2).sum(-1)
         apart = (middle - (entropy[head] + entropy[head:]) / 2).mean(-1)
-        found[head, head:] = found[head:, head] = np.clip(apart, 0.0, np.log(2))
-    return found
+        distances[head, head:] = distances[head:, head] = np.clip(apart, 0.0, np.log(2))
+    return distances
 
 
 def _normalised(weights: np.ndarray) -> np.ndarray:

@@ -66,10 +66,10 @@ def reformer(
             f"Reformer is self-attention; there are {inputs.queries} queries and {inputs.keys} keys"
         )
     key = functional.normalize(inputs.query, dim=-1)
-    found = buckets_of(inputs.query, buckets, hashes, seed)
+    bucket_of = buckets_of(inputs.query, buckets, hashes, seed)
     shared = Inputs(inputs.query, key, inputs.value, inputs.causal, inputs.scale, inputs.arrays)
-    result = masked_attention(shared, shared_mask(found, inputs.causal), exact=False)
-    sizes = torch.stack([torch.bincount(one, minlength=buckets) for one in found])
+    result = masked_attention(shared, shared_mask(bucket_of, inputs.causal), exact=False)
+    sizes = torch.stack([torch.bincount(one, minlength=buckets) for one in bucket_of])
     return EfficientResult(
         output=result.output,
         weights=result.weights,
@@ -78,5 +78,5 @@ def reformer(
         operations=result.operations
         + hashes * inputs.keys * -(-buckets // 2) * inputs.query.shape[-1],
         numbers_held=result.numbers_held,
-        details={"buckets": found, "bucket_sizes": sizes},
+        details={"buckets": bucket_of, "bucket_sizes": sizes},
     )

@@ -96,16 +96,16 @@ def latent(inputs: Inputs, *, rank: int = 32) -> EfficientResult:
     up_value = right[:kept, heads * d :].reshape(kept, heads, -1)
     absorbed = torch.einsum("hqd,rhd->hqr", query, up_key)  # (head, query, rank)
     latent_keys = compressed.expand(heads, keys, kept)
-    mixed = masked_attention(
+    weighted = masked_attention(
         replace(inputs, query=absorbed, key=latent_keys, value=latent_keys),
         inputs.visible(),
         exact=bool(singular[kept:].sum() <= 1e-12 * singular.sum()),
     )
-    output = torch.einsum("hqr,rhd->hqd", mixed.output, up_value)
+    output = torch.einsum("hqr,rhd->hqd", weighted.output, up_value)
     expanded = torch.einsum("kr,rhd->hkd", compressed, up_key)
     difference = (query @ expanded.mT - absorbed @ latent_keys.mT).abs().max()
     result = replace(
-        mixed,
+        weighted,
         output=output,
         details={
             "cache_numbers": compressed.numel(),

@@ -171,10 +171,10 @@ def reach(mask: Bool[Tensor, "query key"], layers: int) -> Bool[Tensor, "query k
     The boolean matrix power of the mask, with each position seeing itself (residual stream).
     """
     step = (mask | torch.eye(len(mask), dtype=torch.bool, device=mask.device)).float()
-    found = torch.eye(len(mask), device=mask.device)
+    reached = torch.eye(len(mask), device=mask.device)
     for _ in range(layers):
-        found = ((found @ step) > 0).float()
-    return found > 0
+        reached = ((reached @ step) > 0).float()
+    return reached > 0
 
 
 def _pattern(inputs: Inputs, mask: Tensor) -> EfficientResult:

@@ -79,14 +79,14 @@ def effect_of(
     check_encoded(model, [encoded])
     inputs = model_inputs(model, [encoded])
     options = call_options(model, model.network)
-    found: list[Tensor] = []
+    predictions: list[Tensor] = []
     for changes in (None, edits):
         with torch.inference_mode(), nullcontext() if changes is None else edited(model, changes):
             logits = model.network(**inputs, **options).logits
         if logits.dim() != 3:
             raise InputError(f"{model.info.name} predicts no token at any position")
-        found.append(logits[0].float().log_softmax(-1))
-    first, second = found
+        predictions.append(logits[0].float().log_softmax(-1))
+    first, second = predictions
     count = len(first)
     if not -count <= position < count:
         raise InputError(f"there is no position {position}; the text has {count} tokens")
@@ -95,7 +95,7 @@ def effect_of(
     came = list(read[1:])
     if encoded.target is not None and encoded.closing is not None:
         came.append(encoded.closing)
-    losses = [_losses(model, one, came) for one in found]
+    losses = [_losses(model, one, came) for one in predictions]
     return EditEffect(
         divergence=prediction_divergence(first, second).cpu().numpy(),
         before=losses[0],

@@ -105,7 +105,7 @@ def tensors_of(cache: Cache) -> Iterator[tuple[int, Tensor]]:
 
 def cache_bytes(cache: Cache) -> dict[int, int]:
     """Return the bytes of keys and values per layer; without those of cross-attention."""
-    found: dict[int, int] = {}
+    sizes: dict[int, int] = {}
     for number, tensor in tensors_of(cache):
-        found[number] = found.get(number, 0) + tensor.numel() * tensor.element_size()
-    return found
+        sizes[number] = sizes.get(number, 0) + tensor.numel() * tensor.element_size()
+    return sizes

@@ -148,18 +148,18 @@ def cut_cache(model: Model, cut: CacheCut) -> Cache:
         raise InputError(
             f"{model.info.name} is an {model.info.family}; caches of decoders such as a GPT are cut"
         )
-    made = DynamicCache(config=model.network.config)
+    cache = DynamicCache(config=model.network.config)
     kind = RoundedLayer if cut.method == "round" else EvictingLayer
     attends = model.info.layers.get("self", ())
-    full = [place for place in attends if type(made.layers[place]) is DynamicLayer]
+    full = [place for place in attends if type(cache.layers[place]) is DynamicLayer]
     if not full:
         raise InputError(
             f"no layer of {model.info.name} keeps all tokens (they have windows), so there is "
             "nothing to cut"
         )
     for place in full:
-        made.layers[place] = kind(cut)
-    return made
+        cache.layers[place] = kind(cut)
+    return cache
 
 
 @dataclass

@@ -74,11 +74,11 @@ def run_with_cuts(
     for place, number in enumerate(ids):
         given: Tensor | None = None
         for run in runs:
-            found = run.read(number).log_softmax(-1)
-            given = found if given is None else given
-            run.divergence.append(float(prediction_divergence(given, found)))
+            log_probabilities = run.read(number).log_softmax(-1)
+            given = log_probabilities if given is None else given
+            run.divergence.append(float(prediction_divergence(given, log_probabilities)))
             if place + 1 < len(ids):
-                run.losses.append(-float(found[ids[place + 1]]))
+                run.losses.append(-float(log_probabilities[ids[place + 1]]))
         if progress is not None:
             progress(place + 1, len(ids))
     return tuple(

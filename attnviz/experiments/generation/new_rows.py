@@ -56,10 +56,10 @@ class NewRows:
         Args:
             keys: number of keys of each kind; other kinds are left out.
         """
-        found: dict[Kind, Float[np.ndarray, "layer head key"]] = {}
+        by_kind: dict[Kind, Float[np.ndarray, "layer head key"]] = {}
         for kind, count in keys.items():
             layers = [row for (of, _), row in sorted(self._rows.items()) if of == kind]
             if layers:
                 padded = [torch.nn.functional.pad(row, (count - row.shape[1], 0)) for row in layers]
-                found[kind] = torch.stack(padded).cpu().numpy()
-        return found
+                by_kind[kind] = torch.stack(padded).cpu().numpy()
+        return by_kind

@@ -71,9 +71,9 @@ def _broken(path: Path) -> str | None:
     with path.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")
         if size < 8 or length > min(size - 8, HEADER):
-            found = in_its_place(path)
-            if found is not None:
-                return found
+            reason = in_its_place(path)
+            if reason is not None:
+                return reason
             if size >= 8 and file.read(1) == b"{" and length <= HEADER:
                 return _cut_off(size, 8 + length)
             file.seek(0)

@@ -70,13 +70,13 @@ def read_object(path: Path) -> dict[str, Any]:
     Raises:
         ModelError: as `read_json`, or the file holds something else than an object.
     """
-    found = read_json(path, infinite=True)
-    if not isinstance(found, dict):
+    content = read_json(path, infinite=True)
+    if not isinstance(content, dict):
         raise ModelError(
-            f"the {path.name} of '{path.parent.name}' holds a {type(found).__name__}; expected an "
-            "object as `save_pretrained` writes it"
+            f"the {path.name} of '{path.parent.name}' holds a {type(content).__name__}; expected "
+            "an object as `save_pretrained` writes it"
         )
-    return found
+    return content
 
 
 def _finite(written: str) -> float:

@@ -33,9 +33,9 @@ def what_instead(folder: Path) -> str | None:
         for path in folder.glob(pattern)
     )
     for pattern, what, advice in FORMATS:
-        found = sorted([*folder.glob(pattern), *folder.glob(f"onnx/{pattern}")])
-        if found:
-            return f"it holds {shortened(found[0].name)}, {what}; {advice}"
+        files = sorted([*folder.glob(pattern), *folder.glob(f"onnx/{pattern}")])
+        if files:
+            return f"it holds {shortened(files[0].name)}, {what}; {advice}"
     if inside:
         listed = ", ".join(f"'{shortened(one)}'" for one in inside[:4])
         more = f" and {len(inside) - 4} more" if len(inside) > 4 else ""

@@ -92,12 +92,12 @@ def weight_files(folder: Path, name: str, extra: Sequence[str] = ()) -> tuple[Pa
         main = next((folder / one for one in (SINGLE, INDEX) if (folder / one).is_file()), None)
     if main is None:
         raise _no_weights(folder, name)
-    found = [main]
+    files = [main]
     if main.name.endswith(".json"):
         entries = index_entries(main, name)
-        found = [_entry(folder, entry, main.name, name) for entry in entries]
-    found += [folder / one for one in extra if (folder / one).is_file()]
-    return tuple(sorted(set(found)))
+        files = [_entry(folder, entry, main.name, name) for entry in entries]
+    files += [folder / one for one in extra if (folder / one).is_file()]
+    return tuple(sorted(set(files)))
 
 
 def index_entries(index: Path, name: str) -> tuple[str, ...]:
@@ -176,8 +176,8 @@ def _is_inside(folder: Path, path: Path) -> bool:
 
 
 def _no_weights(folder: Path, name: str) -> ModelError:
-    found = (path.name for pattern in PICKLES for path in folder.glob(pattern))
-    pickles = sorted(one for one in found if not one.startswith(TRAINING))
+    names = (path.name for pattern in PICKLES for path in folder.glob(pattern))
+    pickles = sorted(one for one in names if not one.startswith(TRAINING))
     if pickles:
         return ModelUnsafe(
             f"'{name}' has only {shortened(pickles[0])}, a pickle: reading it could run a "
@@ -202,10 +202,10 @@ def digest(files: Sequence[Path]) -> str:
     Raises:
         LoadCancelled: the load is no longer wanted.
     """
-    found = hashlib.sha256()
+    sha = hashlib.sha256()
     for path in files:
         with path.open("rb") as file:
             while part := file.read(1 << 20):
-                found.update(part)
+                sha.update(part)
                 check_wanted()
-    return found.hexdigest()[:12]
+    return sha.hexdigest()[:12]

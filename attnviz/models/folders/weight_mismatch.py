@@ -71,12 +71,12 @@ def check_shapes(mismatched: Iterable[tuple[str, Any, Any]], whose: str, setting
         whose: the subject of the message.
         settings: name of the file of settings.
     """
-    found = sorted((str(key), tuple(theirs), tuple(ours)) for key, theirs, ours in mismatched)
-    if found:
-        key, theirs, ours = found[0]
+    shapes = sorted((str(key), tuple(theirs), tuple(ours)) for key, theirs, ours in mismatched)
+    if shapes:
+        key, theirs, ours = shapes[0]
         raise ModelError(
             f"{whose} and the {settings} beside them do not fit: {shortened(key)} has the shape "
-            f"{theirs} in the file and {ours} by the configuration{_more(found)}; use the "
+            f"{theirs} in the file and {ours} by the configuration{_more(shapes)}; use the "
             f"{settings} that was saved with these weights"
         )
 
@@ -155,5 +155,5 @@ def _prefix(needed: Collection[str], unexpected: Collection[str]) -> str | None:
     return None
 
 
-def _more(found: Collection[Any]) -> str:
-    return f", and {len(found) - 1} more" if len(found) > 1 else ""
+def _more(items: Collection[Any]) -> str:
+    return f", and {len(items) - 1} more" if len(items) > 1 else ""

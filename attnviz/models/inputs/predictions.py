@@ -34,10 +34,10 @@ def wrong_sizes_explained(model: Model, encoded: Encoded) -> Iterator[None]:
     except (ValueError, RuntimeError) as error:
         if all(given[name] == size for name, size in model.sites.sizes.items()):
             raise
-        made = ", ".join(f"{name} of {size}" for name, size in model.sites.sizes.items())
+        sizes = ", ".join(f"{name} of {size}" for name, size in model.sites.sizes.items())
         held = ", ".join(f"{name} of {size}" for name, size in given.items())
         raise InputError(
-            f"{model.info.name} was made for {made}, and this input holds {held}: {error}"
+            f"{model.info.name} was made for {sizes}, and this input holds {held}: {error}"
         ) from error
 
 
@@ -48,7 +48,7 @@ def read_logits(
 
     A position whose logits are not all finite has no candidates and a loss of NaN.
     """
-    found: list[Prediction] = []
+    predictions: list[Prediction] = []
     losses = np.full(len(logits), math.nan, np.float32)
     for start in range(0, len(logits), LOGIT_ROWS):
         part = logits[start : start + LOGIT_ROWS].float().log_softmax(-1)
@@ -58,9 +58,11 @@ def read_logits(
         width = chances.shape[1]
         for row, known in enumerate(np.isfinite(chances).all(-1)):
             kept = width if known else 0
-            found.append(Prediction(names[row * width : row * width + kept], chances[row, :kept]))
+            predictions.append(
+                Prediction(names[row * width : row * width + kept], chances[row, :kept])
+            )
         if shifted:
             came = torch.tensor(list(ids[start + 1 : start + 1 + len(part)]), device=part.device)
             cost = -part[: len(came)].gather(-1, came[:, None])[:, 0]
             losses[start : start + len(came)] = cost.cpu().numpy()
-    return tuple(found), losses
+    return tuple(predictions), losses

@@ -56,10 +56,10 @@ def encode(
         _check_characters(part)
     # The tokenizer would warn about long texts; the limit is checked and explained below.
     with tokenizing(info.name):
-        made = tokenizer(text, pair, verbose=False)
-        ids: list[int] = list(made["input_ids"])
-        sentences = _sentences(model, text, pair, ids, made)
-    typed = made.get("token_type_ids") if info.family == "encoder" else None
+        encoding = tokenizer(text, pair, verbose=False)
+        ids: list[int] = list(encoding["input_ids"])
+        sentences = _sentences(model, text, pair, ids, encoding)
+    typed = encoding.get("token_type_ids") if info.family == "encoder" else None
     segments = _carried(sentences) if typed is None and pair is not None else typed
     notes: tuple[str, ...] = ()
     begun = _own_begin(model, text)
@@ -135,21 +135,21 @@ def _begun_once(model: Model, begun: int) -> str:
 
 
 def _sentences(
-    model: Model, text: str, pair: str | None, ids: Sequence[int], made: BatchEncoding
+    model: Model, text: str, pair: str | None, ids: Sequence[int], encoding: BatchEncoding
 ) -> list[Sentence]:
     """Return the text of the pair that each token comes from."""
-    if made.is_fast:
-        return list(made.sequence_ids(0))
+    if encoding.is_fast:
+        return list(encoding.sequence_ids(0))
     special = set(model.tokenizer.all_special_ids)
     first = len(ids)
     if pair is not None:
         first = len(model.tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
-    found: list[Sentence] = []
+    sentences: list[Sentence] = []
     ordinary = 0
     for number in ids:
-        found.append(None if number in special else int(ordinary >= first))
+        sentences.append(None if number in special else int(ordinary >= first))
         ordinary += number not in special
-    return found
+    return sentences
 
 
 def _carried(sentences: Sequence[Sentence]) -> list[int]:
@@ -207,9 +207,9 @@ def decoder_start(model: Model) -> int:
     places = (generation, network.config, side_config(network.config, "target"))
     for role in ("decoder_start", "bos", "pad"):
         for place in places:
-            found = getattr(place, f"{role}_token_id", None)
-            if isinstance(found, int) and 0 <= found < words:
-                return found
+            number = getattr(place, f"{role}_token_id", None)
+            if isinstance(number, int) and 0 <= number < words:
+                return number
     raise InputError(
         f"{model.info.name} names no token with which its decoder starts; set "
         "decoder_start_token_id in its config.json"
@@ -227,12 +227,13 @@ def target_ids(
         raise EmptyText("the target text is empty; type one, or let the model write it")
     _check_characters(target)
     with tokenizing(model.info.name):
-        made = model.tokenizer(text_target=target, verbose=False)["input_ids"]
+        encoded = model.tokenizer(text_target=target, verbose=False)["input_ids"]
     begun = _own_begin(model, target)
-    if begun is not None and made[:2] == [begun, begun] and _adds_begin(model, begun):
-        made = made[1:]
+    if begun is not None and encoded[:2] == [begun, begun] and _adds_begin(model, begun):
+        encoded = encoded[1:]
     start = decoder_start(model)
-    ids = made if made[:1] == [start] else [start, *made]  # Whisper's tokenizer has put it there
+    # Whisper's tokenizer has put it there
+    ids = encoded if encoded[:1] == [start] else [start, *encoded]
     room = min(limit or len(ids), model.info.max_target_tokens or len(ids))
     excess = len(ids) - room
     if excess > 0 and not cut:

@@ -107,8 +107,8 @@ def max_tokens(
     limits = [] if tokenizer is None else [int(tokenizer.model_max_length)]
     config = side_config(network.config, side)
     for name in ("max_position_embeddings", "max_target_positions"):
-        found = getattr(config, name, None)
-        limits += [found] if isinstance(found, int) else []
+        number = getattr(config, name, None)
+        limits += [number] if isinstance(number, int) else []
     limits += _table_sizes(network, sites, side)
     sensible = [limit for limit in limits if 0 < limit < UNBOUNDED]
     return min(sensible) if sensible else None
@@ -146,5 +146,5 @@ def other_layers(network: PreTrainedModel, sites: Sites) -> Mapping[int, str]:
 def _mixer(block: torch.nn.Module) -> str:
     """Return what a layer has in place of attention, in words."""
     parts = [f"{name} {type(part).__name__}".lower() for name, part in block.named_children()]
-    found = (words for sign, words in MIXERS if any(sign in part for part in parts))
-    return next(found, "something else")
+    named = (words for sign, words in MIXERS if any(sign in part for part in parts))
+    return next(named, "something else")

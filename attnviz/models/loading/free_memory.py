@@ -21,8 +21,8 @@ def free_bytes(device: torch.device) -> int | None:
     """
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0])
-    found = [one for one in (_available(), _left_in_container()) if one is not None]
-    return min(found) if found else None
+    amounts = [one for one in (_available(), _left_in_container()) if one is not None]
+    return min(amounts) if amounts else None
 
 
 def _available() -> int | None:
@@ -39,9 +39,9 @@ def _left_in_container() -> int | None:
     """Return the memory left in this process's control group; files it has read can be let go."""
     with contextlib.suppress(OSError, ValueError, IndexError):
         limit = int((GROUP / "memory.max").read_text())
-        used = int((GROUP / "memory.current").read_text())
+        taken = int((GROUP / "memory.current").read_text())
         for line in (GROUP / "memory.stat").read_text().splitlines():
             if line.startswith("inactive_file "):
-                used -= int(line.split()[1])
-        return max(limit - used, 0)
+                taken -= int(line.split()[1])
+        return max(limit - taken, 0)
     return None

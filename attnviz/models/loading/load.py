@@ -300,9 +300,9 @@ def _dtype(dtype: str, device: torch.device, config: PreTrainedConfig) -> torch.
         if device.type == "cpu" or not isinstance(stored, torch.dtype):
             return torch.float32
         return stored
-    found = getattr(torch, dtype, None)
-    if not isinstance(found, torch.dtype) or not found.is_floating_point:
+    named = getattr(torch, dtype, None)
+    if not isinstance(named, torch.dtype) or not named.is_floating_point:
         raise ModelError(
             f"dtype {dtype!r} is not a float type; use 'auto', 'float32', 'bfloat16' or 'float16'"
         )
-    return found
+    return named

@@ -46,29 +46,35 @@ def class_of(config: PreTrainedConfig) -> type[PreTrainedModel]:
         ModelNotSupported: the library has no model for this configuration.
     """
     for name in config.architectures or ():
-        found = library_class(name)
-        if found is not None and isinstance(config, found.config_class):
-            return _replaced(found, config)
+        named = library_class(name)
+        if named is not None and isinstance(config, named.config_class):
+            return _replaced(named, config)
     return _by_configuration(config)
 
 
 def library_class(name: object) -> type[PreTrainedModel] | None:
     """Return the library's model class of this name, None if there is none."""
-    found = getattr(transformers, name, None) if isinstance(name, str) else None
-    if not isinstance(found, type) or not issubclass(found, PreTrainedModel):
+    named = getattr(transformers, name, None) if isinstance(name, str) else None
+    if not isinstance(named, type) or not issubclass(named, PreTrainedModel):
         return None
-    return found if getattr(found, "config_class", None) is not None else None
+    return named if getattr(named, "config_class", None) is not None else None
 
 
-def _replaced(found: type[PreTrainedModel], config: PreTrainedConfig) -> type[PreTrainedModel]:
+def _replaced(
+    model_class: type[PreTrainedModel], config: PreTrainedConfig
+) -> type[PreTrainedModel]:
     """Return another class of the same weights where the named one cannot be captured."""
-    if found in _classes(AutoModelForMultipleChoice, config):
+    if model_class in _classes(AutoModelForMultipleChoice, config):
         return _classes(AutoModel, config)[0]  # its forward pass reads several texts at once
-    named_for_language = any(found in _classes(auto, config) for auto in LANGUAGE)
+    named_for_language = any(model_class in _classes(auto, config) for auto in LANGUAGE)
     masked = _classes(AutoModelForMaskedLM, config)
-    if masked and not named_for_language and found in _classes(AutoModelForPreTraining, config):
+    if (
+        masked
+        and not named_for_language
+        and model_class in _classes(AutoModelForPreTraining, config)
+    ):
         return masked[0]  # the same language head, under the name that predictions are read from
-    return found
+    return model_class
 
 
 def _by_configuration(config: PreTrainedConfig) -> type[PreTrainedModel]:
@@ -92,8 +98,8 @@ def _classes(auto: Any, config: PreTrainedConfig) -> tuple[type[PreTrainedModel]
     """Return the classes that an automatic class has for this kind of configuration."""
     if type(config) not in auto._model_mapping:
         return ()
-    found = auto._model_mapping[type(config)]
-    return tuple(found) if isinstance(found, (list, tuple)) else (found,)
+    classes = auto._model_mapping[type(config)]
+    return tuple(classes) if isinstance(classes, (list, tuple)) else (classes,)
 
 
 def runnable(network: PreTrainedModel) -> PreTrainedModel:

@@ -51,25 +51,25 @@ def read_config(place: str, name: str, **options: Any) -> PreTrainedConfig:
     Raises:
         ModelNotSupported: the library does not know this type of model.
     """
-    found, _ = PreTrainedConfig.get_config_dict(place, **options)
-    found = _cleaned(found)
-    commit = found.pop("_commit_hash", None)
-    _check_type(found, name)
+    settings, _ = PreTrainedConfig.get_config_dict(place, **options)
+    settings = _cleaned(settings)
+    commit = settings.pop("_commit_hash", None)
+    _check_type(settings, name)
     # The library chooses the class of a configuration, so it reads the cleaned one from a file.
     with tempfile.TemporaryDirectory() as folder:
         with (Path(folder) / "config.json").open("w", encoding="utf-8") as file:
-            json.dump(found, file)
+            json.dump(settings, file)
         config: PreTrainedConfig = AutoConfig.from_pretrained(folder, local_files_only=True)
     config.name_or_path = place
     config._commit_hash = commit
     return config
 
 
-def _cleaned(found: Mapping[str, Any]) -> dict[str, Any]:
+def _cleaned(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Return a configuration, and those nested in it, without the replaced settings."""
     kept = {
         key: _cleaned(value) if isinstance(value, dict) else value
-        for key, value in found.items()
+        for key, value in settings.items()
         if key not in REPLACED
     }
     for key in ("dtype", "torch_dtype"):
@@ -85,17 +85,17 @@ def _cleaned(found: Mapping[str, Any]) -> dict[str, Any]:
     return kept
 
 
-def _check_type(found: dict[str, Any], name: str) -> None:
+def _check_type(settings: dict[str, Any], name: str) -> None:
     """Refuse a configuration of no type or of one that the installed library does not have.
 
     A type that is missing is taken from the class in `architectures`.
     """
-    kind = found.get("model_type")
+    kind = settings.get("model_type")
     if kind is None:
-        for architecture in found.get("architectures") or ():
+        for architecture in settings.get("architectures") or ():
             known = library_class(architecture)
             if known is not None:
-                found["model_type"] = known.config_class.model_type
+                settings["model_type"] = known.config_class.model_type
                 return
         raise ModelNotSupported(
             f"the config.json of '{name}' names no model_type, and no class of the library in "
@@ -103,12 +103,12 @@ def _check_type(found: dict[str, Any], name: str) -> None:
         )
     if kind in CONFIG_MAPPING:
         return
-    if "auto_map" in found:
+    if "auto_map" in settings:
         raise ModelNotSupported(
             f"'{name}' comes with code, which attnviz does not run; choose a model of an "
             "architecture the library knows"
         )
-    written = found.get("transformers_version")
+    written = settings.get("transformers_version")
     raise ModelNotSupported(
         f"'{name}' is a model of type '{str(kind)[:40]}', which the installed transformers "
         f"{transformers.__version__} does not know"

@@ -18,5 +18,5 @@ def twin(network: PreTrainedModel) -> PreTrainedModel:
     """
     tensors = [*network.parameters(), *network.buffers()]
     with building():
-        found: PreTrainedModel = copy.deepcopy(network, {id(tensor): tensor for tensor in tensors})
-    return found
+        copied: PreTrainedModel = copy.deepcopy(network, {id(tensor): tensor for tensor in tensors})
+    return copied

@@ -22,17 +22,19 @@ def unwrapped(model: Any) -> PreTrainedModel:
         ModelNotSupported: there is none, there are several, or the wrapper changes what the model
             reads (prompt tuning).
     """
-    found = list(_outermost(model))
-    if not found and not isinstance(model, nn.Module):  # a pipeline holds its model by this name
-        found = list(_outermost(getattr(model, "model", None)))
-    if len(found) != 1:
-        what = "holds " + ", ".join(type(one).__name__ for one in found) if found else "holds none"
+    models = list(_outermost(model))
+    if not models and not isinstance(model, nn.Module):  # a pipeline holds its model by this name
+        models = list(_outermost(getattr(model, "model", None)))
+    if len(models) != 1:
+        what = (
+            "holds " + ", ".join(type(one).__name__ for one in models) if models else "holds none"
+        )
         raise ModelNotSupported(
             f"attnviz shows a model of the transformers library, and this one is a "
             f"{type(model).__name__}, which {what}; give it a PreTrainedModel, or a wrapper around "
             "one"
         )
-    return found[0]
+    return models[0]
 
 
 def _outermost(model: Any) -> Iterator[PreTrainedModel]:

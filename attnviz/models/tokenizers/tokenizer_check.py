@@ -93,9 +93,9 @@ def check_tokenizer(tokenizer: PreTrainedTokenizerBase, folder: Path | None, nam
     Raises:
         ModelUnsafe, LoadCancelled: as `check_tokenizer_files`.
     """
-    made = getattr(tokenizer, "backend_tokenizer", None)
-    if made is not None and (folder is None or not (folder / "tokenizer.json").exists()):
-        _check(made.to_str().encode(), name)
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is not None and (folder is None or not (folder / "tokenizer.json").exists()):
+        _check(backend.to_str().encode(), name)
 
 
 def _check(content: bytes, name: str) -> None:

@@ -36,15 +36,15 @@ def check_tokenizer_settings(file: str, settings: Mapping[str, object], name: st
     """
     if file not in (CONFIGURATION, SPECIAL):
         return
-    found = [key for key in OPENED if settings.get(key) and not _is_vocabulary(settings[key])]
+    opened = [key for key in OPENED if settings.get(key) and not _is_vocabulary(settings[key])]
     versions = settings.get("fast_tokenizer_files") or []
     if not isinstance(versions, list) or any(set("/\\") & set(str(one)) for one in versions):
-        found.append("fast_tokenizer_files")
+        opened.append("fast_tokenizer_files")
     if file == SPECIAL:
-        found += [key for key in settings if key.endswith("_file")]
-    if found:
+        opened += [key for key in settings if key.endswith("_file")]
+    if opened:
         raise ModelUnsafe(
-            f"the {file} of '{name}' names a file to be opened ('{found[0]}'); attnviz reads the "
+            f"the {file} of '{name}' names a file to be opened ('{opened[0]}'); attnviz reads the "
             "tokenizer's usual files only. Remove the entry"
         )
     limit = settings.get("model_max_length", 0)

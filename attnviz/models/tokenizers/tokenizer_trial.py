@@ -112,15 +112,15 @@ def _tried(tokenizer: Tokenizer) -> str | None:
     """Return why a tokenizer is refused after it has been run, if it is."""
     if tokenizer.normalizer is not None:
         for number in range(CHARACTERS):
-            made = _without_error(tokenizer.normalizer.normalize_str, chr(number))
-            if made is not None and len(made) > GROWTH:
-                return f"its normalizer makes {len(made)} characters out of U+{number:04X}"
+            output = _without_error(tokenizer.normalizer.normalize_str, chr(number))
+            if output is not None and len(output) > GROWTH:
+                return f"its normalizer makes {len(output)} characters out of U+{number:04X}"
     for text in TEXTS:
-        made = _without_error(tokenizer.encode, text)
-        if made is not None:
-            if len(made.ids) > GROWTH * (len(text) + GROWTH):
-                return f"it makes {len(made.ids)} tokens out of {len(text)} characters"
-            _without_error(tokenizer.decode, made.ids)
+        output = _without_error(tokenizer.encode, text)
+        if output is not None:
+            if len(output.ids) > GROWTH * (len(text) + GROWTH):
+                return f"it makes {len(output.ids)} tokens out of {len(text)} characters"
+            _without_error(tokenizer.decode, output.ids)
     return None
 
 

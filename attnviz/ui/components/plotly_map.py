@@ -159,9 +159,9 @@ def plotly_map(
         "alt": alt,
         "styles": {theme: style(specification, theme) for theme in ("light", "dark")},
     }
-    found = None if complete else numbers(region)
+    grid = None if complete else numbers(region)
     reply = _component(
-        data=pack(header, found, row_labels, column_labels, pictures),
+        data=pack(header, grid, row_labels, column_labels, pictures),
         key=key,
         default={"view": None},
         on_view_change=lambda: None,
@@ -192,7 +192,7 @@ def _take_cell(
 
 def pack(
     header: dict[str, Any],
-    found: Grid | None,
+    tiles: Grid | None,
     row_labels: Sequence[str],
     column_labels: Sequence[str],
     pictures: UInt8[np.ndarray, "row column down across"] | None = None,
@@ -204,24 +204,24 @@ def pack(
     """
     codes = b""
     grid: dict[str, Any] | None = None
-    if found is not None:
-        codes, scale = encode_signed(found) if header["signed"] else encode(found)
-        rows, columns = found.window.slices
+    if tiles is not None:
+        codes, scale = encode_signed(tiles) if header["signed"] else encode(tiles)
+        rows, columns = tiles.window.slices
         width = WHOLE_WIDTH if header["small"] else LABEL_WIDTH
-        if found.scores is not None:
+        if tiles.scores is not None:
             encoding = "f4f4"
         elif header["signed"]:
             encoding = "i2"
         else:
             encoding = "u2"
         grid = {
-            "window": found.window.numbers(),
-            "steps": [found.query_step, found.key_step],
+            "window": tiles.window.numbers(),
+            "steps": [tiles.query_step, tiles.key_step],
             "encoding": encoding,
             "scale": scale,
-            "highest": found.without(header["aside"]).highest,
-            "rowLabels": _labels(row_labels[rows], found.query_step, width),
-            "columnLabels": _labels(column_labels[columns], found.key_step, width),
+            "highest": tiles.without(header["aside"]).highest,
+            "rowLabels": _labels(row_labels[rows], tiles.query_step, width),
+            "columnLabels": _labels(column_labels[columns], tiles.key_step, width),
             "pictures": None if pictures is None else pictures.shape[2:],
         }
         if pictures is not None:

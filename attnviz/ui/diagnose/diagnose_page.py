@@ -95,14 +95,14 @@ def diagnose_page(model_name: str) -> None:
         texts = choose_texts(model.info.family)
         replacements, seed = _options()
         ask = None if texts is None else Ask(model_name, texts, replacements, seed)
-        found = None if ask is None else wait_for(ask.key(), ask.work, "Diagnose")
+        diagnosis = None if ask is None else wait_for(ask.key(), ask.work, "Diagnose")
     if ask is None:
         form.keep(None, "", done=False)
         return
     title = f"{ask.texts.name}, {len(ask.texts.texts)} texts"
-    form.keep(ask.key(), title, done=found is not None)
-    if found is not None:
-        results(found, ask.texts)
+    form.keep(ask.key(), title, done=diagnosis is not None)
+    if diagnosis is not None:
+        results(diagnosis, ask.texts)
 
 
 def choose_seed(key: str) -> int:

@@ -28,10 +28,10 @@ def head_example(diagnosis: Diagnosis, finding: Finding, texts: TextSet) -> None
 
     Nothing is shown if the texts were read in windows, or if the text is too long for a small map.
     """
-    found = clearest_text(diagnosis, finding)
-    if found is None or len(texts.texts) != diagnosis.texts.count:
+    example = clearest_text(diagnosis, finding)
+    if example is None or len(texts.texts) != diagnosis.texts.count:
         return
-    number, by_rule = found
+    number, by_rule = example
     head, request = finding.head, _request(diagnosis.model.name, texts, number)
     stack = captured(request)[head.kind]
     if max(stack.shape[2:]) > LONGEST:

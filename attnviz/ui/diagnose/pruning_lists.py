@@ -20,15 +20,15 @@ NAMED = 10
 
 def pruning_lists(diagnosis: Diagnosis) -> None:
     """Show the heads by the effect of their removal; nothing without removals."""
-    found = removals(diagnosis.findings)
-    if len(found.not_tested) == len(diagnosis.findings):
+    effects = removals(diagnosis.findings)
+    if len(effects.not_tested) == len(diagnosis.findings):
         return
     st.subheader("What removing heads showed", anchor=False)
     for words, findings in (
-        ("Better without", found.better_without),
-        ("No difference, may be pruned", found.no_difference),
-        ("Needed", tuple(reversed(found.needed))),
-        ("Unclear: more texts would tell", found.unclear),
+        ("Better without", effects.better_without),
+        ("No difference, may be pruned", effects.no_difference),
+        ("Needed", tuple(reversed(effects.needed))),
+        ("Unclear: more texts would tell", effects.unclear),
     ):
         if findings:
             show_plain(Strong(f"{words}: {head_count(len(findings))}. "), _named(findings))

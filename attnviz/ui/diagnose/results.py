@@ -75,15 +75,15 @@ def results(measured: Diagnosis, texts: TextSet) -> None:
 
 def _close_calls(diagnosis: Diagnosis) -> None:
     """List the heads whose interval contains a limit."""
-    found = close_calls(diagnosis)
-    if not found:
+    close = close_calls(diagnosis)
+    if not close:
         st.caption("No close calls: no interval contains its limit.")
         return
-    st.caption(f"Close calls: {len(found)}. Other texts could change these labels.")
-    for line in found[:CLOSE]:
+    st.caption(f"Close calls: {len(close)}. Other texts could change these labels.")
+    for line in close[:CLOSE]:
         show_plain(line, small=True)
-    if len(found) > CLOSE:
-        st.caption(f"And {len(found) - CLOSE} more.")
+    if len(close) > CLOSE:
+        st.caption(f"And {len(close) - CLOSE} more.")
 
 
 def summary(diagnosis: Diagnosis) -> None:

@@ -50,16 +50,16 @@ def choose_texts(family: Family) -> TextSet | None:
     )
     try:
         if source == TYPED:
-            found = _typed(family)
+            texts = _typed(family)
         elif source == FILE:
-            found = _file()
+            texts = _file()
         else:
-            found = bundled(family)
+            texts = bundled(family)
             st.caption(
-                f"{len(found.texts)} texts that come with attnviz: {KINDS_OF_TEXT[family]}. Plain "
+                f"{len(texts.texts)} texts that come with attnviz: {KINDS_OF_TEXT[family]}. Plain "
                 "English; for a model of another language or subject, give texts of your own."
             )
-        return None if found is None else _checked(found, family)
+        return None if texts is None else _checked(texts, family)
     except AttnvizError as error:
         st.error(plain(str(error)), icon=":material/error:")
         return None
@@ -96,16 +96,16 @@ def _file() -> TextSet | None:
         "characters together. It stays in this session: no link, log or report has it.",
     )
     if given is not None:
-        found: TextSet | None = _parsed(UPLOADED, given.file_id, given.getvalue, given.name)
+        texts: TextSet | None = _parsed(UPLOADED, given.file_id, given.getvalue, given.name)
     else:
         _, last = st.session_state.get(UPLOADED, (None, None))
-        found = last if isinstance(last, TextSet) else None
-    if found is None:
+        texts = last if isinstance(last, TextSet) else None
+    if texts is None:
         st.info("Choose a text file.", icon=":material/info:")
     elif given is None:
         left, right = st.columns([4, 1], vertical_alignment="center")
         with left:
-            show_plain(f"Still here: {found.name}.", small=True)
+            show_plain(f"Still here: {texts.name}.", small=True)
         right.button(
             "Forget",
             on_click=st.session_state.pop,
@@ -113,7 +113,7 @@ def _file() -> TextSet | None:
             type="tertiary",
             help="Removes the texts of this file from the session.",
         )
-    return found
+    return texts
 
 
 def _parsed(key: str, identity: Hashable, content: Callable[[], bytes], name: str) -> TextSet:
@@ -128,19 +128,19 @@ def _parsed(key: str, identity: Hashable, content: Callable[[], bytes], name: st
     Raises:
         AttnvizError: as `parse_texts`, or there is too much of it; in every run.
     """
-    last, found = st.session_state.get(key, (None, None))
-    if found is None or last != identity:
+    last, parsed = st.session_state.get(key, (None, None))
+    if parsed is None or last != identity:
         try:
             read = content()
             _check_size(read, name)
-            found = parse_texts(read, name)
+            parsed = parse_texts(read, name)
         except AttnvizError as error:
             error.__traceback__ = error.__context__ = None  # they hold the texts
-            found = error
-        st.session_state[key] = (identity, found)
-    if isinstance(found, AttnvizError):
-        raise found
-    texts: TextSet = found
+            parsed = error
+        st.session_state[key] = (identity, parsed)
+    if isinstance(parsed, AttnvizError):
+        raise parsed
+    texts: TextSet = parsed
     return texts
 
 
@@ -162,27 +162,27 @@ def _check_size(content: bytes, name: str) -> None:
         )
 
 
-def _checked(found: TextSet, family: Family) -> TextSet:
+def _checked(texts: TextSet, family: Family) -> TextSet:
     """Return the set if this kind of model can read it, with a line on what it holds.
 
     Raises:
         InputError: too many texts, too many characters, or targets for a model that writes none.
     """
-    found = as_text_set(found, family)
-    if len(found.texts) > MOST_TEXTS:
+    texts = as_text_set(texts, family)
+    if len(texts.texts) > MOST_TEXTS:
         raise InputError(
-            f"'{found.name}' has {len(found.texts):,} texts; up to {MOST_TEXTS:,} are read here. "
+            f"'{texts.name}' has {len(texts.texts):,} texts; up to {MOST_TEXTS:,} are read here. "
             + SAMPLE
         )
-    characters = sum(len(one.source) + len(one.target or "") for one in found.texts)
+    characters = sum(len(one.source) + len(one.target or "") for one in texts.texts)
     if characters > MOST_CHARACTERS:
         raise InputError(
-            f"the texts of '{found.name}' have {characters:,} characters together; up to "
+            f"the texts of '{texts.name}' have {characters:,} characters together; up to "
             f"{MOST_CHARACTERS:,} are read here. {SAMPLE}"
         )
-    if not found.name.startswith("bundled"):
-        number = "1 text" if len(found.texts) == 1 else f"{len(found.texts):,} texts"
+    if not texts.name.startswith("bundled"):
+        number = "1 text" if len(texts.texts) == 1 else f"{len(texts.texts):,} texts"
         number += f" of {characters:,} characters"
-        notes = (note[:1].upper() + note[1:] for note in found.notes)
+        notes = (note[:1].upper() + note[1:] for note in texts.notes)
         show_plain(". ".join([number, *notes]) + ".", small=True)
-    return found
+    return texts

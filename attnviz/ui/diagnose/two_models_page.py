@@ -101,7 +101,7 @@ def two_models_page(first: str) -> None:
             )
             seed = choose_seed("two_seed")
         pair = None if texts is None else Pair(first, second, texts, ablate, seed)
-        found = None
+        comparison = None
         if first == second:
             st.info(
                 "Both are the same model: nothing can differ. Choose a second model that was made "
@@ -109,14 +109,14 @@ def two_models_page(first: str) -> None:
                 icon=":material/info:",
             )
         elif pair is not None:
-            found = wait_for(pair.key(), pair.work, "Compare")
+            comparison = wait_for(pair.key(), pair.work, "Compare")
     if pair is None or first == second:
         form.keep(None, "", done=False)
         return
     title = f"{second} · {pair.texts.name}, {len(pair.texts.texts)} texts"
-    form.keep(pair.key(), title, done=found is not None)
-    if found is not None:
-        _results(found)
+    form.keep(pair.key(), title, done=comparison is not None)
+    if comparison is not None:
+        _results(comparison)
 
 
 def _second(first: str) -> str:

@@ -52,14 +52,14 @@ def _listed(weights: Float[np.ndarray, " position"], tokens: Tokens, places: boo
     """Return the tokens and their weights; of a long text their positions too."""
     if not np.isfinite(weights).all():
         return "not defined (NaN)"
-    found = words.looks(weights, tokens)
-    if not found:
+    looks = words.looks(weights, tokens)
+    if not looks:
         return "nothing"
     return ", ".join(
         words.quoted(one.label)
         + (f" at {one.position:,}" if places else "")
         + f" ({one.weight:.2f})"
-        for one in found
+        for one in looks
     )
 
 

@@ -140,8 +140,8 @@ def _measured(
         return run
 
     key = ("cuts", model.info.name, model.info.revision, ids, tuple(rules))
-    found: tuple[CutRun, ...] | None = wait_for(key, work, "Measure the cuts")
-    return found
+    runs: tuple[CutRun, ...] | None = wait_for(key, work, "Measure the cuts")
+    return runs
 
 
 def _show(

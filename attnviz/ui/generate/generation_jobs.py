@@ -92,22 +92,22 @@ def begin(model: Model, before: Written, sampling: Sampling, count: int) -> None
 
 def running() -> Growing | None:
     """Return the generation of this session that runs; None without one."""
-    found = st.session_state.get(RUNNING)
-    if not isinstance(found, Growing):
+    growing = st.session_state.get(RUNNING)
+    if not isinstance(growing, Growing):
         return None
-    job = _JOBS.find(found.key)
-    return found if job is not None and not job.over else None
+    job = _JOBS.find(growing.key)
+    return growing if job is not None and not job.over else None
 
 
 def finish() -> None:
     """Keep the tokens of a generation that has ended or was stopped; raise its error."""
-    found = st.session_state.get(RUNNING)
-    if not isinstance(found, Growing) or running() is not None:
+    growing = st.session_state.get(RUNNING)
+    if not isinstance(growing, Growing) or running() is not None:
         return
     del st.session_state[RUNNING]
-    st.session_state[WRITTEN] = found.text
-    job = _JOBS.find(found.key)
-    _JOBS.forget(found.key)
+    st.session_state[WRITTEN] = growing.text
+    job = _JOBS.find(growing.key)
+    _JOBS.forget(growing.key)
     if job is not None and job.error is not None:
         raise job.error
 

@@ -83,8 +83,8 @@ def show_costs(variant: Variant, vectors: HeadVectors, options: dict[str, int]) 
 
 def show_all_variants(vectors: HeadVectors) -> None:
     """Draw the error of every approximation of the open head against its cost."""
-    found = vectors.trades()
-    groups = [list(group) for _, group in groupby(found, key=lambda one: one.name)]
+    trades = vectors.trades()
+    groups = [list(group) for _, group in groupby(trades, key=lambda one: one.name)]
     figure = draw_trades(
         [
             TradePoints(

@@ -63,15 +63,15 @@ class HeadVectors:
         at = self.head.head if head is None else head
         causal: dict[str, Any] = {"causal": self.causal, "scale": self.scale}
         if name in ("multi_query", "grouped_query", "latent"):
-            found = efficient.run(name, self.query, self.key, self.value, **causal, **options)
+            result = efficient.run(name, self.query, self.key, self.value, **causal, **options)
             return EfficientResult(
-                output=found.output[at],
-                weights=found.weights[at],
-                computed=found.computed,
-                exact=found.exact,
-                operations=found.operations // len(self.query),
-                numbers_held=found.numbers_held // len(self.query),
-                details=found.details,
+                output=result.output[at],
+                weights=result.weights[at],
+                computed=result.computed,
+                exact=result.exact,
+                operations=result.operations // len(self.query),
+                numbers_held=result.numbers_held // len(self.query),
+                details=result.details,
             )
         query, key, value = self.of_head(at)
         return efficient.run(name, query, key, value, **causal, **options)
@@ -95,12 +95,12 @@ def head_vectors(stack: AttentionStack, head: Head) -> HeadVectors:
     heads = stack.shape[1]
 
     def stacked(vectors: Callable[[int, int], np.ndarray]) -> np.ndarray:
-        found = np.stack([vectors(head.layer, one)[part] for one in range(heads)])
-        return found.astype(np.float64)
+        arrays = np.stack([vectors(head.layer, one)[part] for one in range(heads)])
+        return arrays.astype(np.float64)
 
     layer = stack.layers[head.layer]
     shared = 1 if layer.vectors is None else int(layer.vectors.key.shape[0])
-    found = HeadVectors(
+    layer_vectors = HeadVectors(
         head,
         query=stacked(stack.query),
         key=stacked(stack.key),
@@ -111,10 +111,10 @@ def head_vectors(stack: AttentionStack, head: Head) -> HeadVectors:
         same_text=stack.same_text,
         plain=True,
     )
-    ours = np.nan_to_num(found.run("exact").weights)
+    ours = np.nan_to_num(layer_vectors.run("exact").weights)
     theirs = stack.weights(head.layer, head.head, part, part)
     apart = float(np.abs(ours - theirs).max()) if theirs.shape == ours.shape else float("inf")
-    return replace(found, plain=apart <= CLOSE)
+    return replace(layer_vectors, plain=apart <= CLOSE)
 
 
 def possible(variant: Variant, vectors: HeadVectors) -> str:

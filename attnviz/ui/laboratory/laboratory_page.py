@@ -67,12 +67,12 @@ def _laboratory(request: Request) -> None:
         return
     exact = vectors.run("exact")
     try:
-        found = vectors.run(variant.name, **options)
+        result = vectors.run(variant.name, **options)
     except InputError as error:
         st.info(f"{str(error)[:1].upper()}{str(error)[1:]}.", icon=":material/info:")
         return
-    _figures(variant, found, exact)
-    _sides(variant, vectors, found, exact, (stack.query_tokens, stack.key_tokens), options)
+    _figures(variant, result, exact)
+    _sides(variant, vectors, result, exact, (stack.query_tokens, stack.key_tokens), options)
 
 
 def _choose_variant() -> Variant:
@@ -115,9 +115,9 @@ def _notes(vectors: HeadVectors, shape: tuple[int, ...]) -> None:
         )
 
 
-def _figures(variant: Variant, found: EfficientResult, exact: EfficientResult) -> None:
+def _figures(variant: Variant, result: EfficientResult, exact: EfficientResult) -> None:
     """Show four numbers of the variant beside exact attention."""
-    pairs, all_pairs = int(np.sum(found.computed)), int(np.sum(exact.computed))
+    pairs, all_pairs = int(np.sum(result.computed)), int(np.sum(exact.computed))
     one, two, three, four = st.columns(4)
     counted = variant.name not in (
         "linformer",
@@ -127,30 +127,32 @@ def _figures(variant: Variant, found: EfficientResult, exact: EfficientResult) -
         "state_space",
     )
     one.metric("Scores computed", f"{pairs:,} of {all_pairs:,}" if counted else "none")
-    two.metric("Multiplications", f"{found.operations / exact.operations:.2f} of exact")
+    two.metric("Multiplications", f"{result.operations / exact.operations:.2f} of exact")
     if variant.relation == "another model":
         return
-    rows = difference(found, exact)
+    rows = difference(result, exact)
     three.metric("Weight on other keys", f"{float(rows.moved.mean()):.1%}")
-    apart = np.linalg.norm(found.output - exact.output) / np.linalg.norm(exact.output)
+    apart = np.linalg.norm(result.output - exact.output) / np.linalg.norm(exact.output)
     four.metric("Error of the outputs", f"{float(apart):.2g}")
 
 
 def _sides(
     variant: Variant,
     vectors: HeadVectors,
-    found: EfficientResult,
+    result: EfficientResult,
     exact: EfficientResult,
     tokens: tuple[Tokens, Tokens],
     options: dict[str, int],
 ) -> None:
     sides = {
-        "Pairs and weights": lambda: show_pairs(variant, found, exact, tokens, vectors.head),
-        "What it changes": lambda: show_changes(variant, vectors, found, exact, tokens[0], options),
+        "Pairs and weights": lambda: show_pairs(variant, result, exact, tokens, vectors.head),
+        "What it changes": lambda: show_changes(
+            variant, vectors, result, exact, tokens[0], options
+        ),
         "What it costs": lambda: show_costs(variant, vectors, options),
     }
     if variant.name in PATTERNS:
-        sides["How far it reaches"] = lambda: show_reach(variant, found, tokens[0])
+        sides["How far it reaches"] = lambda: show_reach(variant, result, tokens[0])
     if variant.name == "flash":
         sides["Tile by tile"] = lambda: show_tiles(vectors, options["block"], *tokens)
     if variant.name == "ring":

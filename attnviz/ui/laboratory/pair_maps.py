@@ -28,7 +28,7 @@ __all__ = ["show_changes", "show_pairs"]
 
 def show_pairs(
     variant: Variant,
-    found: EfficientResult,
+    result: EfficientResult,
     exact: EfficientResult,
     tokens: tuple[Tokens, Tokens],
     head: Head,
@@ -40,19 +40,21 @@ def show_pairs(
         _map(exact.weights, weight_specification(), tokens, f"{head.label}, exact", "lab_exact")
     with right:
         st.markdown(f"**{variant.label}**")
-        lowest = float(np.nanmin(found.weights))
+        lowest = float(np.nanmin(result.weights))
         if lowest < 0:
-            end = float(np.nanmax(np.abs(found.weights)))
+            end = float(np.nanmax(np.abs(result.weights)))
             drawn = difference_specification("zero", variant.label, end)
             st.caption("Orange is above zero, blue below: these weights can be negative.")
         else:
             drawn = weight_specification(
-                high=1.0 if variant.relation != "another model" else float(np.nanmax(found.weights))
+                high=1.0
+                if variant.relation != "another model"
+                else float(np.nanmax(result.weights))
             )
         drawn = replace(
             drawn, missing="this pair is not computed", missing_caption="not computed or masked"
         )
-        _map(found.weights, drawn, tokens, f"{head.label}, {variant.label}", "lab_variant")
+        _map(result.weights, drawn, tokens, f"{head.label}, {variant.label}", "lab_variant")
 
 
 def _map(
@@ -83,7 +85,7 @@ def _map(
 def show_changes(
     variant: Variant,
     vectors: HeadVectors,
-    found: EfficientResult,
+    result: EfficientResult,
     exact: EfficientResult,
     tokens: Tokens,
     options: dict[str, int],
@@ -96,7 +98,7 @@ def show_changes(
             icon=":material/info:",
         )
         return
-    rows = difference(found, exact)
+    rows = difference(result, exact)
     shown = tokens.first(len(rows.moved))
     for title, label, numbers, key in (
         ("Share of the weight on other keys than in exact attention", "share", rows.moved, "moved"),

@@ -19,9 +19,9 @@ __all__ = ["show_reach"]
 LAYERS = 12
 
 
-def show_reach(variant: Variant, found: EfficientResult, tokens: Tokens) -> None:
+def show_reach(variant: Variant, result: EfficientResult, tokens: Tokens) -> None:
     """Draw which tokens reach which in some layers, and answer for one pair."""
-    mask = torch.as_tensor(np.asarray(found.computed))
+    mask = torch.as_tensor(np.asarray(result.computed))
     count = len(mask)
     first = layers_needed(mask)
     labels = tokens.labels[:count]

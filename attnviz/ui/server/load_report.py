@@ -78,7 +78,7 @@ def report() -> Report:
 def reports() -> list[Report]:
     """Return the reports of all processes of this server, this one's first."""
     this = report()
-    found = [this]
+    known = [this]
     folder = _folder()
     for path in sorted(folder.glob("report-*.json")) if folder else []:
         try:
@@ -86,8 +86,8 @@ def reports() -> list[Report]:
         except (OSError, ValueError, TypeError):
             continue  # its process has just ended
         if other.process != this.process and time.time() - other.time < FRESH:
-            found.append(other)
-    return found
+            known.append(other)
+    return known
 
 
 def publish() -> None:

@@ -22,10 +22,10 @@ def listed_models() -> list[str]:
     "shipped" in the variable stands for all shipped models.
     """
     every = [model.name for model in CLASSROOM]
-    found: list[str] = []
+    names: list[str] = []
     for name in os.environ.get("ATTNVIZ_MODELS", "shipped").split(","):
-        found += every if name == "shipped" else [name] if name else []
-    return found or every
+        names += every if name == "shipped" else [name] if name else []
+    return names or every
 
 
 def takes_any_model() -> bool:

@@ -16,10 +16,10 @@ STATUS = "status"
 @st.fragment(run_every=2.0)
 def status_page() -> None:
     """Show the sums over all processes, and each process in a table."""
-    found = reports()
+    processes = reports()
 
     def total(name: str) -> int:
-        return sum(getattr(one, name) for one in found)
+        return sum(getattr(one, name) for one in processes)
 
     st.subheader("Status of this server", anchor=False)
     for column, (label, names) in zip(
@@ -33,7 +33,7 @@ def status_page() -> None:
         strict=True,
     ):
         column.metric(label, f"{sum(total(name) for name in names):,}")
-    st.dataframe(pd.DataFrame([_row(one) for one in found]), hide_index=True)
+    st.dataframe(pd.DataFrame([_row(one) for one in processes]), hide_index=True)
     st.caption(
         "Long work: texts, models and diagnoses that take longer than a second; they never delay "
         "short requests. The address /_stcore/health answers “ok” while the server works."

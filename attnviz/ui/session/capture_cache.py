@@ -62,19 +62,19 @@ class Shelf(Generic[Value]):
             make: returns the value.
             waiting: context around `make`, and around the wait for another thread that runs it.
         """
-        found = self._find(key)
-        if found is not None:
-            return found
+        value = self._find(key)
+        if value is not None:
+            return value
         with self._lock:
             making = self._making.setdefault(key, _Making())
             making.threads += 1
         try:
             with waiting(), making.lock:
-                found = self._find(key)
-                if found is None:
-                    found = make()
-                    self._keep(key, found)
-            return found
+                value = self._find(key)
+                if value is None:
+                    value = make()
+                    self._keep(key, value)
+            return value
         finally:
             with self._lock:
                 making.threads -= 1

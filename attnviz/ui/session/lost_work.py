@@ -36,12 +36,12 @@ def job_is_over() -> None:
 
 def lost_work_notice() -> None:
     """Show that a diagnosis was lost, on whichever page the browser has come back to."""
-    found = st.query_params.get(RUNNING)
-    if found and found not in _GIVEN:
+    in_address = st.query_params.get(RUNNING)
+    if in_address and in_address not in _GIVEN:
         st.session_state[LOST] = True
         st.query_params.pop(RUNNING, None)
     mark = st.session_state.get(RUNNING)
-    if mark and found != mark:  # another page of the app has an address without it
+    if mark and in_address != mark:  # another page of the app has an address without it
         st.query_params[RUNNING] = mark
     with st.container():  # what follows stays in its place when the notice goes
         if st.session_state.get(LOST):

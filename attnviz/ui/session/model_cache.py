@@ -188,9 +188,9 @@ def _place(model: Model, tokens: int) -> AbstractContextManager[None]:
 def head_numbers(request: Request, kind: Kind) -> Mapping[str, Float[np.ndarray, "layer head"]]:
     """Return every metric of every head that exists for this text; cached."""
     stack = captured(request)[kind]
-    found = {name: metrics.per_head(name, stack) for name in metrics.names()}
-    known = {name: table for name, table in found.items() if not np.isnan(table).all()}
-    return known or found  # of a model without a single finite head, a map without numbers
+    numbers = {name: metrics.per_head(name, stack) for name in metrics.names()}
+    known = {name: table for name, table in numbers.items() if not np.isnan(table).all()}
+    return known or numbers  # of a model without a single finite head, a map without numbers
 
 
 @st.cache_resource(max_entries=16, show_spinner=False)

@@ -19,5 +19,5 @@ def remember_pages(pages: Mapping[str, StreamlitPage]) -> None:
 
 def page_named(name: str) -> StreamlitPage:
     """Return a page of the navigation, as `st.page_link` takes it; `heads` is Explore."""
-    found: StreamlitPage = st.session_state[PAGES_OF_THE_APP][name]
-    return found
+    page: StreamlitPage = st.session_state[PAGES_OF_THE_APP][name]
+    return page

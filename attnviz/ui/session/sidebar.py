@@ -76,10 +76,10 @@ def _facts(info: ModelInfo) -> str:
 
 def _own_layers(info: ModelInfo) -> str:
     """Return where the attention of a hybrid is; nothing for a model that has it in every layer."""
-    found = [own_layers(info, kind) for kind in info.heads]
+    parts = [own_layers(info, kind) for kind in info.heads]
     return "".join(
         f", in the model's layer{'s' if len(layers) > 1 else ''} {', '.join(map(str, layers))}"
-        for layers in found
+        for layers in parts
         if layers
     )
 

@@ -116,8 +116,8 @@ def from_link(key: str, options: Sequence[object], default: object) -> None:
     if remembered in options:
         return
     linked = st.query_params.get(key)
-    found = [option for option in options if str(option) == linked]
-    st.session_state[key] = found[0] if found else default
+    matching = [option for option in options if str(option) == linked]
+    st.session_state[key] = matching[0] if matching else default
 
 
 def to_link(key: str) -> None:
@@ -153,8 +153,8 @@ def open_head(kind: Kind, shape: tuple[int, ...]) -> Head | None:
 
 def pinned() -> tuple[Request, Head] | None:
     """Return the head that was pinned, with the model and text it was seen on."""
-    found: tuple[Request, Head] | None = st.session_state.get(PINNED)
-    return found
+    pin: tuple[Request, Head] | None = st.session_state.get(PINNED)
+    return pin
 
 
 def remember(request: Request) -> None:
@@ -164,8 +164,8 @@ def remember(request: Request) -> None:
 
 def request() -> Request:
     """Return what the side bar asks for."""
-    found: Request = st.session_state["request"]
-    return found
+    current: Request = st.session_state["request"]
+    return current
 
 
 def share_link(request: Request) -> None:

@@ -69,7 +69,7 @@ def draw_ablation(
             f"{len(tried)} heads do not fit beside each other; draw those of one layer"
         )
     colors = palette(theme)
-    inks = label_colors(theme)
+    color_of = label_colors(theme)
     ways: list[Replacement] = list(tried[0].ablation)
     tried.sort(key=lambda one: -np.nan_to_num(one.ablation[ways[0]].mean, nan=-np.inf))
     names = [escape_label(one.head.label) for one in tried]
@@ -103,7 +103,7 @@ def draw_ablation(
             figure.add_trace(
                 go.Bar(
                     marker={
-                        "color": [inks[one.label] for one in tried],
+                        "color": [color_of[one.label] for one in tried],
                         "line": {
                             "color": [colors.accent if one else colors.line for one in marked],
                             "width": [3 if one else 1 for one in marked],
@@ -162,8 +162,8 @@ class _Stretch:
         self.near = near
 
     def __call__(self, values: np.ndarray) -> np.ndarray:
-        found: np.ndarray = np.arcsinh(values / self.near)
-        return found
+        stretched: np.ndarray = np.arcsinh(values / self.near)
+        return stretched
 
 
 def _span(tried: Sequence[Finding], ways: Sequence[Replacement], stretch: _Stretch) -> list[float]:

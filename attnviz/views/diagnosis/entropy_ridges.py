@@ -114,13 +114,13 @@ def _density(grid: np.ndarray, samples: np.ndarray) -> np.ndarray:
         return np.zeros(grid.size)
     wide = 1.06 * float(samples.std()) * samples.size**-0.2
     steps = (grid[:, None] - samples[None]) / max(wide, SMOOTHEST)
-    found: np.ndarray = np.exp(-0.5 * steps**2).mean(axis=1)
-    return found
+    density: np.ndarray = np.exp(-0.5 * steps**2).mean(axis=1)
+    return density
 
 
 def _heads(samples: np.ndarray, findings: Sequence[Finding], theme: Theme) -> go.Scatter:
     """Return every head as a point at its mean, in its label's colour; degenerate ones on top."""
-    inks, colors = label_colors(theme), palette(theme)
+    color_of, colors = label_colors(theme), palette(theme)
     order = sorted(findings, key=lambda one: -LABELS.index(one.label))
     means = [known_mean(samples[one.head.layer, one.head.head]).item() for one in order]
     return go.Scatter(
@@ -129,7 +129,7 @@ def _heads(samples: np.ndarray, findings: Sequence[Finding], theme: Theme) -> go
         mode="markers",
         marker={
             "size": 10,
-            "color": [inks[one.label] for one in order],
+            "color": [color_of[one.label] for one in order],
             "line": {"width": 1, "color": colors.muted},
         },
         customdata=[

@@ -64,7 +64,7 @@ def draw_label_map(
     heads = max(head for _, head in at) + 1
     cell = max(13.0, min(46.0, 560 / max(layers, heads)))
     columns, rows = number_axis(heads, "H"), number_axis(layers, "L")
-    inks = label_colors(theme)
+    color_of = label_colors(theme)
     figure = go.Figure(_corner(columns.names, rows.names))
     steps = len(LABELS)
     figure.add_trace(
@@ -75,7 +75,10 @@ def draw_label_map(
             colorscale=[
                 stop
                 for number, label in enumerate(LABELS)
-                for stop in ([number / steps, inks[label]], [(number + 1) / steps, inks[label]])
+                for stop in (
+                    [number / steps, color_of[label]],
+                    [(number + 1) / steps, color_of[label]],
+                )
             ],
             zmin=-0.5,
             zmax=steps - 0.5,
@@ -164,7 +167,7 @@ def _words(
         """Return the colour of a cell's text; an outlined cell has the page behind it."""
         return palette(theme).text if one.contradicted else text_color_on(colors[one.label])
 
-    found = []
+    marks = []
     for text_color in sorted({written_in(one) for one in at.values()}):
         text = np.full((layers, heads), "", object)
         for place, one in at.items():
@@ -172,7 +175,7 @@ def _words(
                 text[place] = "<br>".join(map(escape_label, _lines(one, letters)))
         if not text.any():
             continue
-        found.append(
+        marks.append(
             go.Heatmap(
                 z=np.where(text == "", np.nan, 0.0).astype(np.float32),
                 x=number_axis(heads, "H").names,
@@ -188,7 +191,7 @@ def _words(
                 **CELLS,
             )
         )
-    return found
+    return marks
 
 
 def _lines(one: Finding, letters: int) -> tuple[str, ...]:

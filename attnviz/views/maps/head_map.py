@@ -14,7 +14,7 @@ from attnviz.views.maps.heatmap import CELLS, grid_spec, outline
 from attnviz.views.maps.map_specification import head_specification
 from attnviz.views.maps.scales import LINEAR, LOGARITHMIC, Scale, scale_named
 from attnviz.views.style.color_scales import ColorScale
-from attnviz.views.style.contrast import page_ink_is_better
+from attnviz.views.style.contrast import page_color_reads_better
 from attnviz.views.style.figure_spec import Spec
 from attnviz.views.style.safe_labels import escape_label
 from attnviz.views.style.theme import Theme, palette
@@ -143,7 +143,7 @@ def _numbers(values: np.ndarray, low: float, high: float, theme: Theme) -> list[
     largest = float(np.nanmax(np.abs(values))) if np.isfinite(values).any() else 0.0
     digits = 0 if largest >= 100 else 1 if largest >= 10 else 2
     shares = (np.nan_to_num(values, nan=low) - low) / (high - low)
-    strong = page_ink_is_better(shares, theme)
+    strong = page_color_reads_better(shares, theme)
     layers, heads = values.shape
     clear = "rgba(0,0,0,0)"
     return [

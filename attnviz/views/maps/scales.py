@@ -39,8 +39,8 @@ def scale_named(scale: Scale | str, among: Sequence[Scale] = SCALES) -> Scale:
     Raises:
         InputError: there is no such scale among those that are possible.
     """
-    found = [one for one in among if scale in (one, one.name)]
-    if not found:
+    matching = [one for one in among if scale in (one, one.name)]
+    if not matching:
         *first, last = (f'"{one.name}"' for one in among)
         raise InputError(f"There is no scale {scale!r}; choose {', '.join(first)} or {last}.")
-    return found[0]
+    return matching[0]

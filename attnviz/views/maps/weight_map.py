@@ -131,11 +131,11 @@ def sink_columns(
         return np.array([], dtype=int)
     seen = (~masked).sum(axis=0)
     mass = np.where(masked, 0.0, weights).sum(axis=0)
-    found = (mass / np.maximum(seen, 1) > SINK_SHARE) & (2 * seen >= seen.max())
+    sinks = (mass / np.maximum(seen, 1) > SINK_SHARE) & (2 * seen >= seen.max())
     if weights.shape[0] == weights.shape[1]:
         diagonal = np.where(np.diagonal(masked), 0.0, np.diagonal(weights))
-        found &= (mass - diagonal) / np.maximum(seen - 1, 1) > SINK_SHARE
-    return np.flatnonzero(found)
+        sinks &= (mass - diagonal) / np.maximum(seen - 1, 1) > SINK_SHARE
+    return np.flatnonzero(sinks)
 
 
 def _logarithm(shown: np.ndarray) -> np.ndarray:

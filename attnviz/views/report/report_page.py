@@ -92,7 +92,7 @@ def _colors() -> str:
     """Return both themes' colours as variables of the style sheet; paper is always light."""
     rules = []
     for theme in THEMES:
-        colors, inks = palette(theme), label_colors(theme)
+        colors, color_of = palette(theme), label_colors(theme)
         names = {
             "page": colors.page,
             "text": colors.text,
@@ -100,8 +100,8 @@ def _colors() -> str:
             "line": colors.line,
             "shade": "#f4f6f9" if theme == "light" else "#1a212b",
         }
-        names |= {label: inks[label] for label in LABELS}
-        names |= {f"on-{label}": text_color_on(inks[label]) for label in LABELS}
+        names |= {label: color_of[label] for label in LABELS}
+        names |= {f"on-{label}": text_color_on(color_of[label]) for label in LABELS}
         body = "".join(f"--{name}:{color};" for name, color in names.items())
         rule = f":root{{{body}}}"
         rules.append(

@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float
 
 from attnviz.views.style.theme import Theme, palette
 
-__all__ = ["contrast", "luminance", "page_ink_is_better"]
+__all__ = ["contrast", "luminance", "page_color_reads_better"]
 
 
 def luminance(color: Sequence[float] | np.ndarray) -> float:
@@ -25,7 +25,7 @@ def contrast(first: Sequence[float] | np.ndarray, second: Sequence[float] | np.n
     return (high + 0.05) / (low + 0.05)
 
 
-def page_ink_is_better(
+def page_color_reads_better(
     shares: Float[np.ndarray, "row column"], theme: Theme
 ) -> Bool[np.ndarray, "row column"]:
     """Return where the page's colour is easier to read on a cell than the text colour.

@@ -61,8 +61,8 @@ def _typed(value: object) -> object:
     """Return a NumPy array in Plotly's form for typed arrays; other values as they are."""
     if not isinstance(value, np.ndarray) or value.dtype.name not in _TYPED:
         return value
-    found = {
+    array = {
         "dtype": _TYPED[value.dtype.name],
         "bdata": base64.b64encode(np.ascontiguousarray(value).tobytes()).decode("ascii"),
     }
-    return found if value.ndim == 1 else {**found, "shape": ", ".join(map(str, value.shape))}
+    return array if value.ndim == 1 else {**array, "shape": ", ".join(map(str, value.shape))}

@@ -12,5 +12,5 @@ def known_mean(values: np.ndarray) -> np.ndarray:
     known = np.isfinite(values)
     count = known.sum(axis=0)
     total = np.where(known, values, 0.0).sum(axis=0)
-    found: np.ndarray = np.where(count > 0, total / np.maximum(count, 1), np.nan)
-    return found
+    mean: np.ndarray = np.where(count > 0, total / np.maximum(count, 1), np.nan)
+    return mean
