@@ -72,11 +72,11 @@ def clicks(page: Page, received: Received, tokens: int, count: int) -> list[tupl
     page.wait_for_timeout(1500)
     wait_until_idle(page)
     wait_until_painted(page)
-    found = []
+    rows = []
     for number in range(count + 2):
         layer, head = (number * 5 + 1) % LAYERS, (number * 7 + 3) % HEADS
-        found.append(click_head(page, received, layer, head, (LAYERS, HEADS)))
-    return found[2:]  # the first ones warm the caches of server and browser
+        rows.append(click_head(page, received, layer, head, (LAYERS, HEADS)))
+    return rows[2:]  # the first ones warm the caches of server and browser
 
 
 def time_import() -> float:

@@ -259,8 +259,8 @@ def _apart(model_type: str, head: HeadName) -> Result:
     try:
         if not receiver.poll(SECONDS):
             return Result(model_type, head, "fault", f"not finished after {SECONDS} s")
-        found: Result = receiver.recv()
-        return found
+        result: Result = receiver.recv()
+        return result
     except EOFError:
         process.join()
         return Result(model_type, head, "fault", f"the process ended with {process.exitcode}")
@@ -299,12 +299,12 @@ def main() -> None:
         if options.results:
             with options.results.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(asdict(result)) + "\n")
-    found = [known[pair] for pair in chosen]
+    results = [known[pair] for pair in chosen]
     if not options.names:
-        PAGE.write_text(page(found), encoding="utf-8")
+        PAGE.write_text(page(results), encoding="utf-8")
     for outcome in get_args(Outcome):
-        print(outcome, sum(one.outcome == outcome for one in found))
-    sys.exit(any(one.outcome == "fault" for one in found))
+        print(outcome, sum(one.outcome == outcome for one in results))
+    sys.exit(any(one.outcome == "fault" for one in results))
 
 
 def read_results(path: Path | None) -> dict[tuple[str, HeadName], Result]:
@@ -312,8 +312,8 @@ def read_results(path: Path | None) -> dict[tuple[str, HeadName], Result]:
     if path is None or not path.exists():
         return {}
     lines = path.read_text("utf-8").splitlines()
-    found = [Result(**json.loads(line)) for line in lines]
-    return {(one.model_type, one.head): one for one in found}
+    results = [Result(**json.loads(line)) for line in lines]
+    return {(one.model_type, one.head): one for one in results}
 
 
 if __name__ == "__main__":

@@ -44,7 +44,7 @@ from transformers import (
 from attnviz.attention.kernel.paths import preferring
 from attnviz.captures.forward_pass import Encoded, capture_ids
 from attnviz.models import Model, instrument
-from benchmarks.memory import GIVES_BACK, HIGHEST, forget_highest, used
+from benchmarks.memory import GIVES_BACK, HIGHEST, forget_highest, megabytes
 
 Way = Callable[[], object]
 MODELS = ("gpt2-small", "bert-base")
@@ -167,9 +167,9 @@ def highest(way: Way, device: str) -> float:
         torch.cuda.synchronize()
         return (torch.cuda.max_memory_allocated() - before) / 2**20
     forget_highest()
-    start = used()
+    start = megabytes()
     way()
-    return used(HIGHEST) - start
+    return megabytes(HIGHEST) - start
 
 
 def highest_alone(name: str, options: Any, model: str, tokens: int) -> float:
@@ -194,19 +194,19 @@ def ways(name: str, tokens: int, device: str, with_fused: bool) -> dict[str, Way
     ids = torch.randint(2, network.config.vocab_size, (1, tokens), device=device)
     by_eager = make_network(name, tokens, device)
     by_eager.set_attn_implementation("eager")
-    found: dict[str, Way] = {
+    run_by_name: dict[str, Way] = {
         "plain": lambda: fused(network, ids),
         "eager": lambda: eager(by_eager, ids),
     }
     by_lens = lens(network, ids)
     if by_lens is not None:
-        found["lens"] = by_lens
+        run_by_name["lens"] = by_lens
     model = instrument(make_network(name, tokens, device), make_tokenizer(tokens))
-    found["statistics"] = lambda: attnviz_statistics(model, ids)
+    run_by_name["statistics"] = lambda: attnviz_statistics(model, ids)
     if with_fused:
-        found["fused"] = lambda: by_fused(model, ids)
-    found["qkv"] = lambda: attnviz_map(model, ids)
-    return found
+        run_by_name["fused"] = lambda: by_fused(model, ids)
+    run_by_name["qkv"] = lambda: attnviz_map(model, ids)
+    return run_by_name
 
 
 def main() -> None:
@@ -222,8 +222,8 @@ def main() -> None:
     options: Any = parser.parse_args()
     torch.set_num_threads(options.threads)
     if options.memory_of:
-        made = ways(options.model, options.tokens[0], options.device, options.fused)
-        print(highest(made[options.memory_of], options.device))
+        run_by_name = ways(options.model, options.tokens[0], options.device, options.fused)
+        print(highest(run_by_name[options.memory_of], options.device))
         return
     where = torch.cuda.get_device_name() if options.device.startswith("cuda") else (
         f"{options.threads} processor threads"

@@ -27,14 +27,14 @@ ROW = "{:<42} {:>8} {:>12} {:>12}"
 
 def cuts() -> list[CacheCut]:
     """Return the rules that are compared, at equal budgets."""
-    found = []
+    rules = []
     for budget in (8, 16, 32, 64):
-        found += [CacheCut("window", budget), CacheCut("first", budget), CacheCut("heavy", budget)]
-    found += [CacheCut("round", bits=bits) for bits in (8, 4, 2)]
+        rules += [CacheCut("window", budget), CacheCut("first", budget), CacheCut("heavy", budget)]
+    rules += [CacheCut("round", bits=bits) for bits in (8, 4, 2)]
     wrong = [
         CacheCut("round", bits=bits, key_axis="token", value_axis="channel") for bits in (4, 2)
     ]
-    return found + wrong
+    return rules + wrong
 
 
 def main() -> None:

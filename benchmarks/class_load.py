@@ -80,7 +80,7 @@ def row(visitors: int, workers: int, options: argparse.Namespace) -> tuple[Outco
             *(visitors, workers, len(times), f"{p50:.2f}", f"{p95:.2f}", f"{worst:.2f}"),
             f"{percentile(outcome.pictured, 0.95):.2f}",
             f"{1000 * spent / max(1, len(times) + visitors):.0f}",
-            *(len(outcome.errors), len(outcome.mixed)),
+            *(len(outcome.errors), len(outcome.foreign_markers)),
             f"{memory[0]} {memory[len(memory) // 2]} {memory[-1]}",
         ),
         flush=True,
@@ -114,7 +114,7 @@ def main() -> int:
     good = True
     for visitors, workers, goal in rows:
         outcome, p95 = row(visitors, workers, options)
-        good &= p95 <= goal and not outcome.errors and not outcome.mixed
+        good &= p95 <= goal and not outcome.errors and not outcome.foreign_markers
     if options.goals:
         print("goals: " + ", ".join(f"{v} visitors under {goal:g} s" for v, _, goal in GOALS))
         print("all met" if good else "NOT all met")

@@ -41,13 +41,13 @@ class Usage:
         return sum(_ticks(pid) for pid in self._pids()) / TICKS
 
     def _pids(self) -> list[int]:
-        found, fresh = [], [self.pid]
+        pids, fresh = [], [self.pid]
         while fresh:
             pid = fresh.pop()
-            found.append(pid)
+            pids.append(pid)
             for children in Path(f"/proc/{pid}/task").glob("*/children"):
                 fresh += [int(child) for child in children.read_text().split()]
-        return found
+        return pids
 
 
 def _proportional(pid: int) -> int:

@@ -36,14 +36,14 @@ class Outcome:
         finished: seconds from sending a text to the end of its script run.
         pictured: seconds from sending a text to the map of the chosen head.
         errors: messages of exceptions and of lost connections.
-        mixed: pairs of visitors: whose run it was, and whose marker was in it.
+        foreign_markers: pairs of visitors: whose run it was, and whose marker was in it.
         started: runs begun.
     """
 
     finished: list[float] = field(default_factory=list)
     pictured: list[float] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
-    mixed: list[tuple[int, int]] = field(default_factory=list)
+    foreign_markers: list[tuple[int, int]] = field(default_factory=list)
     started: int = 0
 
 
@@ -101,7 +101,9 @@ class Visitor:
         while True:
             received = await asyncio.wait_for(socket.recv(), PATIENCE)
             assert isinstance(received, bytes)
-            outcome.mixed += [(self.number, k) for k, word in self.others if word in received]
+            outcome.foreign_markers += [
+                (self.number, k) for k, word in self.others if word in received
+            ]
             answer = ForwardMsg.FromString(received)
             kind = answer.WhichOneof("type")
             if kind == "script_finished":

@@ -38,10 +38,10 @@ def exact(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
 
 def fused(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     """Compute causal attention in torch's fused function."""
-    found = functional.scaled_dot_product_attention(
+    output = functional.scaled_dot_product_attention(
         query[None, None], key[None, None], value[None, None], is_causal=True
     )
-    return found[0, 0]
+    return output[0, 0]
 
 
 def window(query: Tensor, key: Tensor, value: Tensor) -> Tensor:

@@ -91,10 +91,10 @@ Plant = Callable[[Model, Head, Sequence[Encoded]], None]
 
 def uniform(model: Model, head: Head, texts: Sequence[Encoded]) -> None:
     """No queries: every score is the same."""
-    found = slices(model, head)
-    found.query.zero_()
-    if found.biases is not None:
-        found.biases[0].zero_()
+    parts = slices(model, head)
+    parts.query.zero_()
+    if parts.biases is not None:
+        parts.biases[0].zero_()
 
 
 def peaked(model: Model, head: Head, texts: Sequence[Encoded]) -> None:
@@ -103,7 +103,7 @@ def peaked(model: Model, head: Head, texts: Sequence[Encoded]) -> None:
     Or, where keys are equal (a word that comes twice, seen from where positions do not count),
     until the equal ones alone share the weight.
     """
-    found = slices(model, head)
+    parts = slices(model, head)
     before = np.inf
     for _ in range(40):
         captured = capture_ids(model, texts, keep="statistics", predict=False)
@@ -115,10 +115,10 @@ def peaked(model: Model, head: Head, texts: Sequence[Encoded]) -> None:
         if now < SHARP or (now < TIED and now > 0.98 * before):
             return
         before = now
-        for weights in (found.query, found.key):
+        for weights in (parts.query, parts.key):
             weights.mul_(TIMES)
-        if found.biases is not None:
-            for bias in found.biases[:2]:
+        if parts.biases is not None:
+            for bias in parts.biases[:2]:
                 bias.mul_(TIMES)
     raise ValueError(f"{head.label} could not be made to choose one key")
 
@@ -138,25 +138,25 @@ def sink(model: Model, head: Head, texts: Sequence[Encoded]) -> None:
 
 def _lead(model: Model, head: Head, texts: Sequence[Encoded], masks: Sequence[Tensor]) -> None:
     """Give the keys of some positions a lead in every score."""
-    found = slices(model, head)
-    vectors = _inputs(model, found.attention, texts)
+    parts = slices(model, head)
+    vectors = _inputs(model, parts.attention, texts)
     first = torch.cat([one[mask] for one, mask in zip(vectors, masks, strict=True)]).mean(0)
     others = torch.cat([one[~mask] for one, mask in zip(vectors, masks, strict=True)])
     covariance = others.T.cov() + 1e-3 * torch.eye(len(first))
     direction = torch.linalg.solve(covariance, first - others.mean(0))
     lead = direction @ (first - others.mean(0))
-    found.key.zero_()
-    found.query.zero_()
-    found.key[0] = direction / lead * SINK_SCORE
-    if found.biases is not None:
-        for bias in found.biases[:2]:
+    parts.key.zero_()
+    parts.query.zero_()
+    parts.key[0] = direction / lead * SINK_SCORE
+    if parts.biases is not None:
+        for bias in parts.biases[:2]:
             bias.zero_()
-        found.biases[0][0] = found.query.shape[0] ** 0.5
+        parts.biases[0][0] = parts.query.shape[0] ** 0.5
     else:  # no biases: the queries read what all vectors have in common
         everything = torch.cat(vectors) if head.kind != "cross" else others
         queries = everything if head.kind != "cross" else _targets(model, head, texts)
         common = torch.linalg.lstsq(queries, torch.ones(len(queries), 1)).solution[:, 0]
-        found.query[0] = common
+        parts.query[0] = common
 
 
 def dead(model: Model, head: Head, texts: Sequence[Encoded]) -> None:
@@ -270,19 +270,19 @@ def sink_on_token(model: Model, head: Head, texts: Sequence[Encoded]) -> None:
 def noisy_copy(model: Model, head: Head, texts: Sequence[Encoded]) -> None:
     """Copy the next head of the layer, with noise of 2% on every weight."""
     redundant(model, head, texts)
-    found = slices(model, head)
+    parts = slices(model, head)
     generator = torch.Generator().manual_seed(0)
-    for weights in (found.query, found.key, found.value, found.output):
+    for weights in (parts.query, parts.key, parts.value, parts.output):
         noise = torch.randn(weights.shape, generator=generator)
         weights.add_(0.02 * weights.std() * noise)
 
 
 def harmful(model: Model, head: Head, texts: Sequence[Encoded]) -> None:
     """Make the values a hundred times too large."""
-    found = slices(model, head)
-    found.value.mul_(100.0)
-    if found.biases is not None:
-        found.biases[2].mul_(100.0)
+    parts = slices(model, head)
+    parts.value.mul_(100.0)
+    if parts.biases is not None:
+        parts.biases[2].mul_(100.0)
 
 
 def partly_uniform(model: Model, head: Head, texts: Sequence[Encoded]) -> None:

@@ -60,20 +60,22 @@ def captured(model: Model, ids: torch.Tensor) -> tuple[np.ndarray, dict[str, np.
         part = [Encoded(tuple(map(int, row))) for row in ids[start : start + BATCH]]
         for one in capture_ids(model, part, keep="qkv", predict=False):
             stack = one["self"]
-            found = [[stack.weights(layer, head)[1:] for head in range(heads)]
+            of_text = [[stack.weights(layer, head)[1:] for head in range(heads)]
                      for layer in range(layers)]  # fmt: skip
-            weights.append(np.asarray(found, np.float32))
+            weights.append(np.asarray(of_text, np.float32))
             for name, list_of in numbers.items():
                 list_of.append(metrics.per_head(name, stack))
-    return np.stack(weights, 2), {name: np.stack(found, -1) for name, found in numbers.items()}
+    return np.stack(weights, 2), {
+        name: np.stack(per_text, -1) for name, per_text in numbers.items()
+    }
 
 
 def plain_dependence(weights: np.ndarray) -> float:
     """Return H(mean) - mean H of [text, query, key], mean over rows, in nats, uncorrected."""
 
     def entropy(rows: np.ndarray) -> np.ndarray:
-        found: np.ndarray = -(rows * np.log(np.where(rows > 0, rows, 1.0))).sum(-1)
-        return found
+        result: np.ndarray = -(rows * np.log(np.where(rows > 0, rows, 1.0))).sum(-1)
+        return result
 
     exact = weights.astype(np.float64)
     return float((entropy(exact.mean(0)) - entropy(exact).mean(0)).mean())
@@ -105,10 +107,10 @@ def report(name: str, truth: np.ndarray, sample: Callable[[np.ndarray], Interval
         draw = np.random.default_rng(size)
         inside, above, means = [], [], []
         for _ in range(samples):
-            found = sample(draw.integers(0, population, size))
-            inside.append((found.low <= truth) & (truth <= found.high))
-            above.append(truth > found.high)
-            means.append(found.mean)
+            interval = sample(draw.integers(0, population, size))
+            inside.append((interval.low <= truth) & (truth <= interval.high))
+            above.append(truth > interval.high)
+            means.append(interval.mean)
         covered = np.mean(inside, 0)
         relative = np.where(np.abs(truth) > smallest, np.mean(means, 0) / truth - 1, np.nan)
         print(

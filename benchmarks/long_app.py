@@ -36,7 +36,7 @@ from benchmarks.browser import (
     wait_until_painted,
 )
 from benchmarks.long_text import WORDS, config, draw_words
-from benchmarks.memory import HIGHEST, NOW, used
+from benchmarks.memory import HIGHEST, NOW, megabytes
 from benchmarks.words import FIRST, save_tokenizer
 
 PATIENCE = 30 * 60_000  # milliseconds; longer than a user waits
@@ -61,7 +61,7 @@ class Watch:
     def line(self, name: str, took: str) -> None:
         """Print a line of the table."""
         largest = max(self.received.frames, default=0) / 1000
-        now, highest = (used(field, self.server.pid) for field in (NOW, HIGHEST))
+        now, highest = (megabytes(field, self.server.pid) for field in (NOW, HIGHEST))
         print(f"| {name} | {took} | {largest:,.0f} | {now:,.0f} | {highest:,.0f} |", flush=True)
 
 
@@ -98,10 +98,10 @@ def explore(page: Page, watch: Watch, sizes: LlamaConfig, pictures: Path | None)
         wait_until_idle(page)
     look("map")
     clicked = dict.fromkeys((layer % layers, head % heads) for layer, head in CLICKED)
-    found = [click_head(page, watch.received, *place, (layers, heads)) for place in clicked]
-    median = statistics.median(one[0] for one in found)
-    watch.line(f"a click on a head, median of {len(found)}", f"{median:,.0f} ms")
-    watch.line("the slowest of them", f"{max(one[0] for one in found):,.0f} ms")
+    clicks = [click_head(page, watch.received, *place, (layers, heads)) for place in clicked]
+    median = statistics.median(one[0] for one in clicks)
+    watch.line(f"a click on a head, median of {len(clicks)}", f"{median:,.0f} ms")
+    watch.line("the slowest of them", f"{max(one[0] for one in clicks):,.0f} ms")
     for _ in range(12):
         if "single cells" in where.inner_text():
             break

@@ -26,7 +26,7 @@ from attnviz.captures.forward_pass import Encoded, capture_ids
 from attnviz.captures.summary import summarize
 from attnviz.models import Model, instrument
 from benchmarks.attention import make_tokenizer
-from benchmarks.memory import HIGHEST, forget_highest, used
+from benchmarks.memory import HIGHEST, forget_highest, megabytes
 from benchmarks.words import BEGIN, FIRST
 
 WORDS = 8192
@@ -74,8 +74,8 @@ def shown(what: str, loaded: float) -> Iterator[None]:
     yield
     took = time.perf_counter() - start
     print(
-        f"| {what} | {took:.2f} | {used(HIGHEST):,.0f} | {used(HIGHEST) - loaded:,.0f} "
-        f"| {used() - loaded:,.0f} |",
+        f"| {what} | {took:.2f} | {megabytes(HIGHEST):,.0f} | {megabytes(HIGHEST) - loaded:,.0f} "
+        f"| {megabytes() - loaded:,.0f} |",
         flush=True,
     )
 
@@ -107,7 +107,7 @@ def main() -> None:
     sizes = config(options.tokens, options.layers, options.heads)
     model, text = make_model(sizes, options.device), Encoded(tuple(draw_words(options.tokens)))
     predict, said = not options.no_predictions, "without" if options.no_predictions else "with"
-    loaded = used()
+    loaded = megabytes()
     print(
         f"{options.tokens:,} tokens, {options.layers} x {options.heads} heads, "
         f"{options.threads} threads, torch {torch.__version__}\n"

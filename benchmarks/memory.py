@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-__all__ = ["GIVES_BACK", "HIGHEST", "NOW", "forget_highest", "used"]
+__all__ = ["GIVES_BACK", "HIGHEST", "NOW", "forget_highest", "megabytes"]
 
 NOW, HIGHEST = "VmRSS", "VmHWM"
 
@@ -14,7 +14,7 @@ keeps some hundreds of megabytes in case they are wanted again, in one run more 
 less. It must be set before a process begins."""
 
 
-def used(what: str = NOW, process: int | str = "self") -> float:
+def megabytes(what: str = NOW, process: int | str = "self") -> float:
     """MB that a process uses now, or the most since `forget_highest`."""
     for line in Path(f"/proc/{process}/status").read_text().splitlines():
         if line.startswith(what):

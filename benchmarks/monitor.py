@@ -95,10 +95,10 @@ def words(size: int) -> PreTrainedTokenizerFast:
     """Return a tokenizer of that size that knows the words of the probe's texts."""
     known = sorted({word for text in TEXTS for word in text.split()})
     names = ["<begin>", "<unknown>", *known, *(f"w{number}" for number in range(size))][:size]
-    made = Tokenizer(models.WordLevel({name: i for i, name in enumerate(names)}, "<unknown>"))
-    made.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    tokenizer = Tokenizer(models.WordLevel({name: i for i, name in enumerate(names)}, "<unknown>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     return PreTrainedTokenizerFast(
-        tokenizer_object=made, bos_token="<begin>", unk_token="<unknown>", pad_token="<begin>"
+        tokenizer_object=tokenizer, bos_token="<begin>", unk_token="<unknown>", pad_token="<begin>"
     )
 
 

@@ -62,7 +62,7 @@ class Outcome:
     copied: bool = False
 
     @property
-    def found(self) -> bool:
+    def detected(self) -> bool:
         """Return True if the planted fault is among the labels, parts and verdicts."""
         finding = self.finding
         if self.fault == "partly uniform":
@@ -133,8 +133,8 @@ def make_model(name: str) -> Model:
             )
         )
     _shake(network)
-    made = instrument(network, base.vocabulary, name=name)
-    return replace(made, prompt=base.prompt)
+    model = instrument(network, base.vocabulary, name=name)
+    return replace(model, prompt=base.prompt)
 
 
 def _shake(network: nn.Module) -> None:
@@ -215,9 +215,9 @@ def diagnosed(
     read: Sequence[Encoded],
 ) -> Iterator[Outcome]:
     """Return the diagnosis of a model with one kind of fault in some heads."""
-    found = diagnose(planted(model, fault, heads, read), texts, replacements=("zero",))
+    diagnosis = diagnose(planted(model, fault, heads, read), texts, replacements=("zero",))
     copied = {partner(model, head) for head in heads} if fault in COPIES else set()
-    for finding in found.findings:
+    for finding in diagnosis.findings:
         yield Outcome(
             name,
             fault if finding.head in heads else None,
@@ -227,10 +227,10 @@ def diagnosed(
         )
 
 
-def confusion(found: Sequence[Outcome]) -> str:
+def confusion(outcomes: Sequence[Outcome]) -> str:
     """Return the table of planted faults and labels, with recall and precision, in Markdown."""
     counts: dict[str | None, Counter[str]] = {}
-    for one in found:
+    for one in outcomes:
         if one.fault is not None:
             counts.setdefault(one.fault, Counter())[one.finding.label] += 1
     columns = [label for label in LABELS if any(row[label] for row in counts.values())]
@@ -239,8 +239,8 @@ def confusion(found: Sequence[Outcome]) -> str:
         "|---" * (len(columns) + 4) + "|",
     ]
     for fault, row in counts.items():
-        mine = [one for one in found if one.fault == fault]
-        among = sum(one.found for one in mine)
+        mine = [one for one in outcomes if one.fault == fault]
+        among = sum(one.detected for one in mine)
         cells = " | ".join(str(row[label]) if row[label] else "" for label in columns)
         named = sum(one.named for one in mine)
         first = f"{named / len(mine):.0%}" if fault not in ("partly uniform", "harmful") else "–"
@@ -249,11 +249,11 @@ def confusion(found: Sequence[Outcome]) -> str:
     return "\n".join(lines)
 
 
-def precision(found: Sequence[Outcome]) -> str:
+def precision(outcomes: Sequence[Outcome]) -> str:
     """Per label, how many of the heads that newly got it had it planted, in Markdown."""
     lines = ["| label | planted | untouched | precision |", "|---|---|---|---|"]
     for label in LABELS:
-        new = [one for one in found if one.finding.label == label and one.before.label != label]
+        new = [one for one in outcomes if one.finding.label == label and one.before.label != label]
         right = sum(one.copied or EXPECTED.get(one.fault or "", one.fault) == label for one in new)
         if new:
             lines.append(f"| {label} | {right} | {len(new) - right} | {right / len(new):.0%} |")
@@ -272,11 +272,11 @@ def main() -> None:
         model = make_model(name)
         texts = bundled(model.info.family)
         texts = replace(texts, texts=texts.texts[: options.texts])
-        found = list(outcomes(name, model, texts, options.faults))
-        everything += found
-        print(f"\n## {name}\n\n{confusion(found)}", flush=True)
-        for one in found:
-            if one.fault is not None and not one.found:
+        results = list(outcomes(name, model, texts, options.faults))
+        everything += results
+        print(f"\n## {name}\n\n{confusion(results)}", flush=True)
+        for one in results:
+            if one.fault is not None and not one.detected:
                 print(f"  {one.finding.head.label}: {one.fault} was called {one.finding.name}")
                 print(f"    {' '.join(one.finding.sentences)}", flush=True)
             if one.fault is None and not one.copied and one.finding.label != one.before.label:

@@ -229,41 +229,43 @@ def _settings(
 ) -> dict[str, Any]:
     """Return the settings that make a configuration of this class small."""
     default = config_class()
-    found: dict[str, Any] = {}
+    settings: dict[str, Any] = {}
     extra = words
     for name, value in default.to_dict().items():
         part = vars(default).get(name)
         role = name.removeprefix("forced_").removesuffix("_token_id")
         if isinstance(part, PreTrainedConfig):
-            found[name] = _settings(type(part), words, roles) | {"model_type": part.model_type}
+            settings[name] = _settings(type(part), words, roles) | {"model_type": part.model_type}
         elif name == "layer_types" and value:
-            found[name] = _every_kind(value)
+            settings[name] = _every_kind(value)
         elif name == "per_layer_config":
-            found[name] = {}
+            settings[name] = {}
         elif name in VOCABULARIES:
-            found[name] = words + EXTRA_WORDS
+            settings[name] = words + EXTRA_WORDS
         elif name == "head_dim":
             rotated = vars(default).get("qk_rope_head_dim")
-            found[name] = SIZES["qk_rope_head_dim"] if value and value == rotated else HEAD_SIZE
+            settings[name] = SIZES["qk_rope_head_dim"] if value and value == rotated else HEAD_SIZE
         elif name in KEY_HEAD_NAMES:
-            found[name] = KEY_HEADS if _shares_keys(default, value) else HEADS
+            settings[name] = KEY_HEADS if _shares_keys(default, value) else HEADS
         elif role in roles and value is not None:
-            found[name] = roles[role]
+            settings[name] = roles[role]
         elif isinstance(value, bool) or not isinstance(value, int):
             continue
         elif name == "decoder_start_token_id":
-            found[name] = 0
+            settings[name] = 0
         elif name.endswith(("_token_id", "_token_index", "_index")):
             extra += 1
-            found[name] = extra
+            settings[name] = extra
         elif name in SIZES and value > 0:
-            found[name] = SIZES[name]
-    found |= SETTINGS.get(config_class.model_type, {})
-    layers = found.get("layer_types") or found.get("layers_block_type")
+            settings[name] = SIZES[name]
+    settings |= SETTINGS.get(config_class.model_type, {})
+    layers = settings.get("layer_types") or settings.get("layers_block_type")
     if layers:
-        names = [name for name in ("num_hidden_layers", "n_layer", "num_layers") if name in found]
-        found |= dict.fromkeys(names, len(layers))
-    return found
+        names = [
+            name for name in ("num_hidden_layers", "n_layer", "num_layers") if name in settings
+        ]
+        settings |= dict.fromkeys(names, len(layers))
+    return settings
 
 
 def _shares_keys(default: PreTrainedConfig, key_heads: int | None) -> bool:

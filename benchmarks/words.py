@@ -18,8 +18,8 @@ FIRST = 2  # the id of word0
 def save_tokenizer(folder: Path, words: int, tokens: int) -> None:
     """Return a tokenizer with `words` words, for a model with room for `tokens`."""
     known = {"<s>": BEGIN, "<unk>": 1, **{f"word{one}": one + FIRST for one in range(words)}}
-    made = Tokenizer(WordLevel(known, unk_token="<unk>"))
-    made.pre_tokenizer = Whitespace()
+    tokenizer = Tokenizer(WordLevel(known, unk_token="<unk>"))
+    tokenizer.pre_tokenizer = Whitespace()
     PreTrainedTokenizerFast(
-        tokenizer_object=made, bos_token="<s>", unk_token="<unk>", model_max_length=tokens
+        tokenizer_object=tokenizer, bos_token="<s>", unk_token="<unk>", model_max_length=tokens
     ).save_pretrained(folder)

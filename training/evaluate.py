@@ -29,21 +29,21 @@ MODULES: dict[str, ModuleType] = {
 
 def figures(model: Model) -> list[Figure]:
     """Return the figures of the bar that need no corpus, for one of the shipped kinds of models."""
-    found: list[Figure] = MODULES[model.info.model_type].figures(model)
-    return found
+    result: list[Figure] = MODULES[model.info.model_type].figures(model)
+    return result
 
 
 def sample_figures(model: Model, corpus: Corpus) -> list[Figure]:
     """Return the figures of text that no model saw in training, on a sample of its files."""
     module = MODULES[model.info.model_type]
-    found: list[Figure] = module.unseen_figures(model, corpus, module.SAMPLE)
-    return found
+    result: list[Figure] = module.unseen_figures(model, corpus, module.SAMPLE)
+    return result
 
 
 def file_figures(model: Model, corpus: Corpus) -> list[Figure]:
     """Return the figures of text that no model saw in training, on whole files."""
-    found: list[Figure] = MODULES[model.info.model_type].unseen_figures(model, corpus)
-    return found
+    result: list[Figure] = MODULES[model.info.model_type].unseen_figures(model, corpus)
+    return result
 
 
 def main() -> None:
@@ -64,11 +64,11 @@ def main() -> None:
         corpus = None
     model = attnviz.load(options.name, device="cpu")
     module = MODULES[model.info.model_type]
-    found = figures(model)
+    rows = figures(model)
     if corpus is not None:
-        found += file_figures(model, corpus)
-        found += sample_figures(model, corpus) if module.SAMPLE > 1 else []
-    print(table(found))
+        rows += file_figures(model, corpus)
+        rows += sample_figures(model, corpus) if module.SAMPLE > 1 else []
+    print(table(rows))
     heads, rules = module.known_heads(model), module.rules(model)
     print("\n| head | role | score | best rule of position alone |\n|---|---|---|---|")
     for one in heads:

@@ -43,11 +43,11 @@ def figures(model: Model) -> list[Figure]:
             rule[SAME_WORD.name],
         ),
     ]
-    found = [Figure("cloze sentences with a fitting word in the first five of 40", fitting, 30)]
+    result = [Figure("cloze sentences with a fitting word in the first five of 40", fitting, 30)]
     for name, table, bar, position in named:
         head, score = best(table)
-        found.append(Figure(name, score, bar, note=head.label, rule=position))
-    return found
+        result.append(Figure(name, score, bar, note=head.label, rule=position))
+    return result
 
 
 def unseen_figures(model: Model, corpus: Corpus, every: int = 1) -> list[Figure]:

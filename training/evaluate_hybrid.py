@@ -55,19 +55,19 @@ def copying(model: Model) -> list[Copying]:
     Twelve rows, each with two copies of random tokens of another period. A mixer (the part of a
     layer that moves information between tokens) is replaced by zero; the feed-forward stays.
     """
-    found = [_copying(model, "as trained")]
+    conditions = [_copying(model, "as trained")]
     for layer, block in enumerate(model.network.model.layers):
         attention = getattr(block, "self_attn", None)
         if attention is None:
             with changed(block.mamba, torch.zeros_like):
-                found.append(_copying(model, f"layer {layer}, state space: output 0"))
+                conditions.append(_copying(model, f"layer {layer}, state space: output 0"))
             continue
         with changed(attention, torch.zeros_like):
-            found.append(_copying(model, f"layer {layer}, attention: all heads 0"))
+            conditions.append(_copying(model, f"layer {layer}, attention: all heads 0"))
         for head in range(model.network.config.num_attention_heads):
             with without_head(attention, head):
-                found.append(_copying(model, f"layer {layer}, attention: head {head} 0"))
-    return found
+                conditions.append(_copying(model, f"layer {layer}, attention: head {head} 0"))
+    return conditions
 
 
 def _copying(model: Model, condition: str) -> Copying:
@@ -123,11 +123,11 @@ def without_head(attention: Any, head: int) -> Iterator[None]:
         handle.remove()
 
 
-def copying_table(found: list[Copying]) -> str:
+def copying_table(conditions: list[Copying]) -> str:
     """Return the conditions as a Markdown table."""
     lines = ["| condition | first copy | second copy | right guesses |", "|---|---|---|---|"]
     lines += [
         f"| {one.condition} | {one.first:.2f} | {one.second:.2f} | {one.right:.2f} |"
-        for one in found
+        for one in conditions
     ]
     return "\n".join(lines)

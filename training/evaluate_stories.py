@@ -166,9 +166,9 @@ def label_of(model: Model, head: Head) -> str:
 
 def samples(model: Model) -> list[str]:
     """Greedy continuations of story openings, with the model's own generation settings."""
-    found = []
+    texts = []
     for opening in OPENINGS:
         inputs = model.tokenizer(opening, return_tensors="pt").to(model.network.device)
         ids = model.network.generate(**inputs, max_new_tokens=50, do_sample=False)
-        found.append(model.tokenizer.decode(ids[0], skip_special_tokens=True))
-    return found
+        texts.append(model.tokenizer.decode(ids[0], skip_special_tokens=True))
+    return texts

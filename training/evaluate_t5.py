@@ -54,7 +54,7 @@ def figures(model: Model) -> list[Figure]:
     label, table = max(tables.items(), key=lambda item: item[1].max())
     layer, head = np.unravel_index(int(table.argmax()), table.shape)
     others = ", ".join(f"{name} {one.max():.2f}" for name, one in tables.items())
-    found = [
+    result = [
         Figure(
             "content words whose right source word has the most weight",
             float(table.max()),
@@ -65,8 +65,8 @@ def figures(model: Model) -> list[Figure]:
     ]
     judged = probe_texts.judgements()
     accepted = sum(one.acceptable for one in judged)
-    found.append(Figure("acceptable translations of 80 short sentences", accepted, 60))
-    return found
+    result.append(Figure("acceptable translations of 80 short sentences", accepted, 60))
+    return result
 
 
 def unseen_figures(model: Model, corpus: Corpus, every: int = 1) -> list[Figure]:
@@ -156,15 +156,15 @@ def word_weights(
 
 def word_pieces(encoding: Encoding, text: str) -> list[list[int]]:
     """For every word of a text, the positions of the pieces it was cut into."""
-    found = []
+    pieces = []
     for match in WORD.finditer(text):
         places = [
             index
             for index, (start, end) in enumerate(encoding.offsets)
             if start < match.end() and end > match.start()
         ]
-        found.append(places)
-    return found
+        pieces.append(places)
+    return pieces
 
 
 def self_stacks(model: Model, kind: Kind) -> list[AttentionStack]:

@@ -44,12 +44,12 @@ class Dropout:
 
     def masks(self, shapes: list[tuple[int, ...]]) -> list[Tensor]:
         """Return a dropout mask per shape, each number 0 or 1 / (1 - share)."""
-        found = []
+        masks = []
         for shape in shapes:
             size = functools.reduce(int.__mul__, shape)
             start = int(torch.randint((POOL - size) // 64, ())) * 64
-            found.append(self.pool[start : start + size].view(shape))
-        return found
+            masks.append(self.pool[start : start + size].view(shape))
+        return masks
 
 
 def mask_shapes(config: T5Config, rows: int, source: int, target: int) -> list[tuple[int, ...]]:

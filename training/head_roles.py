@@ -112,7 +112,7 @@ def name_heads(role: Role, table: Table, kind: Kind = "self", most: int = 3) -> 
 
 def write_heads(folder: Path, heads: Sequence[KnownHead]) -> None:
     """Write `heads.json`, which the app shows where the model is chosen."""
-    found = [
+    entries = [
         {
             "kind": one.head.kind,
             "layer": one.head.layer,
@@ -123,5 +123,5 @@ def write_heads(folder: Path, heads: Sequence[KnownHead]) -> None:
         }
         for one in heads
     ]
-    text = json.dumps(found, indent=2, ensure_ascii=False) + "\n"
+    text = json.dumps(entries, indent=2, ensure_ascii=False) + "\n"
     write_whole(folder / "heads.json", text)

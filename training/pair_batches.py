@@ -48,13 +48,13 @@ class Splits:
         ends = np.cumsum([len(text) for text in texts])
         places = np.flatnonzero(random.random(int(ends[-1])) < share)
         rows = np.searchsorted(ends, places, side="right")
-        found = list(texts)
+        pieces = list(texts)
         # From the last place to the first, so that the places before stay where they are.
         for row, place in zip(rows[::-1].tolist(), places[::-1].tolist(), strict=True):
-            text = found[row]
+            text = pieces[row]
             at = place - (int(ends[row]) - len(texts[row]))
-            found[row] = [*text[:at], *self.parts[text[at]], *text[at + 1 :]]
-        return found
+            pieces[row] = [*text[:at], *self.parts[text[at]], *text[at + 1 :]]
+        return pieces
 
 
 def best_split(piece: str, scores: dict[str, tuple[float, int]]) -> Pieces | None:

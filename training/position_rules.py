@@ -40,15 +40,15 @@ def best_rule(tables: Sequence[Wanted], *, diagonal: int | None = None) -> Rule:
     away = {offset: _hits(tables, "offset", offset) for offset in range(1 - longest, longest)}
     first = {place: _hits(tables, "key", place) for place in range(longest)}
     distance, place = max(away, key=lambda d: away[d]), max(first, key=lambda k: first[k])
-    found = [
+    rules = [
         (away[distance], f"{distance:+d} tokens away"),
         (first[place], f"always key {place}"),
     ]
     if diagonal is not None:
         moved = {d: _diagonal_hits(tables, diagonal, d) for d in range(-5, 6)}
         best = max(moved, key=lambda d: (moved[d], -abs(d)))
-        found.append((moved[best], "the diagonal" + (f", {best:+d}" if best else "")))
-    hits, label = max(found, key=lambda one: one[0])
+        rules.append((moved[best], "the diagonal" + (f", {best:+d}" if best else "")))
+    hits, label = max(rules, key=lambda one: one[0])
     return Rule(hits / rows, label)
 
 

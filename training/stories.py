@@ -166,7 +166,7 @@ class StoryRecipe(BatchRecipe):
         ids = probe_windows(self.valid)
         text = next_token_loss(model, ids).mean().item()
         on_text, _ = head_scores(model, ids[:8], 50)
-        found: dict[str, Any] = {
+        numbers: dict[str, Any] = {
             "perplexity": round(math.exp(text), 1),
             "previous_on_text": best_head(model, on_text),
         }
@@ -174,7 +174,7 @@ class StoryRecipe(BatchRecipe):
             probe = two_copies(seed=1, rows=400 // period, period=period, vocabulary=VOCABULARY)
             losses = next_token_loss(model, probe).float()
             previous, induction = head_scores(model, probe, period)
-            found[f"period {period}"] = {
+            numbers[f"period {period}"] = {
                 "previous": best_head(model, previous),
                 "induction": best_head(model, induction),
                 "copies": [
@@ -182,7 +182,7 @@ class StoryRecipe(BatchRecipe):
                     round(losses[:, period + 1 :].mean().item(), 2),
                 ],
             }
-        return found | {"story": self.continue_story(model, OPENINGS[0])}
+        return numbers | {"story": self.continue_story(model, OPENINGS[0])}
 
     def continue_story(self, model: nn.Module, opening: str) -> str:
         """Greedy continuation, to be read by a person."""

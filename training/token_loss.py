@@ -37,14 +37,14 @@ class MeanLoss(torch.autograd.Function):
         matrix = table.to(states.dtype)
         to_states = torch.empty_like(states)
         to_table = torch.zeros_like(table)
-        found = []
+        chunks = []
         for start in range(0, len(states), CHUNK):
             part = slice(start, start + CHUNK)
             loss, gradient = losses(functional.linear(states[part], matrix), target[part])
-            found.append(loss)
+            chunks.append(loss)
             torch.mm(gradient, matrix, out=to_states[part])
             to_table += gradient.t() @ states[part]
-        each = torch.cat(found)
+        each = torch.cat(chunks)
         context.save_for_backward(to_states, to_table)
         context.mark_non_differentiable(each)
         return each.mean(), each

@@ -33,7 +33,7 @@ PARTIAL = "partly uniform"
 def check(found: list[Outcome]) -> None:
     for fault in {one.fault for one in found if one.fault is not None}:
         mine = [one for one in found if one.fault == fault]
-        missed = [one for one in mine if not one.found]
+        missed = [one for one in mine if not one.detected]
         # The texts of a partial fault are chosen by their first word: often too few on one side.
         assert not missed or fault == PARTIAL, [
             (one.finding.head.label, one.finding.name) for one in missed
