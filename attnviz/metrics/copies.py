@@ -35,8 +35,8 @@ def duplicate_token(stack: AttentionStack) -> Float[np.ndarray, "layer head quer
         "induction",
         "Induction",
         "",
-        "The weight on the tokens that came after earlier copies of the current token: "
-        "what a head must look at to continue a repetition.",
+        "The weight on the tokens that followed earlier copies of the current token. "
+        "High: the head can continue a repeated phrase.",
         (0.0, 1.0),
         "gives {value} of its weight to what followed earlier copies of the token",
     )

@@ -61,7 +61,7 @@ def test_sinks_are_left_out_of_the_colours_and_named(open_app: OpenApp) -> None:
     (shown,) = maps(app)
     assert shown["aside"] == [0]
     assert shown["highest"] == pytest.approx(np.nanmax(shown["weights"][:, 1:]))
-    assert "Set aside:" in said(app)
+    assert "of all weight; the column is grey." in said(app)
 
 
 def test_link_opens_the_view_it_names(open_app: OpenApp) -> None:

@@ -85,7 +85,7 @@ def test_induction_explains_itself_to_models_that_do_not_continue(open_app: Open
     for model in ("bert-classroom", "t5-classroom"):
         app = open_app(INDUCTION, model=model)
         assert not app.exception
-        assert "choose a GPT" in app.info[0].value
+        assert "Choose a GPT" in app.info[0].value
 
 
 def test_learn_explains_every_metric(open_app: OpenApp) -> None:

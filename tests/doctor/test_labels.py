@@ -180,7 +180,9 @@ def test_the_first_fitting_label_counts_and_the_others_are_kept() -> None:
     finding = found(everything)
     assert finding.label == "dead"
     assert finding.also == ("uniform", "redundant: with L0·H2", "sink: not tested", "positional")
-    assert any(one.startswith("It also fits “uniform”, ") for one in finding.sentences)
+    assert any(
+        one.startswith("Other rules that it meets: “uniform”, ") for one in finding.sentences
+    )
     order = [finding.label, *(one.partition(":")[0] for one in finding.also)]
     assert order == sorted(order, key=LABELS.index)
 

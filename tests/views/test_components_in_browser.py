@@ -6,6 +6,7 @@ from xml.etree import ElementTree
 
 import pytest
 
+from attnviz.ui.components.served_component import ASSETS
 from tests.served import script, served
 from tests.views.samples import HOSTILE
 
@@ -188,3 +189,25 @@ def test_pictures_are_saved_as_svg_and_png(visit, scheme, tmp_path):
     size = tuple(int.from_bytes(png[at : at + 4], "big") for at in (16, 20))
     assert size == (round(3 * width), round(3 * height))
     assert page.wrong == []
+
+
+def test_bytes_of_a_character_say_which_one_they_belong_to(visit):
+    text = "é 😀 end"
+    labels = ["<0xC3>", "<0xA9>", "·<0xF0><0x9F>", "<0x98>", "<0x80>", "·end", "<0xA9>", "<0xF0>"]
+    notes = visit().evaluate(
+        """async ([code, labels]) => {
+            const module = await import(`data:text/javascript,${encodeURIComponent(code)}`);
+            return module.byteNotes(labels);
+        }""",
+        [(ASSETS / "byte_pieces.js").read_text("utf-8"), labels],
+    )
+    assert notes == [
+        f"byte 1 of {len('é'.encode())} of {text[0]}",
+        "byte 2 of 2 of é",
+        f"bytes 1–2 of {len('😀'.encode())} of {text[2]}",
+        "byte 3 of 4 of 😀",
+        "byte 4 of 4 of 😀",
+        "",
+        "",
+        "",
+    ]

@@ -18,7 +18,7 @@ from tests.views.long_stack import WORDS, long_stack
 pytestmark = pytest.mark.browser
 
 COUNT = 600
-HINT = "zoom with the wheel"
+HINT = "wheel, + and − zoom"
 
 
 @pytest.fixture(scope="module")

@@ -122,15 +122,15 @@ def _seen(
         yield _pattern(finding, finding.evidence[0])
     elif label == "positional":
         yield (
-            "It looks at the same places whatever the text says: knowing the text tells "
-            f"{share('content_dependence')} nats about where it looks, where 0 is nothing at all."
+            "It looks at the same places whatever the text says "
+            f"({share('content_dependence')} nats; 0: always the same places)."
         )
     elif math.isnan(values["content_dependence"].mean):
         yield "It fits none of the other descriptions."
     else:
         yield (
-            "It looks at different keys for different texts: knowing the text tells "
-            f"{share('content_dependence')} nats about where it looks, where 0 is nothing at all."
+            "Where it looks depends on the text "
+            f"({share('content_dependence')} nats; 0: always the same places)."
         )
 
 
@@ -227,7 +227,7 @@ def _tested(
 def _rest(finding: Finding) -> Iterator[str]:
     """Yield the other labels, and measures of the own label whose intervals contain the limit."""
     if finding.also:
-        yield f"It also fits {quoted(finding.also)}."
+        yield f"Other rules that it meets: {quoted(finding.also)}."
     for one in finding.evidence:
         if one.value.low < one.threshold < one.value.high and finding.label != "sink":
             yield (

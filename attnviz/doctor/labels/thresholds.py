@@ -163,8 +163,8 @@ class Thresholds:
     sink_value: float = _limit(
         0.3,
         "Resting below",
-        "A sink whose head can be spared rests when less than this share of what the head moves "
-        "comes from it.",
+        "A sink head counts as resting when less than this share of its output comes from the "
+        "sink.",
         f"{CHOSEN}; that weight and effect differ is from Kobayashi et al. 2020",
         "sink",
         (0.0, 1.0),
@@ -180,7 +180,7 @@ class Thresholds:
     previous_token: float = _limit(
         0.5,
         "Previous token above",
-        "The weight on the token before, from which on a head is a previous-token head.",
+        "Minimum weight on the token before for a previous-token head.",
         CLARK,
         "specialised",
         (0.2, 0.95),
@@ -188,7 +188,7 @@ class Thresholds:
     next_token: float = _limit(
         0.5,
         "Next token above",
-        "The weight on the token after, from which on a head is a next-token head.",
+        "Minimum weight on the token after for a next-token head.",
         CLARK,
         "specialised",
         (0.2, 0.95),
@@ -196,8 +196,8 @@ class Thresholds:
     offset: float = _limit(
         0.5,
         "Fixed distance above",
-        "The weight on the token at one fixed distance, 2 to 8 tokens before or after, from which "
-        "on that distance is what a head is known for.",
+        "Minimum weight on the token at one fixed distance, 2 to 8 tokens before or after, for "
+        "this label.",
         f"{CHOSEN}: the limit for previous and next token",
         "specialised",
         (0.2, 0.95),
@@ -205,8 +205,8 @@ class Thresholds:
     duplicate: float = _limit(
         0.4,
         "Duplicate above",
-        "The weight on copies of the token, among repeated random tokens or between two sentences "
-        "with the same words, from which on a head is a duplicate-token head.",
+        "Minimum weight on copies of the token for a duplicate-token head, among repeated "
+        "random tokens or between two sentences with the same words.",
         f"{CHOSEN}; the pattern is from Wang et al. 2022",
         "specialised",
         (0.2, 0.95),
@@ -214,8 +214,8 @@ class Thresholds:
     induction: float = _limit(
         0.4,
         "Induction above",
-        "The weight on what followed the earlier copy, among repeated random tokens, from which on "
-        "a head is an induction head.",
+        "Minimum weight on what followed the earlier copy for an induction head, among repeated "
+        "random tokens.",
         f"{CHOSEN}; the pattern and the experiment are from Olsson et al. 2022",
         "specialised",
         (0.2, 0.95),
@@ -223,8 +223,7 @@ class Thresholds:
     special_token: float = _limit(
         0.6,
         "First token or separator above",
-        "The weight on the first token, or on the separators, from which on that is what a head is "
-        "known for.",
+        "Minimum weight on the first token or the separators for this label.",
         CLARK,
         "specialised",
         (0.3, 0.95),
@@ -232,8 +231,8 @@ class Thresholds:
     alignment: float = _limit(
         0.4,
         "Alignment above",
-        "The weight on the source token that the prediction hangs on, from which on a "
-        "cross-attention head aligns.",
+        "Minimum weight on the source token that the prediction depends on for an aligning "
+        "cross-attention head.",
         f"{CHOSEN}: on the classroom T5 it divides the first layer's heads (0.22 and less) from "
         "those that align half of the hand-aligned words or more (0.38 to 0.59)",
         "specialised",

@@ -38,7 +38,7 @@ def encode(
     """
     tokenizer, info = model.tokenizer, model.info
     if not text.strip():
-        raise EmptyText("there is no text; type at least one word")
+        raise EmptyText("there is no text; type at least one word or choose an example")
     if pair is not None and not pair.strip():
         pair = None
     classifies = reads_its_text_twice(model.network)

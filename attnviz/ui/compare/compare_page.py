@@ -147,7 +147,7 @@ def _side(letter: str, request: Request, first: str) -> tuple[Request, Attention
             notices(capture, request)
     head = _head(letter, capture, start)
     stack = capture[head.kind]
-    head_title(stack, head)
+    head_title(capture, head)
     return request, stack, head
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import pandas as pd
 import plotly.graph_objects as go
@@ -12,13 +12,12 @@ from attnviz.spreadsheets import as_csv
 from attnviz.ui.components.browser_theme import current_theme
 from attnviz.ui.components.picture_buttons import picture_buttons
 from attnviz.views import plot_config
-from attnviz.views.style.figure_spec import PlainFigure, Spec
 
 __all__ = ["file_download", "show_picture", "show_table", "table_download"]
 
 
 def show_picture(
-    figure: go.Figure | Spec,
+    figure: go.Figure,
     *,
     key: str,
     filename: str,
@@ -38,14 +37,14 @@ def show_picture(
         saved_in_menu: the page's menu saves it (`save_menu`): no buttons here.
     """
     # A map has a width at which its cells are square; bars and lines take what there is.
-    width = figure.layout.get("width") if isinstance(figure, Spec) else figure.layout.width
+    width = figure.layout.width
     if on_click:
         width = None
         # Streamlit adds this only after the first drawing, and loses it again when that drawing
         # reports its layout late: clicks then did nothing.
         figure.layout["clickmode"] = "event+select"
     st.plotly_chart(
-        PlainFigure(figure) if isinstance(figure, Spec) else figure,
+        figure,
         width=int(width) if width else "stretch",
         key=key,
         theme=None,
@@ -58,9 +57,30 @@ def show_picture(
         picture_buttons(key, filename, theme=current_theme())
 
 
-def show_table(table: pd.DataFrame, *, key: str, filename: str) -> None:
-    """Show a table that sorts and searches, with its CSV below."""
-    st.dataframe(table, key=key, hide_index=True)
+def show_table(
+    table: pd.DataFrame,
+    *,
+    key: str,
+    filename: str,
+    labels: Mapping[str, str] | None = None,
+    lines: int = 1,
+) -> None:
+    """Show a table that sorts and searches, with its CSV below.
+
+    Args:
+        table: the rows.
+        key: the widget's.
+        filename: of the CSV, without ending.
+        labels: what is written above a column; its name where there is none.
+        lines: of text in a row; longer texts are wrapped.
+    """
+    st.dataframe(
+        table,
+        key=key,
+        hide_index=True,
+        column_config={name: label for name, label in (labels or {}).items() if name in table},
+        row_height=None if lines == 1 else 12 + 22 * lines,
+    )
     table_download(table, key=f"{key}:csv", filename=filename)
 
 

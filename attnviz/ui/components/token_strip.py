@@ -184,10 +184,12 @@ def _sent(visible: Bool[np.ndarray, "query key"]) -> int:
 
 
 def _colors(theme: Theme) -> dict[str, Any]:
-    """Return the heatmap's colours as numbers, and the two colours of letters."""
+    """Return the heatmap's colours as numbers, and those of letters and of the selection."""
     colors = palette(theme)
     return {
         "scale": [[int(stop[at : at + 2], 16) for at in (1, 3, 5)] for stop in colors.sequential],
         "text": colors.text,
         "page": colors.page,
+        "accent": colors.accent,
+        "muted": colors.muted,
     }

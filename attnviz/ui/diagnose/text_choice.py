@@ -81,7 +81,10 @@ def _typed(family: Family) -> TextSet | None:
         "session: no link, log or report has them.",
     )
     if not typed.strip():
-        st.info("Type or paste at least one text; better thirty.", icon=":material/info:")
+        st.info(
+            "Type or paste at least one text. 30 or more give usable intervals.",
+            icon=":material/info:",
+        )
         return None
     return _parsed(PARSED, typed, lambda: typed.encode("utf-8", "replace"), "typed texts")
 

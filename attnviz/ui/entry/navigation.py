@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from html import escape
 from pathlib import Path
 
 import streamlit as st
@@ -33,6 +34,7 @@ def show_app(folder: Path | None = None) -> None:
     pages = {one.name: _registered(one, folder) for one in PAGES}
     remember_pages(pages)
     page = st.navigation(list(pages.values()), position="top")
+    _page_name(page.title)
     require_components()
     if page.url_path == STATUS:
         page.run()  # without waiting for a turn: it shows how many wait
@@ -43,6 +45,12 @@ def show_app(folder: Path | None = None) -> None:
                 state.remember(model_only() if page.url_path in OWN_TEXTS else sidebar.sidebar())
             page.run()
     watch_theme()
+
+
+def _page_name(title: str) -> None:
+    """Write the page's first heading; only phones show it, where the navigation is folded."""
+    with st.container(key="page_name"):
+        st.html(f"<h1>{escape(title)}</h1>")
 
 
 def _registered(page: AppPage, folder: Path | None) -> st.Page:

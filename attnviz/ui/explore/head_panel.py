@@ -43,7 +43,7 @@ def show_head(capture: Capture, request: Request, head: Head, metric: str) -> No
     sides[choice("Show", list(sides), "part", show_label=False)]()
     st.page_link(
         page_named("laboratory"),
-        label="How would a window, or another kind of efficient attention, do here?",
+        label="Efficient attention on this head",
         icon=":material/science:",
         help="This head in the laboratory: sixteen variants on its queries, keys and values.",
     )
@@ -149,6 +149,11 @@ def _numbers(stack: AttentionStack, request: Request, head: Head) -> None:
             for one in words.numbers(stack, head.layer, head.head)
         ]
     )
-    show_table(table, key="numbers", filename=f"attnviz-numbers-L{head.layer}H{head.head}")
+    show_table(table, key="numbers", filename=f"attnviz-numbers-L{head.layer}H{head.head}", lines=2)
     with st.expander("All heads as a table"):
-        show_table(summary(request), key="summary", filename="attnviz-all-heads")
+        show_table(
+            summary(request),
+            key="summary",
+            filename="attnviz-all-heads",
+            labels={name: metrics.describe(name).label for name in metrics.names()},
+        )

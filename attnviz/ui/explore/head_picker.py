@@ -22,7 +22,6 @@ from attnviz.ui.components.plotly_map import plotly_map
 from attnviz.ui.session import state
 from attnviz.views.maps.head_map import head_limits
 from attnviz.views.maps.map_specification import head_specification, picture_specification
-from attnviz.views.style.figure_spec import Spec
 
 __all__ = [
     "choose_kind",
@@ -219,7 +218,7 @@ def head_map(
     )
 
 
-def show_heads(figure: go.Figure | Spec, kind: Kind, *, key: str, filename: str, alt: str) -> None:
+def show_heads(figure: go.Figure, kind: Kind, *, key: str, filename: str, alt: str) -> None:
     """Show a map with a cell for every head of this kind; a click shows that head.
 
     The page's menu saves it.

@@ -32,8 +32,8 @@ def induction(request: Request) -> None:
     model = load_model(request.model)
     if model.info.family != "decoder":
         st.info(
-            f"{plain(request.model)} does not continue texts, so it has no induction heads; "
-            "choose a GPT in the side bar.",
+            f"{plain(request.model)} does not continue texts, so it has no induction heads. "
+            "Choose a GPT model at the left.",
             icon=":material/info:",
         )
         return
@@ -123,7 +123,12 @@ def _results(result: Repetition) -> None:
             alt="The heads with the highest induction scores",
         )
     with st.expander("All heads as a table"):
-        show_table(_table(result), key="repetition", filename="attnviz-repetition")
+        show_table(
+            _table(result),
+            key="repetition",
+            filename="attnviz-repetition",
+            labels={name: metrics.describe(name).label for name in result.scores},
+        )
 
 
 def _table(result: Repetition) -> pd.DataFrame:

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 import streamlit as st
 
 from attnviz import words
-from attnviz.attention import AttentionStack
 from attnviz.captures.forward_pass import Capture
 from attnviz.types import KIND_LABELS, Head
 from attnviz.ui.explore.head_picker import choose_kind, head_menus
@@ -34,18 +33,25 @@ def title_line(capture: Capture, request: Request) -> Head:
     with name:
         st.subheader(head.label, anchor=False)
     with st.container(key="head_sentence"):
-        _sentence(capture[kind], head)
+        _sentence(capture, head)
     return head
 
 
-def head_title(stack: AttentionStack, head: Head) -> None:
+def head_title(capture: Capture, head: Head) -> None:
     """Show the head's name, and in one sentence what it does."""
     st.subheader(f"{head.label} · {KIND_LABELS[head.kind]}", anchor=False)
-    _sentence(stack, head)
+    _sentence(capture, head)
 
 
-def _sentence(stack: AttentionStack, head: Head) -> None:
-    show_plain("This head " + words.headline(stack, head.layer, head.head) + ".")
+def _sentence(capture: Capture, head: Head) -> None:
+    """Show what the head does on this text, after what it is known for in translations."""
+    does = words.headline(capture[head.kind], head.layer, head.head)
+    known = [
+        f"{one.label.split(':')[0]} (measured score {one.score:.2f}). On this text it "
+        for one in capture.model.known_heads
+        if one.head == head and one.role == "alignment"
+    ]
+    show_plain("This head " + "".join(known[:1]) + does + ".")
 
 
 def _step_buttons(head: Head, heads: Sequence[int]) -> None:

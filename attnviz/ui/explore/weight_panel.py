@@ -29,7 +29,7 @@ __all__ = ["LONG", "choose_scale", "is_long", "show_map", "weights_table"]
 LONG = SCORED
 """Texts with more tokens than this are sent in parts, and without scores."""
 
-POOLS: dict[How, str] = {"max": "Largest", "mean": "Mean"}
+POOLS: dict[How, str] = {"max": "Largest of a bin", "mean": "Mean of a bin"}
 
 
 def is_long(stack: AttentionStack) -> bool:
@@ -136,7 +136,7 @@ def choose_scale(key: str) -> Scale:
 def row_note(head: Head) -> None:
     """Show which token a decoder's row belongs to."""
     if head.kind in ("decoder", "cross"):
-        st.caption("Each row is the token just read; it looks while the next one is chosen.")
+        st.caption("Row: the token just read. Its weights are used to choose the next token.")
 
 
 def _choose_pool(key: str) -> How:
@@ -181,8 +181,8 @@ def _sink_sentence(stack: AttentionStack, head: Head, sinks: tuple[int, ...]) ->
     mass = stack.statistic("key_mass")[head.layer, head.head]
     named = [f"{words.quoted(stack.key_tokens.labels[sink])} ({sink})" for sink in sinks[:3]]
     share = float(mass[list(sinks)].sum() / mass.sum())
-    holds = "hold" if len(sinks) > 1 else "holds"
-    return f"Set aside: {', '.join(named)} {holds} {share:.0%} of all weight; not coloured."
+    takes, what = ("take", "columns are") if len(sinks) > 1 else ("takes", "column is")
+    return f"{', '.join(named)} {takes} {share:.0%} of all weight; the {what} grey."
 
 
 def _cells_download(
@@ -190,14 +190,11 @@ def _cells_download(
 ) -> None:
     """Show the whole map of a short text, or the part of a long one that is on the screen."""
     if is_long(stack):
-        label, filename = (
-            "Cells as CSV",
-            f"{filename}-queries{seen.query_start}-keys{seen.key_start}",
-        )
+        filename = f"{filename}-queries{seen.query_start}-keys{seen.key_start}"
     else:
-        label, seen = "Weights as CSV", Window.whole(stack.shape)
+        seen = Window.whole(stack.shape)
     file_download(
-        label,
+        "Weights as CSV",
         lambda: as_csv(
             weights_table(
                 stack.weights(head.layer, head.head, *seen.slices),

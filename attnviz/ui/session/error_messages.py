@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import streamlit as st
 
-from attnviz.errors import AttnvizError, ModelOffline
+from attnviz.errors import AttnvizError, EmptyText, ModelOffline
 from attnviz.ui.session.plain_text import plain
 
 __all__ = ["explained"]
@@ -20,6 +20,10 @@ def explained() -> Iterator[None]:
         yield
     except ModelOffline as error:
         st.warning(plain(str(error)), icon=":material/cloud_off:")
+        st.stop()
+    except EmptyText as error:
+        message = plain(str(error))
+        st.info(f"{message[:1].upper()}{message[1:]}.", icon=":material/edit:")
         st.stop()
     except AttnvizError as error:
         st.error(plain(str(error)), icon=":material/error:")

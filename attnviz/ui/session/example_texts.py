@@ -84,8 +84,8 @@ EXAMPLES: Mapping[Family, tuple[Example, ...]] = {
         Example(
             "A colour",
             "The house is blue.",
-            hint="In cross-attention, a French word's row (in the first layer) or the row before "
-            "it (in the later ones) looks at its English word.",
+            hint="Find the row of a French word. In layer 0 that row looks at the English word; in "
+            "later layers the row above does.",
         ),
         Example(
             "Words change places",

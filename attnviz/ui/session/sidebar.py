@@ -55,7 +55,7 @@ def choose_model() -> Model:
     )
     model = load_model(name)
     state.to_link(state.MODEL)
-    show_plain(_facts(model.info), small=True)
+    st.caption(plain(_facts(model.info)), help=plain(_copy_of(model.info)))
     if note := without_attention(model.info):
         show_plain(note, small=True)
     return model
@@ -69,9 +69,13 @@ def _facts(info: ModelInfo) -> str:
     room = f"up to {info.max_tokens:,} tokens" if info.max_tokens else "any length"
     return (
         f"{info.title} · {shapes} heads{_own_layers(info)} · "
-        f"{info.parameters / 1e6:.1f} M parameters · {room} · {info.device}, {info.dtype} · "
-        f"revision {info.revision[:12]}"
+        f"{info.parameters / 1e6:.1f} M parameters · {room}"
     )
+
+
+def _copy_of(info: ModelInfo) -> str:
+    """Return where the model runs, and which copy of it."""
+    return f"Runs on {info.device} in {info.dtype}. Revision {info.revision[:12]}."
 
 
 def _own_layers(info: ModelInfo) -> str:

@@ -112,8 +112,8 @@ def _pictures(
         place(
             "received",
             "Where the weight goes, by place",
-            "The mean weight that each place of a text gets, from those tokens that can see it, a "
-            "row per head. A sink is a column that stands out; over the beginnings of the texts.",
+            "Average weight that each position receives, over the first tokens of the texts; a row "
+            "per head. A sink is a column that stands out.",
             {
                 theme: draw_received_by_head(
                     received, first=plain["names"].get(kind, "first"), theme=theme

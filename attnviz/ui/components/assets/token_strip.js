@@ -4,6 +4,7 @@
 // Tokens are untrusted text: they reach the page through textContent and setAttribute alone.
 // The events attnviz:cell (from a map) and attnviz:token (to a map) link both pictures of one text.
 
+import { byteNotes } from "./byte_pieces.js";
 import { isolate } from "./map_grids.js";
 import { betterTextColor, isDark } from "./page_colors.js";
 
@@ -37,7 +38,9 @@ function decode(bytes) {
     weights.set(numbers.subarray(at, at + stop - start), row * columns + start);
     at += stop - start;
   }
-  return { ...header, weights };
+  const queryNotes = byteNotes(header.queries);
+  const keyNotes = byteNotes(header.keys);
+  return { ...header, queryNotes, keyNotes, weights };
 }
 
 function create(parentElement) {
@@ -136,6 +139,13 @@ function list(state, side, labels, title) {
   group.addEventListener("pointerleave", () => point(state, null));
   group.addEventListener("keydown", (event) => walk(state, chips, event));
   group.append(...chips);
+  // A fade at the lower edge while there are lines below it.
+  const fade = () => {
+    const below = group.scrollHeight - group.scrollTop - group.clientHeight;
+    group.classList.toggle("longer", below > 8);
+  };
+  group.addEventListener("scroll", fade);
+  new ResizeObserver(fade).observe(group);
   state.lists.append(group);
   return chips;
 }
@@ -229,6 +239,8 @@ function paint(state) {
   const { cell } = state;
   const active = state.pointed ?? (cell ? { side: "query", index: cell.query } : state.pinned);
   const colors = isDark(state.root) ? strip.dark : strip.light;
+  state.root.style.setProperty("--selected", colors.accent);
+  state.root.style.setProperty("--muted", colors.muted);
   for (const button of state.tools.children) {
     button.setAttribute("aria-pressed", String(button.dataset.side === state.direction));
   }
@@ -248,7 +260,8 @@ function paint(state) {
       chip.setAttribute("aria-pressed", String(Boolean(held)));
       const queries = own === chips.query;
       const place = index + strip.first[queries ? 0 : 1];
-      describe(chip, (queries ? strip.queries : strip.keys)[index], place, weight);
+      const notes = queries ? strip.queryNotes : strip.keyNotes;
+      describe(chip, (queries ? strip.queries : strip.keys)[index], notes[index], place, weight);
     });
   }
   state.says.textContent = sentence(strip, active, weights);
@@ -269,8 +282,8 @@ function dress(chip, weight, colors) {
   number.textContent = weight >= 0.005 ? weight.toFixed(2) : "";
 }
 
-function describe(chip, label, at, weight) {
-  const place = `${label} (${at})`;
+function describe(chip, label, note, at, weight) {
+  const place = `${label} (${at})${note && `, ${note}`}`;
   const says =
     weight === undefined ? "" : weight === null ? ": masked" : `: weight ${weight.toFixed(4)}`;
   chip.title = place + says;
