@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,11 +13,12 @@ from torch import Tensor
 from attnviz.errors import InputError
 from attnviz.experiments.edits.edit_rules import Edit
 from attnviz.experiments.edits.edited_model import edited
+from attnviz.experiments.edits.masked_tokens import mask_tokens
 from attnviz.experiments.prediction_divergence import prediction_divergence
 from attnviz.models import Encoded, Model, call_options, labels, model_inputs
 from attnviz.models.inputs.input_checks import check_encoded
 
-__all__ = ["CandidateChange", "EditEffect", "effect_of"]
+__all__ = ["CandidateChange", "EditEffect", "effect_of", "effects_of"]
 
 CANDIDATES = 8
 
@@ -40,7 +40,7 @@ class EditEffect:
     Attributes:
         divergence: KL(without || with) of the prediction at each position, nats.
         before: -ln of the probability of the token that followed, nats, without edits; NaN at the
-            last position, and for encoders.
+            last position. For encoders that of the token that was masked there, NaN elsewhere.
         after: the same with edits.
         position: position of `candidates`.
         candidates: the likeliest tokens of both runs, by their larger probability.
@@ -58,6 +58,9 @@ def effect_of(
     encoded: Encoded,
     edits: Sequence[Edit],
     *,
+    masked: Sequence[int] = (),
+    before: Sequence[Edit] = (),
+    masked_before: Sequence[int] = (),
     position: int = -1,
     candidates: int = CANDIDATES,
 ) -> EditEffect:
@@ -67,6 +70,9 @@ def effect_of(
         model: with a trained language head.
         encoded: a text, with a target for an encoder-decoder.
         edits: as for `edited`.
+        masked: positions that hold the mask token in the run with edits (encoders).
+        before: edits of the run that is compared with; none is the plain model.
+        masked_before: masked positions of that run.
         position: position whose candidates are compared; negative numbers count from the end.
         candidates: number of candidates of each run.
 
@@ -74,45 +80,101 @@ def effect_of(
         InputError: the model predicts no tokens, there is no such position, or an edit does not
             fit the model or the text.
     """
+    return effects_of(
+        model,
+        encoded,
+        [edits],
+        masked=masked,
+        before=before,
+        masked_before=masked_before,
+        position=position,
+        candidates=candidates,
+    )[0]
+
+
+def effects_of(
+    model: Model,
+    encoded: Encoded,
+    lists: Sequence[Sequence[Edit]],
+    *,
+    masked: Sequence[int] = (),
+    before: Sequence[Edit] = (),
+    masked_before: Sequence[int] = (),
+    position: int = -1,
+    candidates: int = CANDIDATES,
+    progress: Callable[[int, int], None] | None = None,
+) -> list[EditEffect]:
+    """Return the effect of each list of edits; the run that they are compared with is made once.
+
+    Args:
+        model: as for `effect_of`.
+        encoded: as for `effect_of`.
+        lists: lists of edits, each applied by itself.
+        masked: as for `effect_of`, in all runs with edits.
+        before: as for `effect_of`.
+        masked_before: as for `effect_of`.
+        position: as for `effect_of`.
+        candidates: as for `effect_of`.
+        progress: callback with the number of finished runs and of all. It may raise to cancel.
+
+    Raises:
+        InputError: as `effect_of`.
+    """
     if not model.predicts:
         raise InputError(f"{model.info.name} predicts no tokens: it has no trained language head")
     check_encoded(model, [encoded])
-    inputs = model_inputs(model, [encoded])
-    options = call_options(model, model.network)
-    predictions: list[Tensor] = []
-    for changes in (None, edits):
-        with torch.inference_mode(), nullcontext() if changes is None else edited(model, changes):
-            logits = model.network(**inputs, **options).logits
-        if logits.dim() != 3:
-            raise InputError(f"{model.info.name} predicts no token at any position")
-        predictions.append(logits[0].float().log_softmax(-1))
-    first, second = predictions
+    first = _predictions(model, encoded, masked_before, before)
     count = len(first)
     if not -count <= position < count:
         raise InputError(f"there is no position {position}; the text has {count} tokens")
     place = position % count
-    read = encoded.ids if encoded.target is None else encoded.target
-    came = list(read[1:])
-    if encoded.target is not None and encoded.closing is not None:
-        came.append(encoded.closing)
-    losses = [_losses(model, one, came) for one in predictions]
-    return EditEffect(
-        divergence=prediction_divergence(first, second).cpu().numpy(),
-        before=losses[0],
-        after=losses[1],
-        position=place,
-        candidates=_candidates(model, first[place].exp(), second[place].exp(), candidates),
-    )
+    losses = _losses(model, encoded, masked, first)
+    effects: list[EditEffect] = []
+    for done, edits in enumerate(lists, 1):
+        second = _predictions(model, encoded, masked, edits)
+        effects.append(
+            EditEffect(
+                divergence=prediction_divergence(first, second).cpu().numpy(),
+                before=losses,
+                after=_losses(model, encoded, masked, second),
+                position=place,
+                candidates=_candidates(model, first[place].exp(), second[place].exp(), candidates),
+            )
+        )
+        if progress is not None:
+            progress(done, len(lists))
+    return effects
+
+
+def _predictions(
+    model: Model, encoded: Encoded, masked: Sequence[int], edits: Sequence[Edit]
+) -> Float[Tensor, "position word"]:
+    """Return the logarithms of the predicted probabilities with masked tokens and edits."""
+    encoded = mask_tokens(model, encoded, masked) if masked else encoded
+    inputs = model_inputs(model, [encoded])
+    options = call_options(model, model.network)
+    with torch.inference_mode(), edited(model, edits):
+        logits: Tensor = model.network(**inputs, **options).logits
+    if logits.dim() != 3:
+        raise InputError(f"{model.info.name} predicts no token at any position")
+    return logits[0].float().log_softmax(-1)
 
 
 def _losses(
-    model: Model, logs: Float[Tensor, "position word"], came: Sequence[int]
+    model: Model, encoded: Encoded, masked: Sequence[int], logs: Float[Tensor, "position word"]
 ) -> Float[np.ndarray, " position"]:
+    """Return -ln of the probability of the token that followed, or that was masked."""
     losses = np.full(len(logs), np.nan)
-    if model.info.family != "encoder" and came:
-        wanted = torch.tensor(list(came), device=logs.device)
-        picked = logs[: len(came)].gather(-1, wanted[:, None])[:, 0]
-        losses[: len(came)] = -picked.double().cpu().numpy()
+    if model.info.family == "encoder":
+        wanted = {place: encoded.ids[place] for place in masked}
+    else:
+        read = encoded.ids if encoded.target is None else encoded.target
+        wanted = dict(enumerate(read[1:]))
+        if encoded.target is not None and encoded.closing is not None:
+            wanted[len(read) - 1] = encoded.closing
+    if wanted:
+        places, ids = list(wanted), list(wanted.values())
+        losses[places] = -logs[places, ids].double().cpu().numpy()
     return losses
 
 

@@ -9,6 +9,7 @@ from pathlib import PurePosixPath
 from attnviz.ui.compare.compare_page import compare
 from attnviz.ui.diagnose.diagnose_page import diagnose_page
 from attnviz.ui.diagnose.two_models_page import two_models_page
+from attnviz.ui.edit.edit_page import edit_page
 from attnviz.ui.explore.explore_page import explore, read
 from attnviz.ui.explore.induction_page import induction
 from attnviz.ui.explore.lines_page import lines
@@ -84,6 +85,12 @@ PAGES = (
         "Generate",
         ":material/edit_note:",
         lambda: generate_page(state.request()),
+    ),
+    AppPage(
+        "cause/edit.py",
+        "Edit",
+        ":material/tune:",
+        lambda: edit_page(state.request()),
     ),
     AppPage(
         "diagnose/diagnosis.py",

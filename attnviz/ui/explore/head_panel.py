@@ -11,11 +11,13 @@ import streamlit as st
 from attnviz import metrics, words
 from attnviz.attention import AttentionStack
 from attnviz.captures.forward_pass import Capture
+from attnviz.experiments.edits.edit_rules import Edit
 from attnviz.types import Head, Tokens
 from attnviz.ui.components.browser_theme import current_theme
 from attnviz.ui.components.choices import choice
 from attnviz.ui.components.figures_and_tables import show_picture, show_table, table_download
 from attnviz.ui.components.token_strip import part
+from attnviz.ui.edit.edit_list import change
 from attnviz.ui.explore.row_panel import show_rows
 from attnviz.ui.explore.token_panel import around
 from attnviz.ui.explore.weight_panel import show_map
@@ -41,6 +43,15 @@ def show_head(capture: Capture, request: Request, head: Head, metric: str) -> No
         "Numbers": lambda: _numbers(capture[head.kind], request, head),
     }
     sides[choice("Show", list(sides), "part", show_label=False)]()
+    if capture.model.predicts and st.button(
+        f"What if {head.label} were off?",
+        icon=":material/tune:",
+        key="what_if",
+        type="tertiary",
+        help="Opens the page Edit with this head switched off.",
+    ):
+        change((Edit("zero", head),))
+        st.switch_page(page_named("edit"))
     st.page_link(
         page_named("laboratory"),
         label="Efficient attention on this head",

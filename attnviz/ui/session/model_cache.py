@@ -31,6 +31,7 @@ from attnviz.ui.session.example_texts import examples_of
 from attnviz.ui.session.progress import reading_bar, spinner
 
 __all__ = [
+    "CHARACTERS_PER_TOKEN",
     "MAX_TOKENS",
     "PROVED_TOKENS",
     "Request",
@@ -41,6 +42,7 @@ __all__ = [
     "load_model",
     "most_characters",
     "proved",
+    "reading",
     "repeated",
     "summary",
 ]
@@ -165,12 +167,12 @@ def captured(request: Request) -> Capture:
     return _CAPTURES.get(
         request,
         lambda: _run(load_model(request.model), request, MAX_TOKENS, reading_bar()),
-        lambda: _reading(request),
+        lambda: reading(request),
     )
 
 
 @contextmanager
-def _reading(request: Request) -> Iterator[None]:
+def reading(request: Request) -> Iterator[None]:
     """Wait for the place that the pass needs; visitors with the same request wait for it too."""
     model = load_model(request.model)
     tokens = min(MAX_TOKENS, model.info.max_tokens or MAX_TOKENS, len(request.text) // 3)

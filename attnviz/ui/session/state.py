@@ -18,6 +18,7 @@ from attnviz.ui.session.example_texts import Example
 from attnviz.ui.session.model_cache import Request
 
 __all__ = [
+    "EDITS",
     "HEAD",
     "KIND",
     "LAYER",
@@ -44,6 +45,9 @@ __all__ = [
 
 # Keys of menus that a link remembers: the names people see in the URL.
 MODEL, KIND, LAYER, HEAD, METRIC = "model", "kind", "layer", "head", "metric"
+EDITS = "edits"
+"""Name in the address with the edits of the page *Edit*."""
+
 PINNED = "pinned"
 TELLING = ("induction", "same_word", "alignment")  # roles that need the text to be understood
 SHARED_TEXT = {"text": "text", "pair": "pair", "target": "target"}
@@ -179,6 +183,7 @@ def share_link(request: Request) -> None:
                 "target": request.target,
                 **{name: str(st.session_state[name]) for name in (MODEL, KIND, LAYER, HEAD, METRIC)
                    if st.session_state.get(name) is not None},
+                EDITS: st.query_params.get(EDITS, ""),
             }  # fmt: skip
             address = (st.context.url or "").split("?")[0]
             st.code(f"{address}?{urlencode({k: v for k, v in values.items() if v})}", language=None)

@@ -27,6 +27,7 @@ def draw_token_lines(
     unit: str = "",
     theme: Theme = "light",
     height: int = 300,
+    selected: int | None = None,
 ) -> go.Figure:
     """Draw a line per run, with one number per token; NaN leaves a gap.
 
@@ -37,6 +38,7 @@ def draw_token_lines(
         unit: "nats", or "" for a number without a unit.
         theme: the page's theme.
         height: of the figure, in pixels.
+        selected: position of a token that a line marks.
 
     Raises:
         CaptureError: a curve has not one number per token.
@@ -64,6 +66,8 @@ def draw_token_lines(
                 ),
             )
         )
+    if selected is not None and 0 <= selected < len(tokens):
+        figure.add_vline(x=selected, line={"color": colors.accent, "width": 1.5, "dash": "dot"})
     apply(figure, theme)
     named = f"{label} ({unit})" if unit else label
     return figure.update_layout(

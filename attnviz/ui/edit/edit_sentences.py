@@ -1,0 +1,87 @@
+"""Sentences about the effect of edits on predictions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from attnviz import words
+from attnviz.experiments.edits.edit_effects import EditEffect
+from attnviz.models import Encoded, Model, labels
+from attnviz.types import Tokens
+
+__all__ = ["change_sentence", "following_labels", "loss_sentence", "share"]
+
+LISTED = 3  # tokens that are named
+LEAST_CHANGE = 0.005
+"""Smallest change of a loss that is named, in nats."""
+
+
+def share(probability: float) -> str:
+    """Return a probability in percent with two digits that count."""
+    if probability >= 0.995:
+        return f"{probability:.1%}"
+    if probability >= 0.095:
+        return f"{probability:.0%}"
+    return f"{probability:.1%}" if probability >= 0.0005 else "under 0.1%"
+
+
+def change_sentence(model: Model, effect: EditEffect, tokens: Tokens) -> str:
+    """Return how the likeliest token at a position changes, and the divergence there.
+
+    Args:
+        model: of the run.
+        effect: of the edits.
+        tokens: at whose positions the model predicts.
+    """
+    if not effect.candidates:
+        return "The predictions here are not defined: they are NaN or infinite."
+    place = words.quoted(tokens.labels[effect.position])
+    where = f"At {place}" if model.info.family == "encoder" else f"After {place}"
+    first = max(effect.candidates, key=lambda one: one.before)
+    last = max(effect.candidates, key=lambda one: one.after)
+    shares = share(first.before), share(first.after)
+    parts = f"{words.quoted(first.label)} goes from {shares[0]} to {shares[1]}"
+    if shares[0] == shares[1]:
+        parts = f"{words.quoted(first.label)} stays at {shares[0]}"
+    if last.id != first.id:
+        parts += f"; {words.quoted(last.label)} is likeliest then, {share(last.after)}"
+    return f"{where}, {parts}. KL {effect.divergence[effect.position]:.2g} nats."
+
+
+def following_labels(model: Model, encoded: Encoded, masked: Sequence[int]) -> dict[int, str]:
+    """Return the label of the token whose loss is taken at each position."""
+    if model.info.family == "encoder":
+        wanted = {place: encoded.ids[place] for place in masked}
+    else:
+        read = encoded.ids if encoded.target is None else encoded.target
+        wanted = dict(enumerate(read[1:]))
+        if encoded.target is not None and encoded.closing is not None:
+            wanted[len(read) - 1] = encoded.closing
+    named = labels(model.vocabulary, list(wanted.values()))
+    return dict(zip(wanted, named, strict=True))
+
+
+def loss_sentence(effect: EditEffect, following: dict[int, str]) -> str:
+    """Return which tokens got more and less expensive, and the change of the mean loss."""
+    change = effect.after - effect.before
+    known = np.flatnonzero(np.isfinite(change))
+    if not len(known):
+        return ""
+    total = f"Mean loss {effect.before[known].mean():.3f} → {effect.after[known].mean():.3f} nats."
+    order = known[np.argsort(-change[known])]
+    up = [place for place in order[:LISTED] if change[place] > LEAST_CHANGE]
+    down = [place for place in order[::-1][:LISTED] if change[place] < -LEAST_CHANGE]
+    parts = [total]
+    if up:
+        parts.append(f"Harder: {_listed(up, change, following)}.")
+    if down:
+        parts.append(f"Easier: {_listed(down, change, following)}.")
+    return " ".join(parts)
+
+
+def _listed(places: Sequence[int], change: np.ndarray, following: dict[int, str]) -> str:
+    return ", ".join(
+        f"{words.quoted(following[int(place)])} ({change[place]:+.2f})" for place in places
+    )
