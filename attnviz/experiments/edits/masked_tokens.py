@@ -15,8 +15,8 @@ def mask_id(model: Model) -> int | None:
     """Return the id of the model's mask token; None for models that fill in no gaps."""
     if model.info.family != "encoder" or not model.predicts:
         return None
-    found: int | None = getattr(model.tokenizer, "mask_token_id", None)
-    return found
+    mask: int | None = getattr(model.tokenizer, "mask_token_id", None)
+    return mask
 
 
 def mask_tokens(model: Model, encoded: Encoded, positions: Sequence[int]) -> Encoded:

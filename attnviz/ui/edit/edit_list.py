@@ -51,8 +51,8 @@ def current_edits() -> tuple[ListedEdit, ...]:
 
 def link_notice() -> LinkedEdits:
     """Return what was left out of the link, until the list is changed."""
-    found: LinkedEdits = st.session_state.get(NOTICE, LinkedEdits(()))
-    return found
+    notice: LinkedEdits = st.session_state.get(NOTICE, LinkedEdits(()))
+    return notice
 
 
 def change(edits: Sequence[ListedEdit]) -> None:

@@ -133,12 +133,12 @@ def _map(stack: AttentionStack, head: Head, source: Run, side: str) -> None:
 
 def row_changes(before: Capture, after: Capture) -> dict[Head, float]:
     """Return the mean Jensen-Shannon divergence of the rows of each head, nats."""
-    found: dict[Head, float] = {}
+    changes: dict[Head, float] = {}
     for kind in before.kinds:
         first, second = before[kind], after[kind]
         layers, heads = first.shape[:2]
         for layer in range(layers):
             for head in range(heads):
                 rows = jensen_shannon(first.weights(layer, head), second.weights(layer, head))
-                found[Head(kind, layer, head)] = float(known_mean(rows))
-    return found
+                changes[Head(kind, layer, head)] = float(known_mean(rows))
+    return changes

@@ -75,10 +75,10 @@ def all_head_effects(model: Model, request: Request, tokens: int) -> HeadEffects
         return run
 
     st.caption(f"Which of the {heads} heads matter here? Measuring them runs in the background.")
-    found: HeadEffects | None = wait_for(
+    effects: HeadEffects | None = wait_for(
         ("heads", model.info.name, model.info.revision, request), work, "Measure every head"
     )
-    return found
+    return effects
 
 
 def best_position(model: Model, request: Request, effects: HeadEffects | None, count: int) -> int:

@@ -161,12 +161,12 @@ def _rows(model: Model, edit: RowsOfText, sides: Sides, begin: bool) -> Edit:
             )
     target = edit.target if edit.target.strip() else None
     rows = rows_of_text(model, edit.head, model.prompt + edit.text, target=target, begin=begin)
-    found = (len(rows.rows), len(rows.rows[0][1]))
+    given = (len(rows.rows), len(rows.rows[0][1]))
     queries, keys = sides[edit.head.kind]
-    if found != (len(queries), len(keys)):
+    if given != (len(queries), len(keys)):
         sizes = [
             f"{size[1]} tokens" if size[0] == size[1] else f"{size[0]} rows of {size[1]} tokens"
-            for size in (found, (len(queries), len(keys)))
+            for size in (given, (len(queries), len(keys)))
         ]
         raise InputError(
             f"the other text has {sizes[0]}, and this one has {sizes[1]}; give a text of equal "

@@ -43,7 +43,7 @@ def show_head(capture: Capture, request: Request, head: Head, metric: str) -> No
         "Numbers": lambda: _numbers(capture[head.kind], request, head),
     }
     sides[choice("Show", list(sides), "part", show_label=False)]()
-    if capture.model.predicts and st.button(
+    if capture.predictions and st.button(
         f"What if {head.label} were off?",
         icon=":material/tune:",
         key="what_if",
