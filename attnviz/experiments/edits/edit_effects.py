@@ -123,7 +123,11 @@ def effects_of(
     if not model.predicts:
         raise InputError(f"{model.info.name} predicts no tokens: it has no trained language head")
     check_encoded(model, [encoded])
-    first = _predictions(model, encoded, masked_before, before)
+    text_before, text_after = (
+        mask_tokens(model, encoded, places) if places else encoded
+        for places in (masked_before, masked)
+    )
+    first = _predictions(model, text_before, before)
     count = len(first)
     if not -count <= position < count:
         raise InputError(f"there is no position {position}; the text has {count} tokens")
@@ -131,7 +135,7 @@ def effects_of(
     losses = _losses(model, encoded, masked, first)
     effects: list[EditEffect] = []
     for done, edits in enumerate(lists, 1):
-        second = _predictions(model, encoded, masked, edits)
+        second = _predictions(model, text_after, edits)
         effects.append(
             EditEffect(
                 divergence=prediction_divergence(first, second).cpu().numpy(),
@@ -147,10 +151,9 @@ def effects_of(
 
 
 def _predictions(
-    model: Model, encoded: Encoded, masked: Sequence[int], edits: Sequence[Edit]
+    model: Model, encoded: Encoded, edits: Sequence[Edit]
 ) -> Float[Tensor, "position word"]:
-    """Return the logarithms of the predicted probabilities with masked tokens and edits."""
-    encoded = mask_tokens(model, encoded, masked) if masked else encoded
+    """Return the logarithms of the predicted probabilities with edits."""
     inputs = model_inputs(model, [encoded])
     options = call_options(model, model.network)
     with torch.inference_mode(), edited(model, edits):

@@ -42,15 +42,21 @@ def choose_edit(model: Model, stack: AttentionStack, head: Head) -> ListedEdit:
     """
     actions = {
         "off": "Switch off",
-        "rows": "Force rows",
+        "rows": "Rows",
         "scale": "Scale",
-        "hide": "Hide a token",
+        "hide": "Hide",
     }
     if mask_id(model) is not None:
-        actions["mask"] = "Mask a token"
+        actions["mask"] = "Mask"
     if st.session_state.get("edit_action") not in actions:
         st.session_state.pop("edit_action", None)
-    action = choice("Edit", actions, "edit_action", show_label=False)
+    action = choice(
+        "Edit",
+        actions,
+        "edit_action",
+        explanation="Switch the head off, force its rows of weights, scale its output, hide a "
+        "token from it or from all heads, or put the mask token in place of a token.",
+    )
     if action == "off":
         way = choice(
             "Its output becomes",
@@ -80,7 +86,7 @@ def _hidden(stack: AttentionStack, head: Head) -> Edit:
         "Hidden from",
         {"head": f"This head, {head.label}", "all": "All heads"},
         "edit_from",
-        explanation="Its own query still sees it, so that every row has a key.",
+        explanation="The query of this token still sees it, so that every row has a key.",
     )
     if where == "head":
         return Edit("hide", head, token=token)

@@ -102,13 +102,14 @@ def _edit(parts: list[str]) -> ListedEdit | None:
     if action == "mask":
         (token,) = rest
         return MaskedToken(_whole(token))
-    kind, layer, *rest = rest
+    kind, layer, last, *rest = rest
     if kind not in get_args(Kind):
         raise ValueError(kind)
     if action == "hide" and layer == "all":
-        (token,) = rest
-        return Edit("hide", token=_whole(token), kind=kind)  # type: ignore[arg-type]
-    head = Head(kind, _whole(layer), _whole(rest.pop(0)))  # type: ignore[arg-type]
+        if rest:
+            raise ValueError(rest)
+        return Edit("hide", token=_whole(last), kind=kind)  # type: ignore[arg-type]
+    head = Head(kind, _whole(layer), _whole(last))  # type: ignore[arg-type]
     if action == "text" and not rest:
         return None
     if action == "scale":

@@ -84,7 +84,7 @@ def edit_page(request: Request) -> None:
             show_effect(model, request, fitting, before, position, tokens)
             captures = _captures(request, fitting, before)
         except AttnvizError as error:
-            st.error(f"{plain(_sentence(error))} Remove an edit, or undo.", icon=":material/error:")
+            st.error(f"{plain(str(error))}. Remove an edit, or undo.", icon=":material/error:")
             captures = None
     if effects is not None:
         with place:
@@ -147,13 +147,8 @@ def _misfit(model: Model, edit: ListedEdit, sides: Sides) -> str:
     try:
         check_listed(model, edit, sides)
     except InputError as error:
-        return _sentence(error)
+        return f"{error}."
     return ""
-
-
-def _sentence(error: Exception) -> str:
-    text = str(error)
-    return f"{text[:1].upper()}{text[1:]}."
 
 
 def _position_label(model: Model) -> str:
@@ -192,7 +187,7 @@ def _form(
         edit: ListedEdit | None = choose_edit(model, capture[head.kind], head)
         problem = ""
     except InputError as error:
-        edit, problem = None, _sentence(error)
+        edit, problem = None, f"{error}."
     if not st.button("Add this edit", type="primary", icon=":material/add:", key="edit_add"):
         return
     if edit is not None and len(edits) >= MOST_EDITS:
@@ -201,7 +196,7 @@ def _form(
         try:
             edit_effect(request, (*fitting, edit), 0)
         except AttnvizError as error:
-            edit, problem = None, _sentence(error)
+            edit, problem = None, f"{error}."
     if edit is None:
         st.error(plain(problem), icon=":material/error:")
         return
@@ -223,15 +218,13 @@ def _list(model: Model, edits: tuple[ListedEdit, ...], sides: Sides) -> None:
         st.warning("A part of this link is no edit and was left out.", icon=":material/link_off:")
     with st.container(key="edit_list", gap="small"):
         for place, edit in enumerate(edits):
-            with st.container(horizontal=True, vertical_alignment="center"):
-                st.button(
-                    "✕", key=f"edit_remove:{place}", on_click=remove, args=(place,),
-                    help="Remove this edit", type="tertiary",
-                )  # fmt: skip
-                misfit = _misfit(model, edit, sides)
-                st.markdown(plain(listed_label(edit, sides)))
-            if misfit:
-                st.caption(f":material/warning: Not applied. {plain(misfit)}")
+            st.button(
+                plain(listed_label(edit, sides)), icon=":material/close:", type="tertiary",
+                key=f"edit_remove:{place}", on_click=remove, args=(place,),
+                help="Remove this edit",
+            )  # fmt: skip
+            if misfit := _misfit(model, edit, sides):
+                st.caption(f":material/warning: Not applied: {plain(misfit)}")
         with st.container(horizontal=True):
             st.button(
                 "Undo", icon=":material/undo:", key="edit_undo", on_click=undo,

@@ -13,6 +13,9 @@ from attnviz.types import Tokens
 
 __all__ = ["change_sentence", "following_labels", "loss_sentence", "share"]
 
+LEAST_DIVERGENCE = 0.0001
+"""Smallest divergence that is written as a number, in nats."""
+
 LISTED = 3  # tokens that are named
 LEAST_CHANGE = 0.005
 """Smallest change of a loss that is named, in nats."""
@@ -47,7 +50,14 @@ def change_sentence(model: Model, effect: EditEffect, tokens: Tokens) -> str:
         parts = f"{words.quoted(first.label)} stays at {shares[0]}"
     if last.id != first.id:
         parts += f"; {words.quoted(last.label)} is likeliest then, {share(last.after)}"
-    return f"{where}, {parts}. KL {effect.divergence[effect.position]:.2g} nats."
+    return f"{where}, {parts}. KL {_nats(float(effect.divergence[effect.position]))}."
+
+
+def _nats(divergence: float) -> str:
+    """Return a divergence in words; below 0.0001 it may be rounding."""
+    if divergence < LEAST_DIVERGENCE:
+        return f"under {LEAST_DIVERGENCE:g} nats"
+    return f"{divergence:.2g} nats" if divergence >= 0.001 else f"{divergence:.4f} nats"
 
 
 def following_labels(model: Model, encoded: Encoded, masked: Sequence[int]) -> dict[int, str]:

@@ -1,4 +1,4 @@
-"""What edits do to the predictions: candidates at a position, and lines over the text."""
+"""Effect of edits on the predictions: candidates at a position, and lines over the text."""
 
 from __future__ import annotations
 

@@ -172,8 +172,8 @@ def _suggestions(
     for role in TOGETHER:
         heads = tuple(one.head for one in known if one.role == role)
         if len(heads) > 1:
-            label = next(one.label for one in known if one.role == role).split(":")[0]
-            why = f"{', '.join(head.label for head in heads)} do the same job: {label}."
+            jobs = dict.fromkeys(one.label.split(":")[0] for one in known if one.role == role)
+            why = f"Known heads {', '.join(head.label for head in heads)}: {'; '.join(jobs)}."
             suggestions.append((tuple(Edit("zero", head) for head in heads), why))
             break
     if not suggestions:

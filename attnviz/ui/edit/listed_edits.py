@@ -41,7 +41,7 @@ class MaskedToken:
 
 @dataclass(frozen=True)
 class RowsOfText:
-    """All rows of a head, taken from another text with the same number of tokens.
+    """Edit that gives a head the rows that it has on another text with as many tokens.
 
     Attributes:
         head: whose rows.
@@ -94,8 +94,9 @@ def _kind(edit: Edit, sides: Sides) -> Kind:
 
 
 def _token(position: int, tokens: Tokens) -> str:
-    label = words.quoted(tokens.labels[position]) if position < len(tokens) else "a token"
-    return f"{label} ({position})"
+    if position >= len(tokens):
+        return f"token {position}"
+    return f"{words.quoted(tokens.labels[position])} ({position})"
 
 
 def check_listed(model: Model, edit: ListedEdit, sides: Sides) -> None:

@@ -1,4 +1,4 @@
-"""One row of weights painted by hand: a slider for each chosen key."""
+"""Sliders for one row of weights: one for each chosen key."""
 
 from __future__ import annotations
 
@@ -92,5 +92,5 @@ def shares(numbers: Sequence[float]) -> list[float]:
     if total <= 0:
         return [0.0 for _ in numbers]
     parts = [round(100 * float(one) / total) for one in numbers]
-    parts[int(np.argmax(parts))] += 100 - sum(parts)
+    parts[int(np.argmax(numbers))] += 100 - sum(parts)
     return [part / 100 for part in parts]

@@ -14,8 +14,8 @@ from attnviz.captures.forward_pass import Capture
 from attnviz.types import Head, Prediction, Tokens
 from attnviz.ui.components.browser_theme import current_theme
 from attnviz.ui.components.figures_and_tables import show_picture
+from attnviz.ui.explore.head_removal import without_head
 from attnviz.ui.explore.token_panel import TokenChoice
-from attnviz.ui.session.head_removal import without_head
 from attnviz.ui.session.model_cache import Request
 from attnviz.ui.session.plain_text import Strong, show_plain
 from attnviz.ui.session.request_ids import EDITED_TOKENS
