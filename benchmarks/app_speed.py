@@ -130,8 +130,8 @@ def main() -> None:
             page.goto(f"{server.address}/?model={folder}")
             wait_until_painted(page)
             for tokens in options.tokens:
-                found = clicks(page, received, tokens, options.clicks)
-                times, largest, total = zip(*found, strict=True)
+                rows = clicks(page, received, tokens, options.clicks)
+                times, largest, total = zip(*rows, strict=True)
                 print(
                     f"{tokens:>7,} {statistics.median(times):>13,.0f} ms {max(times):>6,.0f} ms "
                     f"{max(largest) / 1000:>6,.0f} kB {max(total) / 1000:>6,.0f} kB",

@@ -19,8 +19,10 @@ WORDS = re.compile(
 )
 """Persons, and verbs that make a person of code."""
 
-NAMES = re.compile(r"\b(Patient|Question|course|pace|ink|holes|told|asked|own|some)\b")
-"""Private names of classes, functions and variables; see `NAMES_OF_LIBRARIES`."""
+NAMES = re.compile(
+    r"_?(Patient|Question|course|pace|inks?|holes|told|asked|own|some|found|made|mixed|used)"
+)
+"""Names of classes, functions and variables that do not say what the thing is."""
 
 NAMES_OF_LIBRARIES = ("strategies as some", "some.")
 """Code in which such a name belongs to a library: hypothesis' strategies; an array's method."""
@@ -55,10 +57,10 @@ def violations(path: Path, root: Path) -> list[Violation]:
     """Return the violations of a Python file or a document, in order of lines."""
     text, name = path.read_text(encoding="utf-8"), str(path.relative_to(root))
     if path.suffix != ".py":
-        found = _words(enumerate(text.splitlines(), 1))
+        numbered = _words(enumerate(text.splitlines(), 1))
     else:
-        found = [*_words(_prose(text)), *_names(text), *_beginnings(text)]
-    return [Violation(name, line, what) for line, what in sorted(found)]
+        numbered = [*_words(_prose(text)), *_names(text), *_beginnings(text)]
+    return [Violation(name, line, what) for line, what in sorted(numbered)]
 
 
 def _words(lines: Iterator[tuple[int, str]]) -> list[tuple[int, str]]:
@@ -82,18 +84,18 @@ def _prose(source: str) -> Iterator[tuple[int, str]]:
 
 def _names(source: str) -> list[tuple[int, str]]:
     """Return the private names of a file, one per line and name."""
-    found = set()
+    numbered = set()
     for token in tokenize.generate_tokens(io.StringIO(source).readline):
         if token.type == tokenize.NAME and NAMES.fullmatch(token.string):
             code = token.line
             if not any(library in code for library in NAMES_OF_LIBRARIES):
-                found.add((token.start[0], f"name {token.string!r} in: {code.strip()[:80]}"))
-    return sorted(found)
+                numbered.add((token.start[0], f"name {token.string!r} in: {code.strip()[:80]}"))
+    return sorted(numbered)
 
 
 def _beginnings(source: str) -> list[tuple[int, str]]:
     """Return the docstrings whose first word is in `NOT_VERBS`."""
-    found = []
+    numbered = []
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
             if getattr(node, "name", "").startswith("test_"):
@@ -102,5 +104,7 @@ def _beginnings(source: str) -> list[tuple[int, str]]:
             first = NOT_VERBS.match(text or "")
             if first:
                 line = node.body[0].lineno
-                found.append((line, f"docstring begins with {first[0]!r}: {text.splitlines()[0]}"))
-    return found
+                numbered.append(
+                    (line, f"docstring begins with {first[0]!r}: {text.splitlines()[0]}")
+                )
+    return numbered

@@ -29,9 +29,9 @@ IN_TABLES = ("finding", "on_host")
 
 def signature(name: str, function: Any, *, method: bool = False) -> str:
     """Return a call as the page writes it: names, kinds and defaults, without annotations."""
-    found = inspect.signature(function)
+    whole = inspect.signature(function)
     parameters = [
-        one.replace(annotation=inspect.Parameter.empty) for one in found.parameters.values()
+        one.replace(annotation=inspect.Parameter.empty) for one in whole.parameters.values()
     ]
     plain = inspect.Signature(parameters[1:] if method else parameters)
     return f"{name}{plain}".replace("slice(None, None, None)", "slice(None)")
@@ -40,19 +40,19 @@ def signature(name: str, function: Any, *, method: bool = False) -> str:
 def calls() -> Iterator[str]:
     """Yield the signature of every public function, and of every method that takes arguments."""
     for name in attnviz.__all__:
-        found = getattr(attnviz, name)
-        if inspect.isfunction(found):
-            yield signature(f"attnviz.{name}", found)
-        elif isinstance(found, ModuleType) and found is not attnviz.views:
-            for inner in found.__all__:
-                if inspect.isfunction(getattr(found, inner)):
-                    yield signature(f"attnviz.{name}.{inner}", getattr(found, inner))
+        member = getattr(attnviz, name)
+        if inspect.isfunction(member):
+            yield signature(f"attnviz.{name}", member)
+        elif isinstance(member, ModuleType) and member is not attnviz.views:
+            for inner in member.__all__:
+                if inspect.isfunction(getattr(member, inner)):
+                    yield signature(f"attnviz.{name}.{inner}", getattr(member, inner))
     yield signature("attnviz.AttentionMonitor", attnviz.AttentionMonitor)
     for owner in (AttentionStack, attnviz.Diagnosis, attnviz.AttentionMonitor):
         for name in _public(owner):
-            found = inspect.getattr_static(owner, name, None)
-            if inspect.isfunction(found) and name not in IN_TABLES:
-                yield signature(f"{INSTANCES[owner.__name__]}.{name}", found, method=True)
+            member = inspect.getattr_static(owner, name, None)
+            if inspect.isfunction(member) and name not in IN_TABLES:
+                yield signature(f"{INSTANCES[owner.__name__]}.{name}", member, method=True)
 
 
 def _public(owner: type) -> list[str]:
@@ -83,10 +83,10 @@ def test_no_signature_is_out_of_date() -> None:
 @pytest.mark.parametrize("name", attnviz.__all__)
 def test_every_public_name_is_on_the_page(name: str) -> None:
     assert name in SECTIONS or f"`{name}`" in PAGE
-    found = getattr(attnviz, name)
-    if isinstance(found, ModuleType):
+    member = getattr(attnviz, name)
+    if isinstance(member, ModuleType):
         section = SECTIONS[name]
-        for inner in found.__all__:
+        for inner in member.__all__:
             assert re.search(rf"\b{inner}\b", section), f"{name}.{inner}"
 
 

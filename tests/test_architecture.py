@@ -248,29 +248,29 @@ PICKLED = re.compile(rb"\.(bin|pt|pth|pkl|pickle|ckpt|joblib|npy)$")
 
 def unsafe_uses(source: str) -> list[str]:
     """Calls that would run a stranger's code: unpickling, and foreign model code."""
-    found = []
+    places = []
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Call):
             called = ast.unparse(node.func)
             options = {one.arg: one.value for one in node.keywords}
             trusts = options.get("trust_remote_code", ast.Constant(False))
             if not (isinstance(trusts, ast.Constant) and trusts.value is False):
-                found.append("trust_remote_code")
+                places.append("trust_remote_code")
             safe = options.get("weights_only")
             if called == "torch.load" and not (isinstance(safe, ast.Constant) and safe.value):
-                found.append(called)
+                places.append(called)
             if re.search(
                 r"\b(pickle|cPickle|dill|joblib|marshal|shelve)\.(load|loads|open)$", called
             ):
-                found.append(called)
+                places.append(called)
             if called in ("eval", "exec"):
-                found.append(called)
+                places.append(called)
         if isinstance(node, ast.Dict):
             for key, value in zip(node.keys, node.values, strict=True):
                 named = isinstance(key, ast.Constant) and key.value == "trust_remote_code"
                 if named and not (isinstance(value, ast.Constant) and value.value is False):
-                    found.append("trust_remote_code")
-    return found
+                    places.append("trust_remote_code")
+    return places
 
 
 def test_nothing_of_ours_unpickles_or_runs_foreign_code() -> None:

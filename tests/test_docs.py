@@ -50,11 +50,11 @@ every_paper = pytest.mark.parametrize("path", PAPERS, ids=label)
 
 def blocks(text: str) -> list[tuple[str, str, str]]:
     """Return language, content, and the text between it and the block before, for fenced blocks."""
-    found, end = [], 0
+    fenced, end = [], 0
     for match in FENCED.finditer(text):
-        found.append((match[1], match[2], text[end : match.start()]))
+        fenced.append((match[1], match[2], text[end : match.start()]))
         end = match.end()
-    return found
+    return fenced
 
 
 def same_output(printed: str, shown: str) -> bool:
@@ -76,12 +76,12 @@ def commands(path: Path, start: str) -> list[list[str]]:
 
 def anchors(text: str) -> list[str]:
     """Return the anchors of the headings of a document; equal ones are numbered."""
-    found: list[str] = []
+    names: list[str] = []
     for heading in re.findall(r"^#+ (.*)$", text, re.MULTILINE):
         slug = re.sub(r"[^\w\- ]", "", heading.strip().lower()).replace(" ", "-")
-        count = sum(re.fullmatch(rf"{re.escape(slug)}(-\d+)?", one) is not None for one in found)
-        found.append(f"{slug}-{count}" if count else slug)
-    return found
+        count = sum(re.fullmatch(rf"{re.escape(slug)}(-\d+)?", one) is not None for one in names)
+        names.append(f"{slug}-{count}" if count else slug)
+    return names
 
 
 def foreign(text: str) -> list[str]:

@@ -43,17 +43,17 @@ def imports_at_the_top(path: Path) -> list[str]:
 
 def needed(known: dict[str, Path]) -> dict[str, set[str]]:
     """Return, for each module, the modules of the package that must exist before it."""
-    found: dict[str, set[str]] = {}
+    before: dict[str, set[str]] = {}
     for name, path in known.items():
-        found[name] = set()
+        before[name] = set()
         for module in imports_at_the_top(path):
             target = module
             while target and target not in known:
                 target = target.rpartition(".")[0]
             # A package's own `__init__` collects its files: it comes after them.
             if target and target != name and not name.startswith(f"{target}."):
-                found[name].add(target)
-    return found
+                before[name].add(target)
+    return before
 
 
 def test_there_is_no_import_circle() -> None:

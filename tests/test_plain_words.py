@@ -51,8 +51,8 @@ def _matches(name: str, patterns: tuple[str, ...]) -> bool:
 
 @pytest.mark.parametrize("name", sorted(files()))
 def test_files_have_plain_words_only(name: str) -> None:
-    found = violations(ROOT / name, ROOT)
-    assert not found, "\n".join(map(str, found))
+    listed = violations(ROOT / name, ROOT)
+    assert not listed, "\n".join(map(str, listed))
 
 
 @pytest.mark.parametrize(
@@ -63,6 +63,10 @@ def test_files_have_plain_words_only(name: str) -> None:
         ('x = f"the code says so: {1}"', 1),
         ("class Patient:\n    pass", 1),
         ("own = 1", 1),
+        ("for found in (1, 2):\n    pass", 1),
+        ("def f(made: int) -> None:\n    pass", 1),
+        ("class A:\n    mixed: int = 0", 2),
+        ("import a\n\na.used = 1", 3),
         ('def f():\n    """The number of heads."""', 2),
         ('class A:\n    """What was recorded."""', 2),
     ],
@@ -70,8 +74,8 @@ def test_files_have_plain_words_only(name: str) -> None:
 def test_each_rule_finds_its_words(source: str, line: int, tmp_path: Path) -> None:
     file = tmp_path / "file.py"
     file.write_text(source)
-    found = violations(file, tmp_path)
-    assert [one.line for one in found] == [line], found
+    listed = violations(file, tmp_path)
+    assert [one.line for one in listed] == [line], listed
 
 
 def test_plain_sentences_pass(tmp_path: Path) -> None:

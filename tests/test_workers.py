@@ -84,9 +84,9 @@ class Front:
 
 @pytest.fixture
 def front(tmp_path: Path) -> Iterator[Front]:
-    found = Front(tmp_path)
-    yield found
-    found.close()
+    running = Front(tmp_path)
+    yield running
+    running.close()
 
 
 @needs_nginx

@@ -146,7 +146,7 @@ def as_text_set(
             f"texts should be a list of strings, a path or None, not {type(texts).__name__}"
         )
     else:
-        chosen = _gathered("texts of your own", list(map(_own, texts, count())), "text")
+        chosen = _gathered("texts of your own", list(map(_given_text, texts, count())), "text")
     if family != "encoder-decoder" and any(text.target is not None for text in chosen.texts):
         raise InputError(
             f"'{chosen.name}' has texts with a target, and a model with one stack writes none; "
@@ -168,7 +168,7 @@ def _exists(name: str) -> bool:
         return False
 
 
-def _own(text: object, place: int) -> Text:
+def _given_text(text: object, place: int) -> Text:
     """Return one entry of a list."""
     if isinstance(text, Text):
         return text

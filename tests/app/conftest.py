@@ -75,7 +75,7 @@ def maps(app: AppTest, corner: str = "key") -> list[dict[str, object]]:
 
     `corner` is the beginning of what is written in the corner: "head" for maps of heads.
     """
-    found = []
+    headers = []
     for one in app.get("bidi_component"):
         if one.proto.component_name == "attnviz.map":
             packed = one.proto.bytes
@@ -85,8 +85,8 @@ def maps(app: AppTest, corner: str = "key") -> list[dict[str, object]]:
                 numbers = np.frombuffer(packed[4 + length :], "<f4")
                 header["weights"], header["scores"] = numbers.reshape(2, *header["shape"])
             if str(header["corner"]).startswith(corner) and not header["signed"]:
-                found.append(header)
-    return found
+                headers.append(header)
+    return headers
 
 
 def clickable(app: AppTest) -> list[str]:
@@ -94,7 +94,7 @@ def clickable(app: AppTest) -> list[str]:
 
     Streamlit alone asks for them only after the first drawing, and may lose that again.
     """
-    found = [one.proto for one in app.get("plotly_chart") if one.proto.selection_mode]
-    for one in found:
+    keys = [one.proto for one in app.get("plotly_chart") if one.proto.selection_mode]
+    for one in keys:
         assert json.loads(one.spec)["layout"]["clickmode"] == "event+select"
-    return [one.id.rsplit("-", 1)[-1] for one in found]
+    return [one.id.rsplit("-", 1)[-1] for one in keys]

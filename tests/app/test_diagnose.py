@@ -224,8 +224,8 @@ def test_texts_of_ones_own_stay_out_of_link_and_files(open_app: OpenApp, quickly
     wait(press(app, "Diagnose"))
     assert "degenerate but is needed" in said(app)
     assert secret not in str(app.query_params)
-    (found,) = [job.value for job in long_jobs.long_jobs()._jobs.values()]
-    for written in (found.html(), found.csv(), str(found.plain())):
+    (diagnosis,) = [job.value for job in long_jobs.long_jobs()._jobs.values()]
+    for written in (diagnosis.html(), diagnosis.csv(), str(diagnosis.plain())):
         assert secret not in written
     app.switch_page("pages/learn/numbers.py").run()
     app.switch_page(DIAGNOSE).run()

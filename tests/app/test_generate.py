@@ -27,9 +27,9 @@ def press(app: AppTest, key: str) -> AppTest:
 
 def written(app: AppTest) -> Written:
     """Return the text of the page."""
-    found = app.session_state[WRITTEN]
-    assert isinstance(found, Written)
-    return found
+    text = app.session_state[WRITTEN]
+    assert isinstance(text, Written)
+    return text
 
 
 def test_greedy_tokens_and_their_map(open_app: OpenApp) -> None:
@@ -72,24 +72,24 @@ def test_another_candidate_is_chosen_and_continued(open_app: OpenApp) -> None:
     app.selectbox(key="step").select(1).run()
     app.button(key="candidate:2").click().run()
     assert not app.exception
-    found = written(app)
-    assert len(found.steps) == 2
-    assert found.steps[1].token == found.steps[1].candidates[2]
+    text = written(app)
+    assert len(text.steps) == 2
+    assert text.steps[1].token == text.steps[1].candidates[2]
     press(app, "write_one")
     model = attnviz.load("gpt-classroom")
-    step = next(generate_ids(model, found.continued_from()))
+    step = next(generate_ids(model, text.continued_from()))
     assert written(app).steps[2].token.id == step.token.id
 
 
 def test_a_t5_writes_until_its_end(open_app: OpenApp) -> None:
     app = open_app(PAGE, model="t5-classroom", kind="cross")
     press(app, "write_many")
-    found = written(app)
-    assert found.ended
+    text = written(app)
+    assert text.ended
     assert "The model has ended its text" in said(app)
     assert app.button(key="write_one").disabled
     drawn = maps(app)[0]
-    assert drawn["shape"] == [len(found.steps), len(found.encoded.ids)]
+    assert drawn["shape"] == [len(text.steps), len(text.encoded.ids)]
     assert "can be cut here; this model has two stacks" in said(app)
 
 

@@ -56,8 +56,8 @@ def test_it_runs_reports_and_keeps_what_it_found(slow: Slow) -> None:
     assert job.progress is not None and job.progress.stage == "working"
     slow.finish.set()
     until(lambda: job.over)
-    found = jobs.find("key")
-    assert found is not None and (found.status, found.value) == ("done", "found")
+    listed_job = jobs.find("key")
+    assert listed_job is not None and (listed_job.status, listed_job.value) == ("done", "found")
     assert jobs.start("key", slow, "bert").value == "found"
     assert slow.runs == 1
 

@@ -46,13 +46,13 @@ def test_the_figures_are_those_of_a_direct_run(open_app: OpenApp) -> None:
     )
     scale = stack.layers[1].scaling
     exact = efficient.run("exact", query, key, value, scale=scale)
-    found = efficient.run("window", query, key, value, scale=scale, window=4)
+    result = efficient.run("window", query, key, value, scale=scale, window=4)
     np.testing.assert_allclose(np.nan_to_num(exact.weights), stack.weights(1, 5), atol=1e-5)
-    apart = np.linalg.norm(found.output - exact.output) / np.linalg.norm(exact.output)
+    apart = np.linalg.norm(result.output - exact.output) / np.linalg.norm(exact.output)
     pairs, counted, moved, error = (one.value for one in app.metric)
-    assert pairs == f"{int(found.computed.sum())} of {25 * 26 // 2}"
-    assert counted == f"{found.operations / exact.operations:.2f} of exact"
-    outside = np.where(found.computed, 0, stack.weights(1, 5)).sum(1).mean()
+    assert pairs == f"{int(result.computed.sum())} of {25 * 26 // 2}"
+    assert counted == f"{result.operations / exact.operations:.2f} of exact"
+    outside = np.where(result.computed, 0, stack.weights(1, 5)).sum(1).mean()
     assert moved == f"{outside:.1%}"
     assert error == f"{apart:.2g}"
 
@@ -96,8 +96,8 @@ def test_shared_keys_of_a_llama_are_repeated() -> None:
     assert vectors.plain
     assert vectors.causal
     assert vectors.key_heads < len(vectors.key)
-    found = vectors.run("exact", 3).weights
-    np.testing.assert_allclose(np.nan_to_num(found), stack.weights(1, 3), atol=1e-5)
+    weights = vectors.run("exact", 3).weights
+    np.testing.assert_allclose(np.nan_to_num(weights), stack.weights(1, 3), atol=1e-5)
     shared = vectors.run("grouped_query", groups=vectors.key_heads)
     np.testing.assert_allclose(shared.output, vectors.run("exact").output, atol=1e-10)
 

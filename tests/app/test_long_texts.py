@@ -24,7 +24,7 @@ EXPLORE, LINES = "pages/explore/heads.py", "pages/explore/lines.py"
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a random GPT-2 with room for 1,024 tokens."""
-    made = tmp_path_factory.mktemp("models") / "long"
+    folder = tmp_path_factory.mktemp("models") / "long"
     tokenizer = vocabulary(VOCABULARIES["decoder"])
     torch.manual_seed(0)
     network = GPT2LMHeadModel(
@@ -36,10 +36,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         )
     )
     shake(network)
-    network.save_pretrained(made)
+    network.save_pretrained(folder)
     tokenizer.model_max_length = 1024
-    tokenizer.save_pretrained(made)
-    return made
+    tokenizer.save_pretrained(folder)
+    return folder
 
 
 @pytest.fixture

@@ -12,10 +12,10 @@ def test_a_model_without_its_own_examples_has_those_of_its_family() -> None:
 
 def test_own_examples_come_first_and_no_text_comes_twice() -> None:
     for name in OF_MODELS:
-        found = examples_of(name, "decoder")
-        assert found[: len(OF_MODELS[name])] == OF_MODELS[name]
-        assert len({one.text for one in found}) == len(found)
-        assert {one.text for one in EXAMPLES["decoder"]} <= {one.text for one in found}
+        listed = examples_of(name, "decoder")
+        assert listed[: len(OF_MODELS[name])] == OF_MODELS[name]
+        assert len({one.text for one in listed}) == len(listed)
+        assert {one.text for one in EXAMPLES["decoder"]} <= {one.text for one in listed}
 
 
 def test_only_shipped_models_have_their_own() -> None:

@@ -32,8 +32,8 @@ JSON: some.SearchStrategy[Any] = some.recursive(
 
 @given(JSON, some.integers(0, 5))
 def test_an_index_is_a_whole_number_in_its_range(value: object, count: int) -> None:
-    found = index(value, count)
-    assert found is None or (type(value) is int and found == value and 0 <= found < count)
+    number = index(value, count)
+    assert number is None or (type(value) is int and number == value and 0 <= number < count)
     assert index(True, 5) is None and index(1.0, 5) is None and index(3, 5) == 3
 
 
@@ -54,9 +54,9 @@ def test_windows_of_anything(value: object) -> None:
 
 @pytest.fixture
 def chosen(monkeypatch: pytest.MonkeyPatch) -> list[object]:
-    found: list[object] = []
-    monkeypatch.setattr(head_picker.state, "choose_head", found.append)
-    return found
+    cells: list[object] = []
+    monkeypatch.setattr(head_picker.state, "choose_head", cells.append)
+    return cells
 
 
 @pytest.fixture

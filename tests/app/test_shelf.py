@@ -42,11 +42,11 @@ def test_many_small_ones_are_bounded_too() -> None:
 
 def test_a_class_that_asks_at_once_waits_for_one_making() -> None:
     shelf: Shelf[int] = Shelf(10)
-    made = []
+    calls = []
 
     def make() -> int:
         time.sleep(0.05)
-        made.append(1)
+        calls.append(1)
         return 7
 
     threads = [threading.Thread(target=shelf.get, args=("a", make)) for _ in range(8)]
@@ -54,7 +54,7 @@ def test_a_class_that_asks_at_once_waits_for_one_making() -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    assert len(made) == 1
+    assert len(calls) == 1
 
 
 def test_an_error_is_passed_on_and_not_kept() -> None:

@@ -36,8 +36,8 @@ def serve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
     """Serve the app once for all tests that do not need a fresh server."""
-    with serve(tmp_path_factory) as found:
-        yield found
+    with serve(tmp_path_factory) as server:
+        yield server
 
 
 @pytest.fixture

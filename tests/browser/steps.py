@@ -39,11 +39,11 @@ def type_text(page: Page, text: str) -> None:
 
 def click_head(page: Page, plot: int, head: Head, layers: int, heads: int) -> None:
     """Click a head's cell in the plot's map as a person does: point at it, read it, press."""
-    found = page.locator(".js-plotly-plot").nth(plot)
-    label = found.locator(".hoverlayer .hovertext")
-    found.locator(".hoverlayer").wait_for(state="attached")
-    found.scroll_into_view_if_needed()
-    area = found.locator(".cartesianlayer .plot rect, .bglayer rect, .nsewdrag").last
+    plotted = page.locator(".js-plotly-plot").nth(plot)
+    label = plotted.locator(".hoverlayer .hovertext")
+    plotted.locator(".hoverlayer").wait_for(state="attached")
+    plotted.scroll_into_view_if_needed()
+    area = plotted.locator(".cartesianlayer .plot rect, .bglayer rect, .nsewdrag").last
     for _ in range(20):  # what is above it may still be growing, and move it away
         box = area.bounding_box()
         assert box is not None

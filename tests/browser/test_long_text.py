@@ -30,10 +30,10 @@ LARGEST = 300_000  # bytes of a message
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a random Llama with grouped keys and room for 4,096 tokens."""
-    made = tmp_path_factory.mktemp("models") / "long"
+    folder = tmp_path_factory.mktemp("models") / "long"
     tokenizer = vocabulary(VOCABULARIES["decoder"])
     tokenizer.model_max_length = 4096
-    tokenizer.save_pretrained(made)
+    tokenizer.save_pretrained(folder)
     torch.manual_seed(0)
     sizes = {"hidden_size": 64, "num_attention_heads": 4, "num_key_value_heads": 2}
     network = LlamaForCausalLM(
@@ -48,8 +48,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         )
     )
     shake(network)
-    network.save_pretrained(made)
-    return made
+    network.save_pretrained(folder)
+    return folder
 
 
 @pytest.fixture(scope="module")
@@ -58,8 +58,8 @@ def address(
 ) -> Iterator[str]:
     os.environ["ATTNVIZ_MODEL_FOLDERS"] = str(folder.parent)
     try:
-        with served(app, tmp_path_factory.mktemp("server") / "log") as found:
-            yield found
+        with served(app, tmp_path_factory.mktemp("server") / "log") as server:
+            yield server
     finally:
         del os.environ["ATTNVIZ_MODEL_FOLDERS"]
 

@@ -34,8 +34,8 @@ def _two_workers(port: str) -> list[str]:
 
 @pytest.fixture(scope="module")
 def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with served(_two_workers, tmp_path_factory.mktemp("workers") / "log", patience=300) as found:
-        yield found
+    with served(_two_workers, tmp_path_factory.mktemp("workers") / "log", patience=300) as server:
+        yield server
 
 
 def _worker(context: BrowserContext) -> str:

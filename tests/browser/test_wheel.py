@@ -64,14 +64,14 @@ def test_an_installed_wheel_serves_the_app_from_an_empty_folder(
     empty = tmp_path / "empty"
     empty.mkdir()
     code = "import attnviz; print(attnviz.__file__)"
-    found = subprocess.run(
+    printed = subprocess.run(
         [installed / "bin" / "python", "-I", "-c", code],  # -I: without PYTHONPATH
         cwd=empty,
         check=True,
         capture_output=True,
         text=True,
     )
-    assert installed in Path(found.stdout.strip()).parents
+    assert installed in Path(printed.stdout.strip()).parents
     log = tmp_path / "log"
     program = [str(installed / "bin" / "attnviz")]
     with served(app, log, program=program, folder=empty, search=None) as address:

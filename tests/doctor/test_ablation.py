@@ -43,18 +43,18 @@ def pair(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 
 def examples_of(model: Model, lengths: tuple[int, ...] = LENGTHS) -> list[Example]:
     """Random texts; every second token has to be predicted, whatever the model."""
-    found = []
+    random_examples = []
     for number, encoded in enumerate(random_texts(model, lengths)):
         read = encoded.ids if encoded.target is None else encoded.target
         places = tuple(range(0, len(read) - 1, 2)) or (0,)
         wanted = tuple(read[(place + 1) % len(read)] for place in places)
-        found.append(Example(number, encoded, (LossInput(encoded, places, wanted),)))
-    return found
+        random_examples.append(Example(number, encoded, (LossInput(encoded, places, wanted),)))
+    return random_examples
 
 
 def outputs_of(network: PreTrainedModel) -> dict[Kind, list[nn.Module]]:
     """Return the modules that mix the heads, by the library's names."""
-    found: dict[Kind, list[nn.Module]] = {}
+    by_kind: dict[Kind, list[nn.Module]] = {}
     for name, module in network.named_modules():
         if OUTPUT.search(name) and "crossattention" not in name:
             kind: Kind = "self"
@@ -62,8 +62,8 @@ def outputs_of(network: PreTrainedModel) -> dict[Kind, list[nn.Module]]:
                 kind = "encoder" if ".encoder." in f".{name}" else "decoder"
                 if "EncDec" in name or "encoder_attn" in name:
                     kind = "cross"
-            found.setdefault(kind, []).append(module)
-    return found
+            by_kind.setdefault(kind, []).append(module)
+    return by_kind
 
 
 @contextmanager
@@ -71,11 +71,11 @@ def head_changed(
     module: nn.Module, layer_use: int, heads: slice, change: Callable[[Tensor], Tensor]
 ) -> Iterator[None]:
     """Part of what goes into a layer is changed, at its `layer_use`-th use only."""
-    used = [0]
+    uses = [0]
 
     def hook(module: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        used[0] += 1
-        if used[0] - 1 != layer_use:
+        uses[0] += 1
+        if uses[0] - 1 != layer_use:
             return inputs
         changed = inputs[0].clone()
         changed[..., heads] = change(changed[..., heads])
@@ -122,10 +122,10 @@ def places(eager: PreTrainedModel, model: Model, kind: Kind, layer: int) -> tupl
 
 def test_zero_ablation_is_what_the_library_gives_without_the_head(pair: Pair) -> None:
     model, examples = pair.model, examples_of(pair.model)
-    found = ablate(model, examples, replacements=("zero",))
-    assert found.tokens.tolist() == [example.tokens for example in examples]
+    ablation = ablate(model, examples, replacements=("zero",))
+    assert ablation.tokens.tolist() == [example.tokens for example in examples]
     base = [loss(pair.eager, one.loss_inputs[0]) for one in examples]
-    np.testing.assert_allclose(found.baseline, base, atol=MODEL_NATS)
+    np.testing.assert_allclose(ablation.baseline, base, atol=MODEL_NATS)
     largest = 0.0
     for kind, (layers, heads) in model.info.heads.items():
         for layer in range(layers):
@@ -136,7 +136,7 @@ def test_zero_ablation_is_what_the_library_gives_without_the_head(pair: Pair) ->
                 for text, example in enumerate(examples):
                     with head_replaced(module, use, part, torch.zeros(width)):
                         expected = loss(pair.eager, example.loss_inputs[0]) - base[text]
-                    got = found.change["zero"][kind][layer, head, text]
+                    got = ablation.change["zero"][kind][layer, head, text]
                     assert got == pytest.approx(expected, abs=2e-4), (kind, layer, head, text)
                     largest = max(largest, abs(got))
     assert largest > 1e-2
@@ -162,11 +162,11 @@ def test_mean_ablation_by_hand(name: str, tmp_path_factory: pytest.TempPathFacto
     base = [loss(pair.eager, example.loss_inputs[0]) for example in examples]
     handle.remove()
     mean = torch.cat(seen).mean(0)
-    found = ablate(model, examples, replacements=("mean",)).change["mean"][kind][layer, head]
+    changes = ablate(model, examples, replacements=("mean",)).change["mean"][kind][layer, head]
     for text, example in enumerate(examples):
         with head_replaced(module, use, part, mean):
             expected = loss(pair.eager, example.loss_inputs[0]) - base[text]
-        assert found[text] == pytest.approx(expected, abs=1e-4)
+        assert changes[text] == pytest.approx(expected, abs=1e-4)
 
 
 def test_uniform_ablation_gives_the_mean_of_the_visible_values(
@@ -185,17 +185,17 @@ def test_uniform_ablation_gives_the_mean_of_the_visible_values(
     base = loss(pair.eager, examples[0].loss_inputs[0])
     with head_replaced(module, 0, part, torch.from_numpy(average).float()):
         expected = loss(pair.eager, examples[0].loss_inputs[0]) - base
-    found = ablate(model, examples, replacements=("uniform",)).change["uniform"]["self"]
-    assert found[layer, head, 0] == pytest.approx(expected, abs=1e-4)
+    changes = ablate(model, examples, replacements=("uniform",)).change["uniform"]["self"]
+    assert changes[layer, head, 0] == pytest.approx(expected, abs=1e-4)
 
 
 def test_groups_are_switched_off_together(pair: Pair) -> None:
     model, examples = pair.model, examples_of(pair.model)
     kinds = list(model.info.heads)
     group = (Head(kinds[0], 0, 1), Head(kinds[-1], model.info.heads[kinds[-1]][0] - 1, 0))
-    found = ablate_groups(model, examples, [group, group[:1]], "zero")
+    ablation = ablate_groups(model, examples, [group, group[:1]], "zero")
     alone = ablate(model, examples, replacements=("zero",)).change["zero"]
-    np.testing.assert_allclose(found[group[:1]], alone[kinds[0]][0, 1], atol=1e-4)
+    np.testing.assert_allclose(ablation[group[:1]], alone[kinds[0]][0, 1], atol=1e-4)
     for text, example in enumerate(examples):
         base = loss(pair.eager, example.loss_inputs[0])
         with_both: list[tuple[nn.Module, int, slice]] = []
@@ -207,7 +207,7 @@ def test_groups_are_switched_off_together(pair: Pair) -> None:
         zero = torch.zeros(())
         with head_replaced(one, use, part, zero), head_replaced(other, other_use, other_part, zero):
             expected = loss(pair.eager, example.loss_inputs[0]) - base
-        assert found[group][text] == pytest.approx(expected, abs=2e-4)
+        assert ablation[group][text] == pytest.approx(expected, abs=2e-4)
 
 
 @pytest.mark.parametrize("name", sorted(set(ARCHITECTURES) - {"albert"}))
@@ -249,7 +249,7 @@ def test_a_short_cut_runs_only_what_lies_above(
 def test_importance_is_the_slope_of_the_loss(pair: Pair) -> None:
     """Beside turning a head's output down a little, in the library's own model."""
     model, examples = pair.model, examples_of(pair.model)
-    found = importance(model, examples)
+    importances = importance(model, examples)
     assert all(one.grad is None for one in model.network.parameters())
     for kind in model.info.heads:
         layer = model.info.heads[kind][0] - 1
@@ -261,14 +261,14 @@ def test_importance_is_the_slope_of_the_loss(pair: Pair) -> None:
                 with scaled(module, use, slice(width, 2 * width), 1 + step):
                     slopes.append(loss(pair.eager, example.loss_inputs[0]))
             slope = abs(slopes[1] - slopes[0]) / (2 * STEP) / example.tokens
-            got = found[kind][layer, 1, text]
+            got = importances[kind][layer, 1, text]
             assert got == pytest.approx(slope, rel=0.05, abs=2e-3), (kind, text)
 
 
 @pytest.mark.parametrize("name", sorted(ARCHITECTURES))
 def test_output_projections_are_found(name: str, tmp_path_factory: pytest.TempPathFactory) -> None:
     pair = make_pair(name, tmp_path_factory.mktemp("zoo"))
-    found = HookedModel.of(pair.model).projections()
+    projections = HookedModel.of(pair.model).projections()
     for kind, modules in outputs_of(pair.eager).items():
         layers, heads = pair.model.info.heads[kind]
         for layer in range(layers):
@@ -278,7 +278,7 @@ def test_output_projections_are_found(name: str, tmp_path_factory: pytest.TempPa
             matrix = matrix.reshape(heads, -1, matrix.shape[-1])
             if name in NORM_BEHIND_ATTENTION:
                 matrix = matrix * factor_of_norm(pair.eager, layer)
-            got = found[kind][layer]
+            got = projections[kind][layer]
             assert got is not None
             np.testing.assert_allclose(got, matrix, atol=MODEL * float(matrix.abs().max().clamp(1)))
 
@@ -317,10 +317,10 @@ def test_what_cannot_be_asked_is_refused(tmp_path_factory: pytest.TempPathFactor
     with pytest.raises(InputError, match="anything to predict"):
         importance(model, silent)
     # A text without loss inputs among others is NaN, and the others are what they were.
-    mixed = ablate(model, [*silent, *examples], replacements=("zero",)).change["zero"]["self"]
-    assert np.isnan(mixed[..., 0]).all()
+    changes = ablate(model, [*silent, *examples], replacements=("zero",)).change["zero"]["self"]
+    assert np.isnan(changes[..., 0]).all()
     alone = ablate(model, examples, replacements=("zero",)).change["zero"]["self"]
-    np.testing.assert_allclose(mixed[..., 1:], alone, atol=MODEL)
+    np.testing.assert_allclose(changes[..., 1:], alone, atol=MODEL)
 
 
 def test_cancelling_leaves_nothing_behind(tmp_path_factory: pytest.TempPathFactory) -> None:

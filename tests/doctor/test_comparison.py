@@ -56,7 +56,7 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> tuple[Model, Model]:
 
 def test_divergence_and_shift_are_those_of_the_librarys_weights(pair: tuple[Model, Model]) -> None:
     base, tuned = pair
-    found = compare(base, tuned, TEXTS, ablate=False)
+    comparison = compare(base, tuned, TEXTS, ablate=False)
     read, _ = examples(base, TEXTS)
     apart = np.zeros((*base.info.heads["self"], len(read)))
     shift = np.zeros_like(apart)
@@ -73,11 +73,11 @@ def test_divergence_and_shift_are_those_of_the_librarys_weights(pair: tuple[Mode
             apart[layer, head, text] = np.nan_to_num(rows).mean()
         entropy = [torch.special.entr(one).sum(-1).mean(-1).numpy() for one in maps]
         shift[..., text] = entropy[1] - entropy[0]
-    np.testing.assert_allclose(found.divergence["self"].mean, apart.mean(-1), atol=MODEL)
-    np.testing.assert_allclose(found.entropy_shift["self"].mean, shift.mean(-1), atol=MODEL)
-    assert (found.divergence["self"].texts == len(read)).all()
+    np.testing.assert_allclose(comparison.divergence["self"].mean, apart.mean(-1), atol=MODEL)
+    np.testing.assert_allclose(comparison.entropy_shift["self"].mean, shift.mean(-1), atol=MODEL)
+    assert (comparison.divergence["self"].texts == len(read)).all()
     # Only the changed head of its layer, and nothing below it, looks elsewhere.
-    moved = found.divergence["self"].mean > 1e-4
+    moved = comparison.divergence["self"].mean > 1e-4
     assert not moved[:LAYER].any()
     assert moved[LAYER].tolist() == [head == HEAD for head in range(4)]
     assert moved[LAYER + 1].all()
@@ -86,14 +86,14 @@ def test_divergence_and_shift_are_those_of_the_librarys_weights(pair: tuple[Mode
 def test_a_model_beside_itself_has_not_changed(pair: tuple[Model, Model]) -> None:
     base, _ = pair
     reports: list[Progress] = []
-    found = compare(base, base, TEXTS, progress=reports.append)
-    assert found.changes == ()
-    assert not found.table["changed"].any()
-    np.testing.assert_allclose(found.divergence["self"].mean, 0, atol=SAME)
-    np.testing.assert_allclose(found.entropy_shift["self"].mean, 0, atol=SAME)
+    comparison = compare(base, base, TEXTS, progress=reports.append)
+    assert comparison.changes == ()
+    assert not comparison.table["changed"].any()
+    np.testing.assert_allclose(comparison.divergence["self"].mean, 0, atol=SAME)
+    np.testing.assert_allclose(comparison.entropy_shift["self"].mean, 0, atol=SAME)
     shares = [one.share for one in reports]
     assert shares == sorted(shares) and shares[-1] == pytest.approx(1.0)
-    assert len(found.table) == 12
+    assert len(comparison.table) == 12
 
 
 @pytest.mark.slow
@@ -110,12 +110,12 @@ def test_a_head_that_became_uniform_is_among_the_changes(tmp_path: Path) -> None
         bias[head.head * width : (head.head + 1) * width] = 0
     network.save_pretrained(tmp_path)
     base.tokenizer.save_pretrained(tmp_path)
-    found = compare(base, attnviz.load(str(tmp_path)), ablate=False)
-    changed = {change.head: change for change in found.changes}
+    comparison = compare(base, attnviz.load(str(tmp_path)), ablate=False)
+    changed = {change.head: change for change in comparison.changes}
     assert changed[head].after.label == "uniform"
     assert changed[head].before.label == "specialised"
     assert "it has become degenerate" in changed[head].sentence
-    row = found.table.set_index(["kind", "layer", "head"]).loc[("self", head.layer, head.head)]
+    row = comparison.table.set_index(["kind", "layer", "head"]).loc[("self", head.layer, head.head)]
     assert row["entropy_shift_low"] > 0
     assert row["after"] == changed[head].after.name
 
@@ -135,16 +135,16 @@ def test_models_that_cannot_be_compared_are_refused(
 
 
 def test_the_report_has_both_models_and_every_number(pair: tuple[Model, Model]) -> None:
-    found = compare(*pair, TEXTS)
-    plain = json.loads(json.dumps(found.plain(), allow_nan=False))
-    assert plain["sentences"] == list(found.sentences)
+    comparison = compare(*pair, TEXTS)
+    plain = json.loads(json.dumps(comparison.plain(), allow_nan=False))
+    assert plain["sentences"] == list(comparison.sentences)
     for one in plain["heads"]:
-        value = found.divergence[one["kind"]].mean[one["layer"], one["head"]]
+        value = comparison.divergence[one["kind"]].mean[one["layer"], one["head"]]
         assert one["divergence"]["mean"] == pytest.approx(value)
-    page = found.html()
-    for name in (found.first.model.name, found.second.model.name):
+    page = comparison.html()
+    for name in (comparison.first.model.name, comparison.second.model.name):
         assert page.count(escape(name)) >= 3
-    assert page == found.html()
+    assert page == comparison.html()
     for text in TEXTS.texts:
         assert text.source not in page
 
@@ -204,10 +204,10 @@ def test_a_limit_inside_an_interval_is_no_change(
 
 def test_the_losses_come_first(pair: tuple[Model, Model]) -> None:
     base, _ = pair
-    found = compare(base, base, TEXTS)
-    assert found.loss_change == 0 and "the intervals overlap" in found.loss_sentence
-    worse = replace(found.second, loss=Interval(99.0, 98.0, 100.0, 1.0, 6))
-    ruined = replace(found, second=worse)
+    comparison = compare(base, base, TEXTS)
+    assert comparison.loss_change == 0 and "the intervals overlap" in comparison.loss_sentence
+    worse = replace(comparison.second, loss=Interval(99.0, 98.0, 100.0, 1.0, 6))
+    ruined = replace(comparison, second=worse)
     assert ruined.loss_sentence.endswith("the second model is worse.")
     assert "99.00 nats per token (98.00 to 100.00) in the second" in ruined.loss_sentence
     assert compare(base, base, TEXTS, ablate=False).loss_sentence == ""

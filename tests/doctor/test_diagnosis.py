@@ -35,44 +35,44 @@ TEXTS = [
 
 
 @pytest.fixture(scope="module")
-def found(zoo: Callable[[str], Pair]) -> Diagnosis:
+def diagnosis(zoo: Callable[[str], Pair]) -> Diagnosis:
     torch.set_num_threads(1)
     return diagnose(zoo("gpt2").model, TEXTS, replacements=("zero", "mean", "uniform"))
 
 
-def test_every_head_has_a_finding_with_evidence_and_words(found: Diagnosis) -> None:
+def test_every_head_has_a_finding_with_evidence_and_words(diagnosis: Diagnosis) -> None:
     heads = [Head("self", layer, head) for layer in range(3) for head in range(4)]
-    assert [one.head for one in found.findings] == heads
-    for one in found.findings:
+    assert [one.head for one in diagnosis.findings] == heads
+    for one in diagnosis.findings:
         assert one.label in LABELS and one.sentences and one.evidence
         assert list(one.ablation) == ["zero", "mean", "uniform"]
-        assert found.finding(one.head) is one
+        assert diagnosis.finding(one.head) is one
         for change in one.ablation.values():
             assert change.low <= change.mean <= change.high and change.texts == len(TEXTS)
     with pytest.raises(CaptureError, match="L9·H0"):
-        found.finding(Head("self", 9, 0))
+        diagnosis.finding(Head("self", 9, 0))
 
 
-def test_what_it_says_of_itself(found: Diagnosis) -> None:
-    assert (found.texts.count, found.texts.windows) == (len(TEXTS), len(TEXTS))
-    assert found.texts.tokens > 60 and len(found.texts.digest) == 64
-    assert found.loss.low < found.loss.mean < found.loss.high
-    assert -1.0 <= found.agreement["self"] <= 1.0
-    assert set(found.versions) == {"attnviz", "torch", "transformers", "python"}
-    assert found.seconds > 0 and found.seed == 0 and found.thresholds == Thresholds()
+def test_what_it_says_of_itself(diagnosis: Diagnosis) -> None:
+    assert (diagnosis.texts.count, diagnosis.texts.windows) == (len(TEXTS), len(TEXTS))
+    assert diagnosis.texts.tokens > 60 and len(diagnosis.texts.digest) == 64
+    assert diagnosis.loss.low < diagnosis.loss.mean < diagnosis.loss.high
+    assert -1.0 <= diagnosis.agreement["self"] <= 1.0
+    assert set(diagnosis.versions) == {"attnviz", "torch", "transformers", "python"}
+    assert diagnosis.seconds > 0 and diagnosis.seed == 0 and diagnosis.thresholds == Thresholds()
     # Six texts are enough to compare, and few enough for the warning.
-    assert any(note.startswith("only ") and "too small" in note for note in found.notes)
+    assert any(note.startswith("only ") and "too small" in note for note in diagnosis.notes)
 
 
-def test_the_table_holds_every_number(found: Diagnosis) -> None:
-    table = found.table
+def test_the_table_holds_every_number(diagnosis: Diagnosis) -> None:
+    table = diagnosis.table
     assert len(table) == 12
     for name in (*names(), "ablation_zero", "ablation_mean", "ablation_uniform", "importance"):
         assert {name, f"{name}_low", f"{name}_high"} <= set(table.columns), name
     row = table[(table.layer == 1) & (table["head"] == 2)].iloc[0]
-    one = found.finding(Head("self", 1, 2))
+    one = diagnosis.finding(Head("self", 1, 2))
     assert row.label == one.label and row.ablation_zero == one.ablation["zero"].mean
-    entropy = found.measures.tables["self"]["entropy"].at(1, 2)
+    entropy = diagnosis.measures.tables["self"]["entropy"].at(1, 2)
     assert (row.entropy, row.entropy_low, row.entropy_high) == (
         entropy.mean,
         entropy.low,
@@ -81,52 +81,52 @@ def test_the_table_holds_every_number(found: Diagnosis) -> None:
     assert len(set(table.columns)) == len(table.columns)
 
 
-def test_relabelling_is_what_fresh_labels_would_be(found: Diagnosis) -> None:
+def test_relabelling_is_what_fresh_labels_would_be(diagnosis: Diagnosis) -> None:
     limits = Thresholds(uniform_entropy=0.8, positional_dependence=5.0, tolerance=0.001)
-    other = found.relabelled(limits)
-    again = findings(found.measures, limits, found.experiments, found.names)
+    other = diagnosis.relabelled(limits)
+    again = findings(diagnosis.measures, limits, diagnosis.experiments, diagnosis.names)
     assert other.findings == again and other.thresholds == limits
-    assert [one.name for one in other.findings] != [one.name for one in found.findings]
+    assert [one.name for one in other.findings] != [one.name for one in diagnosis.findings]
     back = other.relabelled(Thresholds())
-    assert back.findings == found.findings
-    assert back.table.equals(found.table)
+    assert back.findings == diagnosis.findings
+    assert back.table.equals(diagnosis.table)
 
 
-def test_json_is_strict_and_whole(found: Diagnosis, tmp_path: Path) -> None:
-    found.to_json(tmp_path / "found.json")
+def test_json_is_strict_and_whole(diagnosis: Diagnosis, tmp_path: Path) -> None:
+    diagnosis.to_json(tmp_path / "diagnosis.json")
 
     def refuse(name: str) -> float:
         raise AssertionError(f"{name} is no JSON")
 
-    read = json.loads((tmp_path / "found.json").read_text("utf-8"), parse_constant=refuse)
-    assert read["model"]["revision"] == found.model.revision
+    read = json.loads((tmp_path / "diagnosis.json").read_text("utf-8"), parse_constant=refuse)
+    assert read["model"]["revision"] == diagnosis.model.revision
     assert read["texts"] == {
         "name": "texts of your own",
-        "digest": found.texts.digest,
+        "digest": diagnosis.texts.digest,
         "count": 6,
         "windows": 6,
-        "tokens": found.texts.tokens,
+        "tokens": diagnosis.texts.tokens,
     }
-    assert Thresholds.from_dict(read["thresholds"]) == found.thresholds
+    assert Thresholds.from_dict(read["thresholds"]) == diagnosis.thresholds
     assert read["seed"] == 0 and read["versions"]["torch"] == torch.__version__
     assert len(read["heads"]) == 12
-    for head, one in zip(read["heads"], found.findings, strict=True):
+    for head, one in zip(read["heads"], diagnosis.findings, strict=True):
         assert head["label"] == one.label and head["sentences"] == list(one.sentences)
         assert head["numbers"]["next_token"]["mean"] is None
         assert Interval(**head["numbers"]["ablation_zero"]) == one.ablation["zero"]
-    assert not any(text in (tmp_path / "found.json").read_text("utf-8") for text in TEXTS)
+    assert not any(text in (tmp_path / "diagnosis.json").read_text("utf-8") for text in TEXTS)
 
 
-def test_csv_has_a_line_per_head(found: Diagnosis, tmp_path: Path) -> None:
-    found.to_csv(tmp_path / "found.csv")
-    with (tmp_path / "found.csv").open(encoding="utf-8", newline="") as file:
+def test_csv_has_a_line_per_head(diagnosis: Diagnosis, tmp_path: Path) -> None:
+    diagnosis.to_csv(tmp_path / "diagnosis.csv")
+    with (tmp_path / "diagnosis.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
-    assert [row["label"] for row in rows] == [one.label for one in found.findings]
+    assert [row["label"] for row in rows] == [one.label for one in diagnosis.findings]
 
 
-def test_equal_seeds_give_equal_numbers(gpt: Model, found: Diagnosis) -> None:
+def test_equal_seeds_give_equal_numbers(gpt: Model, diagnosis: Diagnosis) -> None:
     again = diagnose(gpt, TEXTS, replacements=("zero", "mean", "uniform"))
-    assert again.findings == found.findings
+    assert again.findings == diagnosis.findings
 
 
 def test_progress_rises_and_ends(gpt: Model) -> None:
@@ -165,13 +165,13 @@ def test_a_cancelled_diagnosis_leaves_the_model_as_it_was(gpt: Model, share: flo
     assert all(one.grad is None for one in gpt.network.parameters())
 
 
-def test_without_ablation_labels_stay_untested(gpt: Model, found: Diagnosis) -> None:
+def test_without_ablation_labels_stay_untested(gpt: Model, diagnosis: Diagnosis) -> None:
     seen = diagnose(gpt, TEXTS, ablate=False)
     assert any("no head was removed" in note for note in seen.notes)
     assert {one.verdict for one in seen.findings} == {Verdict.NOT_TESTED}
     assert not seen.importance and not seen.agreement and math.isnan(seen.loss.mean)
     assert "ablation_zero" not in seen.table
-    assert len(seen.findings) == len(found.findings)
+    assert len(seen.findings) == len(diagnosis.findings)
     for one in seen.findings:
         assert one.label != "sink" or one.detail == "not tested"
 
@@ -252,10 +252,10 @@ def test_a_gpu_finds_the_same(name: str, zoo: Callable[[str], Pair]) -> None:
     there = attnviz.load(str(pair.folder), device="cuda", dtype="float32")
     targets = pair.model.info.family == "encoder-decoder"
     texts = [Text(one, one if targets else None) for one in TEXTS]
-    here, found = (diagnose(model, texts).table for model in (pair.model, there))
-    assert list(here.label) == list(found.label)
+    here, on_gpu = (diagnose(model, texts).table for model in (pair.model, there))
+    assert list(here.label) == list(on_gpu.label)
     for column in here.select_dtypes("number"):
-        assert np.allclose(here[column], found[column], atol=2e-3, equal_nan=True), column
+        assert np.allclose(here[column], on_gpu[column], atol=2e-3, equal_nan=True), column
 
 
 @pytest.fixture

@@ -97,33 +97,33 @@ def test_a_model_that_does_not_translate_is_not_asked_for_french(
     whole = bundled("encoder-decoder")
     few = dataclasses.replace(whole, texts=whole.texts[:6])  # the model writes a target for each
     monkeypatch.setattr(loss_examples, "bundled", lambda family: few)
-    found, notes = examples(model, dataclasses.replace(few))
+    read, notes = examples(model, dataclasses.replace(few))
     assert any("writes itself" in note for note in notes)
-    assert len(found) == len(few.texts)
+    assert len(read) == len(few.texts)
     (french,), _ = examples(model, TextSet("mine", (Text("yes", "oui"),)))
-    assert french.loss_inputs[0].encoded.target != found[0].loss_inputs[0].encoded.target
+    assert french.loss_inputs[0].encoded.target != read[0].loss_inputs[0].encoded.target
 
 
 @pytest.mark.parametrize("source", [STORY * 30, "x" * 900, "河" * 900])
 def test_long_texts_are_read_in_windows_and_nothing_is_lost(gpt: Model, source: str) -> None:
     room = min(gpt.info.max_tokens or 0, WINDOW_TOKENS)
-    found, notes = examples(gpt, texts("Short.", source))
-    assert len(found) > 2
-    assert [one.number for one in found] == [0] + [1] * (len(found) - 1)
-    assert all(len(one.encoded.ids) <= room and one.encoded.cut == 0 for one in found)
+    windows, notes = examples(gpt, texts("Short.", source))
+    assert len(windows) > 2
+    assert [one.number for one in windows] == [0] + [1] * (len(windows) - 1)
+    assert all(len(one.encoded.ids) <= room and one.encoded.cut == 0 for one in windows)
     assert f"1 of 2 texts had more tokens than are read at a time ({room})" in notes[0]
     read = "".join(
-        gpt.tokenizer.decode(one.encoded.ids, skip_special_tokens=True) for one in found[1:]
+        gpt.tokenizer.decode(one.encoded.ids, skip_special_tokens=True) for one in windows[1:]
     )
     assert read.replace(" ", "") == source.replace(" ", "")
 
 
 def test_windows_end_between_words(bert: Model) -> None:
-    found, _ = examples(bert, texts(STORY * 30))
-    for one in found[:-1]:
+    windows, _ = examples(bert, texts(STORY * 30))
+    for one in windows[:-1]:
         assert len(one.encoded.ids) > 0.6 * (bert.info.max_tokens or 0)
         last = bert.tokenizer.convert_ids_to_tokens(one.encoded.ids[-2])
-        following = found[found.index(one) + 1].encoded.ids[1]
+        following = windows[windows.index(one) + 1].encoded.ids[1]
         assert not str(bert.tokenizer.convert_ids_to_tokens(following)).startswith("##"), last
 
 
@@ -146,15 +146,15 @@ def test_no_texts_no_diagnosis(gpt: Model) -> None:
 
 
 def test_a_model_without_a_language_head_is_asked_nothing(bert: Model) -> None:
-    found, notes = examples(dataclasses.replace(bert, predicts=False), texts(STORY))
-    assert found[0].loss_inputs == ()
+    read, notes = examples(dataclasses.replace(bert, predicts=False), texts(STORY))
+    assert read[0].loss_inputs == ()
     assert "no trained language head" in notes[0]
 
 
 def test_a_tokenizer_without_a_mask_is_said(bert: Model, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(type(bert.tokenizer), "mask_token_id", None, raising=False)
-    found, notes = examples(bert, texts(STORY))
-    assert found[0].loss_inputs == ()
+    read, notes = examples(bert, texts(STORY))
+    assert read[0].loss_inputs == ()
     assert "no mask token" in notes[0]
 
 

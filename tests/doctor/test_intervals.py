@@ -35,8 +35,8 @@ def slow(changes: list[float], tokens: list[float], resamples: int) -> tuple[flo
     return mean, low, high, spread, len(pairs)
 
 
-def made(found: Intervals, *cell: int) -> tuple[float, ...]:
-    one = found.at(*cell)
+def numbers_at(table: Intervals, *cell: int) -> tuple[float, ...]:
+    one = table.at(*cell)
     return one.mean, one.low, one.high, one.spread, one.texts
 
 
@@ -52,10 +52,10 @@ def numbers() -> np.ndarray:
 
 
 def test_means_and_intervals_are_those_of_a_loop(numbers: np.ndarray) -> None:
-    found = intervals(numbers)
+    interval = intervals(numbers)
     for cell in np.ndindex(2, 3):
         expected = slow(list(numbers[cell]), [1.0] * 20, 4000)
-        got = made(found, *cell)
+        got = numbers_at(interval, *cell)
         assert got[0] == pytest.approx(expected[0], nan_ok=True)
         assert got[3] == pytest.approx(expected[3], nan_ok=True)
         assert got[4] == expected[4]
@@ -67,10 +67,10 @@ def test_ratios_weigh_texts_by_their_tokens(numbers: np.ndarray) -> None:
     tokens = np.random.default_rng(2).integers(1, 30, 20).astype(float)
     tokens[4] = 0
     changes = numbers * tokens
-    found = ratios(changes, tokens)
+    interval = ratios(changes, tokens)
     for cell in np.ndindex(2, 3):
         expected = slow(list(changes[cell]), list(tokens), 4000)
-        got = made(found, *cell)
+        got = numbers_at(interval, *cell)
         assert got[0] == pytest.approx(expected[0], nan_ok=True)
         assert got[3:] == pytest.approx(expected[3:], nan_ok=True)
         assert got[1:3] == pytest.approx(expected[1:3], abs=0.12, nan_ok=True)
@@ -78,14 +78,14 @@ def test_ratios_weigh_texts_by_their_tokens(numbers: np.ndarray) -> None:
 
 def test_the_interval_covers_the_truth_about_as_often_as_it_says() -> None:
     random = np.random.default_rng(3)
-    found = intervals(random.exponential(1.0, (600, 60)), resamples=400)
-    covered = ((found.low <= 1.0) & (found.high >= 1.0)).mean()
+    interval = intervals(random.exponential(1.0, (600, 60)), resamples=400)
+    covered = ((interval.low <= 1.0) & (interval.high >= 1.0)).mean()
     assert 0.90 < covered < 0.97  # percentile intervals of a skewed number are a little narrow
 
 
 def test_equal_numbers_have_an_interval_of_no_width() -> None:
-    found = intervals(np.full((1, 12), 0.25))
-    assert made(found, 0) == pytest.approx((0.25, 0.25, 0.25, 0.0, 12))
+    interval = intervals(np.full((1, 12), 0.25))
+    assert numbers_at(interval, 0) == pytest.approx((0.25, 0.25, 0.25, 0.0, 12))
 
 
 def test_the_seed_decides_the_draws_and_nothing_else_does(numbers: np.ndarray) -> None:
@@ -93,7 +93,7 @@ def test_the_seed_decides_the_draws_and_nothing_else_does(numbers: np.ndarray) -
     assert np.array_equal(first.low, again.low, equal_nan=True)
     assert not np.array_equal(first.low, other.low, equal_nan=True)
     alone = intervals(numbers[1:, 2:])
-    assert made(alone, 0, 0) == pytest.approx(made(first, 1, 2))
+    assert numbers_at(alone, 0, 0) == pytest.approx(numbers_at(first, 1, 2))
 
 
 def test_more_cells_than_are_done_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:

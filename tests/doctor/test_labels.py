@@ -95,7 +95,7 @@ def costing(width: float = 0.005, texts: int = 60, **costs: float) -> Experiment
     return Experiments(alone)
 
 
-def found(
+def finding_of(
     measured: Measures,
     experiments: Experiments | None = None,
     limits: Thresholds = LIMITS,
@@ -126,7 +126,7 @@ CASES = {
 
 @pytest.mark.parametrize("name", CASES)
 def test_a_head_is_called_what_it_is(name: str) -> None:
-    finding = found(measures(**CASES[name]))
+    finding = finding_of(measures(**CASES[name]))
     assert finding.name == name
     assert finding.verdict is Verdict.NOT_TESTED and not finding.ablation
     assert all(sentence.endswith(".") for sentence in finding.sentences)
@@ -152,17 +152,17 @@ def test_a_head_is_called_what_it_is(name: str) -> None:
     ],
 )
 def test_a_rule_ends_at_its_limit(name: str, values: dict[str, float]) -> None:
-    finding = found(measures(**values))
+    finding = finding_of(measures(**values))
     assert finding.label == "healthy"
     assert all(name not in also for also in finding.also)
 
 
 def test_redundant_asks_for_equal_keys_and_equal_outputs() -> None:
-    finding = found(measures(distance=0.02, cosine=0.95))
+    finding = finding_of(measures(distance=0.02, cosine=0.95))
     assert finding.name == "redundant: with L0·H2" and finding.partner == Head("self", 0, 2)
     assert [one.measure for one in finding.evidence] == ["head_distance", "output_cosine"]
-    assert found(measures(distance=0.02, cosine=0.5)).label == "healthy"
-    assert found(measures(distance=0.06, cosine=0.95)).label == "healthy"
+    assert finding_of(measures(distance=0.02, cosine=0.5)).label == "healthy"
+    assert finding_of(measures(distance=0.06, cosine=0.95)).label == "healthy"
     both = findings(measures(distance=0.02, cosine=0.95), LIMITS)
     assert [one.label for one in both] == ["healthy", "redundant", "redundant"]
 
@@ -177,7 +177,7 @@ def test_the_first_fitting_label_counts_and_the_others_are_kept() -> None:
         rest=0.5,
         sink_first=0.5,
     )
-    finding = found(everything)
+    finding = finding_of(everything)
     assert finding.label == "dead"
     assert finding.also == ("uniform", "redundant: with L0·H2", "sink: not tested", "positional")
     assert any(
@@ -189,30 +189,30 @@ def test_the_first_fitting_label_counts_and_the_others_are_kept() -> None:
 
 def test_a_sink_gives_way_to_a_function_and_says_so() -> None:
     induction = measures(repeat_induction=0.9, rest=0.7, sink_first=0.7)
-    finding = found(induction, costing(zero=0.05))
+    finding = finding_of(induction, costing(zero=0.05))
     assert finding.name == "specialised: induction"
     assert finding.also == ("sink: resting", "specialised: first token")
     # But looking at the first token is no function.
-    assert found(measures(rest=0.7, sink_first=0.7)).also == ("specialised: first token",)
+    assert finding_of(measures(rest=0.7, sink_first=0.7)).also == ("specialised: first token",)
 
 
 def test_a_peaked_head_has_no_function_and_no_sink() -> None:
     sharp = {"normalized_entropy": 0.01, "content_dependence": 0.02}
-    previous = found(measures(**sharp, previous_token=0.99))
+    previous = finding_of(measures(**sharp, previous_token=0.99))
     assert previous.name == "specialised: previous token" and previous.also == ("positional",)
-    resting = found(measures(**sharp, rest=0.99, sink_first=0.99))
+    resting = finding_of(measures(**sharp, rest=0.99, sink_first=0.99))
     assert resting.label == "sink" and "peaked" not in " ".join(resting.also)
-    elsewhere = found(measures(**sharp, rest=0.4, sink_first=0.4, sink=0.6))
+    elsewhere = finding_of(measures(**sharp, rest=0.4, sink_first=0.4, sink=0.6))
     assert elsewhere.name == "peaked: same key" and elsewhere.also[0] == "sink: not tested"
 
 
 def test_what_was_not_measured_is_not_held_against_a_head() -> None:
     alone = measures(lowest_entropy=0.97, content_dependence=math.nan)
-    assert found(alone).label == "uniform"
-    assert found(measures(content_dependence=math.nan)).sentences == (
+    assert finding_of(alone).label == "uniform"
+    assert finding_of(measures(content_dependence=math.nan)).sentences == (
         "It fits none of the other descriptions.",
     )
-    assert found(measures(output_share=math.nan)).label == "healthy"
+    assert finding_of(measures(output_share=math.nan)).label == "healthy"
 
 
 # sinks
@@ -230,13 +230,13 @@ def test_what_was_not_measured_is_not_held_against_a_head() -> None:
     ],
 )
 def test_sinks(cost: float, values: dict[str, float], detail: str) -> None:
-    finding = found(measures(rest=0.6, sink_first=0.6, **values), costing(zero=cost))
+    finding = finding_of(measures(rest=0.6, sink_first=0.6, **values), costing(zero=cost))
     assert (finding.label, finding.detail) == ("sink", detail)
     assert finding.degenerate == (detail == "broken")
 
 
 def test_a_sink_without_a_clear_effect_is_undecided() -> None:
-    finding = found(measures(rest=0.6, sink_first=0.6), costing(zero=0.01, width=0.02))
+    finding = finding_of(measures(rest=0.6, sink_first=0.6), costing(zero=0.01, width=0.02))
     assert (finding.detail, finding.verdict) == ("undecided", Verdict.UNCLEAR)
 
 
@@ -251,13 +251,13 @@ def test_a_sink_without_a_clear_effect_is_undecided() -> None:
 def test_where_a_sink_is(first: float, separators: float, said: str) -> None:
     called = Names("[CLS]", "[SEP]")
     values = {"rest": 0.65, "sink_first": first, "separators": separators}
-    finding = found(measures(**values), called=called)
+    finding = finding_of(measures(**values), called=called)
     assert said in finding.sentences[0]
 
 
 def test_what_rests_on_separators_is_known_for_it() -> None:
     called = Names("[CLS]", "[SEP]")
-    finding = found(measures(rest=0.7, sink_first=0.05, separators=0.65), called=called)
+    finding = finding_of(measures(rest=0.7, sink_first=0.05, separators=0.65), called=called)
     assert finding.also == ("specialised: [SEP]",)
 
 
@@ -324,7 +324,7 @@ def test_no_sentence_contradicts_its_interval(alone: Interval, other: Interval) 
         measures(rest=0.6, sink_first=0.6),
         measures(),
     ):
-        finding = found(measured, tried)
+        finding = finding_of(measured, tried)
         assert finding.verdict is VERDICTS[effect(alone, 0.01)]  # type: ignore[index]
         about = [one for one in finding.sentences if "nats per token" in one]
         assert len(about) == (2 if finding.label in ("redundant", "uniform") else 1) + (
@@ -364,19 +364,19 @@ def test_a_needed_head_contradicts_its_label(name: str) -> None:
     measured = (
         measures(distance=0.02, cosine=0.95) if name == "redundant" else measures(**CASES[name])
     )
-    assert found(measured, costing(zero=0.0)).verdict is Verdict.NO_DIFFERENCE
-    assert found(measured, costing(zero=-0.1)).verdict is Verdict.BETTER_WITHOUT
-    assert found(measured, costing(zero=0.01, width=0.02)).verdict is Verdict.UNCLEAR
-    assert found(measured, costing(mean=0.0)).verdict is Verdict.NO_DIFFERENCE
+    assert finding_of(measured, costing(zero=0.0)).verdict is Verdict.NO_DIFFERENCE
+    assert finding_of(measured, costing(zero=-0.1)).verdict is Verdict.BETTER_WITHOUT
+    assert finding_of(measured, costing(zero=0.01, width=0.02)).verdict is Verdict.UNCLEAR
+    assert finding_of(measured, costing(mean=0.0)).verdict is Verdict.NO_DIFFERENCE
     for cost in (0.0, -0.1):
-        assert not found(measured, costing(zero=cost)).contradicted
+        assert not finding_of(measured, costing(zero=cost)).contradicted
     label = name.partition(":")[0]
-    little = found(measured, costing(zero=0.012, width=0.005))
+    little = finding_of(measured, costing(zero=0.012, width=0.005))
     assert little.contradicted
     assert little.sentences[0].startswith(
         f"It looks {label}, but removing it costs something, perhaps less than 0.01: "
     )
-    needed = found(measured, costing(zero=0.12, mean=0.1, width=0.04))
+    needed = finding_of(measured, costing(zero=0.12, mean=0.1, width=0.04))
     assert needed.verdict is Verdict.NEEDED and needed.contradicted and needed.degenerate
     assert needed.sentences[0] == (
         f"It looks {label}, but removing it costs 0.12 nats per token (0.080 to 0.16): the model "
@@ -389,20 +389,20 @@ def test_a_needed_head_contradicts_its_label(name: str) -> None:
 @pytest.mark.parametrize("way", list(CHANGES))
 def test_every_label_has_the_verdict_of_its_removal(name: str, way: Effect) -> None:
     tried = Experiments({"zero": {"self": constant(CHANGES[way][0])}})
-    finding = found(measures(**CASES[name]), tried)
+    finding = finding_of(measures(**CASES[name]), tried)
     assert finding.name == name and finding.verdict is VERDICTS[way]
     assert not finding.contradicted
     assert any("emoving it" in one for one in finding.sentences)
 
 
 def test_a_harmful_head_says_so_first() -> None:
-    finding = found(measures(), costing(zero=-4.56))
+    finding = finding_of(measures(), costing(zero=-4.56))
     assert (finding.label, finding.verdict) == ("healthy", Verdict.BETTER_WITHOUT)
     assert finding.sentences[0].startswith("Removing it makes the model better: the loss falls by")
 
 
 def test_a_plain_average_may_stand_in_for_a_uniform_head() -> None:
-    finding = found(measures(**CASES["uniform"]), costing(zero=0.2, uniform=0.0))
+    finding = finding_of(measures(**CASES["uniform"]), costing(zero=0.2, uniform=0.0))
     assert finding.contradicted
     assert any(
         one.startswith("Putting the plain average of everything it can see in its place makes no")
@@ -411,12 +411,12 @@ def test_a_plain_average_may_stand_in_for_a_uniform_head() -> None:
 
 
 def test_a_constant_that_is_needed_is_named() -> None:
-    finding = found(measures(**CASES["uniform"]), costing(zero=0.2, mean=0.0))
+    finding = finding_of(measures(**CASES["uniform"]), costing(zero=0.2, mean=0.0))
     assert any("is a constant" in sentence for sentence in finding.sentences)
 
 
 def test_one_text_gives_no_interval() -> None:
-    finding = found(measures(**CASES["uniform"], texts=1), costing(zero=0.2, texts=1))
+    finding = finding_of(measures(**CASES["uniform"], texts=1), costing(zero=0.2, texts=1))
     assert finding.verdict is Verdict.UNCLEAR
     assert any("one text allows no interval" in sentence for sentence in finding.sentences)
 
@@ -440,25 +440,25 @@ def test_pairs_that_were_removed_together(both: float, said: str) -> None:
             (Head("self", 0, 2), HEAD): Interval(both, both - width, both + width, 0.1, 60),
         },
     )
-    assert said in found(measures(distance=0.02, cosine=0.95), tried).sentences
+    assert said in finding_of(measures(distance=0.02, cosine=0.95), tried).sentences
 
 
 def test_a_close_call_is_named() -> None:
-    finding = found(measures(previous_token=0.505))
+    finding = finding_of(measures(previous_token=0.505))
     assert any(
         sentence.startswith("A close call: previous token") for sentence in finding.sentences
     )
-    clear = found(measures(previous_token=0.8))
+    clear = finding_of(measures(previous_token=0.8))
     assert not any(sentence.startswith("A close call") for sentence in clear.sentences)
 
 
 def test_other_thresholds_give_other_labels() -> None:
     measured = measures(previous_token=0.4)
-    assert found(measured).label == "healthy"
-    assert found(measured, limits=Thresholds(previous_token=0.3)).label == "specialised"
+    assert finding_of(measured).label == "healthy"
+    assert finding_of(measured, limits=Thresholds(previous_token=0.3)).label == "specialised"
     costs = costing(zero=0.05)
-    assert found(measures(**CASES["dead"]), costs).verdict is Verdict.NEEDED
-    lenient = found(measures(**CASES["dead"]), costs, Thresholds(tolerance=0.1))
+    assert finding_of(measures(**CASES["dead"]), costs).verdict is Verdict.NEEDED
+    lenient = finding_of(measures(**CASES["dead"]), costs, Thresholds(tolerance=0.1))
     assert lenient.verdict is Verdict.NO_DIFFERENCE
 
 
@@ -559,15 +559,15 @@ def test_a_rule_holds_on_the_side_of_its_limits(rule: Rule) -> None:
 
 
 def test_a_label_that_is_missed_narrowly_is_a_close_call() -> None:
-    finding = found(measures(previous_token=0.498))
+    finding = finding_of(measures(previous_token=0.498))
     assert finding.label == "healthy" and finding.close == ("specialised: previous token",)
     assert finding.sentences[-1] == (
         "A close call: it misses “specialised: previous token” narrowly: previous token is 0.498 "
         "(0.49 to 0.51) and the limit 0.50."
     )
-    held = found(measures(previous_token=0.505))
+    held = finding_of(measures(previous_token=0.505))
     assert held.close == ("specialised: previous token",)
-    assert found(measures(previous_token=0.45)).close == ()
+    assert finding_of(measures(previous_token=0.45)).close == ()
 
 
 # sinks on other places, fixed distances, parts of the texts, groups
@@ -585,13 +585,15 @@ def with_places(measured: Measures, place: str = "", offset: int = 0) -> Measure
 )
 def test_a_sink_on_another_token_names_it(cost: float, elsewhere: float, detail: str) -> None:
     measured = with_places(measures(other_rest=0.8, other_elsewhere=elsewhere), "“.”")
-    finding = found(measured, costing(zero=cost))
+    finding = finding_of(measured, costing(zero=cost))
     assert finding.name == f"sink: {detail}"
     assert any("It puts 0.80 of its weight on “.”." in one for one in finding.sentences)
 
 
 def test_a_fixed_distance_is_a_pattern() -> None:
-    finding = found(with_places(measures(offset_weight=0.9, content_dependence=0.0), offset=-2))
+    finding = finding_of(
+        with_places(measures(offset_weight=0.9, content_dependence=0.0), offset=-2)
+    )
     assert finding.name == "specialised: 2 tokens before"
     assert finding.function is HeadFunction.OFFSET
     assert finding.sentences[0] == "It looks 2 tokens before the query: 0.90 of its weight."
@@ -599,14 +601,14 @@ def test_a_fixed_distance_is_a_pattern() -> None:
 
 def test_a_sharp_head_on_another_token_is_a_sink_and_not_peaked() -> None:
     sharp = {"normalized_entropy": 0.001, "other_rest": 0.99, "other_elsewhere": 0.0}
-    finding = found(with_places(measures(**sharp), "“.”"))
+    finding = finding_of(with_places(measures(**sharp), "“.”"))
     assert finding.label == "sink" and finding.also == ()
 
 
 @pytest.mark.parametrize("function", ["repeat_induction", "previous_token"])
 def test_a_head_with_a_function_is_no_broken_sink(function: str) -> None:
     values = {function: 0.9, "rest": 0.6, "sink_first": 0.5, "rows_elsewhere": 0.01}
-    finding = found(measures(**values), costing(zero=0.0))
+    finding = finding_of(measures(**values), costing(zero=0.0))
     assert finding.label == "specialised" and finding.also == ("sink: resting",)
 
 
@@ -615,7 +617,7 @@ def part(uniform: int, texts: int, spread: float = 0.02) -> Finding:
     entropy = np.full((1, HEADS, texts), 0.3)
     entropy[0, HEAD.head] = random.normal(0.5, spread, texts)
     entropy[0, HEAD.head, :uniform] = 0.999
-    return found(replace(measures(), values={"self": {"lowest_entropy": entropy}}))
+    return finding_of(replace(measures(), values={"self": {"lowest_entropy": entropy}}))
 
 
 def test_a_fault_on_a_part_of_the_texts_is_said() -> None:
@@ -645,7 +647,7 @@ def test_a_group_of_copies_is_spare_and_not_useless() -> None:
     heads = tuple(Head("self", 0, number) for number in range(HEADS))
     group = GroupRemoval(HeadGroup(heads), HEAD, change(0.02, 0.04), change(0.3, 0.4))
     tried = replace(costing(zero=0.0), groups=(group,))
-    finding = found(measures(distance=0.01, cosine=0.99), tried)
+    finding = finding_of(measures(distance=0.01, cosine=0.99), tried)
     assert finding.label == "redundant" and finding.spare and finding.group == heads
     said = " ".join(finding.sentences)
     assert "It is one of 3 heads that do the same (L0·H0, L0·H1 and L0·H2)." in said

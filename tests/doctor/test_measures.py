@@ -122,7 +122,7 @@ def test_what_is_measured_on_texts(name: str, zoo: Callable[[str], Pair]) -> Non
             stream = states[f"{prefix}hidden_states"]
             places = resting(encoded, kind, special)
             for layer, head in np.ndindex(*stack.shape[:2]):
-                found = {
+                numbers = {
                     key: float(table[layer, head, number]) for key, table in tables[kind].items()
                 }
                 matrix = weights[kind][layer][0, head].double().numpy()
@@ -135,7 +135,9 @@ def test_what_is_measured_on_texts(name: str, zoo: Callable[[str], Pair]) -> Non
                     places,
                 )
                 for key, value in expected.items():
-                    assert found[key] == pytest.approx(value, rel=2e-3, abs=2e-4, nan_ok=True), key
+                    assert numbers[key] == pytest.approx(value, rel=2e-3, abs=2e-4, nan_ok=True), (
+                        key
+                    )
 
 
 def slow_measures(
@@ -182,8 +184,8 @@ def test_registry_metrics_are_those_of_a_summary(gpt: Model) -> None:
     for number, encoded in enumerate(texts):
         summary = attnviz.summarize(capture_ids(gpt, [encoded], predict=False)[0])
         for name in attnviz.metrics.names():
-            found = tables["self"][name][..., number].ravel()
-            assert np.allclose(found, summary[name], atol=1e-5, equal_nan=True), name
+            measured = tables["self"][name][..., number].ravel()
+            assert np.allclose(measured, summary[name], atol=1e-5, equal_nan=True), name
 
 
 def test_more_tokens_than_fit_at_a_time_give_the_same(
@@ -281,16 +283,16 @@ def population(kinds: int, rows: int, keys: int) -> tuple[np.ndarray, float]:
 def test_few_texts_do_not_make_dependence_smaller(texts: int, covered: float) -> None:
     weights, truth = population(200, 6, 9)
     draw = np.random.default_rng(texts)
-    found, plain, inside = [], [], 0
+    corrected, plain, inside = [], [], 0
     for _ in range(200):
         sample = weights[draw.integers(0, 200, texts)]
         mean, low, high, _, _ = content_dependence(sample)
-        found.append(mean)
+        corrected.append(mean)
         flat = sample.reshape(texts, -1)
         plain.append(float((-np.log(flat.mean(0)) * flat.mean(0)).sum() / 6))
         inside += low <= truth <= high
     entropy = float((-np.log(weights[0]) * weights[0]).sum() / 6)
-    bias = abs(np.mean(found) / truth - 1)
+    bias = abs(np.mean(corrected) / truth - 1)
     assert bias < abs((np.mean(plain) - entropy) / truth - 1) / 3
     assert bias < 0.03
     # 200 samples: a standard error of 0.02 to 0.03 below the nominal 0.95 less what few texts cost
@@ -356,7 +358,7 @@ def test_heads_are_compared_over_windows(name: str, zoo: Callable[[str], Pair]) 
     model = pair.model
     windows = cut_to_windows(model, random_texts(model, (12, 13, 14, 12)))
     assert len(windows) >= 3
-    found = read_windows(model, windows, nothing)
+    compared = read_windows(model, windows, nothing)
     matrices = output_matrices(pair)
     for kind in model.info.heads:
         layers, heads = model.info.heads[kind]
@@ -370,13 +372,13 @@ def test_heads_are_compared_over_windows(name: str, zoo: Callable[[str], Pair]) 
         for layer, head in np.ndindex(layers, heads):
             rows = np.stack([one[layer, head][choice[layer]] for one in maps])
             expected = max(slow_jackknife(rows), 0.0)
-            assert found.dependence[kind].mean[layer, head] == pytest.approx(expected, abs=1e-4)
+            assert compared.dependence[kind].mean[layer, head] == pytest.approx(expected, abs=1e-4)
             for other in range(heads):
                 apart = [
                     jensen_shannon(one[layer, head], one[layer, other])[choice[layer]].mean()
                     for one in maps
                 ]
-                got = found.head_distance[kind][layer, head, other]
+                got = compared.head_distance[kind][layer, head, other]
                 assert np.allclose(got, apart, atol=2e-4)
         for number, window in enumerate(windows):
             stack = capture_ids(model, [window], predict=False)[0][kind]
@@ -390,7 +392,7 @@ def test_heads_are_compared_over_windows(name: str, zoo: Callable[[str], Pair]) 
                     float(a @ b / (np.linalg.norm(a) * np.linalg.norm(b)))
                     for a, b in zip(added[one], added[other], strict=True)
                 ]
-                got = found.output_cosine[kind][layer, one, other, number]
+                got = compared.output_cosine[kind][layer, one, other, number]
                 assert got == pytest.approx(sum(cosines) / len(cosines), abs=1e-3)
 
 
@@ -422,12 +424,12 @@ def test_repeated_random_tokens(gpt: Model) -> None:
 def test_pairs_of_sentences_with_the_same_words(bert: Model, gpt: Model) -> None:
     stack = capture_ids(bert, [Encoded((2, 9, 8, 9, 3, 8, 9, 7, 3))], predict=False)[0]["self"]
     half = np.asarray([0, 1, 1, 1, 0, 2, 2, 2, 0])
-    found = on_copies(stack, half)
+    on_equal_words = on_copies(stack, half)
     wanted = {1: [6], 2: [5], 3: [6], 5: [2], 6: [1, 3]}  # row 7 has no copy
     for layer, head in np.ndindex(*stack.shape[:2]):
         weights = stack.weights(layer, head)
         rows = [sum(weights[row, key] for key in keys) for row, keys in wanted.items()]
-        assert found[layer, head] == pytest.approx(sum(rows) / 5, abs=SAME)
+        assert on_equal_words[layer, head] == pytest.approx(sum(rows) / 5, abs=SAME)
     texts = [text.source for text in bundled("encoder").texts[:5]]
     table = read_pairs(bert, texts, nothing)["self"]["pair_duplicate"]
     assert table.shape[-1] == 5 and not np.isnan(table).any()
@@ -441,7 +443,7 @@ def test_costs_of_hiding_a_source_token(zoo: Callable[[str], Pair]) -> None:
     encoded = replace(random_texts(pair.model, (9,))[0], closing=7)
     assert encoded.target is not None
     places = np.asarray([1, 4, 8])
-    found = costs_of_hiding(pair.model, encoded, places)
+    costs = costs_of_hiding(pair.model, encoded, places)
     came = (*encoded.target[1:], 7)
 
     def losses(hidden: int | None) -> list[float]:
@@ -455,7 +457,7 @@ def test_costs_of_hiding_a_source_token(zoo: Callable[[str], Pair]) -> None:
     whole = losses(None)
     for number, place in enumerate(places):
         expected = [one - other for one, other in zip(losses(int(place)), whole, strict=True)]
-        assert np.allclose(found[number], expected, atol=1e-3)
+        assert np.allclose(costs[number], expected, atol=1e-3)
 
 
 def test_alignment_is_weight_on_what_the_prediction_hangs_on(t5: Model) -> None:
@@ -466,10 +468,10 @@ def test_alignment_is_weight_on_what_the_prediction_hangs_on(t5: Model) -> None:
     costs[1, 0] = DEPENDS_FROM + 1
     costs[0, 2], costs[2, 2] = DEPENDS_FROM + 1, DEPENDS_FROM + 2
     costs[0, 1] = DEPENDS_FROM - 0.1  # too little to count
-    found = alignment(stack, costs, places)
+    means = alignment(stack, costs, places)
     for layer, head in np.ndindex(*stack.shape[:2]):
         weights = stack.weights(layer, head)
-        assert found[layer, head] == pytest.approx((weights[0, 3] + weights[2, 7]) / 2, abs=SAME)
+        assert means[layer, head] == pytest.approx((weights[0, 3] + weights[2, 7]) / 2, abs=SAME)
     assert np.isnan(alignment(stack, np.zeros((3, rows), np.float32), places)).all()
 
 

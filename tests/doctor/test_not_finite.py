@@ -158,11 +158,11 @@ def test_two_models_one_of_them_broken(zoo: Zoo, tmp_path: Path) -> None:
     folder = with_number(
         zoo("gpt2").folder, tmp_path / "b", "h.1.attn.c_attn.weight", math.nan, (3, 9)
     )
-    found = compare(zoo("gpt2").model, attnviz.load(str(folder)), TEXTS, ablate=False)
-    changed = {change.head.label: change.after.name for change in found.changes}
+    comparison = compare(zoo("gpt2").model, attnviz.load(str(folder)), TEXTS, ablate=False)
+    changed = {change.head.label: change.after.name for change in comparison.changes}
     assert changed["L1·H1"] == changed["L2·H0"] == "non-finite"
-    assert np.isnan(found.divergence["self"].mean[2]).all()
-    assert found.divergence["self"].mean[0].max() < 1e-6
+    assert np.isnan(comparison.divergence["self"].mean[2]).all()
+    assert comparison.divergence["self"].mean[0].max() < 1e-6
 
 
 def test_a_finite_model_has_no_such_label(zoo: Zoo) -> None:

@@ -50,8 +50,8 @@ def test_every_label_and_every_verdict_is_counted() -> None:
     assert counts["redundant"] == counts["dead"] == counts["healthy"] == "1"
     assert counts["peaked"] == "0"
     assert sum(map(int, counts.values())) == len(FINDINGS)
-    found = dict(line.strip().rsplit(maxsplit=1) for line in verdicts.splitlines())
-    assert found == {
+    printed = dict(line.strip().rsplit(maxsplit=1) for line in verdicts.splitlines())
+    assert printed == {
         "needed": "1",
         "no difference": "0",
         "better without": "1",

@@ -30,9 +30,9 @@ def text_set(family: Family, count: int = TEXTS) -> TextSet:
 PARTIAL = "partly uniform"
 
 
-def check(found: list[Outcome]) -> None:
-    for fault in {one.fault for one in found if one.fault is not None}:
-        mine = [one for one in found if one.fault == fault]
+def check(outcomes: list[Outcome]) -> None:
+    for fault in {one.fault for one in outcomes if one.fault is not None}:
+        mine = [one for one in outcomes if one.fault == fault]
         missed = [one for one in mine if not one.detected]
         # The texts of a partial fault are chosen by their first word: often too few on one side.
         assert not missed or fault == PARTIAL, [
@@ -43,9 +43,9 @@ def check(found: list[Outcome]) -> None:
         assert all(one.named for one in mine) or fault in without_label, [
             one.finding.name for one in mine
         ]
-    copies = [one for one in found if one.fault in COPIES]
+    copies = [one for one in outcomes if one.fault in COPIES]
     assert all(one.finding.partner is not None for one in copies)
-    assert [one.finding.head.label for one in found if one.false_alarm] == []
+    assert [one.finding.head.label for one in outcomes if one.false_alarm] == []
 
 
 @pytest.mark.slow
@@ -72,16 +72,16 @@ def test_identical_heads_are_found_as_a_group() -> None:
                 getattr(one, name).copy_(getattr(first, name))
             for mine, other in zip(one.biases or (), first.biases or (), strict=True):
                 mine.copy_(other)
-    found = diagnose(same, text_set("decoder", 12), replacements=("zero",))
-    (group,) = [one for one in found.experiments.groups if one.group.function is None]
+    diagnosis = diagnose(same, text_set("decoder", 12), replacements=("zero",))
+    (group,) = [one for one in diagnosis.experiments.groups if one.group.function is None]
     assert group.group.heads == tuple(heads) and group.kept in heads
-    costs = [found.finding(head).ablation["zero"].mean for head in heads]
+    costs = [diagnosis.finding(head).ablation["zero"].mean for head in heads]
     assert group.everything.mean > 4 * max(costs)
     for head in heads:
-        finding = found.finding(head)
+        finding = diagnosis.finding(head)
         assert finding.label == "redundant" and finding.group == tuple(heads)
         assert any("8 heads that do the same" in said for said in finding.sentences)
-    useless = [one for one in found.findings if one.degenerate and one.head in heads]
+    useless = [one for one in diagnosis.findings if one.degenerate and one.head in heads]
     assert all(one.spare or one.verdict is not Verdict.NO_DIFFERENCE for one in useless)
 
 

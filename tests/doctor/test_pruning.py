@@ -32,7 +32,7 @@ def finding(head: int, cost: float, verdict: Verdict, label: str = "healthy") ->
 
 
 def test_lists_and_order() -> None:
-    found = [
+    findings = [
         finding(0, 0.001, Verdict.NO_DIFFERENCE),
         finding(1, 2.29, Verdict.NEEDED, "peaked"),
         finding(2, -0.03, Verdict.BETTER_WITHOUT),
@@ -40,11 +40,11 @@ def test_lists_and_order() -> None:
         finding(4, math.nan, Verdict.NOT_TESTED, "uniform"),
         finding(5, -0.5, Verdict.BETTER_WITHOUT),
     ]
-    lists = removals(found)
+    lists = removals(findings)
     assert [one.head.head for one in lists.better_without] == [5, 2]
     assert [one.head.head for one in lists.needed] == [3, 1]
     assert [one.head.head for one in lists.not_tested] == [4]
-    assert [one.head.head for one in by_surprise(found)] == [1, 5, 2, 4, 3, 0]
+    assert [one.head.head for one in by_surprise(findings)] == [1, 5, 2, 4, 3, 0]
 
 
 def test_one_head_of_a_group_is_kept() -> None:
@@ -55,7 +55,7 @@ def test_one_head_of_a_group_is_kept() -> None:
         spare = verdict is Verdict.NO_DIFFERENCE
         return replace(one, group=tuple(heads[each] for each in group), spare=spare)
 
-    found = [
+    findings = [
         member(0, 0.001, Verdict.NO_DIFFERENCE, range(3)),
         member(1, 0.004, Verdict.NO_DIFFERENCE, range(3)),
         member(2, -0.01, Verdict.BETTER_WITHOUT, range(3)),
@@ -64,8 +64,8 @@ def test_one_head_of_a_group_is_kept() -> None:
         replace(finding(5, 0.002, Verdict.NO_DIFFERENCE), partner=heads[6], spare=True),
         replace(finding(6, 0.002, Verdict.NO_DIFFERENCE), partner=heads[5], spare=True),
     ]
-    assert kept_heads(found) == {heads[1], heads[5]}
-    assert kept_heads([replace(one, spare=False) for one in found]) == frozenset()
+    assert kept_heads(findings) == {heads[1], heads[5]}
+    assert kept_heads([replace(one, spare=False) for one in findings]) == frozenset()
 
 
 @pytest.mark.slow

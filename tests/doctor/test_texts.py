@@ -36,17 +36,17 @@ def write(tmp_path: Path) -> Write:
     return written
 
 
-def sources(found: TextSet) -> list[str]:
-    return [text.source for text in found.texts]
+def sources(text_set: TextSet) -> list[str]:
+    return [text.source for text in text_set.texts]
 
 
 @pytest.mark.parametrize("family", FAMILIES)
 class TestBundled:
     def test_there_are_sixty_and_none_comes_twice(self, family: Family) -> None:
-        found = bundled(family)
-        assert found.name == f"bundled ({family})"
-        assert len(found.texts) == len(set(sources(found))) == 60
-        assert found.notes == ()
+        text_set = bundled(family)
+        assert text_set.name == f"bundled ({family})"
+        assert len(text_set.texts) == len(set(sources(text_set))) == 60
+        assert text_set.notes == ()
 
     def test_their_lengths_differ_within_bounds(self, family: Family) -> None:
         fewest, most = WORDS[family]
@@ -102,8 +102,8 @@ def test_translations_are_french_and_whole() -> None:
     ids=["plain", "no final end", "windows", "old mac", "byte order mark", "white space"],
 )
 def test_a_file_is_a_text_on_each_line(write: Write, content: bytes) -> None:
-    found = read_texts(write(content))
-    assert found == TextSet("mine.txt", (Text("one fish"), Text("two fish")))
+    text_set = read_texts(write(content))
+    assert text_set == TextSet("mine.txt", (Text("one fish"), Text("two fish")))
 
 
 def test_rare_line_separators_are_part_of_a_text(write: Write) -> None:
@@ -111,14 +111,14 @@ def test_rare_line_separators_are_part_of_a_text(write: Write) -> None:
 
 
 def test_a_tab_separates_a_text_from_its_target(write: Write) -> None:
-    found = read_texts(write(b"A cat.\tUn chat.\nA dog.\n"))
-    assert found.texts == (Text("A cat.", "Un chat."), Text("A dog."))
+    text_set = read_texts(write(b"A cat.\tUn chat.\nA dog.\n"))
+    assert text_set.texts == (Text("A cat.", "Un chat."), Text("A dog."))
 
 
 def test_what_is_left_out_is_said(write: Write) -> None:
-    found = read_texts(write(b"one\n\n \t \ntwo\none\n"))
-    assert sources(found) == ["one", "two"]
-    assert found.notes == ("2 empty lines were left out", "1 repeated line was left out")
+    text_set = read_texts(write(b"one\n\n \t \ntwo\none\n"))
+    assert sources(text_set) == ["one", "two"]
+    assert text_set.notes == ("2 empty lines were left out", "1 repeated line was left out")
 
 
 def test_equal_texts_with_other_targets_are_different(write: Write) -> None:
@@ -202,10 +202,10 @@ def test_a_folder_has_a_text_in_each_file(tmp_path: Path) -> None:
     (tmp_path / "c.txt").write_bytes(b"\n")
     (tmp_path / "notes.md").write_bytes(b"not this\n")
     (tmp_path / "._a.txt").write_bytes(b"\0\0")
-    found = read_texts(tmp_path)
-    assert found.name == tmp_path.name
-    assert sources(found) == ["first", "second\n\tline"]
-    assert found.notes == ("1 empty file was left out",)
+    text_set = read_texts(tmp_path)
+    assert text_set.name == tmp_path.name
+    assert sources(text_set) == ["first", "second\n\tline"]
+    assert text_set.notes == ("1 empty file was left out",)
 
 
 def test_bad_folders_are_refused(tmp_path: Path) -> None:
@@ -225,10 +225,10 @@ def test_nothing_means_the_bundled_texts() -> None:
 
 
 def test_a_list_is_taken_as_it_is() -> None:
-    found = as_text_set([" one", "two\tthree", "", "two\tthree"], "decoder")
-    assert sources(found) == [" one", "two\tthree"]
-    assert found.name == "texts of your own"
-    assert found.notes == ("1 empty text was left out", "1 repeated text was left out")
+    text_set = as_text_set([" one", "two\tthree", "", "two\tthree"], "decoder")
+    assert sources(text_set) == [" one", "two\tthree"]
+    assert text_set.name == "texts of your own"
+    assert text_set.notes == ("1 empty text was left out", "1 repeated text was left out")
     assert as_text_set((one for one in ("a", "b")), "decoder").texts == (Text("a"), Text("b"))
 
 
@@ -267,8 +267,8 @@ def test_what_cannot_be_read_is_refused(texts: object, says: str) -> None:
 
 
 def test_targets_are_for_encoder_decoders() -> None:
-    found = as_text_set([Text("a", "b"), "c"], "encoder-decoder")
-    assert found.texts == (Text("a", "b"), Text("c"))
+    text_set = as_text_set([Text("a", "b"), "c"], "encoder-decoder")
+    assert text_set.texts == (Text("a", "b"), Text("c"))
 
 
 def test_the_digest_tells_texts_apart_and_nothing_else() -> None:

@@ -18,6 +18,6 @@ def test_the_timed_way_computes_what_is_counted(name: str) -> None:
     wanted = efficient.run(
         variant, query.double(), key.double(), value.double(), scale=scale, **options
     ).output
-    found = function(query, key, value)
+    output = function(query, key, value)
     # float32 sums of 384 products: 384 x 6e-8, with a factor of ten to spare
-    assert (found - wanted).abs().max() < 384 * 6e-8 * 10
+    assert (output - wanted).abs().max() < 384 * 6e-8 * 10

@@ -49,28 +49,28 @@ def test_counted_and_closed_form_are_equal(name: str, causal: bool) -> None:
             if name == "state_space":
                 value = value.new_zeros(count, D_VALUE) + value
             result = efficient.run(name, query, key, value, causal=causal, **options)
-            found = cost(name, count, d=D, d_value=D_VALUE, causal=causal, **options)
-            assert found.operations == result.operations, (count, options)
-            assert found.held == result.numbers_held, (count, options)
-            if found.pairs and name not in ("flash", "ring"):  # tiles compute some masked pairs
-                assert found.pairs == int(result.computed.sum())
+            counted = cost(name, count, d=D, d_value=D_VALUE, causal=causal, **options)
+            assert counted.operations == result.operations, (count, options)
+            assert counted.held == result.numbers_held, (count, options)
+            if counted.pairs and name not in ("flash", "ring"):  # tiles compute some masked pairs
+                assert counted.pairs == int(result.computed.sum())
 
 
 @pytest.mark.parametrize("groups", [1, 2, 4])
 def test_shared_keys(groups: int) -> None:
     result = efficient.run("grouped_query", *vectors(9, 4), groups=groups)
-    found = cost("grouped_query", 9, d=D, d_value=D_VALUE, heads=4, groups=groups)
-    assert found.operations * 4 == result.operations
-    assert found.cached == (D + D_VALUE) * result.details["cache_ratio"]
+    costs = cost("grouped_query", 9, d=D, d_value=D_VALUE, heads=4, groups=groups)
+    assert costs.operations * 4 == result.operations
+    assert costs.cached == (D + D_VALUE) * result.details["cache_ratio"]
     assert cost("multi_query", 9, d=D, heads=4).cached == 2 * D / 4
 
 
 def test_latent_vectors() -> None:
     result = efficient.run("latent", *vectors(12, 2), rank=5)
-    found = cost("latent", 12, d=D, d_value=D_VALUE, heads=2, rank=5)
-    assert found.pairs * 2 * 5 * 2 == result.operations
-    assert found.cached is not None
-    assert found.cached * 12 * 2 == result.details["cache_numbers"]
+    costs = cost("latent", 12, d=D, d_value=D_VALUE, heads=2, rank=5)
+    assert costs.pairs * 2 * 5 * 2 == result.operations
+    assert costs.cached is not None
+    assert costs.cached * 12 * 2 == result.details["cache_numbers"]
 
 
 @pytest.mark.parametrize("causal", [False, True])
@@ -85,11 +85,11 @@ def test_random_blocks_are_right_on_average(count: int, block: int, causal: bool
         )
         for seed in range(300)
     ]
-    found = cost("bigbird", count, d=D, causal=causal, block=block).pairs
+    expected = cost("bigbird", count, d=D, causal=causal, block=block).pairs
     # five standard errors of the mean; a ragged last block, drawn by each row, adds its lack
     allowed = 5 * np.std(pairs) / np.sqrt(len(pairs))
     ragged = (-count % block) * block * (count // block) / max(count // block - 4, 1)
-    assert abs(np.mean(pairs) - found) <= allowed + ragged + 1e-9
+    assert abs(np.mean(pairs) - expected) <= allowed + ragged + 1e-9
 
 
 def test_buckets_of_equal_sizes() -> None:
@@ -98,9 +98,9 @@ def test_buckets_of_equal_sizes() -> None:
     value = torch.ones(8, 2, dtype=torch.float64)
     for causal in (False, True):
         result = efficient.run("reformer", query, query, value, causal=causal, buckets=2)
-        found = cost("reformer", 8, d=2, causal=causal, buckets=2)
-        assert found.pairs == int(result.computed.sum())
-        assert found.operations == result.operations
+        costs = cost("reformer", 8, d=2, causal=causal, buckets=2)
+        assert costs.pairs == int(result.computed.sum())
+        assert costs.operations == result.operations
 
 
 def test_the_known_point() -> None:

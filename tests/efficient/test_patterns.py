@@ -150,10 +150,10 @@ def test_one_bucket_is_shared_attention_without_the_token_itself():
 def test_a_pair_is_computed_if_and_only_if_it_shares_a_bucket(hashes):
     q, k, v = vectors(queries=60)
     result = efficient.run("reformer", q, k, v, causal=False, buckets=8, hashes=hashes, seed=5)
-    found = result.details["buckets"].numpy()
+    buckets = result.details["buckets"].numpy()
     for i in range(60):
         for j in range(60):
-            shared = any(found[h, i] == found[h, j] for h in range(hashes))
+            shared = any(buckets[h, i] == buckets[h, j] for h in range(hashes))
             if i != j:
                 assert bool(result.computed[i, j]) == shared
     assert np.all(result.computed.any(-1).numpy())  # every row has something to see
@@ -166,10 +166,10 @@ def test_near_vectors_share_a_bucket_more_often():
     q = torch.stack([one, near, far])
     hits = [0, 0]
     for seed in range(50):
-        found = efficient.run("reformer", q, q, q, causal=False, buckets=8, seed=seed).details[
+        buckets = efficient.run("reformer", q, q, q, causal=False, buckets=8, seed=seed).details[
             "buckets"
         ][0]
-        hits[0] += int(found[0] == found[1])
-        hits[1] += int(found[0] == found[2])
+        hits[0] += int(buckets[0] == buckets[1])
+        hits[1] += int(buckets[0] == buckets[2])
     assert hits[0] > 35
     assert hits[1] == 0

@@ -21,8 +21,8 @@ def vectors(count: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarr
 def test_a_window_beside_a_loop(causal: bool) -> None:
     query, key, value = vectors(9)
     exact = efficient.run("exact", query, key, value, causal=causal)
-    found = efficient.run("window", query, key, value, causal=causal, window=3)
-    rows = difference(found, exact)
+    result = efficient.run("window", query, key, value, causal=causal, window=3)
+    rows = difference(result, exact)
     for i in range(9):
         seen = [j for j in range(9) if not causal or j <= i]
         near = [j for j in seen if abs(i - j) < 3]
@@ -65,17 +65,17 @@ def test_shapes_that_differ_are_refused() -> None:
 @pytest.mark.parametrize("causal", [False, True])
 def test_trades_are_those_of_single_runs(causal: bool) -> None:
     query, key, value = vectors(20)
-    found = trades(query, key, value, causal=causal)
-    assert {one.name for one in found} >= {"window", "longformer", "bigbird", "performer"}
-    assert {"linformer", "nystromformer"} & {one.name for one in found} == (
+    points = trades(query, key, value, causal=causal)
+    assert {one.name for one in points} >= {"window", "longformer", "bigbird", "performer"}
+    assert {"linformer", "nystromformer"} & {one.name for one in points} == (
         set() if causal else {"linformer", "nystromformer"}
     )
-    assert not {"linear", "state_space", "grouped_query"} & {one.name for one in found}
+    assert not {"linear", "state_space", "grouped_query"} & {one.name for one in points}
     exact = efficient.run("exact", query, key, value, causal=causal)
-    one = next(each for each in found if each.name == "window" and each.setting == 4)
+    one = next(each for each in points if each.name == "window" and each.setting == 4)
     result = efficient.run("window", query, key, value, causal=causal, window=4)
     apart = np.linalg.norm(result.output - exact.output) / np.linalg.norm(exact.output)
     assert one.error == pytest.approx(apart, abs=1e-12)
     assert one.share == result.operations / exact.operations
-    whole = [each for each in found if each.name == "window" and each.setting == 32]
+    whole = [each for each in points if each.name == "window" and each.setting == 32]
     assert whole[0].error < 1e-12

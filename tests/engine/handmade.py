@@ -83,12 +83,12 @@ def from_scores(
     scores: np.ndarray, visible: np.ndarray | None = None, ids: Any = None, **options: Any
 ) -> AttentionStack:
     """Return a stack with these scores, [layer, head, query, key]; keys are unit vectors."""
-    made = []
+    layers = []
     for layer in torch.as_tensor(scores, dtype=torch.float32):
         unit = torch.eye(layer.shape[-1]).expand(1, layer.shape[0], -1, -1)
-        made.append(Vectors(layer[None], unit, unit))
+        layers.append(Vectors(layer[None], unit, unit))
     mask = None if visible is None else torch.as_tensor(visible)[None, None]
-    return record(made, mask, ids, scaling=1.0, **options)
+    return record(layers, mask, ids, scaling=1.0, **options)
 
 
 def causal(n: int) -> np.ndarray:

@@ -64,11 +64,11 @@ class Pretended(Tensor):
     @staticmethod
     def __new__(cls: type[Pretended], held: Tensor) -> Pretended:
         """Return a tensor of the same shape, strides and storage."""
-        made: Pretended = Tensor._make_wrapper_subclass(
+        tensor: Pretended = Tensor._make_wrapper_subclass(
             cls, held.shape, strides=held.stride(), dtype=held.dtype, device=GPU
         )
-        made.held = held
-        return made
+        tensor.held = held
+        return tensor
 
     def __repr__(self, *, tensor_contents: Any = None) -> str:  # type: ignore[override]
         return f"Pretended({self.held!r})"
@@ -201,7 +201,7 @@ def run(func: Any, args: Any, kwargs: dict[str, Any], watch: Watch) -> Any:
     with ExitStack() as stack:
         if here:
             stack.enter_context(_OperationLog(watch))
-        found = func(*args, **kwargs)
+        result = func(*args, **kwargs)
 
     def wrapped(one: Any) -> Any:
         if not isinstance(one, Tensor) or isinstance(one, Pretended):
@@ -212,7 +212,7 @@ def run(func: Any, args: Any, kwargs: dict[str, Any], watch: Watch) -> Any:
             return known
         return Pretended(one) if there else one
 
-    return tree_map(wrapped, found)
+    return tree_map(wrapped, result)
 
 
 MAKING = (torch.tensor, torch.as_tensor, torch.from_numpy)
@@ -220,8 +220,8 @@ MAKING = (torch.tensor, torch.as_tensor, torch.from_numpy)
 
 def _moves(func: Any, given: list[Tensor], here: bool, there: bool) -> bool:
     """Return True if an operation copies between devices; few operations may."""
-    mixed = here and any(not isinstance(one, Pretended) and one.dim() for one in given)
-    if mixed:
+    both_devices = here and any(not isinstance(one, Pretended) and one.dim() for one in given)
+    if both_devices:
         # Indexing a GPU tensor with a CPU index is allowed.
         indexing = func in (Tensor.__getitem__, Tensor.__setitem__)
         assert func is Tensor.copy_ or (indexing and isinstance(given[0], Pretended)), (
@@ -307,8 +307,8 @@ def efficient_attention(
     if causal:
         hidden = torch.ones(rows, keys, dtype=torch.bool).triu(1)
         scores = scores.masked_fill(hidden, -torch.inf)
-    mixed = (scores.softmax(-1).to(value.dtype) @ value).transpose(1, 2).contiguous()
+    output = (scores.softmax(-1).to(value.dtype) @ value).transpose(1, 2).contiguous()
     lse = scores.new_full((*scores.shape[:2], -(-rows // LSE_ROWS) * LSE_ROWS), torch.inf)
     lse[..., :rows] = scores.logsumexp(-1)
     state = torch.zeros((), dtype=torch.long)
-    return mixed.transpose(1, 2), lse if with_lse else lse[..., :0], state, state
+    return output.transpose(1, 2), lse if with_lse else lse[..., :0], state, state

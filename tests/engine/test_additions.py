@@ -29,11 +29,11 @@ Place = tuple[Kind, int]
 
 
 def added_by(model: Any, texts: list[Any]) -> dict[Place, Added]:
-    found: dict[Place, Added] = {}
+    added: dict[Place, Added] = {}
     places = Places(model.sites.kinds, {kind: size[0] for kind, size in model.sites.heads.items()})
-    with following(Additions(places, found.__setitem__)):
+    with following(Additions(places, added.__setitem__)):
         capture_ids(model, texts)
-    return found
+    return added
 
 
 @pytest.mark.parametrize("name", EVERYTHING)
@@ -41,10 +41,10 @@ def test_every_architecture_is_followed_to_the_stream(zoo: Zoo, name: str) -> No
     model = zoo(name).model
     texts = random_texts(model, (12,) if model.sites.sizes else (12, 7))
     plain = capture_ids(model, texts)
-    found = added_by(model, texts)
+    by_place = added_by(model, texts)
     expected = {(kind, layer) for kind, (n, _) in model.info.heads.items() for layer in range(n)}
-    assert found.keys() == expected
-    for (kind, _), added in found.items():
+    assert by_place.keys() == expected
+    for (kind, _), added in by_place.items():
         assert len(added.parts) == model.info.heads[kind][1]
         assert all(part.isfinite().all() and part.abs().max() > 0 for part in added.parts)
     # Following changes nothing.
@@ -121,7 +121,7 @@ def by_hand(
         network(**inputs)
     for handle in handles:
         handle.remove()
-    found = []
+    by_layer = []
     for layer in range(layers):
         name = way.output.format(layer)
         module, given = network.get_submodule(name), seen[name]
@@ -134,13 +134,13 @@ def by_hand(
             ]
             part = module(alone) - module(torch.zeros_like(given))
             parts.append((part * way.factor(network, layer, seen)).detach())
-        found.append(parts)
-    return found
+        by_layer.append(parts)
+    return by_layer
 
 
-def compare(found: dict[Place, Added], expected: list[list[Tensor]], kind: Kind) -> None:
+def compare(added: dict[Place, Added], expected: list[list[Tensor]], kind: Kind) -> None:
     for layer, parts in enumerate(expected):
-        for ours, theirs in zip(found[kind, layer].parts, parts, strict=True):
+        for ours, theirs in zip(added[kind, layer].parts, parts, strict=True):
             # A bias that is added and taken off again costs theirs some digits.
             largest = float(theirs.abs().max())
             assert largest > 0
@@ -166,16 +166,16 @@ def test_a_gate_before_the_projection_is_part_of_what_is_added() -> None:
     shake(network)
     model = instrument(network)
     ids = torch.arange(9)[None] + 5
-    found: dict[Place, Added] = {}
+    added: dict[Place, Added] = {}
     with (
-        following(Additions(Places(model.sites.kinds, {"self": 1}), found.__setitem__)),
+        following(Additions(Places(model.sites.kinds, {"self": 1}), added.__setitem__)),
         torch.inference_mode(),
     ):
         network(input_ids=ids)
     way = Way("model.layers.3.self_attn.o_proj")
     # The projection's input is the gated output: the loop's parts are those behind the gate.
-    compare(found, by_hand(network, way, 1, 4, {"input_ids": ids}), "self")
-    projection = found["self", 0].projection
+    compare(added, by_hand(network, way, 1, 4, {"input_ids": ids}), "self")
+    projection = added["self", 0].projection
     assert projection is not None and projection.shape == (4, 16, 32)
 
 
@@ -193,13 +193,13 @@ def test_a_layer_scale_is_part_of_what_is_added() -> None:
     scales = [network.encoder.layer[layer].layer_scale1.lambda1 for layer in range(2)]
     model = instrument(network)
     pixels = torch.randn(1, 3, 12, 12)
-    found: dict[Place, Added] = {}
+    added: dict[Place, Added] = {}
     places = Places(model.sites.kinds, {"self": 2})
-    with following(Additions(places, found.__setitem__)), torch.inference_mode():
+    with following(Additions(places, added.__setitem__)), torch.inference_mode():
         network(pixel_values=pixels)
     way = Way("encoder.layer.{}.attention.o_proj", lambda _, layer, __: scales[layer].detach())
-    compare(found, by_hand(network, way, 2, 4, {"pixel_values": pixels}), "self")
-    effective = found["self", 1].effective_projection()
+    compare(added, by_hand(network, way, 2, 4, {"pixel_values": pixels}), "self")
+    effective = added["self", 1].effective_projection()
     assert effective is not None
     dense = network.encoder.layer[1].attention.o_proj.weight
     expected = (dense.T * scales[1]).detach().view(4, 8, 32)
@@ -259,25 +259,25 @@ def test_operations_between_attention_and_stream(name: str, mode: Any) -> None:
     block = Block(between)
     torch.manual_seed(0)
     stream, heads = torch.randn(2, 5, 8), torch.randn(2, 5, 4, 2)
-    found: list[Added] = []
+    reports: list[Added] = []
 
     class Anywhere:
         def of(self, call: Any) -> Place:
             return "self", 0
 
-    additions = Additions(Anywhere(), lambda _, added: found.append(added))  # type: ignore[arg-type]
+    additions = Additions(Anywhere(), lambda _, added: reports.append(added))  # type: ignore[arg-type]
     with mode(), additions:
-        made = block(stream.clone(), additions.output(None, heads.clone()))  # type: ignore[arg-type]
+        output = block(stream.clone(), additions.output(None, heads.clone()))  # type: ignore[arg-type]
     additions.finish()
-    assert bool(found) == followed
+    assert bool(reports) == followed
     if not followed:
         return
-    total = torch.stack(found[0].parts).sum(0)
+    total = torch.stack(reports[0].parts).sum(0)
     constant = 1.0 if name == "in place" else 0.0
-    torch.testing.assert_close(made - stream, total + constant, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(output - stream, total + constant, rtol=1e-5, atol=1e-5)
     # One head alone, for operations without statistics.
     if "norm" not in name:
         alone = torch.zeros_like(heads)
         alone[:, :, 2] = heads[:, :, 2]
         expected = between(alone.flatten(-2)) - between(torch.zeros(2, 5, 8))
-        torch.testing.assert_close(found[0].parts[2], expected, rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(reports[0].parts[2], expected, rtol=1e-5, atol=1e-5)

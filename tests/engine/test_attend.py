@@ -46,10 +46,10 @@ MASKS = {
 every_mask = pytest.mark.parametrize("mask", MASKS.values(), ids=MASKS.keys())
 
 
-def run(made: Vectors, visible: np.ndarray, **options: Any) -> tuple[np.ndarray, ...]:
+def run(inputs: Vectors, visible: np.ndarray, **options: Any) -> tuple[np.ndarray, ...]:
     """Return output, weights, entropies and largest weights, collected from the blocks."""
     rule = Visibility.from_table(torch.as_tensor(visible))
-    shape = (*made.query.shape[:3], made.key.shape[2])
+    shape = (*inputs.query.shape[:3], inputs.key.shape[2])
     weights, rows, best = torch.zeros(shape), torch.zeros(shape[:3]), torch.zeros(shape[:3])
 
     def see(block: Block) -> None:
@@ -61,17 +61,17 @@ def run(made: Vectors, visible: np.ndarray, **options: Any) -> tuple[np.ndarray,
 
     names = ("scaling", "softcap", "bias", "sinks")
     terms = ScoreTerms(**{name: options.pop(name) for name in names if name in options})
-    output = attend(made.query, made.key, made.value, rule, terms, observe=see, **options)
+    output = attend(inputs.query, inputs.key, inputs.value, rule, terms, observe=see, **options)
     return output.float().numpy(), weights.numpy(), rows.numpy(), best.numpy()
 
 
-def check(made: Vectors, visible: np.ndarray, **options: Any) -> None:
+def check(inputs: Vectors, visible: np.ndarray, **options: Any) -> None:
     numbers = {
         name: value.numpy() if isinstance(value, torch.Tensor) else value
         for name, value in options.items()
     }
-    output, weights, _ = reference_attention(*made.numpy(), visible, **numbers)
-    mine, my_weights, my_entropy, my_best = run(made, visible, **options)
+    output, weights, _ = reference_attention(*inputs.numpy(), visible, **numbers)
+    mine, my_weights, my_entropy, my_best = run(inputs, visible, **options)
     assert np.isfinite(mine).all()
     np.testing.assert_allclose(mine, output, atol=4 * CALL)
     np.testing.assert_allclose(my_weights, weights, atol=CALL)
@@ -111,14 +111,14 @@ def test_sinks_of_any_size(sink: float) -> None:
 
 def test_scores_in_the_hundreds() -> None:
     """T5 does not scale: exp is accurate only after subtracting the row's highest score."""
-    made = vectors()
-    check(Vectors(30 * made.query, made.key, made.value), MASKS["causal"], scaling=1.0)
+    inputs = vectors()
+    check(Vectors(30 * inputs.query, inputs.key, inputs.value), MASKS["causal"], scaling=1.0)
 
 
 def test_more_keys_than_queries() -> None:
-    made = vectors(queries=3, keys=7)
+    inputs = vectors(queries=3, keys=7)
     visible = np.random.default_rng(0).random((2, 3, 7)) < 0.6
-    check(made, visible, scaling=0.5)
+    check(inputs, visible, scaling=0.5)
 
 
 def test_rows_without_visible_keys_are_zero() -> None:
@@ -141,15 +141,15 @@ SHAPES = {
 @pytest.mark.parametrize("groups", [4, 2, 1])
 @every_mask
 def test_block_shape_changes_nothing(mask: np.ndarray, groups: int, shape: BlockShape) -> None:
-    made = vectors(groups=groups)
+    inputs = vectors(groups=groups)
     options: dict[str, Any] = {
         "scaling": 0.4,
         "bias": torch.randn(1, HEADS, N, N, generator=torch.Generator().manual_seed(2)),
         "sinks": torch.linspace(-1, 2, HEADS),
     }
-    check(made, mask, **options)
-    whole = run(made, mask, **options)
-    blocks = run(made, mask, **options, shape=shape, workspace=Workspace())
+    check(inputs, mask, **options)
+    whole = run(inputs, mask, **options)
+    blocks = run(inputs, mask, **options, shape=shape, workspace=Workspace())
     for one, other in zip(whole, blocks, strict=True):
         np.testing.assert_allclose(one, other, atol=CALL_NATS)
 
@@ -179,7 +179,7 @@ def test_block_heads_divide_or_contain_groups(batch: int, keys: int, key_heads: 
 
 @pytest.mark.parametrize("heads", [HEADS, 2, 1])
 def test_blocks_cover_every_row_once(heads: int) -> None:
-    made = vectors(queries=37, keys=37)
+    inputs = vectors(queries=37, keys=37)
     seen: list[tuple[int, int]] = []
     starts: list[int] = []
 
@@ -189,7 +189,7 @@ def test_blocks_cover_every_row_once(heads: int) -> None:
 
     rule = Visibility.full(BATCH, 37, 37)
     shape = BlockShape(heads=heads, rows=8)
-    attend(made.query, made.key, made.value, rule, ScoreTerms(1.0), observe=see, shape=shape)
+    attend(inputs.query, inputs.key, inputs.value, rule, ScoreTerms(1.0), observe=see, shape=shape)
     assert sorted(seen) == [(head, row) for head in range(HEADS) for row in range(37)]
     assert starts == sorted(starts)
 
@@ -201,8 +201,8 @@ def _numbers(part: slice) -> range:
 def test_scores_far_below_the_highest_have_weight_zero() -> None:
     """Scores are clamped before exp, which is slow for them."""
     query, key = torch.ones(1, 1, 3, 1), torch.tensor([0.0, -70.0, -300.0, -5e4]).view(1, 1, 4, 1)
-    made = Vectors(query, key, torch.eye(4).view(1, 1, 4, 4))
-    output, weights, rows, _ = run(made, np.ones((1, 3, 4), bool), scaling=1.0)
+    inputs = Vectors(query, key, torch.eye(4).view(1, 1, 4, 4))
+    output, weights, rows, _ = run(inputs, np.ones((1, 3, 4), bool), scaling=1.0)
     np.testing.assert_allclose(
         weights[0, 0, 0], [1.0, np.exp(-70.0), 0.0, 0.0], rtol=1e-3, atol=1e-32
     )
@@ -228,8 +228,8 @@ def test_a_workspace_keeps_its_memory(mode: Any) -> None:
 
 @pytest.mark.parametrize("mask", ["causal", "window behind", "no rule at all"])
 def test_half_precision(mask: str) -> None:
-    made = vectors(groups=2)
-    half = Vectors(made.query.bfloat16(), made.key.bfloat16(), made.value.bfloat16())
+    inputs = vectors(groups=2)
+    half = Vectors(inputs.query.bfloat16(), inputs.key.bfloat16(), inputs.value.bfloat16())
     output, weights, _ = reference_attention(*half.numpy(), MASKS[mask], scaling=0.4)
     mine, my_weights, _, _ = run(half, MASKS[mask], scaling=0.4)
     np.testing.assert_allclose(my_weights, weights, atol=5 * HALF)
@@ -239,11 +239,11 @@ def test_half_precision(mask: str) -> None:
 @pytest.mark.parametrize("trained", ["query", "key", "value", "bias", "sinks"])
 def test_gradient_reaches_every_input(trained: str) -> None:
     """Compare with the gradient of attention written as one softmax; other inputs are frozen."""
-    made, generator = vectors(), torch.Generator().manual_seed(4)
+    given, generator = vectors(), torch.Generator().manual_seed(4)
     inputs = {
-        "query": made.query,
-        "key": made.key,
-        "value": made.value,
+        "query": given.query,
+        "key": given.key,
+        "value": given.value,
         "bias": torch.randn(1, HEADS, N, N, generator=generator),
         "sinks": torch.randn(HEADS, generator=generator),
     }

@@ -108,9 +108,9 @@ def test_sentence_pairs(zoo: Callable[[str], Pair], name: str) -> None:
 
 def test_sentence_pairs_in_a_padded_batch(zoo: Callable[[str], Pair]) -> None:
     pair = zoo("bert")
-    made = [pair.model.tokenizer(*SENTENCES), pair.model.tokenizer("A cat.", "The hat!")]
-    texts = [Encoded(tuple(one["input_ids"]), tuple(one["token_type_ids"])) for one in made]
-    for one, text in zip(capture_ids(pair.model, texts), made, strict=True):
+    encodings = [pair.model.tokenizer(*SENTENCES), pair.model.tokenizer("A cat.", "The hat!")]
+    texts = [Encoded(tuple(one["input_ids"]), tuple(one["token_type_ids"])) for one in encodings]
+    for one, text in zip(capture_ids(pair.model, texts), encodings, strict=True):
         alone = {name: torch.tensor([ids]) for name, ids in text.items()}
         assert_equal_weights(one, eager_attentions(pair.eager, **alone))
 
@@ -118,8 +118,8 @@ def test_sentence_pairs_in_a_padded_batch(zoo: Callable[[str], Pair]) -> None:
 def test_segments_matter(zoo: Callable[[str], Pair]) -> None:
     """Without segments the logits of a pair differ, so the test above can fail."""
     pair = zoo("bert")
-    made = pair.model.tokenizer(*SENTENCES)
-    with_segments = Encoded(tuple(made["input_ids"]), tuple(made["token_type_ids"]))
-    without = Encoded(tuple(made["input_ids"]))
+    encoding = pair.model.tokenizer(*SENTENCES)
+    with_segments = Encoded(tuple(encoding["input_ids"]), tuple(encoding["token_type_ids"]))
+    without = Encoded(tuple(encoding["input_ids"]))
     one, other = (capture_ids(pair.model, [text])[0]["self"] for text in (with_segments, without))
     assert np.abs(all_weights(one) - all_weights(other)).max() > 0.01

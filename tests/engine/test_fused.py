@@ -56,7 +56,7 @@ def rules(n: int, batch: int = 2) -> dict[str, np.ndarray]:
 
 
 def observed(
-    made: Vectors,
+    inputs: Vectors,
     rule: Visibility,
     path: Path,
     ids: Any = None,
@@ -64,10 +64,10 @@ def observed(
     scaling: float = 0.4,
 ) -> tuple[torch.Tensor, RowObserver]:
     """Return the output of a path and its statistics."""
-    batch, heads, queries, _ = made.query.shape
+    batch, heads, queries, _ = inputs.query.shape
     pairs = None if ids is None else TokenPairs(ids)
     observer = RowObserver(batch, heads, queries, rule, pairs, torch.device("cpu"), real)
-    parts = (made.query, made.key, made.value)
+    parts = (inputs.query, inputs.key, inputs.value)
     output = attend(*parts, rule, ScoreTerms(scaling), observe=observer, path=path)
     return output, observer.finish()
 
@@ -96,13 +96,13 @@ def assert_equal(one: RowObserver, other: RowObserver, rule: Visibility) -> None
 @pytest.mark.parametrize("mask", rules(1))
 def test_both_paths_agree(mask: str, groups: int) -> None:
     n = 150  # more than one segment of keys
-    made = vectors(groups=groups, queries=n, keys=n, seed=groups)
+    inputs = vectors(groups=groups, queries=n, keys=n, seed=groups)
     visible = torch.as_tensor(rules(n)[mask])
     rule = Visibility.from_table(visible)
     ids = torch.randint(0, 40, (2, n), generator=torch.Generator().manual_seed(groups))
     real = visible.any(1)
     outputs, observers = zip(
-        *(observed(made, rule, path, ids, real, scaling=0.4) for path in ("blocks", "fused")),
+        *(observed(inputs, rule, path, ids, real, scaling=0.4) for path in ("blocks", "fused")),
         strict=True,
     )
     torch.testing.assert_close(outputs[1], outputs[0], atol=NATS, rtol=0)
@@ -123,22 +123,22 @@ def test_both_paths_agree(mask: str, groups: int) -> None:
 def test_both_paths_agree_on_anything(
     n: int, dim: int, groups: int, mask: str, words: int, size: float, offset: float, seed: int
 ) -> None:
-    made = vectors(groups=groups, queries=n, keys=n, dim=dim, seed=seed)
-    made = Vectors(made.query * size, made.key + offset, made.value)  # keys far from zero
+    inputs = vectors(groups=groups, queries=n, keys=n, dim=dim, seed=seed)
+    inputs = Vectors(inputs.query * size, inputs.key + offset, inputs.value)  # keys far from zero
     rule = Visibility.from_table(torch.as_tensor(rules(n)[mask]))
     ids = torch.randint(0, words, (2, n), generator=torch.Generator().manual_seed(seed))
     options = {"scaling": dim**-0.5}
-    _, fused = observed(made, rule, "fused", ids, **options)
+    _, fused = observed(inputs, rule, "fused", ids, **options)
     assume(not fused.inaccurate)
-    _, blocks = observed(made, rule, "blocks", ids, **options)
+    _, blocks = observed(inputs, rule, "blocks", ids, **options)
     assert_equal(blocks, fused, rule)
 
 
 def test_cross_attention() -> None:
-    made = vectors(queries=9, keys=200)
+    inputs = vectors(queries=9, keys=200)
     rule = Visibility.full(2, 9, 200)
     (one, blocks), (other, fused) = (
-        observed(made, rule, path, scaling=0.4) for path in ("blocks", "fused")
+        observed(inputs, rule, path, scaling=0.4) for path in ("blocks", "fused")
     )
     torch.testing.assert_close(other, one, atol=NATS, rtol=0)
     assert_equal(blocks, fused, rule)
@@ -148,23 +148,23 @@ def test_cross_attention() -> None:
 def test_largest_accepted_scores(seed: int) -> None:
     """Below the bound on scores the entropy is accurate to 1e-5 nats."""
     n, dim = 300, 64
-    made, rule = vectors(queries=n, keys=n, dim=dim, seed=seed), Visibility.causal(2, n, n, 0)
+    inputs, rule = vectors(queries=n, keys=n, dim=dim, seed=seed), Visibility.causal(2, n, n, 0)
     ids = torch.arange(n).expand(2, -1)
 
     def rows(scaling: float) -> FusedRows:
-        return FusedRows.of(made.query, made.key, made.value, rule, scaling)
+        return FusedRows.of(inputs.query, inputs.key, inputs.value, rule, scaling)
 
     low, high = 0.0, 10.0
     for _ in range(20):
         middle = (low + high) / 2
         low, high = (middle, high) if rows(middle).is_accurate else (low, middle)
     assert rows(low).lse.abs().max() > SAFE_SCORE / 3  # the search ends at large scores
-    _, blocks = observed(made, rule, "blocks", ids, scaling=low)
-    _, fused = observed(made, rule, "fused", ids, scaling=low)
+    _, blocks = observed(inputs, rule, "blocks", ids, scaling=low)
+    _, fused = observed(inputs, rule, "fused", ids, scaling=low)
     assert_equal(blocks, fused, rule)
     assert blocks.inaccurate is None
     assert not fused.inaccurate
-    assert observed(made, rule, "fused", ids, scaling=1.01 * high)[1].inaccurate
+    assert observed(inputs, rule, "fused", ids, scaling=1.01 * high)[1].inaccurate
 
 
 def test_layers_with_large_scores_are_computed_again_by_blocks(
@@ -202,11 +202,11 @@ def test_layers_with_large_scores_are_computed_again_by_blocks(
     "what", ["softcap", "bias", "sinks", "bfloat16", "gradient", "observer of blocks"]
 )
 def test_refusal_names_the_condition(what: str) -> None:
-    made, rule = vectors(), Visibility.full(2, 11, 11)
+    inputs, rule = vectors(), Visibility.full(2, 11, 11)
     terms, options = ScoreTerms(0.4), {"path": "fused"}
     options["observe"] = RowObserver(2, 4, 11, rule, None, torch.device("cpu"))
-    attend(made.query, made.key, made.value, rule, terms, **options)  # accepted
-    parts = [made.query, made.key, made.value]
+    attend(inputs.query, inputs.key, inputs.value, rule, terms, **options)  # accepted
+    parts = [inputs.query, inputs.key, inputs.value]
     if what == "softcap":
         terms = ScoreTerms(0.4, softcap=30.0)
     elif what == "bias":
@@ -252,13 +252,13 @@ def test_block_pairs_equal_flags(data: some.DataObject) -> None:
     start = data.draw(some.integers(0, length - 1))
     end = data.draw(some.integers(start + 1, length))
     pairs = TokenPairs(ids)
-    found, flags = pairs.block(start, end), pairs.flags(start, end)
-    assert (found is not None) == (int(flags.sum()) * SPARSE_SHARE <= flags.numel())
-    if found is not None:
+    block, flags = pairs.block(start, end), pairs.flags(start, end)
+    assert (block is not None) == (int(flags.sum()) * SPARSE_SHARE <= flags.numel())
+    if block is not None:
         listed = torch.zeros_like(flags)
-        listed[found[0], found[1] - start, found[2]] = True
+        listed[block[0], block[1] - start, block[2]] = True
         assert torch.equal(listed, flags)
-        assert found.shape[1] == flags.sum()
+        assert block.shape[1] == flags.sum()
 
 
 @pytest.mark.parametrize("name", ["gpt2", "bert", "granite", "mistral", "bart", "modernbert"])
@@ -324,7 +324,7 @@ def test_fused_path_computes_no_block_of_scores(monkeypatch: pytest.MonkeyPatch)
 
 def test_blocks_are_preferred_on_a_cpu() -> None:
     seen: list[Block] = []
-    made, rule = vectors(queries=40, keys=40), Visibility.causal(2, 40, 40, 0)
-    attend(made.query, made.key, made.value, rule, ScoreTerms(0.4), observe=seen.append)
+    inputs, rule = vectors(queries=40, keys=40), Visibility.causal(2, 40, 40, 0)
+    attend(inputs.query, inputs.key, inputs.value, rule, ScoreTerms(0.4), observe=seen.append)
     assert seen
-    assert isinstance(FusedRows.of(made.query, made.key, made.value, rule, 0.1), FusedRows)
+    assert isinstance(FusedRows.of(inputs.query, inputs.key, inputs.value, rule, 0.1), FusedRows)

@@ -78,12 +78,12 @@ def test_both_paths_agree_on_a_gpu(mask: str, groups: int) -> None:
 
     query, key, value = drawn(12), drawn(groups), drawn(groups)
     pairs = TokenPairs(torch.arange(n, device="cuda").expand(batch, -1) % 500)
-    found = {}
+    outputs = {}
     for path in ("blocks", "fused"):
         observer = RowObserver(batch, 12, n, rule, pairs, query.device)
         output = attend(query, key, value, rule, ScoreTerms(0.125), observe=observer, path=path)
-        found[path] = (output, observer.finish())
-    (one, blocks), (other, fused) = found["blocks"], found["fused"]
+        outputs[path] = (output, observer.finish())
+    (one, blocks), (other, fused) = outputs["blocks"], outputs["fused"]
     torch.testing.assert_close(other, one, atol=1e-5, rtol=0)
     for name in ROW_NAMES:
         torch.testing.assert_close(
@@ -100,9 +100,9 @@ def test_long_texts_take_the_fused_path(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(RowObserver, "observe_fused_rows", lambda self, rows: taken.append(rows))
     for n in (QUICKER_KEYS - 1, QUICKER_KEYS):
         rule = Visibility.causal(1, n, n, 0, "cuda")
-        made = [torch.randn(1, 4, n, 32, device="cuda") for _ in range(3)]
-        observer = RowObserver(1, 4, n, rule, None, made[0].device)
-        attend(made[0], made[1], made[2], rule, ScoreTerms(0.1), observe=observer)
+        inputs = [torch.randn(1, 4, n, 32, device="cuda") for _ in range(3)]
+        observer = RowObserver(1, 4, n, rule, None, inputs[0].device)
+        attend(inputs[0], inputs[1], inputs[2], rule, ScoreTerms(0.1), observe=observer)
         assert len(taken) == (n == QUICKER_KEYS)
 
 

@@ -147,12 +147,13 @@ def test_repetition_of_a_broken_model_gives_no_scores(zoo: Zoo, tmp_path: Path) 
     folder = with_number(
         zoo("gpt2").folder, tmp_path / "b", "h.1.attn.c_attn.weight", math.nan, (3, 9)
     )
-    found = repeat_random(attnviz.load(str(folder)), period=8, sequences=2)
-    assert math.isnan(found.gain)
+    repetition = repeat_random(attnviz.load(str(folder)), period=8, sequences=2)
+    assert math.isnan(repetition.gain)
     assert (
-        np.isnan(found.scores["induction"][1, 1]) and np.isnan(found.scores["induction"][2]).all()
+        np.isnan(repetition.scores["induction"][1, 1])
+        and np.isnan(repetition.scores["induction"][2]).all()
     )
-    assert np.isfinite(found.scores["induction"][0]).all()
+    assert np.isfinite(repetition.scores["induction"][0]).all()
 
 
 def test_an_unused_broken_weight_is_still_named(zoo: Zoo, tmp_path: Path) -> None:
@@ -225,9 +226,9 @@ def test_a_row_without_visible_keys_is_no_fault() -> None:
     query, key, value = torch.randn(3, 1, 2, 6, 4).unbind(0)
     rule = Visibility.causal(1, 6, 6, -2)  # queries 0 and 1 see nothing
     observer = RowObserver(1, 2, 6, rule, None, query.device)
-    made = attend(query, key, value, rule, ScoreTerms(0.5), observe=observer)
+    output = attend(query, key, value, rule, ScoreTerms(0.5), observe=observer)
     observer.finish()
-    assert made.isfinite().all() and observer.rows["entropy"].isfinite().all()
+    assert output.isfinite().all() and observer.rows["entropy"].isfinite().all()
     # Scores of -inf in a row that sees keys are a fault all the same.
     observer = RowObserver(1, 2, 6, rule, None, query.device)
     key[:, 1, 0] = -torch.inf
@@ -243,8 +244,8 @@ def test_sums_of_long_texts_stay_within_float16() -> None:
     query, key = torch.zeros(1, 1, 1, 4), torch.zeros(1, 1, keys, 4)
     value = torch.full((1, 1, keys, 4), 40.0)
     rule = Visibility.full(1, 1, keys)
-    made = attend(*(one.half() for one in (query, key, value)), rule, ScoreTerms(1.0))
-    assert (made - 40.0).abs().max() < 40 * 2**-9  # 1/4,000 is rounded to 11 bits
+    output = attend(*(one.half() for one in (query, key, value)), rule, ScoreTerms(1.0))
+    assert (output - 40.0).abs().max() < 40 * 2**-9  # 1/4,000 is rounded to 11 bits
 
 
 @pytest.mark.parametrize(

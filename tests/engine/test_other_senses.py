@@ -201,9 +201,9 @@ def test_a_picture(zoo: Zoo) -> None:
 
 def test_a_picture_and_a_text(zoo: Zoo) -> None:
     pair = zoo("clip")
-    made = pair.model.tokenizer("The cat sat.", return_tensors="pt")
+    encoding = pair.model.tokenizer("The cat sat.", return_tensors="pt")
     inputs = picture(pair.model) | {
-        name: made[name] for name in ("input_ids", "attention_mask") if name in made
+        name: encoding[name] for name in ("input_ids", "attention_mask") if name in encoding
     }
     capture = attnviz.capture_inputs(pair.model, inputs)
     assert_equal_weights(capture, eager_attentions(pair.eager, **inputs))

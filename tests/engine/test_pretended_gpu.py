@@ -66,10 +66,10 @@ def test_captures_on_a_gpu(zoo: Callable[[str], Pair], name: str, path: Path) ->
         model = on_pretended_gpu(pair.model)
         capture_ids(model, texts)  # the layers that need blocks are known after the first capture
         watch.waits.clear()
-        found = capture_ids(model, texts, progress=lambda *_: marks.append(len(watch.waits)))
+        captures = capture_ids(model, texts, progress=lambda *_: marks.append(len(watch.waits)))
         waits = list(watch.waits)
-        statistics = [read_on_device(one) for one in found]
-        moved = [one.on_host() for one in found]
+        statistics = [read_on_device(one) for one in captures]
+        moved = [one.on_host() for one in captures]
     for one, other, (numbers, corner) in zip(expected, moved, statistics, strict=True):
         for kind, stack in one.stacks.items():
             for layer, head in np.ndindex(stack.shape[:2]):
@@ -110,16 +110,16 @@ def read_on_device(capture: Capture) -> tuple[dict[Kind, dict[str, np.ndarray]],
 def test_arguments_of_the_gpu_kernel_are_valid(mask: str, groups: int) -> None:
     """Odd sizes: rows of 16 bytes, a bias per head, a log-sum-exp longer than the rows."""
     n = 150
-    made = vectors(groups=groups, queries=n, keys=n, seed=groups)
+    inputs = vectors(groups=groups, queries=n, keys=n, seed=groups)
     visible = torch.as_tensor(rules(n)[mask])
     ids = torch.randint(0, 40, (2, n), generator=torch.Generator().manual_seed(groups))
     outputs, observers = [], []
     for path, move in (("blocks", torch.Tensor.detach), ("fused", pretended)):
         with pretending():
             rule = Visibility.from_table(move(visible))
-            place = move(made.query).device
+            place = move(inputs.query).device
             watched = RowObserver(2, 4, n, rule, TokenPairs(move(ids)), place, move(visible.any(1)))
-            parts = [move(part) for part in (made.query, made.key, made.value)]
+            parts = [move(part) for part in (inputs.query, inputs.key, inputs.value)]
             run = partial(attend, terms=ScoreTerms(0.4), observe=watched, path=path)
             outputs.append(real(run(*parts, rule)))
             observers.append(watched.finish())
@@ -161,8 +161,8 @@ def test_an_overview_is_computed_on_the_gpu(
             lambda self: (moved.append(self.numel()), real(self))[1],
             raising=False,
         )
-        found = stack.pooled(1, 2, bins, how)
-    np.testing.assert_allclose(found, expected, 0, MODEL)
+        overview = stack.pooled(1, 2, bins, how)
+    np.testing.assert_allclose(overview, expected, 0, MODEL)
     shared = expected.shape[1] * (130 // POOL_ROWS)  # a bin may lie in two blocks of rows
     assert sum(moved) <= expected.size + shared
 

@@ -18,9 +18,9 @@ PERIOD = 20
 
 
 def test_the_second_half_repeats_the_first(gpt: Model) -> None:
-    found = repeat_random(gpt, period=PERIOD)
-    ids = found.capture["self"].query_tokens.ids.tolist()
-    assert (found.begin, found.period, len(ids)) == (1, PERIOD, 2 * PERIOD + 1)
+    repetition = repeat_random(gpt, period=PERIOD)
+    ids = repetition.capture["self"].query_tokens.ids.tolist()
+    assert (repetition.begin, repetition.period, len(ids)) == (1, PERIOD, 2 * PERIOD + 1)
     assert ids[0] == gpt.tokenizer.bos_token_id
     assert ids[1 : PERIOD + 1] == ids[PERIOD + 1 :]
     assert not set(ids[1:]) & set(gpt.tokenizer.all_special_ids)
@@ -33,9 +33,9 @@ def test_the_same_seed_draws_the_same_tokens(gpt: Model) -> None:
 
 
 def test_scores_are_the_means_over_the_second_copy(gpt: Model) -> None:
-    found = repeat_random(gpt, period=PERIOD, sequences=1)
-    for name, scores in found.scores.items():
-        rows = metrics.per_row(name, found.capture["self"])[:, :, PERIOD + 1 :]
+    repetition = repeat_random(gpt, period=PERIOD, sequences=1)
+    for name, scores in repetition.scores.items():
+        rows = metrics.per_row(name, repetition.capture["self"])[:, :, PERIOD + 1 :]
         assert not np.isnan(rows).any()
         np.testing.assert_allclose(scores, rows.mean(-1), atol=SAME)
 
@@ -49,22 +49,22 @@ def test_scores_average_over_sequences(gpt: Model) -> None:
     expected = np.mean(
         [metrics.per_row("induction", one["self"])[:, :, PERIOD + 1 :].mean(-1) for one in alone], 0
     )
-    found = repeat_random(gpt, period=PERIOD, sequences=3, seed=0)
-    np.testing.assert_allclose(found.scores["induction"], expected, atol=MODEL)
+    repetition = repeat_random(gpt, period=PERIOD, sequences=3, seed=0)
+    np.testing.assert_allclose(repetition.scores["induction"], expected, atol=MODEL)
     losses = np.mean([one.losses[PERIOD:-1] for one in alone], 0)
-    np.testing.assert_allclose(found.second_copy, losses, atol=1e-4)
+    np.testing.assert_allclose(repetition.second_copy, losses, atol=1e-4)
 
 
 def test_losses_belong_to_their_tokens(gpt: Model) -> None:
-    found = repeat_random(gpt, period=PERIOD, sequences=1)
-    ids = torch.tensor(found.capture["self"].query_tokens.ids)
+    repetition = repeat_random(gpt, period=PERIOD, sequences=1)
+    ids = torch.tensor(repetition.capture["self"].query_tokens.ids)
     with torch.inference_mode():
         chances = gpt.network(ids[None]).logits[0].log_softmax(-1)
     costs = [-float(chances[at - 1, ids[at]]) for at in range(1, len(ids))]
-    np.testing.assert_allclose(found.first_copy, costs[:PERIOD], atol=1e-4)
-    np.testing.assert_allclose(found.second_copy, costs[PERIOD:], atol=1e-4)
+    np.testing.assert_allclose(repetition.first_copy, costs[:PERIOD], atol=1e-4)
+    np.testing.assert_allclose(repetition.second_copy, costs[PERIOD:], atol=1e-4)
     gain = np.mean(costs[1:PERIOD]) - np.mean(costs[PERIOD + 1 :])
-    assert found.gain == pytest.approx(gain, abs=1e-4)
+    assert repetition.gain == pytest.approx(gain, abs=1e-4)
 
 
 def test_a_random_model_gains_nothing_by_repetition(gpt: Model) -> None:
@@ -72,8 +72,8 @@ def test_a_random_model_gains_nothing_by_repetition(gpt: Model) -> None:
 
 
 def test_a_text_is_repeated_token_by_token(gpt: Model) -> None:
-    found = repeat_text(gpt, "The cat sat on the mat.")
-    ids = found.capture["self"].query_tokens.ids.tolist()[1:]
+    repetition = repeat_text(gpt, "The cat sat on the mat.")
+    ids = repetition.capture["self"].query_tokens.ids.tolist()[1:]
     assert ids == 2 * gpt.tokenizer("The cat sat on the mat.")["input_ids"]
 
 
@@ -118,8 +118,8 @@ def test_without_a_begin_token_the_first_loss_is_unknown(gpt: Model) -> None:
 
     tokenizer = copy.deepcopy(gpt.tokenizer)
     tokenizer.bos_token = None
-    found = repeat_random(instrument(gpt.network, tokenizer), period=PERIOD)
-    assert found.begin == 0
-    assert math.isnan(found.first_copy[0])
-    assert not np.isnan(found.first_copy[1:]).any()
-    assert not np.isnan(found.second_copy).any()
+    repetition = repeat_random(instrument(gpt.network, tokenizer), period=PERIOD)
+    assert repetition.begin == 0
+    assert math.isnan(repetition.first_copy[0])
+    assert not np.isnan(repetition.first_copy[1:]).any()
+    assert not np.isnan(repetition.second_copy).any()

@@ -153,8 +153,8 @@ def test_the_proof_is_that_of_all_weights_at_once(zoo: Zoo, name: str) -> None:
     apart = {
         (kind, layer, head): np.abs(stack.weights(layer, head) - weights).max()
         for kind, stack in capture.stacks.items()
-        for layer, found in enumerate(theirs[kind])
-        for head, weights in enumerate(found[0].numpy())
+        for layer, table in enumerate(theirs[kind])
+        for head, weights in enumerate(table[0].numpy())
     }
     assert proof.weights == max(apart.values())
     worst = (proof.worst.kind, proof.worst.layer, proof.worst.head)
@@ -262,9 +262,9 @@ def test_drift_of_a_deep_and_sharp_model_is_accepted() -> None:
         for layer in range(10)
         for head in range(4)
     )
-    found = attnviz.verify(one)
-    assert apart > found.weights_bound > found.weights
-    assert found.holds, found.broken
+    proof = attnviz.verify(one)
+    assert apart > proof.weights_bound > proof.weights
+    assert proof.holds, proof.broken
 
 
 def test_a_bias_added_in_sixteen_bits_is_not_held_against_a_model(
@@ -273,10 +273,10 @@ def test_a_bias_added_in_sixteen_bits_is_not_held_against_a_model(
     """The library rounds the sum of a score and T5's bias, which the 16-bit bound accepts."""
     model = attnviz.models.load(str(zoo("t5").folder), dtype="bfloat16")
     capture = attnviz.capture(model, "The cat sat on the mat.", target="The cat sat.")
-    found = attnviz.verify(capture)
+    proof = attnviz.verify(capture)
     monkeypatch.setattr("attnviz.attention.reference.eager.SHORT", ())
-    assert found.weights < attnviz.verify(capture).weights
-    assert found.holds, found.broken
+    assert proof.weights < attnviz.verify(capture).weights
+    assert proof.holds, proof.broken
 
 
 def test_a_mask_that_the_library_does_not_have_is_found(

@@ -14,8 +14,8 @@ BATCH, HEADS, ROWS, KEYS = 2, 3, 4, 9
 
 @pytest.fixture(params=["plain", "sharp"])
 def scores(request: pytest.FixtureRequest) -> torch.Tensor:
-    made = torch.randn(BATCH, HEADS, ROWS, KEYS, generator=torch.Generator().manual_seed(0))
-    return made * (60 if request.param == "sharp" else 1)
+    tensor = torch.randn(BATCH, HEADS, ROWS, KEYS, generator=torch.Generator().manual_seed(0))
+    return tensor * (60 if request.param == "sharp" else 1)
 
 
 @pytest.fixture
@@ -42,15 +42,17 @@ def test_pieces_equal_one_softmax(
     truth = torch.cat([exact, extra], -1).softmax(-1)[..., :-1].nan_to_num(0.0)
 
     with_gradient, its_sums = exponentials_with_gradient(scores.clone(), sinks, masked)
-    found, sums = exponentials(
+    exps, sums = exponentials(
         scores, sinks, masked, observed=True, workspace=Workspace(), piece=piece
     )
-    for made, one in ((found, sums), (with_gradient, its_sums)):
-        torch.testing.assert_close((made / one.total[..., None]).double(), truth, atol=CALL, rtol=0)
+    for computed, one in ((exps, sums), (with_gradient, its_sums)):
+        torch.testing.assert_close(
+            (computed / one.total[..., None]).double(), truth, atol=CALL, rtol=0
+        )
         torch.testing.assert_close(one.max_weight.double(), truth.amax(-1), atol=CALL, rtol=0)
         entropy = torch.special.entr(truth).sum(-1)
         torch.testing.assert_close(one.entropy.double(), entropy, atol=CALL_NATS, rtol=0)
-        assert not made.masked_select(hidden).any()
+        assert not computed.masked_select(hidden).any()
     if sinks is None:
         assert not sums.highest[0, :, -1].any(), "no score, so nothing was taken off"
         assert not sums.mass[0, :, -1].any()

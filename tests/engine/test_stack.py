@@ -136,11 +136,11 @@ def test_bins_of_a_part_equal_a_loop(
     rows, columns = np.array([2, 3, 14, queries - 1]), np.array([5, 9, 18, keys])
     weights = stack.weights(1, 3).copy()
     weights[:, [key for key in without if key < keys]] = 0.0
-    found = stack.binned(1, 3, rows, columns, how, without)
-    for row, column in np.ndindex(found.shape):
+    binned = stack.binned(1, 3, rows, columns, how, without)
+    for row, column in np.ndindex(binned.shape):
         cell = weights[rows[row] : rows[row + 1], columns[column] : columns[column + 1]]
         expected = cell.max() if how == "max" else cell.sum()
-        assert found[row, column] == pytest.approx(expected, abs=MODEL)
+        assert binned[row, column] == pytest.approx(expected, abs=MODEL)
 
 
 def test_impossible_pooling_is_refused(stack: AttentionStack) -> None:
@@ -151,14 +151,14 @@ def test_impossible_pooling_is_refused(stack: AttentionStack) -> None:
 
 
 def test_vectors_of_grouped_heads() -> None:
-    made = vectors(heads=6, groups=2, dim=8, value_dim=5)
-    stack = record([made])
+    inputs = vectors(heads=6, groups=2, dim=8, value_dim=5)
+    stack = record([inputs])
     assert stack.query(0, 5).shape == (11, 8)
     assert stack.value(0, 5).shape == (11, 5)
     for head in range(6):
-        np.testing.assert_array_equal(stack.query(0, head), made.query[0, head])
-        np.testing.assert_array_equal(stack.key(0, head), made.key[0, head // 3])
-        np.testing.assert_array_equal(stack.value(0, head), made.value[0, head // 3])
+        np.testing.assert_array_equal(stack.query(0, head), inputs.query[0, head])
+        np.testing.assert_array_equal(stack.key(0, head), inputs.key[0, head // 3])
+        np.testing.assert_array_equal(stack.value(0, head), inputs.value[0, head // 3])
 
 
 def test_weights_computed_from_vectors(zoo: Callable[[str], Pair]) -> None:
@@ -173,10 +173,10 @@ def test_weights_computed_from_vectors(zoo: Callable[[str], Pair]) -> None:
 
 @pytest.mark.parametrize("text", [0, 1])
 def test_each_text_of_a_recorded_batch(text: int) -> None:
-    made = vectors(groups=2)
-    stack = record([made], text=text, scaling=0.4)
+    inputs = vectors(groups=2)
+    stack = record([inputs], text=text, scaling=0.4)
     visible = np.ones((2, 11, 11), bool)
-    _, weights, _ = reference_attention(*made.numpy(), visible, scaling=0.4)
+    _, weights, _ = reference_attention(*inputs.numpy(), visible, scaling=0.4)
     for head in range(4):
         np.testing.assert_allclose(stack.weights(0, head), weights[text, head], atol=CALL)
 
@@ -185,14 +185,14 @@ def test_each_text_of_a_recorded_batch(text: int) -> None:
 @pytest.mark.parametrize("text", [0, 1])
 def test_each_text_has_its_own_bias(text: int, shape: tuple[int, int]) -> None:
     """A bias may be shared by texts and heads; a mask may contain a bias too."""
-    made = vectors()
+    inputs = vectors()
     position = torch.randn(*shape, 11, 11, generator=torch.Generator().manual_seed(1))
     added = torch.randn(2, 1, 11, 11, generator=torch.Generator().manual_seed(2))
     visible = np.stack([causal(11), causal(11)])
     mask = added.masked_fill(~torch.as_tensor(visible)[:, None], torch.finfo(torch.float32).min)
-    stack = record([made], mask, text=text, scaling=0.4, position_bias=position)
+    stack = record([inputs], mask, text=text, scaling=0.4, position_bias=position)
     _, weights, scores = reference_attention(
-        *made.numpy(), visible, scaling=0.4, bias=(position + added).numpy()
+        *inputs.numpy(), visible, scaling=0.4, bias=(position + added).numpy()
     )
     for head in range(4):
         np.testing.assert_allclose(stack.weights(0, head), weights[text, head], atol=CALL)

@@ -18,15 +18,15 @@ THREADS, ROUNDS = 16, 3
 
 def numbers(one: Capture) -> list[np.ndarray]:
     """Return all arrays of a capture, without arithmetic that could hide a difference."""
-    found = [one.losses]
+    arrays = [one.losses]
     for stack in one.stacks.values():
         for layer in stack.layers:
             kept = layer.vectors
             assert kept is not None
-            found += [part.numpy() for part in (kept.query, kept.key, kept.value)]
-            found += list(vars(layer.rows).values())
-        found.append(stack.weights(0, 1))
-    return found
+            arrays += [part.numpy() for part in (kept.query, kept.key, kept.value)]
+            arrays += list(vars(layer.rows).values())
+        arrays.append(stack.weights(0, 1))
+    return arrays
 
 
 @pytest.mark.parametrize("name", ["gpt2", "bert", "t5", "albert"])
@@ -42,8 +42,8 @@ def test_parallel_captures_equal_serial_ones(zoo: Callable[[str], Pair], name: s
 
     with ThreadPoolExecutor(THREADS) as pool:
         for number, rounds in enumerate(pool.map(work, range(THREADS))):
-            for found in rounds:
-                for mine, expected in zip(found, serial[number], strict=True):
+            for parallel in rounds:
+                for mine, expected in zip(parallel, serial[number], strict=True):
                     np.testing.assert_array_equal(mine, expected)
 
 

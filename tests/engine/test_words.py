@@ -23,10 +23,10 @@ def test_headline_names_the_pattern() -> None:
     assert words.headline(looks_at(-1), 0, 0).startswith("mostly looks at the previous token (1.00")
     assert words.headline(looks_at(0), 0, 0).startswith("mostly looks at the token itself (1.00")
     repeated = np.arange(N) % 4
-    found = words.headline(looks_at(-3, repeated), 0, 0)
-    assert "looks at what followed earlier copies of the token (1.00" in found
-    found = words.headline(looks_at(-4, repeated), 0, 0)
-    assert "looks at earlier copies of the same token (1.00" in found
+    sentence = words.headline(looks_at(-3, repeated), 0, 0)
+    assert "looks at what followed earlier copies of the token (1.00" in sentence
+    sentence = words.headline(looks_at(-4, repeated), 0, 0)
+    assert "looks at earlier copies of the same token (1.00" in sentence
 
 
 def test_headline_names_the_token_of_a_sink() -> None:
@@ -60,13 +60,13 @@ def test_numbers_rank_a_head_among_its_kind() -> None:
     table = metrics.per_head("entropy", stack)
     ranks = {}
     for layer, head in np.ndindex(table.shape):
-        found = {one.name: one for one in words.numbers(stack, layer, head)}
-        assert set(found) == set(metrics.names())
-        assert found["entropy"].value == pytest.approx(table[layer, head])
-        assert found["entropy"].of == 6
-        assert np.isnan(found["next_token"].value)
-        assert found["next_token"].of == 0
-        ranks[found["entropy"].rank] = table[layer, head]
+        by_name = {one.name: one for one in words.numbers(stack, layer, head)}
+        assert set(by_name) == set(metrics.names())
+        assert by_name["entropy"].value == pytest.approx(table[layer, head])
+        assert by_name["entropy"].of == 6
+        assert np.isnan(by_name["next_token"].value)
+        assert by_name["next_token"].of == 0
+        ranks[by_name["entropy"].rank] = table[layer, head]
     assert sorted(ranks) == [1, 2, 3, 4, 5, 6]
     assert [ranks[place] for place in range(1, 7)] == sorted(ranks.values(), reverse=True)
 
@@ -74,10 +74,10 @@ def test_numbers_rank_a_head_among_its_kind() -> None:
 def test_looks_are_the_largest_weights_first() -> None:
     stack = looks_at(-1)
     row = np.array([0.0, 0.4, 0.1, 0.4, 0.0, 0.1] + [0.0] * 6)
-    found = words.looks(row, stack.key_tokens, most=3)
-    assert [one.position for one in found] == [1, 3, 2]
-    assert [one.label for one in found] == ["t101", "t103", "t102"]
-    assert [one.weight for one in found] == [0.4, 0.4, 0.1]
+    looks = words.looks(row, stack.key_tokens, most=3)
+    assert [one.position for one in looks] == [1, 3, 2]
+    assert [one.label for one in looks] == ["t101", "t103", "t102"]
+    assert [one.weight for one in looks] == [0.4, 0.4, 0.1]
     assert len(words.looks(row, stack.key_tokens, most=9)) == 4
     assert words.looks(np.zeros(N), stack.key_tokens) == ()
 

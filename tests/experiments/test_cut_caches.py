@@ -99,8 +99,8 @@ def test_losses_equal_a_slow_loop_on_the_library_s_model(
             given = torch.tensor([ids[:length]])
             logits = network(given, use_cache=False).logits[0, -1].double()
             losses.append(-float(logits.log_softmax(-1)[ids[length]]))
-    found = run_with_cuts(pair.model, ids, [cut])[1]
-    np.testing.assert_allclose(found.losses, losses, atol=MODEL_NATS)
+    run = run_with_cuts(pair.model, ids, [cut])[1]
+    np.testing.assert_allclose(run.losses, losses, atol=MODEL_NATS)
 
     cache = _read(pair.model, ids, cut)
     for layer, one in enumerate(cache):
@@ -113,14 +113,14 @@ def _read(model: Model, ids: tuple[int, ...], cut: CacheCut) -> list[list[list[l
     """Return the kept positions by layer, step and key head."""
     cache = cut_cache(model, cut)
     cached = CachedModel(model, cache)
-    found: list[list[list[list[int]]]] = [[] for _ in cache.layers]
+    kept: list[list[list[list[int]]]] = [[] for _ in cache.layers]
     for number in ids:
         sizes = {kind: size[0] for kind, size in model.sites.heads.items()}
         cached.read([number], ReceivedWeights(Places(model.sites.kinds, sizes), model, cache))
         for place, layer in enumerate(cache.layers):
             assert isinstance(layer, EvictingLayer)
-            found[place].append(layer.positions[0].tolist())
-    return found
+            kept[place].append(layer.positions[0].tolist())
+    return kept
 
 
 @pytest.mark.parametrize("name", ["gpt2", "llama"])

@@ -115,11 +115,11 @@ def test_edits_equal_slow_loops_on_the_library_s_model(
 ) -> None:
     pair = zoo(name)
     ids = random_ids(pair.model, TOKENS)
-    found = fast_logits(pair.model, ids, EDITS[edits])
+    logits = fast_logits(pair.model, ids, EDITS[edits])
     expected = slow_logits(pair, ids, EDITS[edits])
     plain = fast_logits(pair.model, ids, [])
-    torch.testing.assert_close(found, expected, atol=MODEL_NATS, rtol=0)
-    assert float((found - plain).abs().max()) > 10 * MODEL_NATS  # the edit has an effect
+    torch.testing.assert_close(logits, expected, atol=MODEL_NATS, rtol=0)
+    assert float((logits - plain).abs().max()) > 10 * MODEL_NATS  # the edit has an effect
 
 
 def test_captures_inside_show_the_edited_weights(gpt: Model) -> None:
@@ -157,9 +157,9 @@ def test_rows_of_another_text_are_taken_over() -> None:
     edit = rows_of_text(model, head, "The cat sat on the mat. The cat")
     other = attnviz.capture(model, "The cat sat on the mat. The cat")["self"].weights(1, 5)
     with edited(model, [edit]):
-        found = attnviz.capture(model, "A dog ran in the wood. A dog")["self"].weights(1, 5)
-    size = min(len(found), len(other))
-    np.testing.assert_allclose(found[:size, :size], other[:size, :size], atol=MODEL)
+        weights = attnviz.capture(model, "A dog ran in the wood. A dog")["self"].weights(1, 5)
+    size = min(len(weights), len(other))
+    np.testing.assert_allclose(weights[:size, :size], other[:size, :size], atol=MODEL)
 
 
 def test_cross_attention_and_the_decoder_of_a_t5(t5: Model) -> None:
@@ -184,11 +184,11 @@ def test_cross_attention_and_the_decoder_of_a_t5(t5: Model) -> None:
 
 def test_a_zeroed_head_equals_an_ablated_one(gpt: Model) -> None:
     (example,) = repeated_examples(gpt, period=6, sequences=1)
-    found = ablate(gpt, [example], replacements=("zero",))
+    ablation = ablate(gpt, [example], replacements=("zero",))
     effect = effect_of(gpt, example.encoded, [Edit("zero", HEAD)])
     places = list(example.loss_inputs[0].positions)
     change = float((effect.after - effect.before)[places].sum())
-    assert change == pytest.approx(found.change["zero"]["self"][1, 2, 0], abs=MODEL_NATS)
+    assert change == pytest.approx(ablation.change["zero"]["self"][1, 2, 0], abs=MODEL_NATS)
 
 
 def test_padding_of_a_batch_changes_nothing(gpt: Model, bert: Model) -> None:
@@ -225,11 +225,11 @@ def test_other_threads_and_other_models_are_untouched(
     before = fast_logits(gpt, ids, [])
     llama = zoo("llama").model
     other = fast_logits(llama, ids, [])
-    found: list[Tensor] = []
+    outputs: list[Tensor] = []
 
     def run() -> None:
         with torch.inference_mode():
-            found.append(gpt.network(torch.tensor([list(ids)])).logits[0])
+            outputs.append(gpt.network(torch.tensor([list(ids)])).logits[0])
 
     with edited(gpt, [Edit("zero", HEAD), Edit("first", HEAD)]):
         thread = threading.Thread(target=run)
@@ -238,7 +238,7 @@ def test_other_threads_and_other_models_are_untouched(
         with torch.inference_mode():
             inside = gpt.network(torch.tensor([list(ids)])).logits[0]
             beside = llama.network(torch.tensor([list(ids)])).logits[0]
-    assert torch.equal(found[0], before)
+    assert torch.equal(outputs[0], before)
     assert torch.equal(beside, other)
     assert not torch.equal(inside, before)
     assert torch.equal(fast_logits(gpt, ids, []), before)

@@ -55,8 +55,8 @@ def _of_the_library(pair: Pair, encoded: Encoded, sampling: Sampling) -> list[in
     # The library sizes its cache by the encoder's depth, and a deeper decoder overruns it.
     settings.use_cache = pair.model.info.family == "decoder"
     written = network.generate(ids, attention_mask=torch.ones_like(ids), generation_config=settings)
-    found: list[int] = written[0].tolist()
-    return found
+    written_ids: list[int] = written[0].tolist()
+    return written_ids
 
 
 @pytest.mark.parametrize("settings", SAMPLINGS)
@@ -67,8 +67,8 @@ def test_ids_equal_those_of_the_library(
     pair = zoo(name)
     encoded = _prompt(pair.model)
     steps = generate_ids(pair.model, encoded, sampling=SAMPLINGS[settings], max_new_tokens=NEW)
-    found = [*(encoded.target or encoded.ids), *(step.token.id for step in steps)]
-    assert found == _of_the_library(pair, encoded, SAMPLINGS[settings])
+    ids = [*(encoded.target or encoded.ids), *(step.token.id for step in steps)]
+    assert ids == _of_the_library(pair, encoded, SAMPLINGS[settings])
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -121,12 +121,12 @@ def test_the_cache_has_the_bytes_of_the_formula(zoo: Callable[[str], Pair]) -> N
         steps = list(generate_ids(model, _prompt(model), max_new_tokens=3))
         windows = getattr(config, "layer_types", None)
         for step in steps:
-            for layer, found in step.cache_bytes.items():
+            for layer, held in step.cache_bytes.items():
                 windowed = windows is not None and windows[layer] == "sliding_attention"
                 # The library keeps one token less than the window: the query is the last.
                 window = config.sliding_window - 1 if windowed else None
                 size = getattr(config, "head_dim", None) or 32 // model.info.heads["self"][1]
-                assert found == attnviz.efficient.kv_cache_bytes(
+                assert held == attnviz.efficient.kv_cache_bytes(
                     layers=1,
                     kv_heads=model.info.key_heads["self"],
                     d_head=size,

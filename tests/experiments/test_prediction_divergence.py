@@ -12,14 +12,14 @@ from attnviz.experiments.prediction_divergence import prediction_divergence
 
 def test_it_equals_the_sum_over_tokens() -> None:
     first, second = torch.randn(2, 5, 30, dtype=torch.float64).log_softmax(-1)
-    found = prediction_divergence(first, second)
+    divergence = prediction_divergence(first, second)
     for place in range(5):
         shares = [math.exp(one) for one in first[place].tolist()]
         logs = zip(first[place].tolist(), second[place].tolist(), strict=True)
         expected = sum(
             share * (one - other) for share, (one, other) in zip(shares, logs, strict=True)
         )
-        assert found[place].item() == pytest.approx(expected, rel=1e-12)
+        assert divergence[place].item() == pytest.approx(expected, rel=1e-12)
     assert prediction_divergence(first, first).tolist() == [0.0] * 5
 
 

@@ -22,9 +22,9 @@ def save_model(folder: Path) -> Path:
     """Save a small GPT-2 whose tokens are `MARKS`, with a known head that has such a name."""
     torch.manual_seed(0)
     vocabulary = {name: number for number, name in enumerate(("<unk>", *MARKS))}
-    made = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
-    made.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    PreTrainedTokenizerFast(tokenizer_object=made, unk_token="<unk>").save_pretrained(folder)
+    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    PreTrainedTokenizerFast(tokenizer_object=tokenizer, unk_token="<unk>").save_pretrained(folder)
     config = GPT2Config(
         vocab_size=len(vocabulary), n_positions=128, n_embd=16, n_layer=2, n_head=2,
         bos_token_id=None, eos_token_id=None,

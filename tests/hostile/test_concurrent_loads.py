@@ -41,7 +41,7 @@ def check_torch_untouched(before: dict[str, object]) -> None:
 
 @pytest.fixture
 def initialisers() -> dict[str, object]:
-    return {name: found for name, found in vars(torch.nn.init).items() if callable(found)}
+    return {name: function for name, function in vars(torch.nn.init).items() if callable(function)}
 
 
 @pytest.mark.parametrize("name", ["gpt2", "bert", "t5"])
@@ -115,9 +115,9 @@ def test_captures_while_a_model_in_another_precision_is_built(zoo: Callable[[str
     def capture() -> None:
         while not done.is_set():
             for model, table in zip(models, expected, strict=True):
-                found = attnviz.capture(model, text)
-                pd.testing.assert_frame_equal(attnviz.summarize(found), table)
-                assert attnviz.verify(found).holds
+                capture = attnviz.capture(model, text)
+                pd.testing.assert_frame_equal(attnviz.summarize(capture), table)
+                assert attnviz.verify(capture).holds
 
     at_once(load, capture, capture)
     assert torch.get_default_dtype() == torch.float32
@@ -134,9 +134,9 @@ def test_a_default_precision_of_sixteen_bits_changes_no_number(
         expected = attnviz.summarize(attnviz.capture(model, text, target=target))
         torch.set_default_dtype(torch.bfloat16)
         try:
-            found = attnviz.capture(model, text, target=target)
-            held = attnviz.verify(found).holds
-            table = attnviz.summarize(found)
+            capture = attnviz.capture(model, text, target=target)
+            held = attnviz.verify(capture).holds
+            table = attnviz.summarize(capture)
         finally:
             torch.set_default_dtype(torch.float32)
         assert held

@@ -30,8 +30,8 @@ def copy(gpt_folder: Path, tmp_path: Path) -> Path:
 
 def write_json(path: Path, **changes: Any) -> None:
     """Change entries of a JSON file, or begin one."""
-    found = json.loads(path.read_text()) if path.exists() else {}
-    path.write_text(json.dumps(found | changes))
+    content = json.loads(path.read_text()) if path.exists() else {}
+    path.write_text(json.dumps(content | changes))
 
 
 def sharded(folder: Path) -> list[Path]:
@@ -315,11 +315,11 @@ def test_whatever_bytes_a_json_file_holds(tmp_path_factory: Any, content: bytes)
     path = tmp_path_factory.getbasetemp() / "any.json"
     path.write_bytes(content)
     try:
-        found = read_json(path)
+        parsed = read_json(path)
     except ModelError as error:
         assert str(error).isprintable()
     else:
-        assert json.loads(content) == found
+        assert json.loads(content) == parsed
 
 
 names = st.text(st.characters(), max_size=300) | st.sampled_from(
@@ -338,9 +338,9 @@ def test_whatever_an_index_names(tmp_path_factory: Any, entries: list[str], end:
     (folder / INDEX).write_text(json.dumps({"weight_map": mapped | {"in": "inside.safetensors"}}))
     try:
         check_entries(folder, "mine")
-        found = weight_files(folder, "mine")
+        files = weight_files(folder, "mine")
     except AttnvizError as error:
         assert str(error).isprintable()
         assert len(str(error)) < 500
     else:
-        assert all(path.resolve().is_relative_to(folder) for path in found)
+        assert all(path.resolve().is_relative_to(folder) for path in files)

@@ -41,8 +41,8 @@ def address(
         if request.param == "streamlit run"
         else lambda port: ["attnviz", "app", "--port", port, "--headless"]
     )
-    with served(arguments, log) as found:
-        yield found
+    with served(arguments, log) as server:
+        yield server
     assert TEXT not in log.read_text("utf-8", errors="replace")
 
 
@@ -85,27 +85,27 @@ def replies(visitor: Visitor, message: BackMsg) -> set[str]:
 def samples(kind: str, session: str) -> list[BackMsg]:
     """Return messages of one kind, odd contents included."""
     if kind == "rerun_script":
-        made = [BackMsg() for _ in range(4)]
-        made[0].rerun_script.fragment_id = "x" * 1000
-        made[1].rerun_script.page_script_hash = made[1].rerun_script.page_name = "../../etc"
-        made[2].rerun_script.query_string = "model=gpt-classroom&" + "a=b&" * 50_000
+        messages = [BackMsg() for _ in range(4)]
+        messages[0].rerun_script.fragment_id = "x" * 1000
+        messages[1].rerun_script.page_script_hash = messages[1].rerun_script.page_name = "../../etc"
+        messages[2].rerun_script.query_string = "model=gpt-classroom&" + "a=b&" * 50_000
         for number, value in enumerate(VALUES):
-            state = made[3].rerun_script.widget_states.widgets.add(id=f"unknown {number}")
+            state = messages[3].rerun_script.widget_states.widgets.add(id=f"unknown {number}")
             field = WidgetState.DESCRIPTOR.fields_by_name[value]
             if field.message_type is not None:
                 getattr(state, value).SetInParent()
-        for one in made:
+        for one in messages:
             one.rerun_script.SetInParent()
             one.rerun_script.context_info.url = "javascript:alert(1)"
             one.rerun_script.context_info.timezone = "../../etc"
             one.rerun_script.context_info.color_scheme = "x"
-        return made
+        return messages
     if kind == "file_urls_request":
         names = [f"file {number}" for number in range(50_000)]
         request = {"request_id": "1", "file_names": names, "session_id": session}
         return [BackMsg(file_urls_request=request)]
     if kind == "backend_operation_request":
-        made = []
+        messages = []
         for whose in (session, "another", ""):
             for operation in [*OPERATIONS, None]:
                 message = BackMsg()
@@ -113,8 +113,8 @@ def samples(kind: str, session: str) -> list[BackMsg]:
                 request.request_id, request.session_id = "1", whose
                 if operation is not None:
                     getattr(request, operation).SetInParent()
-                made.append(message)
-        return made
+                messages.append(message)
+        return messages
     return [BackMsg(**{kind: value}) for value in (True, False)]
 
 

@@ -117,11 +117,11 @@ def test_what_would_abort_the_process(spoiled: Spoil, parts: dict[str, Any]) -> 
 
 
 def test_growth_that_no_setting_shows_is_measured(gpt_folder: Path) -> None:
-    made = Tokenizer.from_file(str(gpt_folder / "tokenizer.json"))
-    made.normalizer = normalizers.Replace("é", "e" * 65)
-    assert "65 characters out of U+00E9" in str(tokenizer_trial._tried(made))
-    made.normalizer = normalizers.NFKD()
-    assert tokenizer_trial._tried(made) is None
+    tokenizer = Tokenizer.from_file(str(gpt_folder / "tokenizer.json"))
+    tokenizer.normalizer = normalizers.Replace("é", "e" * 65)
+    assert "65 characters out of U+00E9" in str(tokenizer_trial._tried(tokenizer))
+    tokenizer.normalizer = normalizers.NFKD()
+    assert tokenizer_trial._tried(tokenizer) is None
 
 
 def test_a_trial_that_never_ends(spoiled: Spoil, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -170,12 +170,12 @@ def test_a_tokenizer_without_a_tokenizer_json_is_tried_too(
     gpt_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = Path(shutil.copytree(gpt_folder, tmp_path / "mine"))
-    made = json.loads((folder / "tokenizer.json").read_text())
+    settings = json.loads((folder / "tokenizer.json").read_text())
     (folder / "tokenizer.json").unlink()
     (folder / "tokenizer_config.json").write_text('{"tokenizer_class": "GPT2Tokenizer"}')
-    (folder / "vocab.json").write_text(json.dumps(made["model"]["vocab"]))
+    (folder / "vocab.json").write_text(json.dumps(settings["model"]["vocab"]))
     merges = (
-        " ".join(pair) if isinstance(pair, list) else pair for pair in made["model"]["merges"]
+        " ".join(pair) if isinstance(pair, list) else pair for pair in settings["model"]["merges"]
     )
     (folder / "merges.txt").write_text("\n".join(merges))
     tried: list[bytes] = []
@@ -212,11 +212,11 @@ def test_the_estimate_of_growth_is_never_too_small(
     settings = sequence(
         *[replaced(p or "", c, "Regex" if regex and p else "String") for p, c, regex in steps]
     )
-    made = normalizers.Sequence(
+    normalizer = normalizers.Sequence(
         [_normalizer(pattern, content, regex) for pattern, content, regex in steps]
     )
     grown = growth_of(settings)
-    assert len(made.normalize_str(text)) <= grown * (len(text) + 1)
+    assert len(normalizer.normalize_str(text)) <= grown * (len(text) + 1)
 
 
 def _normalizer(pattern: str, content: str, regex: bool) -> Any:

@@ -43,8 +43,8 @@ def test_gpt2_induction_heads(gpt2: Model) -> None:
 def test_gpt2_duplicate_token_heads(gpt2: Model) -> None:
     scores = repeat_random(gpt2, period=50, sequences=8).scores["duplicate_token"]
     best = np.argsort(-scores.ravel())[:6]
-    found = {tuple(int(part) for part in np.unravel_index(one, scores.shape)) for one in best}
-    assert {(0, 1), (0, 10), (3, 0)} <= found
+    strongest = {tuple(int(part) for part in np.unravel_index(one, scores.shape)) for one in best}
+    assert {(0, 1), (0, 10), (3, 0)} <= strongest
 
 
 def test_bert_reads_sentence_pairs(gpt2: Model) -> None:

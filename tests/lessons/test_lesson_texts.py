@@ -19,12 +19,12 @@ every_lesson = pytest.mark.parametrize("lesson", lessons(), ids=lambda one: one.
 
 
 def texts(lesson: Lesson) -> list[str]:
-    found = [lesson.title, lesson.point]
+    strings = [lesson.title, lesson.point]
     for step in lesson.steps:
-        found += [step.title, step.question, step.task, step.reveal, *step.keep]
-        found += [step.misconception.wrong, step.misconception.right]
-        found += [step.change.get("label", "")]
-    return found
+        strings += [step.title, step.question, step.task, step.reveal, *step.keep]
+        strings += [step.misconception.wrong, step.misconception.right]
+        strings += [step.change.get("label", "")]
+    return strings
 
 
 def sentences(text: str) -> list[str]:

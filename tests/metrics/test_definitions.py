@@ -41,13 +41,13 @@ def stacks_and_maps(
     texts = [Encoded(ids, target=target), Encoded(random_ids(pair.model, 45), target=target)]
     truth = eager_attentions(pair.eager, **inputs_of(pair.model, texts))
     capture = capture_ids(pair.model, texts, keep=keep, predict=False)[0]
-    found = []
+    triples = []
     for kind, stack in capture.stacks.items():
         _, _, queries, keys = stack.shape
         maps = np.stack([layer[0, :, :queries, :keys].numpy() for layer in truth[kind]])
         # Random weights are not exactly zero at visible keys.
-        found.append((stack, maps, (maps > 0).any(1)))
-    return found
+        triples.append((stack, maps, (maps > 0).any(1)))
+    return triples
 
 
 @pytest.fixture(params=["one block", "blocks of a head and 8 queries", "no list of copies"])

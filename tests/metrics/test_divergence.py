@@ -17,10 +17,10 @@ from tests.bounds import SAME
 
 def rows(seed: int, sparse: float = 0.0) -> np.ndarray:
     random = np.random.default_rng(seed)
-    made = random.dirichlet(np.full(9, 0.3), 7)
-    made[random.random(made.shape) < sparse] = 0.0
-    made[:, 0] += 1e-3
-    return (made / made.sum(-1, keepdims=True)).astype(np.float32)
+    drawn = random.dirichlet(np.full(9, 0.3), 7)
+    drawn[random.random(drawn.shape) < sparse] = 0.0
+    drawn[:, 0] += 1e-3
+    return (drawn / drawn.sum(-1, keepdims=True)).astype(np.float32)
 
 
 @given(st.integers(0, 10_000), st.integers(0, 10_000), st.sampled_from([0.0, 0.5, 0.9]))

@@ -43,8 +43,10 @@ def network(kind: str, family: str, **changes: Any) -> PreTrainedModel:
     """Return a random model of the class `kind`, with far from uniform attention."""
     torch.manual_seed(0)
     tokenizer = vocabulary(WORDS.get(family, "wordpiece"))
-    made = getattr(transformers, kind)
-    built: PreTrainedModel = made(made.config_class(**ids_of(tokenizer) | SIZES[family] | changes))
+    model_class = getattr(transformers, kind)
+    built: PreTrainedModel = model_class(
+        model_class.config_class(**ids_of(tokenizer) | SIZES[family] | changes)
+    )
     shake(built)
     return built
 
@@ -66,7 +68,9 @@ def edit(folder: str | Path, file: str = "config.json", **changes: Any) -> None:
 
 def eager_run(kind: str, folder: str, **inputs: Tensor) -> Any:
     """Run a folder eagerly by the library, as a class, with the weights of every layer."""
-    made = getattr(transformers, kind)
-    model = made.from_pretrained(folder, attn_implementation="eager", dtype=torch.float32).eval()
+    model_class = getattr(transformers, kind)
+    model = model_class.from_pretrained(
+        folder, attn_implementation="eager", dtype=torch.float32
+    ).eval()
     with torch.inference_mode():
         return model(**inputs, output_attentions=True)

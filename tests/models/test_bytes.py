@@ -15,8 +15,8 @@ from tests.vocabularies import vocabulary
 
 
 def test_a_byte_model_shows_its_bytes(tmp_path: Path) -> None:
-    made = network("T5ForConditionalGeneration", "T5", vocab_size=384)
-    made.save_pretrained(tmp_path)
+    byte_model = network("T5ForConditionalGeneration", "T5", vocab_size=384)
+    byte_model.save_pretrained(tmp_path)
     ByT5Tokenizer().save_pretrained(tmp_path)
     model = attnviz.load(str(tmp_path))
     capture = attnviz.capture(model, "naïve 日", target="é")
@@ -45,7 +45,7 @@ def test_parts_of_a_character_in_a_byte_level_vocabulary() -> None:
 def test_bytes_in_a_vocabulary_of_pieces() -> None:
     """Unigram and BPE vocabularies write a byte that they fall back on as `<0xE6>`."""
     pieces = {"<unk>": 0, **{f"<0x{byte:02X}>": byte + 1 for byte in range(256)}}
-    made = Tokenizer(models.BPE(vocab=pieces, merges=[], unk_token="<unk>", byte_fallback=True))
-    made.decoder = decoders.ByteFallback()
-    tokenizer = PreTrainedTokenizerFast(tokenizer_object=made, unk_token="<unk>")
+    backend = Tokenizer(models.BPE(vocab=pieces, merges=[], unk_token="<unk>", byte_fallback=True))
+    backend.decoder = decoders.ByteFallback()
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, unk_token="<unk>")
     assert labels(tokenizer, tokenizer("日").input_ids) == ("<0xE6>", "<0x97>", "<0xA5>")

@@ -136,15 +136,15 @@ def llava() -> PreTrainedModel:
     torch.manual_seed(0)
     tokenizer = vocabulary("bpe")
     vision = BERT | {"image_size": 12, "patch_size": 4, "max_position_embeddings": 10}
-    made = LlavaForConditionalGeneration(
+    model = LlavaForConditionalGeneration(
         LlavaConfig(
             text_config=LlamaConfig(**LLAMA | ids_of(tokenizer)),
             vision_config=CLIPVisionConfig(**vision),
             image_token_index=5,
         )
     )
-    shake(made)
-    return made
+    shake(model)
+    return model
 
 
 def test_the_text_side_of_a_model_of_pictures_and_texts(tmp_path: Path) -> None:
@@ -167,15 +167,15 @@ def two_berts(**decoder: Any) -> EncoderDecoderModel:
     torch.manual_seed(0)
     tokenizer = vocabulary("wordpiece")
     ids = ids_of(tokenizer)
-    made = EncoderDecoderModel(
+    model = EncoderDecoderModel(
         EncoderDecoderConfig.from_encoder_decoder_configs(
             BertConfig(**BERT | ids), BertConfig(**BERT | ids | decoder)
         )
     )
-    made.config.decoder_start_token_id = tokenizer.cls_token_id
-    made.config.pad_token_id = tokenizer.pad_token_id
-    shake(made)
-    return made
+    model.config.decoder_start_token_id = tokenizer.cls_token_id
+    model.config.pad_token_id = tokenizer.pad_token_id
+    shake(model)
+    return model
 
 
 def test_an_encoder_decoder_made_of_two_configurations(tmp_path: Path) -> None:

@@ -46,8 +46,10 @@ class Hub(ThreadingHTTPServer):
                          "oid": hashlib.sha256(held).hexdigest()[:40]}
                         for name, held in files.items()
                     ]  # fmt: skip
-                    found: object = {"id": "org/model", "sha": COMMIT, "siblings": listed}
-                    self.send(json.dumps(listed if "/tree/" in path else found).encode(), "", body)
+                    content: object = {"id": "org/model", "sha": COMMIT, "siblings": listed}
+                    self.send(
+                        json.dumps(listed if "/tree/" in path else content).encode(), "", body
+                    )
                 elif path.startswith("/org/model/resolve/") and path.split("/")[-1] in files:
                     name = path.split("/")[-1]
                     if body:

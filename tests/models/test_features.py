@@ -133,31 +133,31 @@ def test_the_same_library_class_for_the_same_weights(zoo: Zoo) -> None:
 
 def test_labels_of_patches_that_are_not_square() -> None:
     config = AutoConfig.for_model("vit", **PICTURE | {"patch_size": [4, 10]})
-    made = feature_tokens(config, "pixel_values", torch.zeros(3, 12, 20), 7)
-    assert made.labels[:3] == ("[CLS]", "patch 0,0", "patch 0,1")
-    assert made.labels[-1] == "patch 2,1"
-    assert made.special.tolist() == [True, *[False] * 6]
-    assert made.ids.tolist() == list(range(7))
+    tokens = feature_tokens(config, "pixel_values", torch.zeros(3, 12, 20), 7)
+    assert tokens.labels[:3] == ("[CLS]", "patch 0,0", "patch 0,1")
+    assert tokens.labels[-1] == "patch 2,1"
+    assert tokens.special.tolist() == [True, *[False] * 6]
+    assert tokens.ids.tolist() == list(range(7))
 
 
 @pytest.mark.parametrize("positions", [1, 11, 14, 18])
 def test_a_number_of_positions_that_no_grid_has(positions: int) -> None:
     config = AutoConfig.for_model("vit", **PICTURE)
-    made = feature_tokens(config, "pixel_values", torch.zeros(3, 12, 20), positions)
-    assert made.labels == tuple(f"position {number}" for number in range(positions))
-    assert not made.special.any()
+    tokens = feature_tokens(config, "pixel_values", torch.zeros(3, 12, 20), positions)
+    assert tokens.labels == tuple(f"position {number}" for number in range(positions))
+    assert not tokens.special.any()
 
 
 def test_labels_of_moments() -> None:
     config = AutoConfig.for_model("whisper", **WHISPER)
-    made = feature_tokens(config, "input_features", torch.zeros(80, 3000), 1500)
-    assert made.labels[:3] == ("0.00 s", "0.02 s", "0.04 s")
-    assert made.labels[-1] == "29.98 s"
+    tokens = feature_tokens(config, "input_features", torch.zeros(80, 3000), 1500)
+    assert tokens.labels[:3] == ("0.00 s", "0.02 s", "0.04 s")
+    assert tokens.labels[-1] == "29.98 s"
     assert describe_features("input_features", torch.zeros(80, 3000)) == "sound of 30.00 s"
 
 
 def test_the_size_of_a_tower_is_that_of_its_picture() -> None:
     config = AutoConfig.for_model("clip", **TOWERS)
-    made = feature_tokens(config, "pixel_values", torch.zeros(3, 12, 12), 10)
-    assert made.labels[-1] == "patch 2,2"
+    tokens = feature_tokens(config, "pixel_values", torch.zeros(3, 12, 12), 10)
+    assert tokens.labels[-1] == "patch 2,2"
     assert describe_features("pixel_values", torch.zeros(3, 12, 8)) == "picture of 12 × 8 pixels"

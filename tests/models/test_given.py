@@ -49,10 +49,10 @@ def test_segments_that_a_model_does_not_read_are_shown(zoo: Zoo) -> None:
     """RoBERTa's tokenizer makes none, and the model computes as without them."""
     model = zoo("roberta").model
     pair = attnviz.capture(model, TEXT, pair=PAIR)
-    made = model.tokenizer(TEXT, PAIR)
+    encoding = model.tokenizer(TEXT, PAIR)
     segments = pair["self"].query_tokens.segments
     assert segments is not None
-    sentences = made.sequence_ids(0)
+    sentences = encoding.sequence_ids(0)
     assert [one for one, two in zip(segments, sentences, strict=True) if two is not None] == [
         two for two in sentences if two is not None
     ]

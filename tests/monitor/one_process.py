@@ -22,17 +22,17 @@ def main(folder: Path) -> None:
     torch.set_num_threads(1)
     notes, monitor = Notes(), AttentionMonitor(every=2)
     options = {"ddp_backend": "gloo", "ddp_find_unused_parameters": False}
-    made = trainer(small_gpt(), folder, [notes, monitor], steps=5, batch=2, **options)
-    made.train()
+    run = trainer(small_gpt(), folder, [notes, monitor], steps=5, batch=2, **options)
+    run.train()
     warned: list[str] = []
     log = logging.getLogger("attnviz.monitor")
     log.addFilter(lambda record: warned.append(record.getMessage()) or True)
     aside = trainer(small_bloom(), folder, [AttentionMonitor()], steps=2, batch=2, **options)
     aside.train()
-    weights = torch.cat([one.flatten() for one in made.model.parameters()])
-    found = {
-        "processes": made.args.world_size,
-        "wrapped": type(made.model_wrapped).__name__,
+    weights = torch.cat([one.flatten() for one in run.model.parameters()])
+    report = {
+        "processes": run.args.world_size,
+        "wrapped": type(run.model_wrapped).__name__,
         "logged": [step for step, logged in notes.logged if "attention/entropy/L0" in logged],
         "steps": [int(step) for step in monitor.history.index],
         "entropy": monitor.history["attention/entropy/L0"].tolist(),
@@ -40,7 +40,7 @@ def main(folder: Path) -> None:
         "warned": warned,
         "trained": aside.state.global_step,
     }
-    (folder / f"{os.environ['RANK']}.json").write_text(json.dumps(found))
+    (folder / f"{os.environ['RANK']}.json").write_text(json.dumps(report))
 
 
 if __name__ == "__main__":

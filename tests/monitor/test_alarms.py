@@ -75,13 +75,13 @@ def test_alarms_name_their_layer_and_kind_and_come_in_order() -> None:
     first = entropy(0.9, 0.9, 0.01, layer="cross.L3")
     second = entropy(0.9, 0.01, 0.9, layer="decoder.L12")
     rows = [(step, {**one, **other}) for (step, one), (_, other) in zip(first, second, strict=True)]
-    found = alarms(rows)
-    assert [(one.step, one.kind, one.layer) for one in found] == [
+    raised = alarms(rows)
+    assert [(one.step, one.kind, one.layer) for one in raised] == [
         (10, "decoder", 12),
         (20, "cross", 3),
     ]
-    assert "cross-attention of layer 3" in str(found[1]) and "0.010" in str(found[1])
-    assert "from 0.90" in str(found[1])
+    assert "cross-attention of layer 3" in str(raised[1]) and "0.010" in str(raised[1])
+    assert "from 0.90" in str(raised[1])
 
 
 def test_single_heads_raise_no_alarm() -> None:
@@ -113,10 +113,10 @@ def test_curves_leave_out_what_is_no_number() -> None:
 
 
 def interval_after(step: float, cost: float, every: int | None = None) -> MeasuringInterval:
-    made = MeasuringInterval(every)
-    made._steps.extend([step] * 9)
-    made.cost = cost
-    return made
+    interval = MeasuringInterval(every)
+    interval._steps.extend([step] * 9)
+    interval.cost = cost
+    return interval
 
 
 @pytest.mark.parametrize(
@@ -124,20 +124,20 @@ def interval_after(step: float, cost: float, every: int | None = None) -> Measur
     [(1.0, 0.1, 10), (1.0, 0.11, 20), (1.0, 1.0, 160), (0.01, 0.1, 1280), (1.0, 0.0, 10)],
 )
 def test_the_interval_keeps_the_cost_in_bounds(step: float, cost: float, interval: int) -> None:
-    made = interval_after(step, cost)
-    assert made.interval == interval
+    measured = interval_after(step, cost)
+    assert measured.interval == interval
     assert cost <= SHARE * interval * step * (1 + 1e-9)
-    assert made.due(interval) and not made.due(interval + FIRST_INTERVAL // 2)
+    assert measured.due(interval) and not measured.due(interval + FIRST_INTERVAL // 2)
 
 
 def test_an_interval_that_is_given_is_kept() -> None:
-    made = interval_after(0.001, 10.0, every=3)
-    assert [step for step in range(1, 10) if made.due(step)] == [3, 6, 9]
+    interval = interval_after(0.001, 10.0, every=3)
+    assert [step for step in range(1, 10) if interval.due(step)] == [3, 6, 9]
     with pytest.raises(InputError, match="every 1 step or more, not every 0"):
         MeasuringInterval(0)
 
 
 def test_a_slow_first_step_does_not_decide() -> None:
-    made = interval_after(1.0, 1.0)
-    made._steps.appendleft(600.0)  # compiling
-    assert made.interval == 160
+    interval = interval_after(1.0, 1.0)
+    interval._steps.appendleft(600.0)  # compiling
+    assert interval.interval == 160

@@ -117,16 +117,16 @@ def test_two_sentences_for_an_encoder(bert: attnviz.Model) -> None:
 def test_a_batch_of_a_collator_is_read_without_its_padding(
     bert: attnviz.Model, t5: attnviz.Model
 ) -> None:
-    made = vocabulary("wordpiece")(TWO, padding=True, return_tensors="pt")
-    batch = AttentionMonitor({**made, "labels": made["input_ids"]}).probe(bert.network, 0)
+    encoding = vocabulary("wordpiece")(TWO, padding=True, return_tensors="pt")
+    batch = AttentionMonitor({**encoding, "labels": encoding["input_ids"]}).probe(bert.network, 0)
     texts = AttentionMonitor(TWO, tokenizer=bert.tokenizer).probe(bert.network, 0)
     assert batch == pytest.approx(texts, abs=SAME) and len(batch) > 10
 
     tokenizer = vocabulary("unigram")
-    made = tokenizer(TWO, padding=True, return_tensors="pt")
+    encoding = tokenizer(TWO, padding=True, return_tensors="pt")
     labels = tokenizer(text_target=TWO[::-1], padding=True, return_tensors="pt")["input_ids"]
     labels[labels == tokenizer.pad_token_id] = -100
-    batch = AttentionMonitor({**made, "labels": labels}).probe(t5.network, 0)
+    batch = AttentionMonitor({**encoding, "labels": labels}).probe(t5.network, 0)
     pairs = list(zip(TWO, TWO[::-1], strict=True))
     texts = AttentionMonitor(pairs, tokenizer=tokenizer).probe(t5.network, 0)
     assert batch == pytest.approx(texts, abs=SAME)

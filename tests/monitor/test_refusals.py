@@ -82,8 +82,8 @@ def test_a_reporter_that_fails_on_the_curves_never_ends_a_training(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     steps = Steps()
-    made = trainer(small_gpt(), tmp_path, [steps, Refuses(), AttentionMonitor(every=1)], steps=3)
-    made.train()
+    run = trainer(small_gpt(), tmp_path, [steps, Refuses(), AttentionMonitor(every=1)], steps=3)
+    run.train()
     assert steps.begun == 3
     assert sum("the disk is full" in one for one in caplog.messages) == 1
 

@@ -23,8 +23,8 @@ def curves(logged: dict[str, Any]) -> dict[str, Any]:
 
 def test_every_reporter_is_told_wherever_it_stands(tmp_path: Path) -> None:
     before, after, monitor = Notes(), Notes(), AttentionMonitor(every=2)
-    made = trainer(small_gpt(), tmp_path, [before, monitor, after], steps=5, logging_steps=2)
-    made.train()
+    run = trainer(small_gpt(), tmp_path, [before, monitor, after], steps=5, logging_steps=2)
+    run.train()
     for notes in (before, after):
         ours = [(step, curves(logged)) for step, logged in notes.logged if curves(logged)]
         assert [step for step, _ in ours] == [0, 2, 4, 5]  # the last step, too
@@ -34,7 +34,7 @@ def test_every_reporter_is_told_wherever_it_stands(tmp_path: Path) -> None:
             assert logged == monitor.history.loc[step].to_dict()
         # The Trainer's own numbers come at their own steps, as without a monitor.
         assert [step for step, logged in notes.logged if "loss" in logged] == [2, 4]
-    assert [row["step"] for row in made.state.log_history if row.keys() >= NAMES] == [0, 2, 4, 5]
+    assert [row["step"] for row in run.state.log_history if row.keys() >= NAMES] == [0, 2, 4, 5]
 
 
 def test_names_stay_as_they_are_where_reporters_would_change_them(tmp_path: Path) -> None:
@@ -86,18 +86,18 @@ def test_a_callback_may_stop_the_training_by_what_it_is_told(tmp_path: Path) -> 
                 control.should_training_stop = True
 
     monitor = AttentionMonitor(every=2)
-    made = trainer(small_gpt(), tmp_path, [Stop(), monitor], steps=20)
-    made.train()
-    assert made.state.global_step == 4
+    run = trainer(small_gpt(), tmp_path, [Stop(), monitor], steps=20)
+    run.train()
+    assert run.state.global_step == 4
 
 
 def resumed(folder: Path, steps: int, monitor: AttentionMonitor, **options: Any) -> Trainer:
     options |= {"save_strategy": "steps", "save_steps": 4}
     options |= {"examples": repeats(32)}
-    made = trainer(small_gpt(), folder, [monitor], steps=steps, **options)
+    run = trainer(small_gpt(), folder, [monitor], steps=steps, **options)
     last = sorted(folder.glob("checkpoint-*"))
-    made.train(resume_from_checkpoint=str(last[-1]) if last else None)
-    return made
+    run.train(resume_from_checkpoint=str(last[-1]) if last else None)
+    return run
 
 
 @pytest.mark.parametrize("whole", [True, False])
@@ -107,10 +107,10 @@ def test_a_training_that_goes_on_knows_what_came_before(tmp_path: Path, whole: b
     resumed(tmp_path / "straight", 8, straight)
     first, second = AttentionMonitor(every=every), AttentionMonitor(every=every)
     resumed(tmp_path / "broken", 4, first)
-    made = resumed(tmp_path / "broken", 8, second)
+    run = resumed(tmp_path / "broken", 8, second)
     steps = list(second.history.index)
     assert steps == [0, 2, 4, 6, 8] if whole else [0, 3, 4, 6, 8]
-    assert steps == [row["step"] for row in made.state.log_history if row.keys() >= NAMES]
+    assert steps == [row["step"] for row in run.state.log_history if row.keys() >= NAMES]
     common = [step for step in steps if step in straight.history.index]
     assert len(common) >= 4
     assert second.history.loc[common].equals(straight.history.loc[common, list(second.history)])
@@ -130,9 +130,9 @@ def test_two_trainings_do_not_mix(tmp_path: Path) -> None:
 def test_the_trainers_tokenizer_is_used(tmp_path: Path) -> None:
     tokenizer = vocabulary("bpe")
     model = small_gpt(vocab_size=len(tokenizer))
-    given, found = AttentionMonitor(tokenizer=tokenizer), AttentionMonitor()
-    trainer(model, tmp_path, [found], steps=1, processing_class=tokenizer).train()
-    assert given.probe(model, 1) == found.history.loc[1].to_dict()
+    given, without = AttentionMonitor(tokenizer=tokenizer), AttentionMonitor()
+    trainer(model, tmp_path, [without], steps=1, processing_class=tokenizer).train()
+    assert given.probe(model, 1) == without.history.loc[1].to_dict()
 
 
 def test_without_a_trainer() -> None:

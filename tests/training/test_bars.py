@@ -98,8 +98,8 @@ def corpora() -> Corpus:
 def figures(name: str, unseen: bool) -> dict[str, Figure]:
     """Return the figures of a shipped model by name, measured once."""
     model = attnviz.load(name, device="cpu")
-    found = evaluate.sample_figures(model, corpora()) if unseen else evaluate.figures(model)
-    return {figure.name: figure for figure in found}
+    listed = evaluate.sample_figures(model, corpora()) if unseen else evaluate.figures(model)
+    return {figure.name: figure for figure in listed}
 
 
 def card_row(name, label):

@@ -42,11 +42,11 @@ def test_all_heads_at_zero_are_the_attention_at_zero(network):
 def test_one_head_at_zero_is_its_columns_of_the_projection_at_zero(network):
     attention = network.model.layers[hybrid.ATTENTION_LAYER].self_attn
     with without_head(attention, 3):
-        found = logits(network)
+        without = logits(network)
     weight = attention.o_proj.weight
     kept = weight.detach().clone()
     with torch.no_grad():
         weight[:, 3 * 32 : 4 * 32] = 0
         expected = logits(network)
         weight.copy_(kept)
-    torch.testing.assert_close(found, expected)
+    torch.testing.assert_close(without, expected)

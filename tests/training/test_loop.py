@@ -98,10 +98,10 @@ def test_a_resumed_training_draws_what_would_have_come_next(plan):
 
 def test_a_checkpoint_restores_weights_and_peaks(plan):
     model, recipe = nn.Linear(2, 2), Line()
-    made = optimisers(model, recipe.rates)
+    steppers = optimisers(model, recipe.rates)
     average = Average(model, 0.9)
     average.values[0].fill_(5.0)
-    loop.save_checkpoint(plan.checkpoint, model, made, recipe, average, step=7, elapsed=3.5)
+    loop.save_checkpoint(plan.checkpoint, model, steppers, recipe, average, step=7, elapsed=3.5)
     other = nn.Linear(2, 2)
     halved = replace(recipe.rates, adam=5e-3)
     fresh = optimisers(other, halved)

@@ -47,14 +47,14 @@ def recipe(tokenizer, tmp_path, monkeypatch):
     return t5.T5Recipe(Corpus(tmp_path), tokenizer, seed=0)
 
 
-def read_back(found, tokenizer):
+def read_back(pairs, tokenizer):
     """Return the pairs in batches, as text."""
     return Counter(
         (
             tokenizer.decode(source, skip_special_tokens=True),
             tokenizer.decode(target[target != IGNORED], skip_special_tokens=True),
         )
-        for batch in found
+        for batch in pairs
         for source, target in zip(batch.source, batch.target, strict=True)
     )
 
@@ -62,10 +62,10 @@ def read_back(found, tokenizer):
 def test_batches_hold_every_pair_once(tokenizer):
     sources = tokenizer([english for english, _ in PAIRS])["input_ids"]
     targets = tokenizer([french for _, french in PAIRS])["input_ids"]
-    found = batches(sources, targets, 60, np.random.default_rng(0))
-    assert read_back(found, tokenizer) == Counter(PAIRS)
-    assert len(found) > 3
-    for batch in found:
+    filled = batches(sources, targets, 60, np.random.default_rng(0))
+    assert read_back(filled, tokenizer) == Counter(PAIRS)
+    assert len(filled) > 3
+    for batch in filled:
         rows, length = batch.source.shape
         assert rows == 1 or rows * (length + batch.target.shape[1]) <= 60
         assert (batch.source[:, -1] == tokenizer.eos_token_id).all()  # nothing is filled up
@@ -161,10 +161,10 @@ def test_seldom_words_are_in_every_round_and_common_ones_in_some() -> None:
     common = ["The cat sleeps."] * 8 * SELDOM
     between = ["The dog sleeps."] * 2 * SELDOM
     seldom = ["The CAT sleeps, eighteen times."] * 3
-    found = chances([*common, *between, *seldom, "!"])
-    assert found[: len(common)] == pytest.approx(COMMON_CHANCE)
-    assert found[len(common) : -4] == pytest.approx(0.5)
-    assert found[-4:] == pytest.approx(1.0)
+    shares = chances([*common, *between, *seldom, "!"])
+    assert shares[: len(common)] == pytest.approx(COMMON_CHANCE)
+    assert shares[len(common) : -4] == pytest.approx(0.5)
+    assert shares[-4:] == pytest.approx(1.0)
 
 
 def test_a_round_holds_the_pairs_that_were_drawn_once(recipe) -> None:

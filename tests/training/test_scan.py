@@ -18,7 +18,7 @@ def inputs(length: int) -> dict[str, torch.Tensor]:
     def draw(*shape: int) -> torch.Tensor:
         return torch.randn(*shape, generator=generator)
 
-    found = {
+    arguments = {
         "hidden_states": draw(2, 6, length),
         "dt": draw(2, 6, length),
         "A": -draw(6, 4).exp(),
@@ -28,18 +28,18 @@ def inputs(length: int) -> dict[str, torch.Tensor]:
         "z": draw(2, 6, length),
         "delta_bias": draw(6),
     }
-    return {name: value.requires_grad_() for name, value in found.items()}
+    return {name: value.requires_grad_() for name, value in arguments.items()}
 
 
 @pytest.mark.parametrize("length", [1, 2, 3, 70])
 def test_results_and_gradients_are_those_of_the_library(length):
     arguments = inputs(length)
     expected = modeling_jamba.mamba_selective_scan(**arguments, delta_softplus=True)
-    found = selective_scan(**arguments, delta_softplus=True)
-    torch.testing.assert_close(found, expected, **CLOSE)
+    states = selective_scan(**arguments, delta_softplus=True)
+    torch.testing.assert_close(states, expected, **CLOSE)
     upstream = torch.randn(expected.shape, generator=torch.Generator().manual_seed(1))
     wanted = torch.autograd.grad((expected * upstream).sum(), list(arguments.values()))
-    computed = torch.autograd.grad((found * upstream).sum(), list(arguments.values()))
+    computed = torch.autograd.grad((states * upstream).sum(), list(arguments.values()))
     for name, one, other in zip(arguments, computed, wanted, strict=True):
         torch.testing.assert_close(one, other, **CLOSE, msg=lambda text, name=name: name + text)
 
@@ -69,8 +69,8 @@ def test_a_jamba_computes_the_same_with_it_and_without():
         expected = model(ids, use_cache=False).logits
         with quick_scan():
             assert modeling_jamba.mamba_selective_scan is selective_scan
-            found = model(ids, use_cache=False).logits
-    torch.testing.assert_close(found, expected, **CLOSE)
+            logits = model(ids, use_cache=False).logits
+    torch.testing.assert_close(logits, expected, **CLOSE)
     assert modeling_jamba.mamba_selective_scan is not selective_scan
 
 

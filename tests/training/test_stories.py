@@ -24,17 +24,17 @@ def test_loss_in_parts_is_the_library_s_with_its_gradients():
     mean, each = MeanLoss.apply(states, table, target, row_losses)
     torch.testing.assert_close(each, expected.detach(), rtol=1e-4, atol=1e-5)
     wanted = torch.autograd.grad(3 * expected.mean(), [states, table])
-    found = torch.autograd.grad(3 * mean, [states, table])
-    for one, other in zip(found, wanted, strict=True):
+    gradients = torch.autograd.grad(3 * mean, [states, table])
+    for one, other in zip(gradients, wanted, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-6)
 
 
 def recipe_of(name: str) -> StoryRecipe:
     """Return a recipe without corpora."""
     kind = next(
-        found
-        for found in vars(RECIPES[name]).values()
-        if isinstance(found, type) and issubclass(found, StoryRecipe) and found is not StoryRecipe
+        one
+        for one in vars(RECIPES[name]).values()
+        if isinstance(one, type) and issubclass(one, StoryRecipe) and one is not StoryRecipe
     )
     recipe = kind.__new__(kind)
     recipe.random = np.random.default_rng(0)

@@ -56,16 +56,16 @@ def test_gpt_text_begins_with_the_begin_token():
 
 def test_bert_pairs_have_two_types():
     tokenizer = word_pieces(SENTENCES, 100, 64)
-    made = tokenizer("The cat", "a dog")
-    tokens = tokenizer.convert_ids_to_tokens(made["input_ids"])
+    encoding = tokenizer("The cat", "a dog")
+    tokens = tokenizer.convert_ids_to_tokens(encoding["input_ids"])
     assert tokens[0] == "[CLS]" and tokens.count("[SEP]") == 2
-    assert made["token_type_ids"][-1] == 1 and made["token_type_ids"][0] == 0
+    assert encoding["token_type_ids"][-1] == 1 and encoding["token_type_ids"][0] == 0
 
 
 def test_t5_text_ends_with_its_mark_and_has_no_types():
-    made = unigram_pieces(SENTENCES, 80, 64)("la gare")
-    assert made["input_ids"][-1] == 1
-    assert set(made) == {"input_ids", "attention_mask"}
+    encoding = unigram_pieces(SENTENCES, 80, 64)("la gare")
+    assert encoding["input_ids"][-1] == 1
+    assert set(encoding) == {"input_ids", "attention_mask"}
 
 
 def test_forty_cloze_sentences_have_one_gap_and_words_that_fit():

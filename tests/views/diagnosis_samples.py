@@ -36,13 +36,13 @@ def make_findings(
     layers: int = 2, heads: int = 4, *, kind: Kind = "self", ablated: bool = True, texts: int = 60
 ) -> tuple[Finding, ...]:
     """Return every label once and again, in the order of `LABELLED`."""
-    found = []
+    samples = []
     for number in range(layers * heads):
         label, detail, verdict = LABELLED[number % len(LABELLED)]
         head = Head(kind, number // heads, number % heads)
         size = 0.5 - number / (layers * heads)
         cost = -abs(size) if verdict is Verdict.BETTER_WITHOUT else size
-        found.append(
+        samples.append(
             Finding(
                 head=head,
                 label=label,
@@ -60,7 +60,7 @@ def make_findings(
                 sentences=(f"It is {label}, on all texts.", "A second sentence."),
             )
         )
-    return tuple(found)
+    return tuple(samples)
 
 
 def make_samples(layers: int = 2, heads: int = 4, texts: int = 12) -> np.ndarray:

@@ -20,7 +20,7 @@ def long_stack(
     """Return one layer; causal where queries and keys are the same text."""
     one = vectors(1, heads, heads, queries, keys or queries, 6, 5)
     mask = None if keys else torch.as_tensor(causal(queries))[None, None]
-    made = record([one], mask, kind="cross" if keys else "self")
+    stack = record([one], mask, kind="cross" if keys else "self")
     query_tokens: Tokens = make_tokens(queries, words)
     key_tokens = make_tokens(keys, words) if keys else query_tokens
-    return replace(made, query_tokens=query_tokens, key_tokens=key_tokens)
+    return replace(stack, query_tokens=query_tokens, key_tokens=key_tokens)

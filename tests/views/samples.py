@@ -51,9 +51,9 @@ def make_attention(
 
 
 def trace(figure: go.Figure, name: str) -> Any:
-    found = [one for one in figure.data if one.name == name]
-    assert len(found) == 1, [one.name for one in figure.data]
-    return found[0]
+    traces = [one for one in figure.data if one.name == name]
+    assert len(traces) == 1, [one.name for one in figure.data]
+    return traces[0]
 
 
 def names(figure: go.Figure) -> list[str]:

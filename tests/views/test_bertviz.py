@@ -59,8 +59,8 @@ def test_the_vendored_files_are_the_ones_that_were_vendored():
             r"^\| (\S+) \|.*\| ([0-9a-f]{64}) \|$", (VENDOR / "VENDORED.md").read_text(), re.M
         )
     )
-    found = {path.name for path in VENDOR.iterdir()} - {"VENDORED.md", "__pycache__"}
-    assert found == set(listed)
+    names = {path.name for path in VENDOR.iterdir()} - {"VENDORED.md", "__pycache__"}
+    assert names == set(listed)
     for name, digest in listed.items():
         assert hashlib.sha256((VENDOR / name).read_bytes()).hexdigest() == digest, name
 

@@ -16,8 +16,8 @@ pytestmark = pytest.mark.browser
 @pytest.fixture(scope="module")
 def address(chromium, tmp_path_factory):
     log = tmp_path_factory.mktemp("server") / "log"
-    with served(script("tests/views/strip_app.py"), log) as found:
-        yield found
+    with served(script("tests/views/strip_app.py"), log) as server:
+        yield server
 
 
 @pytest.fixture
@@ -52,9 +52,9 @@ def chips(page, at=0):
 
 
 def says(page, text, at=0):
-    found = strip(page, at).locator(".says").filter(has_text=text)
-    found.wait_for(timeout=60_000)
-    return found.text_content().replace("\u2068", "").replace("\u2069", "")
+    lines = strip(page, at).locator(".says").filter(has_text=text)
+    lines.wait_for(timeout=60_000)
+    return lines.text_content().replace("\u2068", "").replace("\u2069", "")
 
 
 def test_pointing_colours_the_keys_at_once(visit):

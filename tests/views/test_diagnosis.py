@@ -76,15 +76,15 @@ def test_marks_can_be_read_on_their_colours(theme: str) -> None:
 
 
 def test_the_map_shows_every_head_in_its_label() -> None:
-    found = make_findings(2, 4)
-    figure = draw_label_map(found)
+    findings = make_findings(2, 4)
+    figure = draw_label_map(findings)
     cells = trace(figure, "map")
-    for number, one in zip(np.ravel(cells.z), found, strict=True):
+    for number, one in zip(np.ravel(cells.z), findings, strict=True):
         if one.contradicted:
             assert np.isnan(number)  # an outline, and no field
         else:
             assert LABELS[int(number)] == one.label
-    assert sum(one.contradicted for one in found) == 1
+    assert sum(one.contradicted for one in findings) == 1
     low, high = figure.layout.yaxis.range
     assert low > high  # layer 0 at the top
     targets = trace(figure, "heads")
@@ -102,26 +102,26 @@ def test_colours_of_the_map_are_those_of_the_labels() -> None:
 
 
 def test_a_contradicted_label_is_an_outline_in_its_colour() -> None:
-    found = make_findings(2, 4)
-    figure = draw_label_map(found)
+    findings = make_findings(2, 4)
+    figure = draw_label_map(findings)
     (outline,) = figure.layout.shapes
     assert (outline.x0 + 0.44, outline.y0 + 0.44) == (1, 0)
-    assert outline.line.color == label_colors("light")[found[1].label]
+    assert outline.line.color == label_colors("light")[findings[1].label]
     assert any("contradicted" in name for name in names(figure))
-    assert short_mark(found[1], 6) == ("peaked!", "self")
-    assert short_mark(found[1], 1) == ("P!",)
+    assert short_mark(findings[1], 6) == ("peaked!", "self")
+    assert short_mark(findings[1], 1) == ("P!",)
     calm = draw_label_map(list(make_findings(1, 1)))
     assert not calm.layout.shapes and not any("contradicted" in name for name in names(calm))
 
 
 def test_marks_say_what_colours_say() -> None:
-    found = {one.label: one for one in make_findings(3, 3)}
-    marks = {label: short_mark(one, 1) for label, one in found.items()}
+    findings = {one.label: one for one in make_findings(3, 3)}
+    marks = {label: short_mark(one, 1) for label, one in findings.items()}
     assert len(set(marks.values())) == len(LABELS)
     assert marks["healthy"] == ("",)
-    assert short_mark(found["redundant"], 6) == ("copy", "H2")
-    assert short_mark(found["sink"], 6) == ("sink", "rests")
-    assert short_mark(found["specialised"], 6) == ("induct",)
+    assert short_mark(findings["redundant"], 6) == ("copy", "H2")
+    assert short_mark(findings["sink"], 6) == ("sink", "rests")
+    assert short_mark(findings["specialised"], 6) == ("induct",)
 
 
 def test_the_legend_counts_the_heads() -> None:
@@ -150,8 +150,8 @@ def test_a_very_large_map_is_drawn() -> None:
 
 
 def test_entropy_has_a_ridge_per_layer_and_a_point_per_head() -> None:
-    samples, found = make_samples(3, 4), make_findings(3, 4)
-    figure = draw_entropy_by_layer(samples, found, selected=Head("self", 1, 2))
+    samples, findings = make_samples(3, 4), make_findings(3, 4)
+    figure = draw_entropy_by_layer(samples, findings, selected=Head("self", 1, 2))
     assert [name for name in names(figure) if name.startswith("L")] == ["L0", "L1", "L2"]
     points = trace(figure, "heads")
     means = {round(value, 6) for value in samples.mean(-1).ravel()}
@@ -159,7 +159,7 @@ def test_entropy_has_a_ridge_per_layer_and_a_point_per_head() -> None:
     ring = trace(figure, "selected")
     assert ring.x[0] == pytest.approx(samples[1, 2].mean())
     assert int(ring.y[0]) == 1
-    other = draw_entropy_by_layer(samples, found, selected=Head("cross", 1, 2))
+    other = draw_entropy_by_layer(samples, findings, selected=Head("cross", 1, 2))
     assert "selected" not in names(other)
 
 
@@ -179,11 +179,11 @@ def test_entropy_refuses_other_heads() -> None:
 
 
 def test_costs_are_sorted_with_their_intervals() -> None:
-    found = make_findings(2, 4)
-    figure = draw_ablation(found[::-1], selected=Head("self", 0, 2), tolerance=0.01)
+    findings = make_findings(2, 4)
+    figure = draw_ablation(findings[::-1], selected=Head("self", 0, 2), tolerance=0.01)
     (bars,) = [one for one in figure.data if one.type == "bar"]
-    assert list(bars.x) == [one.head.label for one in found]
-    costs = np.array([one.ablation["zero"].mean for one in found])
+    assert list(bars.x) == [one.head.label for one in findings]
+    costs = np.array([one.ablation["zero"].mean for one in findings])
     assert np.sinh(np.asarray(bars.y)) * 0.01 == pytest.approx(costs)
     highs = np.sinh(np.asarray(bars.y) + np.asarray(bars.error_y.array)) * 0.01
     assert highs == pytest.approx(costs + 0.02)
@@ -225,11 +225,11 @@ def test_weight_by_place() -> None:
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_figures_wear_the_theme(theme: str) -> None:
-    found = make_findings()
+    findings = make_findings()
     figures = [
-        draw_label_map(found, theme=theme),
-        draw_entropy_by_layer(make_samples(), found, theme=theme),
-        draw_ablation(found, theme=theme),
+        draw_label_map(findings, theme=theme),
+        draw_entropy_by_layer(make_samples(), findings, theme=theme),
+        draw_ablation(findings, theme=theme),
         draw_received_by_head(np.zeros((2, 4, 5)), theme=theme),
     ]
     for figure in figures:
@@ -248,13 +248,13 @@ def test_the_headline_names_heads_and_costs() -> None:
 
 
 def test_the_headline_of_a_sound_model_and_of_nothing_removed() -> None:
-    found = make_findings(2, 4)
-    (peaked,) = [one for one in found if one.label == "peaked"]
-    assert diagnosis_sentences([found[0], peaked]) == (
+    findings = make_findings(2, 4)
+    (peaked,) = [one for one in findings if one.label == "peaked"]
+    assert diagnosis_sentences([findings[0], peaked]) == (
         "No head is proven useless.",
         "L0·H1 (+0.38 nats) looks degenerate but is needed.",
     )
-    assert diagnosis_sentences([found[0]]) == ("No head is proven useless.",)
+    assert diagnosis_sentences([findings[0]]) == ("No head is proven useless.",)
     untried = make_findings(2, 4, ablated=False)
     said = " ".join(diagnosis_sentences(untried))
     assert said.startswith("4 of 8 heads look degenerate: ") and "No head was removed" in said

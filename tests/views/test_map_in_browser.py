@@ -24,8 +24,8 @@ HINT = "wheel, + and − zoom"
 @pytest.fixture(scope="module")
 def address(chromium, tmp_path_factory):
     log = tmp_path_factory.mktemp("server") / "log"
-    with served(script("tests/views/map_app.py"), log) as found:
-        yield found
+    with served(script("tests/views/map_app.py"), log) as server:
+        yield server
 
 
 @pytest.fixture
@@ -273,8 +273,8 @@ def test_what_is_seen_is_saved(visit, kind, tmp_path):
     root = ElementTree.parse(path).getroot()
     space = "{http://www.w3.org/2000/svg}"
     assert not list(root.iter(f"{space}script"))
-    found = {"".join(one.itertext()).strip("\u2068\u2069") for one in root.iter(f"{space}text")}
-    assert {"·the", "·cat", "<b>x</b>", "▨ masked"} <= found
+    texts = {"".join(one.itertext()).strip("\u2068\u2069") for one in root.iter(f"{space}text")}
+    assert {"·the", "·cat", "<b>x</b>", "▨ masked"} <= texts
 
 
 def test_it_fits_a_telephone_and_a_finger(visit):

@@ -47,10 +47,10 @@ def test_only_its_own_scripts_may_run() -> None:
     assert policy.startswith("default-src 'none'")
     assert "unsafe-eval" not in policy and "http" not in policy
     allowed = re.findall(r"'sha256-(.*?)'", policy)
-    found = [
+    digests = [
         base64.b64encode(hashlib.sha256(one.encode()).digest()).decode() for one in scripts(page)
     ]
-    assert found == allowed and len(found) == 2
+    assert digests == allowed and len(digests) == 2
 
 
 def test_strangers_strings_stay_strings() -> None:

@@ -11,9 +11,9 @@ from tests.views.samples import bytes_of, make_tokens, trace
 
 
 def numbers(count: int) -> np.ndarray:
-    made = np.random.default_rng(0).random(count).astype(np.float32)
-    made[[3, count - 1]] = np.nan
-    return made
+    drawn = np.random.default_rng(0).random(count).astype(np.float32)
+    drawn[[3, count - 1]] = np.nan
+    return drawn
 
 
 @pytest.mark.parametrize("count", [513, 1000, 16_384])

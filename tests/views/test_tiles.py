@@ -41,9 +41,9 @@ def shown(stack: AttentionStack, head: Head) -> np.ndarray:
 
 
 def test_a_small_window_is_the_weights_themselves(stack: AttentionStack) -> None:
-    found = grid(stack, HEAD, Window(100, 356, 40, 140))
-    assert (found.query_step, found.key_step) == (1, 1)
-    np.testing.assert_allclose(found.values, shown(stack, HEAD)[100:356, 40:140], atol=1e-7)
+    tiles = grid(stack, HEAD, Window(100, 356, 40, 140))
+    assert (tiles.query_step, tiles.key_step) == (1, 1)
+    np.testing.assert_allclose(tiles.values, shown(stack, HEAD)[100:356, 40:140], atol=1e-7)
 
 
 @pytest.mark.parametrize("how", ["max", "mean"])
@@ -53,19 +53,19 @@ def test_a_small_window_is_the_weights_themselves(stack: AttentionStack) -> None
 def test_bins_are_the_largest_or_the_mean_of_their_visible_cells(
     stack: AttentionStack, window: Window, how: str
 ) -> None:
-    found = grid(stack, HEAD, window, how=how)
-    assert max(found.values.shape) <= BINS
+    tiles = grid(stack, HEAD, window, how=how)
+    assert max(tiles.values.shape) <= BINS
     part = shown(stack, HEAD)[
         window.query_start : window.query_stop, window.key_start : window.key_stop
     ]
     reduce = np.nanmax if how == "max" else np.nanmean
-    for row in range(found.values.shape[0]):
-        for column in range(0, found.values.shape[1], 7):
+    for row in range(tiles.values.shape[0]):
+        for column in range(0, tiles.values.shape[1], 7):
             cells = part[
-                row * found.query_step : (row + 1) * found.query_step,
-                column * found.key_step : (column + 1) * found.key_step,
+                row * tiles.query_step : (row + 1) * tiles.query_step,
+                column * tiles.key_step : (column + 1) * tiles.key_step,
             ]
-            value = found.values[row, column]
+            value = tiles.values[row, column]
             if np.isnan(cells).all():
                 assert np.isnan(value)
             else:
@@ -80,13 +80,13 @@ def test_an_overview_agrees_with_the_engines_own() -> None:
 
 def test_keys_set_aside_are_part_of_no_bin(stack: AttentionStack) -> None:
     whole = Window.whole(stack.shape)
-    found = grid(stack, HEAD, whole, aside=np.array([30, 31, 32]))
+    tiles = grid(stack, HEAD, whole, aside=np.array([30, 31, 32]))
     cells = shown(stack, HEAD)
     cells[:, [30, 31, 32]] = np.nan
-    assert found.key_step == 3
-    assert np.isinf(found.values[100, 10])  # the bin of keys 30, 31, 32 holds nothing else
-    assert found.values[100, 9] == pytest.approx(np.nanmax(cells[300:303, 27:30]))
-    assert np.isnan(found.values[2, 10])  # still masked: the query comes before these keys
+    assert tiles.key_step == 3
+    assert np.isinf(tiles.values[100, 10])  # the bin of keys 30, 31, 32 holds nothing else
+    assert tiles.values[100, 9] == pytest.approx(np.nanmax(cells[300:303, 27:30]))
+    assert np.isnan(tiles.values[2, 10])  # still masked: the query comes before these keys
     near = grid(stack, HEAD, Window(50, 60, 20, 40), aside=np.array([30]))
     assert near.values[0, 10] == pytest.approx(cells[50, 30], nan_ok=True) or near.values[0, 10] > 0
 
@@ -144,9 +144,9 @@ def test_nothing_is_sent_twice_when_nothing_has_changed(stack: AttentionStack) -
 
 def test_a_map_of_two_texts_has_a_step_per_side() -> None:
     stack = long_stack(20, 700)
-    found = grid(stack, Head("cross", 0, 0), Window.whole(stack.shape))
-    assert (found.query_step, found.key_step) == (1, 3)
-    assert found.values.shape == (20, 234)
+    tiles = grid(stack, Head("cross", 0, 0), Window.whole(stack.shape))
+    assert (tiles.query_step, tiles.key_step) == (1, 3)
+    assert tiles.values.shape == (20, 234)
 
 
 @pytest.mark.parametrize(

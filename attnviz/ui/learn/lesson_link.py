@@ -95,8 +95,8 @@ def open_link() -> None:
 
 def hidden() -> tuple[str, ...]:
     """Return the parts that the link hides."""
-    found: tuple[str, ...] = st.session_state.get(_HIDE, ())
-    return found
+    parts: tuple[str, ...] = st.session_state.get(_HIDE, ())
+    return parts
 
 
 def address(*, text: bool = False, hide: tuple[str, ...] | None = None) -> dict[str, str]:
@@ -108,7 +108,7 @@ def address(*, text: bool = False, hide: tuple[str, ...] | None = None) -> dict[
     """
     place: Place = st.session_state[PLACE]
     values = ",".join(f"{name}:{value:.6g}" for name, value in place.values.items())
-    found = {
+    query = {
         "lesson": place.lesson,
         "step": place.step,
         "values": values,
@@ -117,8 +117,8 @@ def address(*, text: bool = False, hide: tuple[str, ...] | None = None) -> dict[
         **{name: str(st.session_state.get(key, "")) for name, key in LINKED.items()},
     }
     if text:
-        found["text"] = st.session_state.get(SENTENCE, "")
-    return {name: value for name, value in found.items() if value}
+        query["text"] = st.session_state.get(SENTENCE, "")
+    return {name: value for name, value in query.items() if value}
 
 
 def to_address() -> None:

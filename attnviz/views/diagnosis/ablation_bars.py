@@ -88,7 +88,7 @@ def draw_ablation(
     for number, way in enumerate(ways):
         values = [one.ablation[way] for one in tried]
         says = [
-            f"<b>{name}</b> {escape_label(one.name)}<br>{WAYS[way]}: {_told(value)}"
+            f"<b>{name}</b> {escape_label(one.name)}<br>{WAYS[way]}: {_interval_text(value)}"
             for name, one, value in zip(names, tried, values, strict=True)
         ]
         shared: dict[str, Any] = {
@@ -197,7 +197,7 @@ def _arms(values: Sequence[Interval], stretch: _Stretch, color: str) -> dict[str
     }
 
 
-def _told(value: Interval) -> str:
+def _interval_text(value: Interval) -> str:
     said = f"{value.mean:+.3f} nats per token"
     if np.isnan(value.low):
         return f"{said}<br>one text, so no interval"
