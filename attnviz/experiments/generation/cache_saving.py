@@ -27,7 +27,7 @@ __all__ = ["CacheSaving", "measure_saving"]
 
 @dataclass(frozen=True, eq=False)
 class CacheSaving:
-    """One text written twice: with a cache, and by reading all of it again for every token.
+    """Costs of a text that is written with a cache and, token by token, without one.
 
     Attributes:
         ids: the tokens that were written, the likeliest at each step.
@@ -114,7 +114,7 @@ def _medians(times: Sequence[Sequence[float]]) -> Float[np.ndarray, " token"]:
 
 
 class _Pair:
-    """A text that is written both ways at once."""
+    """Text that is written both ways at once."""
 
     def __init__(self, model: Model, ids: tuple[int, ...]) -> None:
         self._model, self._ids = model, list(ids)
