@@ -15,6 +15,7 @@ from attnviz.ui.explore.induction_page import induction
 from attnviz.ui.explore.lines_page import lines
 from attnviz.ui.explore.proof_badge import proof_badge
 from attnviz.ui.generate.generate_page import generate_page
+from attnviz.ui.laboratory.cache_page import cache_page
 from attnviz.ui.laboratory.laboratory_page import laboratory
 from attnviz.ui.learn.lessons_page import lessons_page
 from attnviz.ui.learn.numbers_page import numbers_page
@@ -112,6 +113,7 @@ PAGES = (
         ":material/science:",
         lambda: laboratory(state.request()),
     ),
+    AppPage("learn/cache.py", "Cache", ":material/memory:", lambda: cache_page(state.request())),
     AppPage("teacher/status.py", "Status", None, status_page, hidden=True),
 )
 """The first page is the one that the address without a name opens."""

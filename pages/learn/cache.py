@@ -1,0 +1,5 @@
+"""Cache: the cache of keys and values."""
+
+from attnviz.ui.entry.page_table import show_page
+
+show_page("cache")
