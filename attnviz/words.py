@@ -11,7 +11,7 @@ from attnviz import metrics
 from attnviz.attention import AttentionStack
 from attnviz.types import SINK_SHARE, Tokens
 
-__all__ = ["Look", "Numbers", "headline", "looks", "number", "numbers", "quoted"]
+__all__ = ["Look", "Numbers", "headline", "looks", "number", "numbers", "quoted", "rounded"]
 
 PATTERNS = ("previous_token", "next_token", "self", "induction", "duplicate_token", "sink")
 NAMED_FROM = 0.5  # Clark et al. 2019 call a head by its pattern from half of the weight on
@@ -61,6 +61,11 @@ def quoted(label: str) -> str:
     if len(shown) > QUOTED_LETTERS:
         shown = f"{shown[: QUOTED_LETTERS - 1]}…"
     return f"“{shown}”"
+
+
+def rounded(value: float, decimals: int = 3) -> float:
+    """Return a number with so many decimals, never a negative zero: tables would show "-0.000"."""
+    return round(value, decimals) + 0.0
 
 
 def number(value: float, unit: str) -> str:

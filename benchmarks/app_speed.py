@@ -7,7 +7,8 @@ A model of GPT-2 small's shape (12 x 12 heads of 64) with random weights is save
 folder, the app is started as `python -m attnviz app` on a free port, and Chromium clicks cells of
 the map of heads. Every figure is what the browser itself sees:
 
-    painted       from the press of the mouse button to the frame after the new map was drawn
+    painted       from the press of the mouse button to the frame after the new map was drawn;
+                  of the quickest quarter the mean: on a busy machine the rest measures its load
     largest       the largest message of a click: the map's, or the token strip's
     all           everything the server sent for the click
     import        `import attnviz` in a fresh interpreter
@@ -23,6 +24,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from playwright.sync_api import Browser, Page, sync_playwright
@@ -79,6 +81,11 @@ def clicks(page: Page, received: Received, tokens: int, count: int) -> list[tupl
     return rows[2:]  # the first ones warm the caches of server and browser
 
 
+def best_quarter(times: Sequence[float]) -> float:
+    """Return the mean of the quickest quarter, at least one."""
+    return statistics.mean(sorted(times)[: max(len(times) // 4, 1)])
+
+
 def time_import() -> float:
     """Seconds of `import attnviz` in a fresh interpreter, median of five."""
     code = (
@@ -122,7 +129,10 @@ def main() -> None:
         note = f" ({reloads} reloads after an error)" if reloads else ""
         print(f"first screen: {took:.1f} s{note}", flush=True)
         save_model(folder, max(options.tokens))
-        print(f"\n{'tokens':>7} {'painted, median':>16} {'slowest':>9} {'largest':>9} {'all':>9}")
+        print(
+            f"\n{'tokens':>7} {'best quarter':>13} {'median':>9} {'slowest':>9} "
+            f"{'largest':>9} {'all':>9}"
+        )
         with served(Path(temporary)) as server:
             wait_for(server)
             received = Received()
@@ -133,7 +143,8 @@ def main() -> None:
                 rows = clicks(page, received, tokens, options.clicks)
                 times, largest, total = zip(*rows, strict=True)
                 print(
-                    f"{tokens:>7,} {statistics.median(times):>13,.0f} ms {max(times):>6,.0f} ms "
+                    f"{tokens:>7,} {best_quarter(times):>10,.0f} ms "
+                    f"{statistics.median(times):>6,.0f} ms {max(times):>6,.0f} ms "
                     f"{max(largest) / 1000:>6,.0f} kB {max(total) / 1000:>6,.0f} kB",
                     flush=True,
                 )

@@ -7,6 +7,9 @@ import pytest
 
 from attnviz import metrics, words
 from attnviz.attention import AttentionStack
+from attnviz.doctor.labels.number_words import nats
+from attnviz.findings import Interval
+from attnviz.views.report.tables import interval_text
 from tests.engine.handmade import causal, from_scores
 
 N, SURE = 12, 60.0
@@ -88,3 +91,16 @@ def test_numbers_in_text() -> None:
     assert words.number(float("nan"), "nats") == "not defined"
     assert words.quoted("·cat") == "“cat”"
     assert words.quoted("·") == "“·”"
+
+
+@pytest.mark.parametrize("value", [-0.0004, -1e-12, -0.0, 0.0, 0.0004])
+def test_a_change_that_rounds_to_zero_has_no_minus(value: float) -> None:
+    assert f"{words.rounded(value):.3f}" == "0.000"
+    assert interval_text(Interval(value, value, value, 0.0, 5)) == "0.000 (0.000 to 0.000)"
+    assert "-" not in nats(Interval(value, value, value, 0.0, 5))
+
+
+@pytest.mark.parametrize("value", [-0.0006, -2.3456, 1.5])
+def test_other_changes_keep_their_sign(value: float) -> None:
+    assert words.rounded(value) == pytest.approx(value, abs=0.0005)
+    assert words.rounded(value) * value > 0

@@ -63,7 +63,7 @@ def weighting_note(
             if not distance > max(tolerance, MUCH * abs(cost), MUCH * abs(other)):
                 continue
             name = Head(kind, layer, head).label + (f" ({KIND_LABELS[kind]})" if several else "")
-            apart.append((distance, f"{name} {other:.3f} instead of {cost:.3f}"))
+            apart.append((distance, f"{name} {other:z.3f} instead of {cost:z.3f}"))
     if not apart:
         return ""
     apart.sort(key=lambda one: -one[0])

@@ -20,7 +20,7 @@ def nats(change: Interval) -> str:
 
 def short(value: float) -> str:
     """Return a change of the loss with two significant digits or three decimals."""
-    shown = f"{value:.2f}" if abs(value) >= 0.1 else f"{value:.3f}"
+    shown = f"{value:z.2f}" if abs(value) >= 0.1 else f"{value:z.3f}"
     return "0" if float(shown) == 0 else shown
 
 
@@ -28,7 +28,7 @@ def number(value: float) -> str:
     """Return a measure with two or three decimals."""
     if 0 < abs(value) < 0.0005:
         return "less than 0.001"
-    return "0" if value == 0 else f"{value:.3f}" if abs(value) < 0.01 else f"{value:.2f}"
+    return "0" if value == 0 else f"{value:z.3f}" if abs(value) < 0.01 else f"{value:z.2f}"
 
 
 def percent(share: float) -> str:

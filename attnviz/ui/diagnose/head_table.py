@@ -20,6 +20,7 @@ from attnviz.ui.session import state
 from attnviz.views import label_colors
 from attnviz.views.diagnosis.label_colors import text_color_on
 from attnviz.views.report.summary_sentences import head_count
+from attnviz.words import rounded
 
 __all__ = ["head_table"]
 
@@ -135,7 +136,7 @@ def _row(diagnosis: Diagnosis, one: Finding) -> dict[str, Any]:
         "head": one.head.label,
         "label": one.name,
         "verdict": one.verdict,
-        "cost": np.nan if cost is None else cost.mean,
+        "cost": np.nan if cost is None else rounded(cost.mean),
         "interval": "" if cost is None or np.isnan(cost.low) else _ends(cost),
         "importance": np.nan if leaning is None else leaning.at(*cell).mean,
         "entropy": values["normalized_entropy"].at(*cell).mean,
@@ -146,7 +147,7 @@ def _row(diagnosis: Diagnosis, one: Finding) -> dict[str, Any]:
 
 
 def _ends(value: Interval) -> str:
-    return f"{value.low:.3f} to {value.high:.3f}"
+    return f"{value.low:z.3f} to {value.high:z.3f}"
 
 
 def _take_head(key: str, heads: tuple[Head, ...]) -> None:

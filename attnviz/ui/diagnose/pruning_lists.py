@@ -41,6 +41,6 @@ def pruning_lists(diagnosis: Diagnosis) -> None:
 
 
 def _named(findings: Sequence[Finding]) -> str:
-    said = [f"{one.head.label} ({removal_cost(one):+.3f})" for one in findings[:NAMED]]
+    said = [f"{one.head.label} ({removal_cost(one):+z.3f})" for one in findings[:NAMED]]
     more = f", and {len(findings) - NAMED} more" if len(findings) > NAMED else ""
     return ", ".join(said) + more + " nats per token"

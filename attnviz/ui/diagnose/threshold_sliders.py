@@ -57,8 +57,8 @@ def close_calls(diagnosis: Diagnosis) -> list[str]:
         for each in one.evidence:
             if each.value.low <= each.threshold <= each.value.high:
                 said.append(
-                    f"{one.head.label} ({one.name}): {each.label} {each.value.mean:.3f} "
-                    f"({each.value.low:.3f} to {each.value.high:.3f}), limit {each.threshold:g}"
+                    f"{one.head.label} ({one.name}): {each.label} {each.value.mean:z.3f} "
+                    f"({each.value.low:z.3f} to {each.value.high:z.3f}), limit {each.threshold:g}"
                 )
     return said
 

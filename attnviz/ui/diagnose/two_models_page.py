@@ -37,6 +37,7 @@ from attnviz.ui.session.plain_text import Strong, plain, show_plain
 from attnviz.views import draw_head_map
 from attnviz.views.report.comparison_report import DIVERGENCE
 from attnviz.views.report.summary_sentences import removal_cost
+from attnviz.words import rounded
 
 __all__ = ["two_models_page"]
 
@@ -267,7 +268,7 @@ def _row(comparison: Comparison, before: Finding, after: Finding) -> dict[str, o
         "before": before.name,
         "after": after.name,
         "divergence": comparison.divergence[head.kind].at(*cell).mean,
-        "entropy shift": comparison.entropy_shift[head.kind].at(*cell).mean,
-        "cost before": removal_cost(before),
-        "cost after": removal_cost(after),
+        "entropy shift": rounded(comparison.entropy_shift[head.kind].at(*cell).mean),
+        "cost before": rounded(removal_cost(before)),
+        "cost after": rounded(removal_cost(after)),
     }

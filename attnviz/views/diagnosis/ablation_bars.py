@@ -198,10 +198,10 @@ def _arms(values: Sequence[Interval], stretch: _Stretch, color: str) -> dict[str
 
 
 def _interval_text(value: Interval) -> str:
-    said = f"{value.mean:+.3f} nats per token"
+    said = f"{value.mean:+z.3f} nats per token"
     if np.isnan(value.low):
         return f"{said}<br>one text, so no interval"
-    return f"{said}<br>95% interval {value.low:+.3f} to {value.high:+.3f}"
+    return f"{said}<br>95% interval {value.low:+z.3f} to {value.high:+z.3f}"
 
 
 def _bar_in_legend(name: str, colors: Palette) -> go.Scatter:

@@ -199,7 +199,7 @@ def _lines(one: Finding, letters: int) -> tuple[str, ...]:
     mark, cost = short_mark(one, letters), removal_cost(one)
     if letters < 6 or math.isnan(cost):
         return mark
-    signed = f"{cost:+.2f}" if abs(cost) >= 0.005 else "0"
+    signed = f"{cost:+z.2f}" if abs(cost) >= 0.005 else "0"
     return (*(word.rstrip("!") for word in mark[:1]), signed)
 
 

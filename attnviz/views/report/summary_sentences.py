@@ -122,7 +122,7 @@ def _named(findings: Sequence[Finding], *, costs: bool = False, labels: bool = F
 
 def _signed(value: float) -> str:
     """Return a change of the loss with its sign: "+2.29 nats"."""
-    return f"{value:+.2f} nats" if abs(value) >= 0.01 else f"{value:+.3f} nats"
+    return f"{value:+z.2f} nats" if abs(value) >= 0.01 else f"{value:+z.3f} nats"
 
 
 def _listed(words: Sequence[str]) -> str:

@@ -172,7 +172,7 @@ def _row(one: Finding, numbers: Mapping[str, Any], number: int) -> str:
     ]
     for name in COLUMNS:
         value = interval_of(numbers[name]) if name in numbers else None
-        cells.append(number_cell(value, "" if value is None else f"{value.mean:.3f}"))
+        cells.append(number_cell(value, "" if value is None else f"{value.mean:z.3f}"))
     first, *rest = [escape(sentence) for sentence in one.sentences] or [""]
     more = "".join(f"<p>{sentence}</p>" for sentence in rest) + _evidence(one)
     said = f"<details><summary>{first}</summary>{more}</details>" if more else first
@@ -191,8 +191,8 @@ def number_cell(value: Interval | None, shown: str) -> str:
 def interval_text(value: Interval) -> str:
     """Return the mean with its interval, if it has one: "0.120 (0.101 to 0.139)"."""
     if math.isnan(value.low):
-        return f"{value.mean:.3f}"
-    return f"{value.mean:.3f} ({value.low:.3f} to {value.high:.3f})"
+        return f"{value.mean:z.3f}"
+    return f"{value.mean:z.3f} ({value.low:z.3f} to {value.high:z.3f})"
 
 
 def _unit(unit: str) -> str:
@@ -240,7 +240,7 @@ def origin(plain: Mapping[str, Any]) -> str:
         "Texts, SHA-256": texts["digest"],
         "Loss": "none"
         if loss["mean"] is None
-        else f"{loss['mean']:.4f} nats per token over {texts['tokens']:,} tokens",
+        else f"{loss['mean']:z.4f} nats per token over {texts['tokens']:,} tokens",
         "Seed": str(plain["seed"]),
         "Versions": ", ".join(f"{name} {version}" for name, version in plain["versions"].items()),
         "Took": f"{plain['seconds']:.0f} seconds",

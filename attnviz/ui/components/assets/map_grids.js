@@ -15,6 +15,8 @@ export const formatNumber = (value, signed = false) => {
   const text = size === 0 ? "0" : size < 0.0001 ? size.toExponential(1) : size.toFixed(4);
   return value < 0 ? `−${text}` : signed && value > 0 ? `+${text}` : text;
 };
+// A small negative number is not written as "-0.000".
+const fixed = (value, decimals) => value.toFixed(decimals).replace(/^-(?=[0.]+$)/, "");
 export const formatPosition = (value) => value.toLocaleString("en");
 // Unicode isolates keep a right-to-left token from reordering the text around it.
 export const isolate = (label) => `\u2068${label}\u2069`;
@@ -110,7 +112,7 @@ export function describe(map, cell) {
   if (cell.value === Infinity) return [where, "set aside: only sinks here"];
   let name = map.value;
   if (!cell.exact) name = map.how === "mean" ? `mean ${name} of this bin` : `largest ${name} of this bin`;
-  const score = cell.score === undefined ? "" : ` · score ${cell.score.toFixed(3)} · rank ${cell.rank}`;
+  const score = cell.score === undefined ? "" : ` · score ${fixed(cell.score, 3)} · rank ${cell.rank}`;
   const unit = map.unit ? ` ${map.unit}` : "";
   return [where, `${name} ${formatNumber(cell.value, map.signed)}${unit}${score}`];
 }
