@@ -8,22 +8,22 @@ the layer return their cached output.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.utils import _pytree as trees
 
 from attnviz.attention import Intervention, intervening
 from attnviz.experiments.hooked_model import HookedModel
 from attnviz.experiments.loss_examples import LossInput
+from attnviz.experiments.model_blocks import block_names, block_of, cached_forward, repeated
 from attnviz.models import model_inputs
 from attnviz.types import Head
 
-__all__ = ["Replay", "repeated", "summed_losses"]
+__all__ = ["Replay", "summed_losses"]
 
 LOGIT_ROWS = 2048
 """Rows of logits for which the cross-entropy is computed at a time."""
@@ -49,7 +49,7 @@ class Replay:
 
     def __post_init__(self) -> None:
         self.inputs = model_inputs(self.hooked.model, [one.encoded for one in self.loss_inputs])
-        self._blocks = {name: at for at, name in enumerate(_blocks(self.hooked))}
+        self._blocks = {name: at for at, name in enumerate(block_names(self.hooked))}
         self.remember = self.remember and bool(self._blocks)
 
     def begin(self, intervention: Intervention | None = None) -> Float[Tensor, " loss_input"]:
@@ -71,7 +71,7 @@ class Replay:
         """Return the index of the block of a head; 0 if every replay runs all blocks."""
         if not self.remember:
             return 0
-        return self._blocks[_block_of(self.hooked.names[head.kind][head.layer])]
+        return self._blocks[block_of(self.hooked.names[head.kind][head.layer])]
 
     def again(
         self, start: Head, copies: int, intervention: Intervention
@@ -87,7 +87,7 @@ class Replay:
                 for name, at in self._blocks.items():
                     if at < self.depth(start):
                         block = self.hooked.network.get_submodule(name)
-                        block.forward = _cached_forward(
+                        block.forward = cached_forward(
                             self._kept[name], len(self.loss_inputs), copies
                         )
                         patched.append(block)
@@ -171,47 +171,3 @@ def _logits_at(
             handle.remove()
     picked = shape and tuple(logits.shape[:2]) == (1, len(row))
     return logits[0] if picked else logits[row, position]
-
-
-def repeated(tensor: Tensor, copies: int) -> Tensor:
-    """Return a batch repeated `copies` times, one copy after the other."""
-    return tensor if copies == 1 else tensor.repeat(copies, *[1] * (tensor.dim() - 1))
-
-
-def _cached_forward(kept: Any, rows: int, copies: int) -> Any:
-    """Return a forward function with a block's cached output, repeated for every copy."""
-
-    def grown(value: Any) -> Any:
-        batched = isinstance(value, Tensor) and value.dim() > 0 and value.shape[0] == rows
-        return repeated(value, copies) if batched else value
-
-    output = trees.tree_map(grown, kept)
-
-    def forward(*arguments: Any, **options: Any) -> Any:
-        return output
-
-    return forward
-
-
-def _blocks(hooked: HookedModel) -> list[str]:
-    """Return the names of the blocks with attention, in the order in which they run.
-
-    The list is empty if a block runs more than once, or the attentions are in no list of blocks.
-    """
-    if hooked.places().shared:
-        return []
-    ordered: dict[str, None] = {}
-    every: Mapping[int, str] = hooked.model.sites.names
-    for module in hooked.model.sites.kinds:
-        block = _block_of(every[module])
-        if not block:
-            return []
-        ordered[block] = None
-    return list(ordered)
-
-
-def _block_of(name: str) -> str:
-    """Return the block a module belongs to: its name up to the first number."""
-    parts = name.split(".")
-    number = next((at for at, part in enumerate(parts) if part.isdigit()), None)
-    return "" if number is None else ".".join(parts[: number + 1])

@@ -218,7 +218,7 @@ def test_layers_below_are_not_run_again(
     model = make_pair(name, tmp_path_factory.mktemp("zoo")).model
     examples = examples_of(model)
     short = ablate(model, examples, replacements=("zero",))
-    monkeypatch.setattr(replay, "_blocks", lambda hooked: [])
+    monkeypatch.setattr(replay, "block_names", lambda hooked: [])
     whole = ablate(model, examples, replacements=("zero",))
     for kind in model.info.heads:
         np.testing.assert_allclose(

@@ -1,0 +1,1 @@
+"""Predictions taken apart: heads' direct effects, composition of heads, layers' predictions."""
