@@ -11,7 +11,7 @@ from torch import Tensor
 from attnviz.errors import InputError
 from attnviz.models import Encoded, Model, call_options, check_encoded, labels, model_inputs
 
-__all__ = ["MOST_TOKENS", "LogitDifference", "TextPair"]
+__all__ = ["MOST_TOKENS", "LogitDifference", "TextPair", "label_of", "likeliest", "logits_of"]
 
 MOST_TOKENS = 256
 """Longest text of a pair: the weights of all heads of the clean run are kept."""
