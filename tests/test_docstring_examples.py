@@ -11,6 +11,10 @@ import pytest
 import attnviz
 from attnviz import metrics, views
 from attnviz.attention import AttentionStack
+from attnviz.experiments.decomposition.composition import composition
+from attnviz.experiments.decomposition.logit_lens import logit_lens
+from attnviz.experiments.decomposition.logit_parts import logit_parts
+from attnviz.experiments.patching.head_patches import patch_heads
 
 FUNCTIONS: dict[str, Callable[..., Any]] = {
     "load": attnviz.load,
@@ -23,6 +27,10 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "verify": attnviz.verify,
     "diagnose": attnviz.diagnose,
     "views.draw_weights": views.draw_weights,
+    "patch_heads": patch_heads,
+    "logit_parts": logit_parts,
+    "composition": composition,
+    "logit_lens": logit_lens,
 }
 
 

@@ -9,9 +9,25 @@ from jaxtyping import Float
 from torch import Tensor
 
 from attnviz.errors import InputError
-from attnviz.models import Encoded, Model, call_options, check_encoded, labels, model_inputs
+from attnviz.models import (
+    Encoded,
+    Model,
+    call_options,
+    check_encoded,
+    labels,
+    model_inputs,
+    tokenizing,
+)
 
-__all__ = ["MOST_TOKENS", "LogitDifference", "TextPair", "label_of", "likeliest", "logits_of"]
+__all__ = [
+    "MOST_TOKENS",
+    "LogitDifference",
+    "TextPair",
+    "label_of",
+    "likeliest",
+    "logits_of",
+    "word_id",
+]
 
 MOST_TOKENS = 256
 """Longest text of a pair: the weights of all heads of the clean run are kept."""
@@ -127,3 +143,20 @@ def likeliest(model: Model, encoded: Encoded, position: int = -1, count: int = 8
 def label_of(model: Model, token: int) -> str:
     """Return the printable text of a token."""
     return labels(model.vocabulary, [token])[0]
+
+
+def word_id(model: Model, word: str) -> tuple[int, bool]:
+    """Return the id of a word's first token behind a space, and whether that is the whole word.
+
+    Raises:
+        InputError: the word has no token.
+    """
+    rows = []
+    with tokenizing(model.info.name):
+        for text in (f" {word.strip()}", word.strip()):
+            rows.append(list(model.tokenizer(text, add_special_tokens=False)["input_ids"]))
+    if not word.strip() or not rows[0]:
+        raise InputError("there is no word to compare; type one")
+    # A decoder of bytes has the space in its token; other tokenizers add it themselves.
+    row = rows[0] if len(rows[0]) <= len(rows[1]) else rows[1]
+    return int(row[0]), len(row) == 1

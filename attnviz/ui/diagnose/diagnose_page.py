@@ -39,8 +39,8 @@ WAYS_AT_FIRST: tuple[Replacement, ...] = ("zero", "mean")
 SHOWN = "diagnosis_shown"
 """Key of the session with model, key and description of the texts of the diagnosis on the page."""
 
-OWN_TEXTS = ("diagnosis", "two_models")
-"""The addresses of pages that read sets of texts, and not the one of the side bar."""
+OWN_TEXTS = ("diagnosis", "patch", "two_models")
+"""The addresses of pages that read other texts than the one of the side bar."""
 
 
 @dataclass(frozen=True)

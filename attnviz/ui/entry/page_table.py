@@ -19,6 +19,7 @@ from attnviz.ui.laboratory.cache_page import cache_page
 from attnviz.ui.laboratory.laboratory_page import laboratory
 from attnviz.ui.learn.lessons_page import lessons_page
 from attnviz.ui.learn.numbers_page import numbers_page
+from attnviz.ui.patch.patch_page import patch_page
 from attnviz.ui.server.status_page import status_page
 from attnviz.ui.session import state
 from attnviz.ui.session.error_messages import explained
@@ -92,6 +93,12 @@ PAGES = (
         "Edit",
         ":material/tune:",
         lambda: edit_page(state.request()),
+    ),
+    AppPage(
+        "cause/patch.py",
+        "Patch",
+        ":material/healing:",
+        lambda: patch_page(state.request().model),
     ),
     AppPage(
         "diagnose/diagnosis.py",

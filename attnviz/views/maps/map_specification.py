@@ -22,10 +22,12 @@ __all__ = [
     "MapSpecification",
     "diagonal_lines",
     "difference_specification",
+    "effect_specification",
     "hatching_pattern",
     "head_specification",
     "picture_specification",
     "repetition_diagonals",
+    "score_specification",
     "style",
     "weight_specification",
 ]
@@ -150,6 +152,47 @@ def difference_specification(label_a: str, label_b: str, end: float) -> MapSpeci
         missing="masked in one of the two",
         missing_caption="masked",
         corner="key →<br>query ↓",
+    )
+
+
+def effect_specification(
+    value: str,
+    end: float,
+    *,
+    corner: str = "head →<br>layer ↓",
+    missing: str = "not defined",
+    numbers: bool = True,
+) -> MapSpecification:
+    """Return the specification of effects, with zero in the middle and `end` at both ends."""
+    return MapSpecification(
+        value=value,
+        caption=value,
+        low=-end,
+        high=end,
+        colors="diverging",
+        ticks=((-end, f"−{end:.2g}"), (0.0, "0"), (end, f"+{end:.2g}")),
+        missing=missing,
+        missing_caption=missing,
+        corner=corner,
+        gap=2,
+        numbers=numbers,
+        numbered=False,
+    )
+
+
+def score_specification(value: str, high: float, *, missing: str) -> MapSpecification:
+    """Return the specification of scores from 0 on, one per head."""
+    return MapSpecification(
+        value=value,
+        caption=value,
+        low=0.0,
+        high=high,
+        missing=missing,
+        missing_caption=missing,
+        corner="head →<br>layer ↓",
+        gap=2,
+        numbers=True,
+        numbered=False,
     )
 
 

@@ -1,0 +1,137 @@
+"""Maps of page Patch: one effect per head, or per layer and position."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+from jaxtyping import Float
+
+from attnviz.attention.stack.map_tiles import Grid
+from attnviz.experiments.patching.head_patches import PARTS
+from attnviz.models import Model, labels
+from attnviz.types import Head, Kind
+from attnviz.ui.components.figures_and_tables import show_table
+from attnviz.ui.components.plotly_map import plotly_map
+from attnviz.ui.explore.head_picker import menus
+from attnviz.ui.patch.pair_fields import ChosenPair
+from attnviz.ui.patch.patch_study import PatchStudy
+from attnviz.ui.session import state
+from attnviz.views.maps.map_specification import MapSpecification, effect_specification
+
+__all__ = [
+    "choose_head",
+    "effect_table",
+    "ends",
+    "show_effects",
+    "show_head_values",
+    "show_positions",
+]
+
+PREFIX = "patch_"
+
+
+def choose_head(model: Model, kind: Kind, strongest: Head) -> Head:
+    """Show the menus for layer and head, and return the head; a click in a map sets them."""
+    return menus(model.info, kind, strongest, PREFIX)
+
+
+def show_head_values(
+    values: Float[np.ndarray, "layer head"],
+    specification: MapSpecification,
+    selected: Head,
+    *,
+    key: str,
+    alt: str,
+) -> None:
+    """Show one number per head; a click selects the head."""
+    layers, heads = values.shape
+
+    def choose(row: int | None, column: int | None) -> None:
+        if row is not None and column is not None:
+            st.session_state[PREFIX + state.LAYER] = row
+            st.session_state[PREFIX + state.HEAD] = column
+
+    numbers = values.astype(np.float32)
+    plotly_map(
+        specification,
+        [f"L{layer}" for layer in range(layers)],
+        [f"H{head}" for head in range(heads)],
+        lambda window: Grid(window, 1, 1, numbers[window.slices]),
+        depends_on=(key, numbers.tobytes()),
+        selected=(selected.layer, selected.head),
+        selects="cell",
+        on_cell=choose,
+        tallest=520,
+        filename=f"attnviz-{key.replace('_', '-')}",
+        alt=alt,
+        key=key,
+    )
+
+
+def ends(values: np.ndarray, least: float = 0.0) -> float:
+    """Return the number at both ends of the colours: the largest size of a value, or `least`."""
+    sizes = np.abs(values[np.isfinite(values)])
+    return max(float(sizes.max(initial=0.0)), least) or 1.0
+
+
+def show_positions(model: Model, chosen: ChosenPair, study: PatchStudy) -> None:
+    """Show the effect of the residual stream at each layer and position."""
+    stream = study.stream
+    if isinstance(stream, str):
+        st.info(stream, icon=":material/info:")
+        return
+    text = chosen.pair.clean
+    follow = "Follow the colour: it moves from the words that differ to the position that predicts."
+    if text.target is not None:
+        follow = "This is the decoder's stream: what differs comes in through cross-attention."
+    st.caption(
+        f"The residual stream behind a layer, at one position, comes from the clean run. {follow}"
+    )
+    shares = stream.share().astype(np.float32)
+    named = labels(model.vocabulary, text.ids if text.target is None else text.target)
+    plotly_map(
+        effect_specification(
+            "effect", ends(shares, 1.0), corner="position →<br>layer ↓", numbers=len(named) <= 24
+        ),
+        [f"L{layer}" for layer in range(len(shares))],
+        list(named),
+        lambda window: Grid(window, 1, 1, shares[window.slices]),
+        depends_on=("patch_stream", shares.tobytes()),
+        selects="none",
+        tallest=520,
+        filename="attnviz-patch-stream",
+        alt="Effect of the residual stream at each layer and position of the clean text",
+        key="patch_stream",
+    )
+    worst = float(np.abs(stream.whole - stream.clean).max())
+    st.caption(
+        f"Check: with all positions patched, every layer restores the clean run; largest "
+        f"difference {worst:.1e} logits."
+    )
+
+
+def effect_table(study: PatchStudy, kind: Kind) -> pd.DataFrame:
+    """Return a row per head, the largest effects of outputs first."""
+    shares = {part: study.effects[part].share(kind) for part in PARTS}
+    layers, heads = shares["output"].shape
+    table = pd.DataFrame(
+        [
+            {
+                "head": Head(kind, layer, head).label,
+                **{part: round(float(shares[part][layer, head]), 3) for part in PARTS},
+            }
+            for layer in range(layers)
+            for head in range(heads)
+        ]
+    )
+    if not isinstance(study.parts, str) and kind in study.parts.heads:
+        table["direct effect, logits"] = study.parts.heads[kind].ravel().round(3)
+    order = table["output"].abs().sort_values(ascending=False, kind="stable").index
+    return table.loc[order].reset_index(drop=True)
+
+
+def show_effects(study: PatchStudy, kind: Kind) -> None:
+    """Show the effects of all parts of all heads as a table."""
+    with st.expander("All heads and parts as a table"):
+        show_table(effect_table(study, kind), key="patch_table", filename="attnviz-patching")

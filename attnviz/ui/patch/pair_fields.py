@@ -1,0 +1,165 @@
+"""Fields for the two texts of page Patch, and for the two words that are compared."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import streamlit as st
+
+from attnviz.errors import InputError
+from attnviz.experiments.patching.text_pair import (
+    LogitDifference,
+    TextPair,
+    label_of,
+    likeliest,
+    word_id,
+)
+from attnviz.models import Encoded, Model, encode, labels
+from attnviz.ui.patch.pair_examples import PAIRS, PairExample
+from attnviz.ui.session import state
+from attnviz.ui.session.model_cache import Request
+from attnviz.ui.session.plain_text import Strong, plain, show_plain
+
+__all__ = ["ChosenPair", "choose_pair"]
+
+FIELDS = ("clean", "corrupted", "answer", "other", "target")
+
+
+@dataclass(frozen=True)
+class ChosenPair:
+    """Pair of texts of the page, and the logits that are compared.
+
+    Attributes:
+        clean: request of the clean text, for maps of its attention.
+        corrupted: request of the corrupted text.
+        pair: both as ids.
+        difference: the two tokens and the position.
+        answer: printable text of the first token.
+        other: printable text of the second token.
+    """
+
+    clean: Request
+    corrupted: Request
+    pair: TextPair
+    difference: LogitDifference
+    answer: str
+    other: str
+
+
+def choose_pair(model: Model) -> ChosenPair:
+    """Show the fields, and return what is in them.
+
+    Raises:
+        AttnvizError: a text or word is empty or too long, or the texts differ in length.
+    """
+    family = model.info.family
+    pairs = PAIRS[family]
+    keys = {name: f"patch_{name}:{family}" for name in FIELDS}
+    for name, key in keys.items():
+        st.session_state.setdefault(key, getattr(pairs[0], name))
+    _choose_example(pairs, family, keys)
+    left, right = st.columns(2, gap="medium")
+    with left:
+        clean = _field("Clean text", keys["clean"], "Parts of the run on this text are put in.")
+        answer = _field("Answer", keys["answer"], "Empty: the likeliest token.", short=True)
+    with right:
+        corrupted = _field("Corrupted text", keys["corrupted"], "They are put into this run.")
+        other = _field("Other answer", keys["other"], "Empty: the likeliest token.", short=True)
+    target = ""
+    if family == "encoder-decoder":
+        target = _field(
+            "Beginning of the output", keys["target"], "The model continues it.", short=True
+        )
+        if not target.strip():
+            raise InputError("type the beginning of the output; the next token is compared")
+    note = next((example.note for example in pairs if example.clean == clean), "")
+    if note:
+        st.caption(f":material/info: {plain(note)}")
+    one, two = (Request(model.info.name, text, "", target) for text in (clean, corrupted))
+    pair = TextPair(_encoded(model, one), _encoded(model, two))
+    _show_tokens(model, pair)
+    pair.check(model)
+    position = _position(model, pair)
+    first = _token(model, answer, pair.clean, position)
+    second = _token(model, other, pair.corrupted, position)
+    if first == second:
+        raise InputError(
+            f"both answers are the token {label_of(model, first)}; give two words that begin "
+            "differently"
+        )
+    difference = LogitDifference(first, second, position)
+    return ChosenPair(one, two, pair, difference, label_of(model, first), label_of(model, second))
+
+
+def _choose_example(pairs: Sequence[PairExample], family: str, keys: dict[str, str]) -> None:
+    """Show the examples; the one whose texts are in the fields is selected."""
+
+    def take() -> None:
+        chosen = st.session_state[pill]
+        if chosen is not None:
+            for name, key in keys.items():
+                st.session_state[key] = getattr(chosen, name)
+            for key in (f"patch_{state.LAYER}", f"patch_{state.HEAD}"):  # the strongest head
+                st.session_state.pop(key, None)
+                st.query_params.pop(key, None)
+
+    pill = f"patch_example:{family}"
+    held = {name: st.session_state[key] for name, key in keys.items()}
+    st.session_state[pill] = next(
+        (one for one in pairs if all(getattr(one, name) == held[name] for name in FIELDS)), None
+    )
+    st.pills("Examples", pairs, format_func=lambda one: one.title, key=pill, on_change=take)
+
+
+def _field(label: str, key: str, explanation: str, *, short: bool = False) -> str:
+    if short:
+        return str(st.text_input(label, key=key, help=explanation, persist_state="session"))
+    return str(st.text_area(label, key=key, height=80, help=explanation, persist_state="session"))
+
+
+def _encoded(model: Model, request: Request) -> Encoded:
+    """Return a text as ids; an output that begins is not closed by its end token."""
+    encoded = encode(
+        model,
+        model.prompt + request.text if request.text.strip() else "",
+        target=request.target or None,
+    )
+    return replace(encoded, closing=None)
+
+
+def _show_tokens(model: Model, pair: TextPair) -> None:
+    """Show the tokens of both texts, with those that differ in bold."""
+    rows = [one.ids for one in (pair.clean, pair.corrupted)]
+    for name, row, counterpart in (("Clean", rows[0], rows[1]), ("Corrupted", rows[1], rows[0])):
+        named = labels(model.vocabulary, row)
+        parts = [
+            label if at < len(counterpart) and counterpart[at] == row[at] else Strong(label)
+            for at, label in enumerate(named)
+        ]
+        between = [piece for part in parts for piece in (part, " ")]
+        show_plain(f"{name}, {len(row)} tokens: ", *between, small=True)
+
+
+def _position(model: Model, pair: TextPair) -> int:
+    """Return the position that predicts: the last one, or the first mask of an encoder."""
+    if model.info.family != "encoder":
+        return -1
+    mask = model.tokenizer.mask_token_id
+    places = [at for at, token in enumerate(pair.clean.ids) if token == mask]
+    if not places or pair.corrupted.ids[places[0]] != mask:
+        raise InputError(
+            f"{model.info.name} predicts masked tokens: put {model.tokenizer.mask_token} into both "
+            "texts, at the same place"
+        )
+    return places[0]
+
+
+def _token(model: Model, word: str, text: Encoded, position: int) -> int:
+    """Return the token of a typed word, or the likeliest one of a text."""
+    if not word.strip():
+        return likeliest(model, text, position)[0]
+    token, whole = word_id(model, word)
+    if not whole:
+        show_plain(f"“{word.strip()}” has several tokens; its first one is compared.", small=True)
+    return token

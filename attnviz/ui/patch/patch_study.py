@@ -1,0 +1,94 @@
+"""Results of page Patch for a pair of texts, computed in one background job."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TypeVar
+
+from attnviz.errors import InputError
+from attnviz.experiments.decomposition.composition import Composition, composition
+from attnviz.experiments.decomposition.logit_parts import LogitParts, logit_parts
+from attnviz.experiments.patching.head_patches import PARTS, Part, PatchEffects, patch_heads
+from attnviz.experiments.patching.stream_patches import StreamEffects, patch_stream
+from attnviz.findings import Progress
+from attnviz.models import Model
+from attnviz.ui.patch.pair_fields import ChosenPair
+from attnviz.ui.server.run_places import giving_way
+from attnviz.ui.session.background_jobs import Work
+from attnviz.ui.session.long_jobs import wait_for
+
+__all__ = ["PatchStudy", "studied"]
+
+Value = TypeVar("Value")
+
+STEPS = len(PARTS) + 3
+"""Parts of a head, the stream, the direct effects and the composition."""
+
+
+@dataclass(frozen=True)
+class PatchStudy:
+    """Results of a pair of texts; a sentence in place of what a model has not.
+
+    Attributes:
+        effects: by part, of each head.
+        stream: of each layer and position.
+        parts: direct effects on the clean text.
+        composition: of the model's heads, by kind of self-attention.
+    """
+
+    effects: Mapping[Part, PatchEffects]
+    stream: StreamEffects | str
+    parts: LogitParts | str
+    composition: Composition | str
+
+
+def studied(model: Model, chosen: ChosenPair) -> PatchStudy | None:
+    """Return the results once the background job has finished; until then a button or a bar."""
+
+    def work() -> Work[PatchStudy]:
+        def run(progress: Callable[[Progress], None]) -> PatchStudy:
+            report, begun = giving_way(progress), time.monotonic()
+
+            def step(number: int, name: str) -> Callable[[float], None]:
+                def reported(share: float) -> None:
+                    whole = (number + share) / STEPS
+                    report(Progress(name, whole, time.monotonic() - begun))
+
+                reported(0.0)
+                return reported
+
+            return _study(model, chosen, step)
+
+        return run
+
+    key = ("patch", model.info.name, model.info.revision, chosen.pair, chosen.difference)
+    result: PatchStudy | None = wait_for(key, work, "Patch every head")
+    return result
+
+
+def _study(
+    model: Model, chosen: ChosenPair, step: Callable[[int, str], Callable[[float], None]]
+) -> PatchStudy:
+    pair, difference = chosen.pair, chosen.difference
+    effects = {
+        part: patch_heads(model, pair, difference, part, progress=step(at, f"Patching each {part}"))
+        for at, part in enumerate(PARTS)
+    }
+    at = len(PARTS)
+    streamed = step(at, "Patching layers and positions")
+    stream = _or_reason(lambda: patch_stream(model, pair, difference, progress=streamed))
+    step(at + 1, "Direct effects")
+    parts = _or_reason(lambda: logit_parts(model, pair.clean, difference))
+    step(at + 2, "Composition")(0.0)
+    scores = _or_reason(lambda: composition(model))
+    return PatchStudy(effects, stream, parts, scores)
+
+
+def _or_reason(compute: Callable[[], Value]) -> Value | str:
+    """Return a result, or the sentence why a model has none."""
+    try:
+        return compute()
+    except InputError as error:
+        return str(error)

@@ -1,0 +1,191 @@
+"""Page *Patch*: fields, background job, maps, and what the examples say of the models."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import numpy as np
+import pytest
+from streamlit.testing.v1 import AppTest
+
+import attnviz
+from attnviz.captures.forward_pass import encode
+from attnviz.experiments.patching.head_patches import patch_heads
+from attnviz.experiments.patching.text_pair import LogitDifference, TextPair, logits_of, word_id
+from attnviz.models import Model
+from attnviz.ui.patch.pair_examples import PAIRS, PairExample
+from attnviz.ui.session.long_jobs import long_jobs
+from tests.app.conftest import OpenApp, maps, said, until
+
+PAGE = "pages/cause/patch.py"
+START = "start:Patch every head"
+
+
+def patched(app: AppTest) -> AppTest:
+    """Press the button, wait for the job, and draw the page again."""
+    app.button(key=START).click().run()
+    until(lambda: long_jobs().unfinished == 0)
+    app.run()
+    assert not app.exception
+    return app
+
+
+def effect(app: AppTest) -> str:
+    """Return the sentence about the chosen head."""
+    return next(line for line in said(app).splitlines() if "of the way" in line)
+
+
+def test_strongest_head_is_shown_and_another_one_chosen(open_app: OpenApp) -> None:
+    app = patched(open_app(PAGE))
+    model = attnviz.load("gpt-classroom")
+    example = PAIRS["decoder"][0]
+    texts = [encode(model, one) for one in (example.clean, example.corrupted)]
+    words = [word_id(model, one)[0] for one in (example.answer, example.other)]
+    effects = patch_heads(model, TextPair(*texts), LogitDifference(*words))
+    shares = effects.share("self")
+    assert (shares[0, 7], shares.max()) == (shares.max(), shares[0, 7])
+    assert f"clean {effects.clean:+.2f}, corrupted {effects.corrupted:+.2f}" in said(app)
+    assert f"{shares[0, 7]:.0%} of the way" in effect(app)
+    assert effect(app).startswith("L0·H7 with its clean output")
+    app.selectbox(key="patch_layer").select(1).run()
+    app.selectbox(key="patch_head").select(3).run()
+    assert f"{shares[1, 3]:.0%} of the way" in effect(app)
+    clean, corrupted = maps(app)
+    whole = attnviz.capture(model, example.clean)["self"].weights(1, 3)
+    other = attnviz.capture(model, example.corrupted)["self"].weights(1, 3)
+    np.testing.assert_allclose(np.nan_to_num(clean["weights"]), whole, atol=1e-6)
+    np.testing.assert_allclose(np.nan_to_num(corrupted["weights"]), other, atol=1e-6)
+    keys = patch_heads(model, TextPair(*texts), LogitDifference(*words), "key")
+    app.segmented_control(key="patch_part").select("key").run()
+    assert f"{keys.share('self')[1, 3]:.0%} of the way" in effect(app)
+
+
+@pytest.mark.parametrize("view", ["positions", "direct", "composition"])
+@pytest.mark.parametrize("name", ["gpt-classroom", "bert-classroom", "t5-classroom"])
+def test_every_view_of_every_kind_of_model(open_app: OpenApp, name: str, view: str) -> None:
+    app = patched(open_app(PAGE, model=name, patch_view=view))
+    words = {
+        "positions": "every layer restores the clean run",
+        "direct": "together",
+        "composition": "From weights alone",
+    }[view]
+    if (name, view) == ("bert-classroom", "direct"):
+        words = "more than a norm and a matrix"
+    assert words in said(app)
+
+
+def test_bad_pairs_get_a_sentence_and_keep_what_was_typed(open_app: OpenApp) -> None:
+    app = open_app(PAGE)
+    app.text_area(key="patch_clean:decoder").set_value("A much longer text than the other.").run()
+    assert "patching needs texts of equal length" in said(app)
+    assert app.text_area(key="patch_clean:decoder").value == "A much longer text than the other."
+    app.text_area(key="patch_clean:decoder").set_value(PAIRS["decoder"][0].clean).run()
+    app.text_input(key="patch_other:decoder").set_value("dog").run()
+    assert "both answers are the token ·dog" in said(app)
+    app.text_area(key="patch_clean:decoder").set_value("  ").run()
+    assert "there is no text" in said(app)
+    assert not app.exception
+
+
+def test_equal_texts_and_a_task_that_the_model_does_not_do_are_said(open_app: OpenApp) -> None:
+    app = open_app(PAGE)
+    app.text_area(key="patch_corrupted:decoder").set_value(PAIRS["decoder"][0].clean).run()
+    patched(app)
+    assert "Both runs have the same logit difference" in said(app)
+    app = open_app(PAGE)
+    object_, name = PAIRS["decoder"][2], "decoder"
+    for field in ("clean", "corrupted"):
+        app.text_area(key=f"patch_{field}:{name}").set_value(getattr(object_, field))
+    for field in ("answer", "other"):
+        app.text_input(key=f"patch_{field}:{name}").set_value(getattr(object_, field))
+    patched(app.run())
+    assert "it does not do this task" in said(app)
+    assert "no better than chance" in said(app)
+
+
+def test_typed_text_is_not_read_as_markdown(open_app: OpenApp) -> None:
+    app = open_app(PAGE)
+    bad = "The <b>red</b> [x](http://a.b) :smile: *dog*"
+    for field in ("clean", "corrupted"):
+        app.text_area(key=f"patch_{field}:decoder").set_value(bad)
+    app.text_input(key="patch_answer:decoder").set_value("<i>")
+    patched(app.run())
+    bodies = [one.proto.body for one in app.get("html")]
+    assert not any("<i>" in body or "<b>red" in body for body in bodies)
+    assert not any("](http" in str(one.value) for one in [*app.markdown, *app.caption])
+
+
+def difference(model: Model, text: str, answer: str, other: str) -> tuple[float, bool]:
+    """Return the logit difference behind a text, and whether the answer is likeliest."""
+    row = logits_of(model, encode(model, text))[0, -1]
+    first, second = (word_id(model, one)[0] for one in (answer, other))
+    return float(row[first] - row[second]), int(row.argmax()) == first
+
+
+def counted(model: Model, template: str, words: list[str]) -> tuple[int, int, int]:
+    """Return how many pairs there are, where the answer is preferred, and where likeliest."""
+    found = [
+        difference(model, template.format(one, two), one, two)
+        for one, two in itertools.permutations(words, 2)
+    ]
+    return len(found), sum(value > 0 for value, _ in found), sum(best for _, best in found)
+
+
+def test_notes_of_the_examples_are_measured() -> None:
+    model = attnviz.load("gpt-classroom")
+    _, repetition, objects = PAIRS["decoder"]
+    words = [
+        "dog",
+        "cat",
+        "man",
+        "bird",
+        "fox",
+        "king",
+        "house",
+        "tree",
+        "boat",
+        "girl",
+        "boy",
+        "horse",
+        "queen",
+        "bear",
+    ]
+    words = [one for one in words if word_id(model, one)[1]]
+    total, preferred, best = counted(model, "The old woman saw a {0}. The old woman saw a", words)
+    assert total == 156
+    assert abs(preferred - 150) <= 1
+    assert abs(best - 84) <= 1
+    assert "156 pairs" in repetition.note
+    assert "in 150" in repetition.note
+    assert "in 84" in repetition.note
+    names = ["Mary", "John", "Tom", "Ben", "Jack", "Jane", "Alice", "Dorothy", "Peter"]
+    template = "Then {0} and {1} went to the shop. {1} gave a book to"
+    total, preferred, best = counted(model, template, names)
+    assert (total, best) == (72, 0)
+    assert abs(preferred - 34) <= 1
+    assert "72 pairs" in objects.note
+    assert "34" in objects.note
+
+
+MODELS: dict[Any, str] = {
+    "decoder": "gpt-classroom",
+    "encoder": "bert-classroom",
+    "encoder-decoder": "t5-classroom",
+}
+EXAMPLES = [(family, one) for family, pairs in PAIRS.items() for one in pairs]
+
+
+@pytest.mark.parametrize(("family", "example"), EXAMPLES, ids=lambda one: str(one)[:12])
+def test_examples_have_texts_of_equal_length_and_whole_words(
+    family: Any, example: PairExample
+) -> None:
+    model = attnviz.load(MODELS[family])
+    target = example.target or None
+    texts = [
+        encode(model, model.prompt + one, target=target)
+        for one in (example.clean, example.corrupted)
+    ]
+    TextPair(*texts).check(model)
+    assert 1 <= len(TextPair(*texts).differing()) <= 2
+    assert all(word_id(model, one)[1] for one in (example.answer, example.other))
