@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from attnviz import doctor, efficient, errors, metrics, monitor, views
+    from attnviz.captures.checked_load import load
     from attnviz.captures.forward_pass import Capture, capture, capture_inputs, capture_many
-    from attnviz.captures.proof import load, verify
+    from attnviz.captures.proof import verify
     from attnviz.captures.summary import summarize
     from attnviz.doctor import Diagnosis, diagnose
     from attnviz.experiments.edits.edit_rules import Edit
@@ -73,7 +74,7 @@ _HOMES = {
     "generate": "attnviz.experiments.generation.token_by_token",
     "instrument": "attnviz.models",
     "Proof": "attnviz.types",
-    "load": "attnviz.captures.proof",
+    "load": "attnviz.captures.checked_load",
     "summarize": "attnviz.captures.summary",
     "verify": "attnviz.captures.proof",
 }

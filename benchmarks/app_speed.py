@@ -87,7 +87,7 @@ def best_quarter(times: Sequence[float]) -> float:
 
 
 def time_import() -> float:
-    """Seconds of `import attnviz` in a fresh interpreter, median of five."""
+    """Return the seconds of `import attnviz` in a fresh interpreter, median of five."""
     code = (
         "import time; start = time.perf_counter(); import attnviz, sys; "
         "assert 'torch' not in sys.modules; print(time.perf_counter() - start)"
@@ -102,7 +102,7 @@ def time_import() -> float:
 
 
 def time_first_screen(browser: Browser, folders: Path) -> tuple[float, int]:
-    """Seconds from the start of the app to the first painted map, and reloads that took."""
+    """Return the seconds from the app's start to the first painted map, and the reloads."""
     start = time.perf_counter()
     with served(folders) as server:
         wait_for(server)

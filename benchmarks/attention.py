@@ -60,7 +60,7 @@ def make_network(name: str, tokens: int, device: str) -> PreTrainedModel:
 
 
 def make_tokenizer(length: int) -> PreTrainedTokenizerFast:
-    """Tokenizer of which only the special tokens are used."""
+    """Return a tokenizer of which only the special tokens are used."""
     words = {"<pad>": 0, "<s>": 1}
     return PreTrainedTokenizerFast(
         tokenizer_object=Tokenizer(WordLevel(words, unk_token="<pad>")),
@@ -71,7 +71,7 @@ def make_tokenizer(length: int) -> PreTrainedTokenizerFast:
 
 
 def fused(network: PreTrainedModel, ids: torch.Tensor) -> object:
-    """Nothing is seen."""
+    """Run the library's fused attention, which returns no weights."""
     with torch.inference_mode():
         return network.base_model(input_ids=ids).last_hidden_state
 
@@ -84,7 +84,7 @@ def eager(network: PreTrainedModel, ids: torch.Tensor) -> object:
 
 
 def lens(network: PreTrainedModel, ids: torch.Tensor) -> Way | None:
-    """TransformerLens with a model of the same size, where it is installed.
+    """Return a run of TransformerLens with a model of this size; None where it is missing.
 
     Its `HookedTransformer` is in versions before 4.
     """
@@ -134,7 +134,7 @@ def by_fused(model: Model, ids: torch.Tensor) -> object:
 
 
 def attnviz_map(model: Model, ids: torch.Tensor) -> np.ndarray:
-    """Queries, keys and values, and one head's whole map."""
+    """Capture queries, keys and values, and compute one head's whole map."""
     capture = capture_ids(
         model, [Encoded(tuple(ids[0].tolist()))], texts=[""], keep="qkv", predict=False
     )[0]

@@ -93,7 +93,7 @@ def served(folders: Path, **settings: str) -> Iterator[Server]:
 
 
 def wait_for(server: Server) -> None:
-    """Until the server answers."""
+    """Wait until the server answers."""
     for _ in range(1500):
         try:
             urllib.request.urlopen(f"{server.address}/_stcore/health", timeout=5).close()
@@ -104,7 +104,7 @@ def wait_for(server: Server) -> None:
 
 
 def wait_until_painted(page: Page) -> int:
-    """Until a head's map is there; how often the page had to be loaded again after an error."""
+    """Wait until a head's map is there; return how often the page was reloaded after an error."""
     for again in range(5):
         page.wait_for_function(
             f"() => ({PAINTED})() !== null || document.querySelector('.stException')"
@@ -116,14 +116,14 @@ def wait_until_painted(page: Page) -> int:
 
 
 def wait_until_idle(page: Page) -> None:
-    """Until the server has had nothing to do for a moment."""
+    """Wait until the server has had nothing to do for a moment."""
     for _ in range(2):
         page.wait_for_selector(".stApp[data-test-script-state=notRunning]", state="attached")
         page.wait_for_timeout(400)
 
 
 def open_page(browser: Browser, received: Received) -> Page:
-    """Page whose messages are counted."""
+    """Open a page whose messages are counted."""
     page = browser.new_page(viewport={"width": 1280, "height": 1000})
     page.set_default_timeout(PATIENCE)
     session = page.context.new_cdp_session(page)

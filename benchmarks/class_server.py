@@ -51,7 +51,7 @@ class Usage:
 
 
 def _proportional(pid: int) -> int:
-    """Kilobytes of a process, its share of shared pages included; 0 once it has ended."""
+    """Return the kilobytes of a process with its share of shared pages; 0 once it has ended."""
     try:
         lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
     except OSError:
@@ -60,7 +60,7 @@ def _proportional(pid: int) -> int:
 
 
 def _ticks(pid: int) -> int:
-    """Clock ticks that a process has run, as a program and in the kernel; 0 once it has ended."""
+    """Return the clock ticks of a process, those in the kernel included; 0 once it has ended."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:

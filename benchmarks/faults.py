@@ -90,7 +90,7 @@ Plant = Callable[[Model, Head, Sequence[Encoded]], None]
 
 
 def uniform(model: Model, head: Head, texts: Sequence[Encoded]) -> None:
-    """No queries: every score is the same."""
+    """Set the queries to zero: every score is the same."""
     parts = slices(model, head)
     parts.query.zero_()
     if parts.biases is not None:
@@ -98,7 +98,7 @@ def uniform(model: Model, head: Head, texts: Sequence[Encoded]) -> None:
 
 
 def peaked(model: Model, head: Head, texts: Sequence[Encoded]) -> None:
-    """Queries and keys are scaled until a single key wins every row.
+    """Scale queries and keys until a single key wins every row.
 
     Or, where keys are equal (a word that comes twice, seen from where positions do not count),
     until the equal ones alone share the weight.
@@ -160,7 +160,7 @@ def _lead(model: Model, head: Head, texts: Sequence[Encoded], masks: Sequence[Te
 
 
 def dead(model: Model, head: Head, texts: Sequence[Encoded]) -> None:
-    """Nothing of it reaches the text's vectors."""
+    """Zero what the head adds to the text's vectors."""
     slices(model, head).output.zero_()
 
 
@@ -175,12 +175,12 @@ def redundant(model: Model, head: Head, texts: Sequence[Encoded]) -> None:
 
 
 def partner(model: Model, head: Head) -> Head:
-    """Of which head `redundant` makes a copy."""
+    """Return the head that `redundant` copies."""
     return Head(head.kind, head.layer, (head.head + 1) % model.info.heads[head.kind][1])
 
 
 def positional(model: Model, head: Head, texts: Sequence[Encoded]) -> None:
-    """Queries and keys are waves over the position: the head looks around three tokens back.
+    """Make queries and keys waves over the position: the head looks around three tokens back.
 
     Done where queries and keys come out of their layer and not in its weights, because what goes
     in is a mixture of words and positions from which no linear map reads the position alone.

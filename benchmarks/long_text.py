@@ -60,7 +60,7 @@ def make_model(sizes: LlamaConfig, device: str) -> Model:
 
 
 def draw_words(tokens: int) -> list[int]:
-    """Words drawn by Zipf's law, as ids."""
+    """Draw words by Zipf's law, as ids."""
     chance = 1.0 / np.arange(1, WORDS - FIRST + 1)
     drawn = np.random.default_rng(0).choice(WORDS - FIRST, tokens, p=chance / chance.sum()) + FIRST
     return [int(word) for word in drawn]

@@ -15,7 +15,7 @@ less. It must be set before a process begins."""
 
 
 def megabytes(what: str = NOW, process: int | str = "self") -> float:
-    """MB that a process uses now, or the most since `forget_highest`."""
+    """Return the MB that a process uses now, or the most since `forget_highest`."""
     for line in Path(f"/proc/{process}/status").read_text().splitlines():
         if line.startswith(what):
             return int(line.split()[1]) / 1024

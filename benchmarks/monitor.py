@@ -57,7 +57,7 @@ SIZES = {
 
 
 class Begins(TrainerCallback):
-    """When each step began, and when the last one ended."""
+    """Times at which each step began, and at which the last one ended."""
 
     def __init__(self) -> None:
         self.times: list[float] = []

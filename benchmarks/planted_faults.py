@@ -138,7 +138,7 @@ def make_model(name: str) -> Model:
 
 
 def _shake(network: nn.Module) -> None:
-    """Random weights with which heads look at different keys for different texts.
+    """Set random weights with which heads look at different keys for different texts.
 
     As the library draws them, queries and keys are so small that every head is uniform, and that
     would be the right thing to say of it.
@@ -196,7 +196,7 @@ def _plain(finding: Finding, fault: str) -> bool:
 def outcomes(
     name: str, model: Model, texts: TextSet, faults: Sequence[str] = tuple(FAULTS)
 ) -> Iterator[Outcome]:
-    """Plant each fault in turn, diagnose, and say what came of every head."""
+    """Plant each fault in turn, diagnose, and yield the outcome of every head."""
     healthy = diagnose(model, texts, replacements=("zero",))
     read = [one.encoded for one in examples(model, texts)[0]][:FITTED_ON]
     for fault in faults:
@@ -250,7 +250,7 @@ def confusion(outcomes: Sequence[Outcome]) -> str:
 
 
 def precision(outcomes: Sequence[Outcome]) -> str:
-    """Per label, how many of the heads that newly got it had it planted, in Markdown."""
+    """Return, per label, how many of the heads that newly got it had it planted, in Markdown."""
     lines = ["| label | planted | untouched | precision |", "|---|---|---|---|"]
     for label in LABELS:
         new = [one for one in outcomes if one.finding.label == label and one.before.label != label]

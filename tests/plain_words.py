@@ -28,8 +28,9 @@ NAMES_OF_LIBRARIES = ("strategies as some", "some.")
 """Code in which such a name belongs to a library: hypothesis' strategies; an array's method."""
 
 NOT_VERBS = re.compile(
-    r"(an?|all|another|any|each|every|everything|he|how|it|one|other|she|some|something|such|that|"
-    r"the|their|there|these|they|this|those|to|what|where|whether|which|who|whoever|whose)\b",
+    r"(after|all|an?|another|any|as|before|between|each|every|everything|for|he|how|if|in|it|its|"
+    r"nothing|of|on|one|other|over|per|she|some|something|such|that|the|their|there|these|they|"
+    r"this|those|to|until|what|when|where|whether|which|who|whoever|whose|why|with|within)\b",
     re.IGNORECASE,
 )
 """First words of a docstring that is neither an instruction nor the name of a thing."""

@@ -47,7 +47,7 @@ class Average:
         return {"steps": self.steps, "values": self.values}
 
     def restore(self, state: dict[str, object]) -> None:
-        """Go on from a checkpoint."""
+        """Restore the state from a checkpoint."""
         self.steps = int(state["steps"])  # type: ignore[call-overload]
         for mine, theirs in zip(self.values, state["values"], strict=True):  # type: ignore[call-overload]
             mine.copy_(theirs)

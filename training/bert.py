@@ -88,7 +88,7 @@ class BertRecipe(BatchRecipe):
         return losses.mean()
 
     def rows(self, kind: str, stage: Stage) -> list[Row]:
-        """As many rows of a kind as fill the step."""
+        """Return as many rows of a kind as fill the step."""
         if kind == "consecutive":
             count = stage.tokens // stage.length
             stories = self.texts.stories
@@ -109,7 +109,7 @@ class BertRecipe(BatchRecipe):
         }
 
     def state(self) -> dict[str, Any]:
-        """Running accuracy on each kind of row."""
+        """Return the running accuracy on each kind of row."""
         return {kind: round(value, 3) for kind, value in self.accuracy.items()}
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -118,7 +118,7 @@ class BertRecipe(BatchRecipe):
 
 
 def encode(tokenizer: PreTrainedTokenizerFast, sentences: Sequence[str]) -> list[list[int]]:
-    """Ids without specials."""
+    """Return ids without special tokens."""
     ids: list[list[int]] = tokenizer(list(sentences), add_special_tokens=False, verbose=False)[
         "input_ids"
     ]
@@ -128,7 +128,7 @@ def encode(tokenizer: PreTrainedTokenizerFast, sentences: Sequence[str]) -> list
 def encode_stories(
     tokenizer: PreTrainedTokenizerFast, documents: Sequence[str]
 ) -> list[list[list[int]]]:
-    """Documents as sentences; long books are cut so that every part is drawn as often."""
+    """Return documents as sentences; long books are cut so that every part is drawn as often."""
     whole = [encode(tokenizer, split_sentences(document)) for document in documents]
     return [part[start : start + 60] for part in whole for start in range(0, len(part), 60)]
 
@@ -143,7 +143,7 @@ def valid_batches(stories: list[list[list[int]]], rows: int) -> list[MaskedBatch
 
 
 def guess(model: Any, batch: MaskedBatch) -> tuple[Tensor, Tensor]:
-    """Loss in nats and whether the first guess is right, for every hidden token."""
+    """Return the loss in nats, and a mask of right first guesses, of every hidden token."""
     hidden = model.bert(
         input_ids=batch.ids, token_type_ids=batch.types, attention_mask=batch.attention
     ).last_hidden_state
@@ -154,7 +154,7 @@ def guess(model: Any, batch: MaskedBatch) -> tuple[Tensor, Tensor]:
 
 
 def masked_accuracy(model: nn.Module, batches: list[MaskedBatch]) -> tuple[float, float]:
-    """Mean loss and share of right first guesses over batches."""
+    """Return the mean loss and the share of right first guesses over batches."""
     device = next(model.parameters()).device
     results = [guess(model, batch.to(device)) for batch in batches]
     losses = torch.cat([losses for losses, _ in results])

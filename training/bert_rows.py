@@ -41,7 +41,7 @@ def alone(random: np.random.Generator, texts: Texts, length: int) -> Row:
 
 
 def paraphrase(random: np.random.Generator, texts: Texts, length: int) -> Row:
-    """Two ways of saying the same: a hidden word is often in the other sentence."""
+    """Return two sentences of one meaning: a hidden word is often in the other sentence."""
     first, second = texts.paraphrases[int(random.integers(len(texts.paraphrases)))]
     if random.random() < 0.5:
         first, second = second, first

@@ -46,22 +46,22 @@ class Corpus:
         return path
 
     def documents(self, split: str) -> list[str]:
-        """Stories and books, each one string with a paragraph per line."""
+        """Return stories and books, each one string with a paragraph per line."""
         text = self.path(f"lm-mix/{split}.txt").read_text(encoding="utf8")
         return [part for part in (piece.strip() for piece in text.split(DOCUMENT_END)) if part]
 
     def sentences(self, split: str) -> list[str]:
-        """Short everyday sentences, in no order."""
+        """Return short everyday sentences, in no order."""
         text = self.path(f"lm-mix/sentences.{split}.txt").read_text(encoding="utf8")
         return [line for line in text.splitlines() if line]
 
     def pairs(self, split: str) -> list[tuple[str, str]]:
-        """English sentences with a French translation each; a sentence may come back."""
+        """Return English sentences with a French translation each; sentences may repeat."""
         lines = self.path(f"tatoeba-eng-fra/{split}.tsv").read_text(encoding="utf8").splitlines()
         return [(english, french) for english, french in (line.split("\t")[:2] for line in lines)]
 
     def paraphrases(self, split: str) -> list[tuple[str, str]]:
-        """Two different English sentences that share a French translation."""
+        """Return pairs of different English sentences that share a French translation."""
         by_french: dict[str, list[str]] = {}
         for english, french in self.pairs(split):
             by_french.setdefault(french, []).append(english)

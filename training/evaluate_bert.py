@@ -61,7 +61,7 @@ def unseen_figures(model: Model, corpus: Corpus, every: int = 1) -> list[Figure]
 
 
 def special_table(stacks: Sequence[AttentionStack], token: str) -> Table:
-    """Mean weight that words give to a special token."""
+    """Return the mean weight that words give to a special token."""
     rows = [weight_on(stack, special_keys(stack, token)) for stack in stacks]
     table: Table = np.concatenate(rows, axis=-1).mean(-1)
     return table
@@ -77,7 +77,7 @@ def special_keys(stack: AttentionStack, token: str) -> Bool[np.ndarray, "query k
 def weight_on(
     stack: AttentionStack, wanted: Bool[np.ndarray, "query key"]
 ) -> Float[np.ndarray, "layer head row"]:
-    """Weight on the wanted keys of every query that has one."""
+    """Return the weight on the wanted keys of every query that has one."""
     chosen = wanted.any(axis=1)
     table = [
         (stack.weights(layer, head)[chosen] * wanted[chosen]).sum(-1)
@@ -88,7 +88,7 @@ def weight_on(
 
 
 def same_word_table(model: Model) -> Table:
-    """Mean weight on the same token in the other sentence, over words that both sentences have."""
+    """Return the mean weight on the same token in the other sentence, over shared words."""
     rows = [weight_on(stack, same_word(stack.query_tokens)) for stack in pair_stacks(model)]
     table: Table = np.concatenate(rows, axis=-1).mean(-1)
     return table

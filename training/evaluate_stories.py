@@ -165,7 +165,7 @@ def label_of(model: Model, head: Head) -> str:
 
 
 def samples(model: Model) -> list[str]:
-    """Greedy continuations of story openings, with the model's own generation settings."""
+    """Return greedy continuations of story openings, with the model's generation settings."""
     texts = []
     for opening in OPENINGS:
         inputs = model.tokenizer(opening, return_tensors="pt").to(model.network.device)

@@ -27,7 +27,7 @@ WORD = re.compile(r"\w+")
 
 
 class Row(NamedTuple):
-    """In which row of cross-attention a word's source is looked for, and what finds it there."""
+    """Row of cross-attention in which a word's source is searched, and the head that marks it."""
 
     label: str
     shift: int
@@ -95,7 +95,7 @@ def short_sentences(corpus: Corpus, count: int = 80, words: int = 5) -> list[str
 
 
 def alignment_table(model: Model, shift: int) -> Table:
-    """Share of hand-aligned French words whose argmax over English words is the right one.
+    """Return the share of hand-aligned French words whose argmax over English words is right.
 
     Weights are summed over the pieces of an English word and averaged over the pieces of a French
     one (Kobayashi et al. 2020). All English words compete, those of the prefix and the end token
@@ -137,7 +137,7 @@ def rules(model: Model) -> Mapping[str, Rule]:
 def word_weights(
     model: Model, pair: Aligned, shift: int
 ) -> Float[np.ndarray, "layer head french english"]:
-    """Cross attention between words; the last English column is the end token."""
+    """Return the cross attention between words; the last English column is the end token."""
     source = model.tokenizer(PREFIX + pair.english)
     target = model.tokenizer(pair.french)
     encoded = Encoded(tuple(source["input_ids"]), target=(0, *target["input_ids"][:-1]))
@@ -155,7 +155,7 @@ def word_weights(
 
 
 def word_pieces(encoding: Encoding, text: str) -> list[list[int]]:
-    """For every word of a text, the positions of the pieces it was cut into."""
+    """Return, for every word of a text, the positions of the pieces it was cut into."""
     pieces = []
     for match in WORD.finditer(text):
         places = [
@@ -168,7 +168,7 @@ def word_pieces(encoding: Encoding, text: str) -> list[list[int]]:
 
 
 def self_stacks(model: Model, kind: Kind) -> list[AttentionStack]:
-    """Attention of the encoder or decoder over the hand-aligned pairs."""
+    """Return the attention of the encoder or decoder over the hand-aligned pairs."""
     encoded = [
         Encoded(
             tuple(model.tokenizer(PREFIX + pair.english)["input_ids"]),

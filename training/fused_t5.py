@@ -26,7 +26,7 @@ Weights = dict[str, Tensor]
 
 
 def keep_memory() -> None:
-    """Have the C library keep freed memory: returning and fetching it costs a tenth of a step."""
+    """Make the C library keep freed memory: returning and fetching it costs a tenth of a step."""
     try:
         library = ctypes.CDLL("libc.so.6")
     except OSError:
@@ -75,7 +75,7 @@ def distances(config: T5Config, length: int, *, both: bool) -> Tensor:
 
 
 def normed(rows: Tensor, weight: Tensor) -> Tensor:
-    """T5's norm: no mean, no bias."""
+    """Apply T5's norm: no mean, no bias."""
     return rows * torch.rsqrt(rows.pow(2).mean(-1, keepdim=True) + EPSILON) * weight
 
 
@@ -87,7 +87,7 @@ def gelu(rows: Tensor) -> Tensor:
 
 
 def attend(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None) -> Tensor:
-    """Attention of every head, [row, head, position, number] to [row, position, number]."""
+    """Compute attention, [row, head, position, number] to [row, position, number]."""
     rows, heads, length, size = query.shape
     keys = key.shape[2]
     scores = torch.bmm(
@@ -179,7 +179,7 @@ def hidden(
 def piece_losses(
     logits: Tensor, target: Tensor, known: Tensor, smoothing: float
 ) -> tuple[Tensor, Tensor]:
-    """Summed loss of the known targets and its gradient with respect to the logits."""
+    """Return the summed loss of the known targets and its gradient by the logits."""
     chances = torch.log_softmax(logits.float(), -1)
     count = logits.shape[1]
     picked = chances.gather(1, target[:, None])[:, 0]

@@ -41,7 +41,7 @@ def mean_table(name: str, stacks: Sequence[AttentionStack]) -> Table:
 
 
 def text_stacks(model: Model, kind: Kind = "self") -> list[AttentionStack]:
-    """Attention over the probe paragraphs."""
+    """Return the attention over the probe paragraphs."""
     return [capture(model, text, predict=False)[kind] for text in probe_texts.texts()]
 
 
@@ -95,7 +95,7 @@ def best(table: Table) -> tuple[Head, float]:
 
 
 def name_heads(role: Role, table: Table, kind: Kind = "self", most: int = 3) -> list[KnownHead]:
-    """Up to `most` heads whose score is enough, best first."""
+    """Return up to `most` heads whose score is enough, best first."""
     order = np.argsort(table, axis=None)[::-1][:most]
     places = [np.unravel_index(int(place), table.shape) for place in order]
     return [

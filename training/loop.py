@@ -65,7 +65,7 @@ class Recipe(Protocol):
         """Leave the gradients of a step in the weights, the same in all processes; the loss."""
 
     def figures(self, model: nn.Module) -> dict[str, Any]:
-        """Figures of the bar as they stand, to be printed."""
+        """Return the figures of the bar as they stand, to be printed."""
 
     def state(self) -> dict[str, Any]:
         """Return the state of the recipe's curriculum as plain numbers and strings."""
@@ -123,7 +123,7 @@ def parse_plan(name: str, minutes: float, description: str) -> Plan:
 
 
 def mixed_precision(device: torch.device) -> contextlib.AbstractContextManager[Any]:
-    """Bfloat16 where the device multiplies it faster than float32, else nothing."""
+    """Return a bfloat16 context where it is faster than float32, else an empty one."""
     fast = (
         device.type == "cuda"
         or torch.cpu._is_amx_tile_supported()  # Intel

@@ -26,7 +26,7 @@ class MaskedBatch:
 
 
 def join(first: list[int], second: list[int] | None, length: int) -> tuple[list[int], list[int]]:
-    """[CLS] first [SEP] (second [SEP]) cut to `length` tokens, and the token types."""
+    """Return [CLS] first [SEP] (second [SEP]) cut to `length` tokens, and the token types."""
     if second is None:
         ids = [BEGIN, *first[: length - 2], SEPARATOR]
         return ids, [0] * len(ids)

@@ -36,7 +36,7 @@ class Rates:
         return replace(self, muon=self.muon * factor, adam=self.adam * factor)
 
     def factor(self, step: int, fraction: float) -> float:
-        """Share of the peak rate at this step, `fraction` of the time being over."""
+        """Return the share of the peak rate at this step, `fraction` of the time being over."""
         warm = min(1.0, (step + 1) / self.warm_steps)
         if fraction <= self.hold:
             return warm

@@ -27,7 +27,7 @@ class PairBatch:
 
 
 class Splits:
-    """For every piece the shorter ones it falls into if it may not be used itself.
+    """Pieces that each piece falls into if it may not be used itself.
 
     Learning from words cut in other ways than the likeliest keeps a model from learning rare words
     as pictures (Kudo 2018; Provilkov et al. 2020 for pairs of bytes).
@@ -73,7 +73,7 @@ def best_split(piece: str, scores: dict[str, tuple[float, int]]) -> Pieces | Non
 
 
 def chances(sentences: list[str]) -> np.ndarray:
-    """For every sentence the chance to take part in a round, by its most seldom word.
+    """Return every sentence's chance to take part in a round, by its most seldom word.
 
     Half of the pairs say what hundreds of others say, in words that are long known; what a small
     model gets wrong, even among the pairs it learns from, is words of a dozen sentences. So a round
@@ -111,6 +111,6 @@ def batches(
 
 
 def padded(rows: list[Pieces], filler: int) -> Tensor:
-    """Rows as one tensor, [row, position]."""
+    """Return rows as one tensor, [row, position]."""
     width = max(len(row) for row in rows)
     return torch.tensor([row + [filler] * (width - len(row)) for row in rows])

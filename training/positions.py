@@ -5,7 +5,7 @@ from torch import Tensor
 
 
 def sinusoids(positions: int, width: int, amplitude: float) -> Tensor:
-    """Sines and cosines of falling frequency, [position, width] (Vaswani et al. 2017).
+    """Return sines and cosines of falling frequency, [position, width] (Vaswani et al. 2017).
 
     The wavelengths run from 6 to 600 positions, since these models read at most 256.
 

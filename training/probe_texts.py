@@ -31,22 +31,22 @@ def rows(name: str) -> list[list[str]]:
 
 
 def texts() -> list[str]:
-    """Eight short paragraphs of plain English."""
+    """Return eight short paragraphs of plain English."""
     return (FOLDER / "texts.txt").read_text(encoding="utf8").splitlines()
 
 
 def pairs() -> list[tuple[str, str]]:
-    """Sentence pairs that share words in different places."""
+    """Return sentence pairs that share words in different places."""
     return [(first, second) for first, second in rows("pairs.tsv")]
 
 
 def cloze() -> list[tuple[str, frozenset[str]]]:
-    """Sentences with one [MASK] and the words that fit there."""
+    """Return sentences with one [MASK] and the words that fit there."""
     return [(sentence, frozenset(accepted.split())) for sentence, accepted in rows("cloze.tsv")]
 
 
 def alignments() -> list[Aligned]:
-    """Pairs with their hand alignments."""
+    """Return pairs with their hand alignments."""
     return [
         Aligned(english, french, tuple(_pair(link) for link in links.split()))
         for english, french, links in rows("alignments.tsv")

@@ -10,7 +10,7 @@ BEGIN_ID = 0
 def draw_repeats(
     random: np.random.Generator, rows: int, length: int, periods: tuple[int, int], vocabulary: int
 ) -> tuple[Tensor, Tensor]:
-    """Rows that begin with the begin token and repeat a random segment until they are full.
+    """Return rows of the begin token and a random segment that repeats until they are full.
 
     Returns the ids and a mask of the tokens that a look at the first copy predicts, both
     [row, position].

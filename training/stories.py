@@ -152,7 +152,7 @@ class StoryRecipe(BatchRecipe):
         return torch.from_numpy(ids)
 
     def windows(self, rows: int, length: int) -> Tensor:
-        """Random windows of stories, one in ten of everyday sentences, [row, position]."""
+        """Return random windows of stories, one in ten of everyday sentences, [row, position]."""
         ids = np.zeros((rows, length), dtype=np.int64)
         for row in range(rows):
             source = self.sentences if self.random.random() < 0.1 else self.stories
@@ -185,7 +185,7 @@ class StoryRecipe(BatchRecipe):
         return numbers | {"story": self.continue_story(model, OPENINGS[0])}
 
     def continue_story(self, model: nn.Module, opening: str) -> str:
-        """Greedy continuation, to be read by a person."""
+        """Return a greedy continuation, to be read."""
         inputs = self.tokenizer(opening, return_tensors="pt").to(next(model.parameters()).device)
         ids = model.generate(**inputs, max_new_tokens=30, do_sample=False)  # type: ignore[operator]
         return str(self.tokenizer.decode(ids[0], skip_special_tokens=True))
@@ -222,7 +222,7 @@ def stream(tokenizer: PreTrainedTokenizerFast, documents: list[str]) -> np.ndarr
 
 
 def next_token_loss(model: nn.Module, ids: Tensor) -> Tensor:
-    """Loss of every next token in nats, [row, position - 1]."""
+    """Return the loss of every next token in nats, [row, position - 1]."""
     ids = ids.to(next(model.parameters()).device)
     logits = model(input_ids=ids, use_cache=False).logits[:, :-1]
     losses = functional.cross_entropy(

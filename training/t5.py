@@ -158,12 +158,12 @@ class T5Recipe:
         return {"epoch": round(self.epoch - len(self.waiting) / self.size, 2)}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Go on with a new round."""
+        """Restore the state, and begin a new round."""
         self.epoch = math.ceil(state["epoch"])
 
 
 def target_loss(model: nn.Module, source: Tensor, target: Tensor) -> Tensor:
-    """Mean loss of the target tokens in nats."""
+    """Return the mean loss of the target tokens in nats."""
     device = next(model.parameters()).device
     source, target = source.to(device), target.to(device)
     logits = model(

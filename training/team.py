@@ -79,6 +79,6 @@ class Team:
             start += tensor.numel()
 
     def leave(self) -> None:
-        """Part from the others."""
+        """Leave the group of processes."""
         if self.store is not None:
             dist.destroy_process_group()

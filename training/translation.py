@@ -11,7 +11,7 @@ PREFIX = "translate English to French: "
 def translate(
     model: nn.Module, tokenizer: PreTrainedTokenizerFast, sentences: list[str], rows: int = 64
 ) -> list[str]:
-    """Translations in the order of the sentences, made as the model's own settings say.
+    """Return translations in the order of the sentences, by the model's generation settings.
 
     Sentences of about the same length go together, to save padding.
     """
@@ -32,5 +32,5 @@ def translate(
 
 
 def bleu(answers: list[str], references: list[str]) -> float:
-    """Corpus BLEU, 0..100, one reference per answer (Papineni et al. 2002, as in sacrebleu)."""
+    """Return corpus BLEU, 0..100, one reference each (Papineni et al. 2002, as in sacrebleu)."""
     return float(sacrebleu.corpus_bleu(answers, [references]).score)

@@ -24,7 +24,7 @@ T5_SPECIALS = ["<pad>", "</s>", "<unk>"]
 
 
 def byte_pairs(texts: Iterable[str], size: int, length: int) -> PreTrainedTokenizerFast:
-    """GPT's tokenizer; it puts the begin token first, where attention that has no use rests."""
+    """Return GPT's tokenizer; it puts the begin token first, where idle attention rests."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
@@ -52,7 +52,7 @@ def byte_pairs(texts: Iterable[str], size: int, length: int) -> PreTrainedTokeni
 
 
 def word_pieces(texts: Iterable[str], size: int, length: int) -> PreTrainedTokenizerFast:
-    """BERT's tokenizer: lower case, accents dropped, [CLS] A [SEP] B [SEP]."""
+    """Return BERT's tokenizer: lower case, accents dropped, [CLS] A [SEP] B [SEP]."""
     tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
     tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
@@ -79,7 +79,7 @@ def word_pieces(texts: Iterable[str], size: int, length: int) -> PreTrainedToken
 
 
 def unigram_pieces(texts: Iterable[str], size: int, length: int) -> PreTrainedTokenizerFast:
-    """T5's tokenizer, one vocabulary for both languages; a sentence ends with </s>."""
+    """Return T5's tokenizer, one vocabulary for both languages; a sentence ends with </s>."""
     tokenizer = Tokenizer(models.Unigram())
     tokenizer.normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.Replace("’", "'")])
     tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()

@@ -6,9 +6,10 @@ from attnviz.attention.recorder import Keep, Recorder, listening
 from attnviz.attention.reference.eager import EqualInputs
 from attnviz.attention.reference.layer_comparison import Comparison, Outputs
 from attnviz.attention.residual.additions import Added, Additions, following
-from attnviz.attention.sites import FEATURES, Sites, body_of, find_sites, has_decoder
+from attnviz.attention.sites import FEATURES, Sites, body_of, has_decoder
 from attnviz.attention.stack.attention_stack import AttentionStack
 from attnviz.attention.stack.layer import Layer, Vectors
+from attnviz.attention.trial_run import find_sites
 
 __all__ = [
     "FEATURES",

@@ -163,7 +163,7 @@ def capture_many(
     batch: int = 16,
     predict: bool = False,
 ) -> Iterator[Capture]:
-    """Captures of many texts, run in batches of similar length; yielded in the given order.
+    """Yield captures of many texts in the given order; batches hold texts of similar length.
 
     Arguments and errors as for `capture`; encoder-decoders generate their targets one by one.
     """
@@ -188,7 +188,7 @@ def capture_ids(
     predict: bool = True,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[Capture]:
-    """Captures of texts that are ids already, in one forward pass; shorter ones are padded.
+    """Return captures of texts given as ids, in one forward pass; shorter ones are padded.
 
     Args:
         model: from `attnviz.load`.

@@ -1,8 +1,7 @@
 """Proof that what is shown is what the model does: the library's own eager attention, side by side.
 
 `verify` runs the same input through a twin of the model whose attention is the library's eager
-one, and compares. `load` does so on a short text for every model this project does not ship, and
-refuses a model whose numbers it cannot prove.
+one, and compares.
 """
 
 from __future__ import annotations
@@ -10,109 +9,33 @@ from __future__ import annotations
 import contextlib
 import copy
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Float
-from torch import Tensor
 
 from attnviz import models
 from attnviz.attention import Comparison, EqualInputs, Outputs, Places, intervening, listening
-from attnviz.captures.forward_pass import Capture, Encoded, capture_ids, encode, model_inputs
+from attnviz.captures.forward_pass import Capture, capture_ids, model_inputs
 from attnviz.captures.origins import broken_weights, origin_of
-from attnviz.errors import CaptureError, ModelNotSupported
+from attnviz.errors import CaptureError
 from attnviz.finite import exceeds, largest_difference, largest_size
-from attnviz.models import Model, cancellable, check_wanted, twin
+from attnviz.models import Model, twin
 from attnviz.types import Head, Kind, Proof
 
-__all__ = ["BOUNDS", "load", "verify"]
+__all__ = ["BOUNDS", "verify"]
 
 BOUNDS: Mapping[str, tuple[float, float]] = {"float32": (5e-5, 1e-4), "float64": (5e-5, 1e-4)}
 """Largest difference of a weight, and of a logit relative to the largest logit."""
 
 SHORT_BOUNDS = (1e-2, 5e-2)  # bfloat16 and float16 carry two to three digits
 DRIFTS = 4  # two runs, each as far from the exact one as rounding takes it, and a factor of two
-PROBE = "The cat sat on the mat, and the cat slept on the mat."
 SMALLEST = float(np.finfo(np.float32).tiny)
 OUTPUTS = ("logits", "logits_per_image", "last_hidden_state")
 """What a model returns, by the names of the library; the first one that there is gets compared."""
-
-
-def load(
-    name: str,
-    *,
-    device: str = "auto",
-    dtype: str = "auto",
-    revision: str | None = None,
-    allowed_folders: Sequence[str | Path] | None = None,
-    wanted: Callable[[], bool] | None = None,
-) -> Model:
-    """Load a model; check models that attnviz does not ship with `verify` on a short text.
-
-    Models of pictures or sounds are checked on noise.
-
-    >>> import attnviz
-    >>> model = attnviz.load("gpt-classroom")
-    >>> model.info.family
-    'decoder'
-
-    Arguments and errors as there; `ModelNotSupported` also when the proof fails. `wanted` cancels
-    the load with LoadCancelled once it returns False; it is called about five times a second, from
-    the thread that loads.
-    """
-    with cancellable(wanted):
-        model = models.load(
-            name, device=device, dtype=dtype, revision=revision, allowed_folders=allowed_folders
-        )
-        if model.info.source != "classroom":
-            check_wanted()
-            _self_check(model)
-    return model
-
-
-def _self_check(model: Model) -> None:
-    """Refuse a model whose captured attention is not the library's own.
-
-    NaN and infinity in the library's own run do not refuse a model: it is shown as what it is.
-    """
-    encoded = Encoded(features=_noise(model))
-    if model.vocabulary is not None:
-        reads_twice = models.reads_its_text_twice(model.network)
-        target = PROBE if model.info.family == "encoder-decoder" and not reads_twice else None
-        encoded = replace(encode(model, PROBE, target=target, cut=True), features=encoded.features)
-        encoded = (
-            models.with_target(model, encoded) if reads_twice else _known_target(model, encoded)
-        )
-    proof = verify(capture_ids(model, [encoded])[0])
-    wrong = [sentence for sentence in proof.broken if sentence != proof.not_finite]
-    if wrong:
-        raise ModelNotSupported(
-            f"attnviz cannot prove its numbers for '{model.info.name}' "
-            f"({model.info.model_type}), so it does not show them: " + "; ".join(wrong)
-        )
-
-
-def _known_target(model: Model, encoded: Encoded) -> Encoded:
-    """Return the input with a target of ids that the decoder's embedding has.
-
-    Where a decoder has another vocabulary than the encoder, the tokenizer is the encoder's.
-    """
-    if encoded.target is None:
-        return encoded
-    words = models.vocabulary_size(model.network, "target")
-    return replace(encoded, target=tuple(one % words for one in encoded.target))
-
-
-def _noise(model: Model) -> dict[str, Tensor]:
-    """Return a picture or a sound without any meaning, always the same."""
-    generator = torch.Generator().manual_seed(0)
-    return {
-        name: torch.randn(shape, generator=generator) for name, shape in model.sites.sizes.items()
-    }
 
 
 def verify(capture: Capture, *, model: Model | None = None) -> Proof:

@@ -259,7 +259,7 @@ class Diagnosis:
 
 
 def _spearman(one: np.ndarray, other: np.ndarray) -> float:
-    """Rank correlation; ties share their rank."""
+    """Return the rank correlation; ties share their rank."""
     ranks = pd.DataFrame({"one": one.ravel(), "other": other.ravel()}).dropna().rank()
     if len(ranks) < 2 or (ranks.std() == 0).any():
         return math.nan

@@ -105,7 +105,7 @@ class Reading:
         long: LongTexts,
         seed: int,
     ) -> Reading:
-        """Arguments and errors as for `diagnose`."""
+        """Read the texts of a diagnosis. Arguments and errors as for `diagnose`."""
         check_reads(model, ("input_ids",))
         chosen = as_text_set(texts, model.info.family)
         read, notes = examples(model, chosen, long=long, seed=seed)
@@ -122,7 +122,7 @@ def examine(
     seed: int = 0,
     progress: Callable[[Progress], None] | None = None,
 ) -> Diagnosis:
-    """`diagnose` on texts that have been read already."""
+    """Diagnose a model on texts that have been read already."""
     ways = _ways(ablate, replacements)
     clock = Clock(progress, experiments=bool(ways), read=True)
     return _examined(model, reading, ways, thresholds, seed, clock)

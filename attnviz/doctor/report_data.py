@@ -23,7 +23,7 @@ QUANTILES = 20
 
 
 def entropies(diagnosis: Diagnosis) -> dict[Kind, Float[np.ndarray, "layer head sample"]]:
-    """Normalized entropies of every head over texts; quantiles of them where texts are many."""
+    """Return normalized entropies of every head over texts; quantiles where texts are many."""
     middles = (np.arange(QUANTILES) + 0.5) / QUANTILES
     by_kind: dict[Kind, np.ndarray] = {}
     for kind, values in diagnosis.measures.values.items():
@@ -39,7 +39,7 @@ def entropies(diagnosis: Diagnosis) -> dict[Kind, Float[np.ndarray, "layer head 
 
 
 def pictures(diagnosis: Diagnosis) -> dict[str, Any]:
-    """Samples of entropy, the weight that places receive, and what the thresholds mean."""
+    """Return samples of entropy, the weight that places receive, and the thresholds' meanings."""
     return {
         "entropy": {kind: _plain(values) for kind, values in entropies(diagnosis).items()},
         "received": {kind: _plain(values) for kind, values in diagnosis.measures.received.items()},
@@ -70,7 +70,7 @@ def _names(diagnosis: Diagnosis) -> Mapping[str, str]:
 
 
 def _plain(values: np.ndarray) -> list[Any]:
-    """Nested lists with four digits; None where a number does not exist."""
+    """Return nested lists with four digits; None where a number does not exist."""
     rounded = np.round(np.asarray(values, np.float64), 4)
     values_or_none = rounded.astype(object)
     values_or_none[~np.isfinite(rounded)] = None

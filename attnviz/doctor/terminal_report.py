@@ -39,7 +39,7 @@ class Named:
 
 
 def named(names: str) -> tuple[Named, ...]:
-    """Labels separated by commas, such as "uniform, sink:broken"; none in an empty string.
+    """Return the labels of a text such as "uniform, sink:broken"; none for an empty text.
 
     Raises:
         InputError: a name that is no label, or a detail that no head of that label could have.

@@ -143,7 +143,7 @@ def _check_same_ids(first: Model, second: Model, readings: Sequence[Reading]) ->
 
 
 def _divergence(one: Capture, other: Capture, kind: Kind) -> Float[np.ndarray, "layer head"]:
-    """Between the same heads' rows in two captures of one text, mean over rows; nats."""
+    """Return the divergence of the same heads in two captures of a text, mean over rows; nats."""
     layers, heads, _, _ = one[kind].shape
     divergences = np.zeros((layers, heads))
     for layer, head in np.ndindex(divergences.shape):

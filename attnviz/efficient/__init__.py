@@ -6,6 +6,7 @@ result.output, result.weights, result.computed, result.operations
 
 from attnviz.efficient.cache_size import kv_cache_bytes
 from attnviz.efficient.methods.result import EfficientResult
-from attnviz.efficient.variants import Variant, describe, names, run
+from attnviz.efficient.variant_run import run
+from attnviz.efficient.variants import Variant, describe, names
 
 __all__ = ["EfficientResult", "Variant", "describe", "kv_cache_bytes", "names", "run"]

@@ -11,7 +11,8 @@ from jaxtyping import Float
 from attnviz.efficient.costs import cost
 from attnviz.efficient.knobs import knob
 from attnviz.efficient.methods.result import EfficientResult
-from attnviz.efficient.variants import describe, names, run
+from attnviz.efficient.variant_run import run
+from attnviz.efficient.variants import describe, names
 from attnviz.errors import InputError
 
 __all__ = ["Difference", "Trade", "difference", "trades"]

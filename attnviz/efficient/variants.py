@@ -1,13 +1,9 @@
-"""Variants by name, and one function that runs them."""
+"""Table of the variants: name, description, function."""
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
-from typing import Any
-
-from torch import Tensor
+from dataclasses import dataclass
 
 from attnviz.efficient.methods.exact import exact
 from attnviz.efficient.methods.flash import flash
@@ -16,14 +12,14 @@ from attnviz.efficient.methods.linformer import linformer
 from attnviz.efficient.methods.nystromformer import nystromformer
 from attnviz.efficient.methods.performer import performer
 from attnviz.efficient.methods.reformer import reformer
-from attnviz.efficient.methods.result import EfficientResult, prepare
+from attnviz.efficient.methods.result import EfficientResult
 from attnviz.efficient.methods.ring import ring
 from attnviz.efficient.methods.shared_keys import grouped_query, latent, multi_query
 from attnviz.efficient.methods.sparse_patterns import bigbird, longformer, sparse, window
 from attnviz.efficient.methods.state_space import state_space
 from attnviz.errors import InputError
 
-__all__ = ["Variant", "describe", "names", "run"]
+__all__ = ["BY_NAME", "Variant", "describe", "names"]
 
 
 @dataclass(frozen=True)
@@ -226,14 +222,14 @@ VARIANTS: tuple[tuple[Variant, Callable[..., EfficientResult]], ...] = (
     ),
 )
 
-_BY_NAME: Mapping[str, tuple[Variant, Callable[..., EfficientResult]]] = {
+BY_NAME: Mapping[str, tuple[Variant, Callable[..., EfficientResult]]] = {
     variant.name: (variant, function) for variant, function in VARIANTS
 }
 
 
 def names() -> tuple[str, ...]:
     """Return the names of all variants."""
-    return tuple(_BY_NAME)
+    return tuple(BY_NAME)
 
 
 def describe(name: str) -> Variant:
@@ -242,65 +238,6 @@ def describe(name: str) -> Variant:
     Raises:
         InputError: there is no such variant.
     """
-    if name not in _BY_NAME:
-        raise InputError(f"there is no variant '{name}'; there are {', '.join(_BY_NAME)}")
-    return _BY_NAME[name][0]
-
-
-def run(
-    name: str,
-    query: Any,
-    key: Any,
-    value: Any,
-    *,
-    causal: bool = True,
-    scale: float | None = None,
-    **options: Any,
-) -> EfficientResult:
-    """Run one attention variant on given queries, keys and values.
-
-    Args:
-        name: one of `names`.
-        query: [query, d], an array or a tensor; some variants also take [head, query, d].
-        key: [key, d], likewise.
-        value: [key, d_value], likewise.
-        causal: whether query i sees keys 0 to i only.
-        scale: factor of the products; 1 / sqrt(d) when None.
-        options: the variant's settings.
-
-    Returns:
-        Arrays if arrays were given, tensors otherwise; computed in the precision of the inputs.
-
-    Raises:
-        InputError: an unknown variant or setting, shapes that do not fit, or a mask that is not
-            possible for the variant.
-    """
-    variant = describe(name)
-    function = _BY_NAME[name][1]
-    known = [one for one in inspect.signature(function).parameters if one != "inputs"]
-    unknown = sorted(set(options) - set(known))
-    if unknown:
-        raise InputError(
-            f"'{name}' has no setting {unknown[0]!r}; it has {', '.join(known) or 'none'}"
-        )
-    inputs = prepare(query, key, value, causal, scale)
-    if inputs.query.dim() == 3 and not variant.heads:
-        raise InputError(f"'{name}' runs on one head: give [position, number], without a head axis")
-    return _returned(function(inputs, **options), inputs.arrays)
-
-
-def _returned(result: EfficientResult, arrays: bool) -> EfficientResult:
-    """Convert tensors to arrays where the inputs were arrays."""
-    if not arrays:
-        return result
-
-    def convert(one: Any) -> Any:
-        return one.numpy() if isinstance(one, Tensor) else one
-
-    return replace(
-        result,
-        output=convert(result.output),
-        weights=convert(result.weights),
-        computed=convert(result.computed),
-        details={name: convert(one) for name, one in result.details.items()},
-    )
+    if name not in BY_NAME:
+        raise InputError(f"there is no variant '{name}'; there are {', '.join(BY_NAME)}")
+    return BY_NAME[name][0]

@@ -52,7 +52,7 @@ class Repetition:
 def repeat_random(
     model: Model, *, period: int = 50, sequences: int = 4, seed: int = 0
 ) -> Repetition:
-    """Random tokens, twice: nothing but repetition can predict the second copy.
+    """Run random tokens twice in a row: only repetition can predict the second copy.
 
     Begin token first (where the model has one), then `period` tokens drawn from the vocabulary
     without special tokens, then the same again. Source: Olsson et al. 2022.

@@ -10,8 +10,9 @@ from attnviz.models.inputs.target_writing import with_target, writes
 from attnviz.models.inputs.text_encoding import closed, encode, target_ids
 from attnviz.models.loading.build_lock import cancellable, check_wanted
 from attnviz.models.loading.described import side_config, vocabulary_size
+from attnviz.models.loading.devices import best_device
 from attnviz.models.loading.hub_downloads import Download, download, needed_download
-from attnviz.models.loading.load import Model, best_device, instrument, load
+from attnviz.models.loading.load import Model, instrument, load
 from attnviz.models.loading.model_classes import reads_its_text_twice
 from attnviz.models.loading.twins import twin
 from attnviz.models.loading.wrappers import unwrapped

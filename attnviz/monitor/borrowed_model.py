@@ -35,7 +35,7 @@ def check_whole(model: nn.Module) -> None:
 
 @contextmanager
 def borrowed(network: PreTrainedModel) -> Iterator[None]:
-    """Within this block a model runs as it does when it is used; after it, it trains as before.
+    """Put a model into evaluation mode for a block, and restore its training state afterwards.
 
     Put back: the mode of every module, the attention implementation, the state of the random
     numbers. Set aside: dropout, autocast (weights run in their own precision) and torch.compile,

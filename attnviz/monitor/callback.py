@@ -7,14 +7,12 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from types import FrameType
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainerCallback
-from transformers.trainer_callback import CallbackHandler, PrinterCallback, ProgressCallback
 
 from attnviz import metrics as registry
 from attnviz.attention.interface import NAME
@@ -35,6 +33,7 @@ from attnviz.monitor.curves import (
 )
 from attnviz.monitor.interval import MeasuringInterval
 from attnviz.monitor.probe import Probe, Scores, Texts, make_probe, measure
+from attnviz.monitor.reporters import CONSOLE, CurveName, calling_handler, logged_curves
 from attnviz.types import Head
 
 __all__ = ["AttentionMonitor"]
@@ -45,8 +44,6 @@ ON_TEXTS = (COLLAPSE, "entropy", "sink", "previous_token", "next_token")
 CURVES_PER_HEAD = 64
 """Models of up to this many heads get a curve per head and metric, unless it is requested."""
 
-CONSOLE = (ProgressCallback, PrinterCallback)
-"""Reporters that print each log: dozens of numbers there would push the loss off the screen."""
 
 log = logging.getLogger("attnviz.monitor")
 
@@ -229,7 +226,7 @@ class AttentionMonitor(TrainerCallback):  # type: ignore[misc]
                 given = getattr(given, "tokenizer", given)  # a processor of several senses has one
                 self._tokenizer = given if isinstance(given, PreTrainedTokenizerBase) else None
             self._model, self._heads = None, []
-            earlier = _logged(state.log_history)
+            earlier = logged_curves(state.log_history)
             self._rows = [row for row in earlier if row[0] < state.global_step]
             # In every process, though only one reports: a model that cannot be watched is set
             # aside everywhere.
@@ -275,47 +272,16 @@ class AttentionMonitor(TrainerCallback):  # type: ignore[misc]
     ) -> Any:
         """Do what `Trainer.log` does with its numbers, but for printing them."""
         state.log_history.append({**row, "epoch": state.epoch, "step": state.global_step})
-        handler = _handler(sys._getframe())
+        handler = calling_handler(sys._getframe())
         logs_now = control.should_log
         try:
             for callback in [] if handler is None else handler.callbacks:
                 if callback is not self and not isinstance(callback, CONSOLE):
-                    logs = {_Name(name): value for name, value in row.items()}
+                    logs = {CurveName(name): value for name, value in row.items()}
                     control = callback.on_log(args, state, control, logs=logs, **kwargs) or control
         finally:
             control.should_log = logs_now  # the numbers of the Trainer may be due at this very step
         return control
-
-
-class _Name(str):
-    """Name that stays as it is: reporters put "train/" before all that is not an evaluation's.
-
-    TensorBoard groups by the first word, and "train" would bury the loss among the heads.
-    """
-
-    __slots__ = ()
-
-    def __radd__(self, other: str) -> str:
-        return str(self)
-
-
-def _handler(frame: FrameType | None) -> CallbackHandler | None:
-    """Return the handler that called the callback; the library does not pass it on."""
-    while frame is not None:
-        owner = frame.f_locals.get("self")
-        if isinstance(owner, CallbackHandler):
-            return owner
-        frame = frame.f_back
-    return None
-
-
-def _logged(history: list[dict[str, float]]) -> list[Row]:
-    """Return the curves that a training had when it was interrupted."""
-    rows = (
-        (int(entry["step"]), {name: one for name, one in entry.items() if name.startswith(PREFIX)})
-        for entry in history
-    )
-    return [(step, row) for step, row in rows if row]
 
 
 def _begins(scores: Scores, metric: str) -> str:

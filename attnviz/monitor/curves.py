@@ -156,7 +156,7 @@ def _layers(rows: Sequence[Row]) -> list[re.Match[str]]:
 
 
 def _fallen(rows: Sequence[Row], layer: re.Match[str]) -> tuple[list[Alarm], bool]:
-    """When a layer collapsed, and whether it is down at the end."""
+    """Return the collapses of a layer, and True if it is down at the end."""
     kind = next(one for one in KIND_LABELS if one == (layer[2] or "self"))
     seen: list[Alarm] = []
     before, down = -math.inf, False

@@ -21,7 +21,7 @@ REMEMBERED = 51  # steps whose median is the duration of a step
 
 
 class MeasuringInterval:
-    """When the next probe is due.
+    """Interval of steps between two probes, from their cost.
 
     Args:
         every: steps between two probes. None: 10 steps, doubled as often as it takes for a probe

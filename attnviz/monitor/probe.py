@@ -112,7 +112,7 @@ def measure(model: Model, probe: Probe, names: Sequence[str]) -> Scores:
 
 
 def _repeats(model: Model) -> list[Encoded]:
-    """Random tokens, twice, the begin token before them (Olsson et al. 2022)."""
+    """Return random tokens twice in a row after the begin token (Olsson et al. 2022)."""
     start, ordinary = _vocabulary(model)
     period = PERIOD
     if model.info.max_tokens is not None:

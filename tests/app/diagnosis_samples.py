@@ -80,6 +80,6 @@ def quick(
     seed: int = 0,
     progress: Callable[[Progress], None],
 ) -> Diagnosis:
-    """In place of `attnviz.diagnose`."""
+    """Return a diagnosis of made-up numbers, in place of `attnviz.diagnose`."""
     progress(Progress("measuring every head", 0.5, 1.0))
     return make_diagnosis(model, texts, replacements)

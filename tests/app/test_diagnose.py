@@ -53,7 +53,7 @@ def protos(app: AppTest, kind: str) -> str:
 
 
 def wait(app: AppTest, seconds: float = 60) -> AppTest:
-    """Until the job is over and the page shows what came of it."""
+    """Wait until the job is over and the page shows its result."""
     deadline = time.monotonic() + seconds
     while "Cancel" in buttons(app):
         assert time.monotonic() < deadline, said(app)

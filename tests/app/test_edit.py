@@ -354,10 +354,10 @@ def test_shares_sum_to_exactly_one() -> None:
     rng = np.random.default_rng(0)
     for _ in range(200):
         numbers = rng.random(rng.integers(1, 9)).tolist()
-        found = shares(numbers)
-        assert round(100 * sum(found)) == 100
-        assert all(one >= 0 for one in found)
+        percent = shares(numbers)
+        assert round(100 * sum(percent)) == 100
+        assert all(one >= 0 for one in percent)
         total = sum(numbers)
         rest = [i for i in range(len(numbers)) if i != int(np.argmax(numbers))]
-        assert all(abs(found[i] - numbers[i] / total) <= 0.005 + 1e-9 for i in rest)
+        assert all(abs(percent[i] - numbers[i] / total) <= 0.005 + 1e-9 for i in rest)
     assert shares([0.0, 0.0]) == [0.0, 0.0]

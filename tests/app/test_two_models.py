@@ -31,7 +31,7 @@ def quick(
     seed: int,
     progress: Callable[[Progress], None],
 ) -> Comparison:
-    """In place of `attnviz.doctor.compare`: in the second model no head is uniform any more."""
+    """Return a made-up comparison: in the second model no head is uniform any more."""
     before, after = make_diagnosis(first, texts), make_diagnosis(second, texts)
     after = replace(after.relabelled(Thresholds(uniform_entropy=0.995)), thresholds=Thresholds())
     random = np.random.default_rng(0)

@@ -1,4 +1,4 @@
-"""In a causal model a later token changes no earlier row."""
+"""Masks of causal models: later tokens change no earlier row."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def test_attention_registered_without_its_mask_sees_the_future(
     pair = zoo(name)
     network = AutoModelForCausalLM.from_pretrained(pair.folder, dtype=torch.float32)
     AttentionInterface.register("attnviz_without_mask", attention)
-    monkeypatch.setattr("attnviz.attention.sites.NAME", "attnviz_without_mask")
+    monkeypatch.setattr("attnviz.attention.trial_run.NAME", "attnviz_without_mask")
     leaky = instrument(network, pair.model.tokenizer)
     assert network.config._attn_implementation != NAME
     assert change_in_earlier_rows(leaky, 7) > 100 * MODEL

@@ -108,7 +108,7 @@ def test_towers_of_the_length_of_the_probe(
     monkeypatch: pytest.MonkeyPatch, patches: int, text: tuple[int, int]
 ) -> None:
     """A picture of as many positions as the text is still a picture."""
-    monkeypatch.setattr("attnviz.attention.sites.TEXT_TOKENS", text)
+    monkeypatch.setattr("attnviz.attention.trial_run.TEXT_TOKENS", text)
     vision = TOWERS["vision_config"] | {"image_size": 4 * patches}
     model, _ = twice("siglip", text_config=TOWERS["text_config"] | WORDS, vision_config=vision)
     assert model.info.heads == {"image": (2, 4), "text": (3, 4)}

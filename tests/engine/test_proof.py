@@ -286,7 +286,7 @@ def test_a_mask_that_the_library_does_not_have_is_found(
     pair = zoo("gpt2")
     network = AutoModelForCausalLM.from_pretrained(pair.folder, dtype=torch.float32)
     AttentionInterface.register("attnviz_without_mask", attention)
-    monkeypatch.setattr("attnviz.attention.sites.NAME", "attnviz_without_mask")
+    monkeypatch.setattr("attnviz.attention.trial_run.NAME", "attnviz_without_mask")
     leaky = instrument(network, pair.model.tokenizer)
     proof = attnviz.verify(captured(leaky))
     assert proof.weights <= proof.weights_bound

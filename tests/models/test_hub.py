@@ -42,7 +42,7 @@ def http_error(kind: type[Exception]) -> Exception:
 
 
 def wrapped(cause: Exception, text: str = "it is not a local folder") -> Exception:
-    """As the library does it: an OSError that was caused by the hub's error."""
+    """Raise what the library raises: an OSError that was caused by the hub's error."""
     try:
         raise OSError(text) from cause
     except OSError as error:

@@ -52,7 +52,7 @@ class TokenPairs:
 
     @cached_property
     def listed(self) -> list[Int[Tensor, "3 pair"]]:
-        """Per text, the (text, position, copy) of every pair."""
+        """List the (text, position, copy) of every pair, text by text."""
         pairs = []
         for text, (order, earlier) in enumerate(zip(*self._order, strict=True)):
             position = torch.arange(len(order), device=order.device)

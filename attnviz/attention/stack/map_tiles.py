@@ -82,7 +82,7 @@ class Window:
 
     @property
     def slices(self) -> tuple[slice, slice]:
-        """Its queries and its keys."""
+        """Slices of the queries and of the keys."""
         return slice(self.query_start, self.query_stop), slice(self.key_start, self.key_stop)
 
     def sees_key(self, key: int) -> bool:
@@ -95,7 +95,7 @@ class Window:
         return max(self.queries, self.keys) <= BINS
 
     def numbers(self) -> list[int]:
-        """As the browser reads it."""
+        """Return the four bounds as a list for the browser."""
         return [self.query_start, self.query_stop, self.key_start, self.key_stop]
 
 
@@ -219,7 +219,7 @@ def table_grid(numbers: Float[np.ndarray, "row column"], window: Window) -> Grid
 
 
 def encode(grid: Grid) -> tuple[bytes, float]:
-    """Bytes of a grid, and the scale they are on.
+    """Return the bytes of a grid, and the scale they are on.
 
     With scores: every weight and every score as four bytes, exactly; NaN is masked, and the scale
     is 1. Without: two bytes per number, value = scale * (code / 65532)². The square spends the

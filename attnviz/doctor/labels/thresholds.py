@@ -272,7 +272,7 @@ class Thresholds:
             object.__setattr__(self, one.name, float(value))
 
     def as_dict(self) -> dict[str, float]:
-        """Name and value, as JSON has it."""
+        """Return names and values."""
         return asdict(self)
 
     def to_json(self) -> str:
@@ -281,7 +281,7 @@ class Thresholds:
 
     @classmethod
     def from_dict(cls, given: Mapping[str, Any]) -> Thresholds:
-        """Thresholds from names and values; what is left out keeps its default.
+        """Return thresholds from names and values; missing names keep their defaults.
 
         Raises:
             InputError: a name that is no threshold, or a value that makes no sense.
@@ -296,7 +296,7 @@ class Thresholds:
 
     @classmethod
     def from_json(cls, written: str) -> Thresholds:
-        """Thresholds from what `to_json` wrote.
+        """Return thresholds from the text that `to_json` returns.
 
         Raises:
             InputError: no JSON object, or as `from_dict`.
@@ -311,7 +311,7 @@ class Thresholds:
 
 
 def _allowed(unit: str) -> tuple[float, float]:
-    """Between which numbers a threshold makes sense at all."""
+    """Return the lowest and highest value that a threshold of this unit can have."""
     return (0.0, 10.0) if unit == "nats" else (0.0, 1.0)
 
 

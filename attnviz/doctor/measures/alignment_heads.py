@@ -26,7 +26,7 @@ SOURCE_TOKENS = 64
 
 
 def read_alignment(model: Model, texts: Sequence[Encoded], tick: Callable[[float], None]) -> Tables:
-    """`alignment` of every cross-attention head, for up to 40 texts of up to 64 source tokens.
+    """Return `alignment` of all cross-attention heads, for 40 texts of 64 source tokens at most.
 
     Empty for models without cross attention or without a trained language head.
     """

@@ -45,7 +45,7 @@ class Pairs:
         return None if np.isnan(row).all() else int(np.nanargmin(row))
 
     def table(self) -> dict[str, Intervals]:
-        """Both measures of each head with its nearest neighbour, [layer, head]."""
+        """Return both measures of each head with its nearest neighbour, [layer, head]."""
         layers, heads, _ = self.head_distance.mean.shape
         nearest = [[self.nearest(layer, head) for head in range(heads)] for layer in range(layers)]
         return {name: _picked(getattr(self, name), nearest) for name in PAIRS}
@@ -162,7 +162,7 @@ def _notes(model: Model, windows: Sequence[Encoded], projections: Projections) -
 
 
 def _parts(progress: Callable[[float], None] | None) -> Iterator[Callable[[float], None]]:
-    """For each part of the work, what to tell its share to."""
+    """Yield a progress callback for each part of the work, which takes the share of that part."""
     begin = 0.0
     for share in WHOLE.values():
 
@@ -175,7 +175,7 @@ def _parts(progress: Callable[[float], None] | None) -> Iterator[Callable[[float
 
 
 def _picked(table: Intervals, nearest: list[list[int | None]]) -> Intervals:
-    """Of a table [layer, head, head], the column of each head's neighbour."""
+    """Return the column of each head's neighbour in a table [layer, head, head]."""
 
     def pick(numbers: Float[np.ndarray, "layer head head"], missing: float) -> np.ndarray:
         return np.asarray(

@@ -130,7 +130,7 @@ def ratios(
 def _alike(
     exists: Bool[np.ndarray, "cell text"],
 ) -> Iterator[tuple[Int[np.ndarray, " row"], Int[np.ndarray, " text"]]]:
-    """Cells that have a number in the same texts, together with these texts."""
+    """Yield the cells that have a number in the same texts, together with these texts."""
     patterns, which = np.unique(exists, axis=0, return_inverse=True)
     for number, pattern in enumerate(patterns):
         yield np.nonzero(which.reshape(-1) == number)[0], np.nonzero(pattern)[0]

@@ -30,7 +30,7 @@ PAIR_TOKENS = 64
 
 
 def read_repeats(model: Model, tick: Callable[[float], None], *, seed: int = 0) -> Tables:
-    """Induction, duplicate and previous-token scores of a decoder on random tokens, twice.
+    """Return a decoder's induction, duplicate and previous-token scores on repeated random tokens.
 
     Each sequence counts as a text: `repeat_random` with period 25 (less where the model has no
     room), the mean over the rows of the second copy. Nothing but repetition can help there, so a

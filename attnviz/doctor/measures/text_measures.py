@@ -167,7 +167,7 @@ def value_norms(
     values: Float[Tensor, "key_head key value_dim"],
     projection: Float[Tensor, "head value_dim out"],
 ) -> Float[Tensor, "head key"]:
-    """|v_j W_O| for every head; heads of one group share their values."""
+    """Return |v_j W_O| for every head; heads of one group share their values."""
     heads = projection.shape[0]
     each = values.float().repeat_interleave(heads // values.shape[0], dim=0)
     # |v W|^2 = v (W W') v': the vectors themselves, as wide as the model, are never made.

@@ -97,7 +97,7 @@ def _common(lengths: Iterable[int]) -> int:
 
 
 def _beginning(ids: Sequence[int], length: int, special: set[int]) -> list[int]:
-    """Places of the first tokens, with the special ones that end the text in place of the last."""
+    """Return the places of the first tokens; the special ones that end a text replace the last."""
     ending = 0
     while ending < len(ids) and ids[len(ids) - 1 - ending] in special:
         ending += 1
@@ -223,7 +223,7 @@ def _table(cells: list[list[tuple[float, float, float, float, int]]]) -> Interva
 def _distances(
     weights: Float[np.ndarray, "head text query key"],
 ) -> Float[np.ndarray, "head head text"]:
-    """Jensen-Shannon divergence between the heads of a layer, nats, mean over rows."""
+    """Return the Jensen-Shannon divergence between the heads of a layer, nats, mean over rows."""
     heads, texts, rows, _ = weights.shape
     distances = np.zeros((heads, heads, texts), np.float32)
     if not rows:
@@ -237,7 +237,7 @@ def _distances(
 
 
 def _normalised(weights: np.ndarray) -> np.ndarray:
-    """Rows that sum to one, where a learned sink takes a part of them."""
+    """Return rows that sum to one, where a learned sink takes a part of them."""
     total = weights.sum(-1, keepdims=True)
     result: np.ndarray = weights / np.where(total > 0, total, 1.0)
     return result

@@ -50,7 +50,7 @@ def feature_tokens(
 def _patches(
     config: PreTrainedConfig, size: Sequence[int], positions: int
 ) -> tuple[tuple[str, ...], int]:
-    """Labels in reading order, and how many of them are no patches.
+    """Return the labels in reading order, and how many of them are no patches.
 
     Where the numbers do not fit a grid, positions are only counted: a wrong place in the picture
     would be worse than none.
@@ -67,7 +67,7 @@ def _patches(
 
 
 def _before_patches(config: PreTrainedConfig) -> tuple[str, ...]:
-    """Names of the tokens that a model may put before the first patch."""
+    """Return the names of the tokens that a model may put before the first patch."""
     if config.model_type == "deit":
         return ("[CLS]", "[DIST]")
     registers = range(getattr(config, "num_register_tokens", None) or 0)

@@ -7,16 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import torch
 from transformers import (
     AutoTokenizer,
-    PreTrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
 
 from attnviz.attention import Sites, find_sites
-from attnviz.errors import InputError, ModelError, ModelNotFound
+from attnviz.errors import InputError, ModelNotFound
 from attnviz.models.catalogue import known_heads, shipped
 from attnviz.models.folders.damaged_files import check_intact
 from attnviz.models.folders.model_names import local_folder, readable
@@ -25,6 +23,7 @@ from attnviz.models.folders.weight_mismatch import check_weights
 from attnviz.models.loading.adapters import NO_ADAPTER, adapter_in, insert
 from attnviz.models.loading.build_lock import building
 from attnviz.models.loading.described import family_of, max_tokens, other_layers
+from attnviz.models.loading.devices import compute_dtype, usable_device
 from attnviz.models.loading.hub import fetched, reach
 from attnviz.models.loading.load_errors import Explained
 from attnviz.models.loading.model_classes import class_of, has_language_head, reads_text, runnable
@@ -35,7 +34,7 @@ from attnviz.models.tokenizers.tokenizer_check import check_tokenizer, check_tok
 from attnviz.models.tokenizers.tokenizer_settings import without_named_files
 from attnviz.types import ModelInfo
 
-__all__ = ["Model", "best_device", "instrument", "load"]
+__all__ = ["Model", "instrument", "load"]
 
 Source = Literal["classroom", "folder", "hub", "object"]
 FEWEST_WORDS = 2  # T5's empty vocabulary still holds a lone space
@@ -64,7 +63,7 @@ class Model:
 
     @property
     def tokenizer(self) -> PreTrainedTokenizerBase:
-        """Its tokenizer, where there has to be one.
+        """Tokenizer of a model that reads text.
 
         Raises:
             InputError: there is none, as in a model of pictures.
@@ -75,15 +74,6 @@ class Model:
                 f"attnviz.capture_inputs(model, {{'{self.sites.reads[0]}': tensor}})"
             )
         return self.vocabulary
-
-
-def best_device() -> str:
-    """Return the fastest device of this machine: CUDA, then Apple's, then the processor."""
-    if torch.cuda.is_available():
-        return "cuda"
-    if torch.backends.mps.is_available():
-        return "mps"
-    return "cpu"
 
 
 def load(
@@ -134,7 +124,7 @@ def load(
         "trust_remote_code": False,
         "local_files_only": folder is not None,
     }
-    chosen_device = _device(device)
+    chosen_device = usable_device(device)
     if folder is None:
         with Explained(name, revision, local=False):
             reach(name, revision)  # outside the lock: it may wait for the network
@@ -145,7 +135,7 @@ def load(
         if folder is None:
             options["revision"] = commit
         kind = class_of(config)
-    precision = _dtype(dtype, chosen_device, config)
+    precision = compute_dtype(dtype, chosen_device, config)
     if chosen is None:
         # Outside the lock: downloads and trials may take long, and need nothing of the library.
         with Explained(name, revision, local=folder is not None):
@@ -279,30 +269,3 @@ def _check_words(tokenizer: PreTrainedTokenizerBase, name: str) -> None:
             f"'{name}' comes without a tokenizer: expected a tokenizer.json (or vocabulary files) "
             "beside its config.json, as `tokenizer.save_pretrained(folder)` writes them"
         )
-
-
-def _device(device: str) -> torch.device:
-    """Return the requested device after a first tensor has been put there."""
-    try:
-        chosen = torch.device(best_device() if device == "auto" else device)
-        torch.zeros(1, device=chosen).item()
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise ModelError(
-            f"this machine has no device '{device}' that could compute; use 'auto' or 'cpu'"
-        ) from error
-    return chosen
-
-
-def _dtype(dtype: str, device: torch.device, config: PreTrainedConfig) -> torch.dtype:
-    """Return the data type to compute in: float32 on a processor, as stored on a GPU."""
-    if dtype == "auto":
-        stored = getattr(config, "dtype", None)
-        if device.type == "cpu" or not isinstance(stored, torch.dtype):
-            return torch.float32
-        return stored
-    named = getattr(torch, dtype, None)
-    if not isinstance(named, torch.dtype) or not named.is_floating_point:
-        raise ModelError(
-            f"dtype {dtype!r} is not a float type; use 'auto', 'float32', 'bfloat16' or 'float16'"
-        )
-    return named

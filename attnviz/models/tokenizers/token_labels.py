@@ -25,7 +25,7 @@ NAMED = {"\n": "↵", "\t": "⇥", "\r": "␍", " ": "·", "\u00a0": "⍽", "\u2
 
 
 def printable(text: str) -> str:
-    """Text with everything invisible made visible: `·` for a space, `↵` for a line break.
+    """Return a text with invisible characters shown: `·` for a space, `↵` for a line break.
 
     Control characters and direction marks become their code points, so that no label can hide or
     turn its neighbours around.

@@ -35,7 +35,7 @@ ROWS = 128  # queries whose weights exist at a time
 
 
 def compare(request: Request) -> None:
-    """Both sides, then their difference where they can be compared cell by cell.
+    """Show both sides, then their difference where they can be compared cell by cell.
 
     The cells of one row begin at the same height; `app.css` puts the difference beside the maps
     on a wide screen, below them on others.
@@ -203,7 +203,7 @@ def _short(text: str) -> str:
 
 
 def _why_not(first: AttentionStack, second: AttentionStack) -> str:
-    """Why two maps cannot be subtracted; empty when they can."""
+    """Return why two maps cannot be subtracted; empty when they can."""
     if first.shape[2:] != second.shape[2:]:
         sizes = [f"{stack.shape[2]} × {stack.shape[3]}" for stack in (first, second)]
         return f"A is a map of {sizes[0]} tokens and B of {sizes[1]}. Choose texts of equal length."
@@ -234,7 +234,7 @@ def _divergence(
 def _difference(
     stack_a: AttentionStack, head_a: Head, stack_b: AttentionStack, head_b: Head
 ) -> Float[np.ndarray, "query key"]:
-    """B - A, NaN where neither may look."""
+    """Return B - A, NaN where both are masked."""
     difference: np.ndarray = stack_b.weights(head_b.layer, head_b.head) - stack_a.weights(
         head_a.layer, head_a.head
     )

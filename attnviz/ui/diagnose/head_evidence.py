@@ -114,7 +114,7 @@ def _row(value: Interval) -> dict[str, float]:
 
 
 def head_pictures(diagnosis: Diagnosis, finding: Finding) -> None:
-    """Entropy by layer, weight by place, and what removing heads costs."""
+    """Show entropy by layer, weight by place, and what removing heads costs."""
     head, theme = finding.head, current_theme()
     same = [one for one in diagnosis.findings if one.head.kind == head.kind]
     left, right = st.columns(2, gap="medium")

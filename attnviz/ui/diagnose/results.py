@@ -99,7 +99,7 @@ def summary(diagnosis: Diagnosis) -> None:
 
 
 def choose_head(diagnosis: Diagnosis, kind: Kind) -> Head:
-    """Menus for layer and head: for keyboards and links; the map and the table set the same."""
+    """Show menus for layer and head: for keyboards and links; map and table set the same."""
     return menus(diagnosis.model, kind, first_head(diagnosis, kind))
 
 

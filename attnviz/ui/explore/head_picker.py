@@ -127,7 +127,7 @@ def head_menus(
     *,
     in_line: bool = False,
 ) -> Head:
-    """Menus for layer and head: for keyboards and links; a map sets the same two numbers.
+    """Show menus for layer and head: for keyboards and links; a map sets the same two numbers.
 
     Args:
         capture: whose heads.

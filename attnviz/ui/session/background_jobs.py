@@ -89,7 +89,7 @@ class Job(Generic[Value]):
             return not self._given_up
 
     def report(self, progress: Progress) -> None:
-        """Callback for the progress of the work.
+        """Store the progress of the work; the callback of a job.
 
         Raises:
             Cancelled: no session waits for it.
@@ -99,7 +99,7 @@ class Job(Generic[Value]):
         self.progress = progress
 
     def ended(self, status: Status) -> None:
-        """Nothing more will happen."""
+        """Note that the job has ended."""
         with self._lock:
             self.status = status
             self._seen.clear()

@@ -105,7 +105,7 @@ class Shelf(Generic[Value]):
 
 
 def size(thing: object) -> int:
-    """Bytes of all tensors and arrays a value holds."""
+    """Return the bytes of all tensors and arrays that a value holds."""
     if isinstance(thing, torch.Tensor):
         return thing.numel() * thing.element_size()
     if isinstance(thing, np.ndarray):

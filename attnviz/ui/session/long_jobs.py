@@ -76,7 +76,7 @@ def wait_for(key: Hashable, work: Callable[[], Work[Value]], verb: str) -> Value
 
 
 def _failure(key: Hashable, error: Exception) -> None:
-    """Why there is no result; what attnviz did not foresee stays an error."""
+    """Show why there is no result; raise errors that are not of attnviz's family."""
     if isinstance(error, AttnvizError):
         st.error(plain(str(error)), icon=":material/error:")
         return

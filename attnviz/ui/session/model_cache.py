@@ -15,8 +15,9 @@ from jaxtyping import Float, UInt8
 
 from attnviz import metrics
 from attnviz.attention.stack.small_patterns import small_patterns
+from attnviz.captures.checked_load import load
 from attnviz.captures.forward_pass import Capture, capture, encode
-from attnviz.captures.proof import load, verify
+from attnviz.captures.proof import verify
 from attnviz.captures.summary import summarize
 from attnviz.errors import ModelNotSupported, TextTooLong
 from attnviz.experiments import repetition

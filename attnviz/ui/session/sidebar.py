@@ -170,7 +170,7 @@ def _take_example(family: str) -> None:
 
 
 def _worth_a_look(info: ModelInfo) -> None:
-    """Buttons for the heads that are known to do something."""
+    """Show buttons for the heads that are known to do something."""
     if not info.known_heads:
         return
     with st.container(key="worth_a_look", gap=None):

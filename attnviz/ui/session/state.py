@@ -111,7 +111,7 @@ def choose_head(head: Head) -> None:
 
 
 def from_link(key: str, options: Sequence[object], default: object) -> None:
-    """Before a menu is drawn: its choice is what the session remembers, or the link says.
+    """Set a menu, before it is drawn, to what the session remembers or the link says.
 
     Streamlit can bind a menu to the URL by itself, but would write its label there; links are to
     carry names that do not change with the wording of the page.
@@ -125,7 +125,7 @@ def from_link(key: str, options: Sequence[object], default: object) -> None:
 
 
 def to_link(key: str) -> None:
-    """After a menu is drawn: the URL says what it shows."""
+    """Write the choice of a menu, after it is drawn, into the URL."""
     value = str(st.session_state[key])
     if st.query_params.get(key) != value:
         st.query_params[key] = value

@@ -126,7 +126,7 @@ def short_mark(finding: Finding, letters: int) -> tuple[str, ...]:
 
 
 def _luminance(color: str) -> float:
-    """Relative luminance, 0 to 1, as in the accessibility guidelines of the W3C."""
+    """Return the relative luminance, 0 to 1, of the accessibility guidelines of the W3C."""
     parts = [int(color[at : at + 2], 16) / 255 for at in (1, 3, 5)]
     red, green, blue = (
         part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts

@@ -198,7 +198,7 @@ def note(figure: go.Figure, lines: list[str], theme: Theme) -> None:
 
 
 def _small(counts: np.ndarray) -> np.ndarray:
-    """Counts in one byte each where they fit: a map of 128 tokens has 16,384 of them."""
+    """Store counts in one byte each where they fit: a map of 128 tokens has 16,384 of them."""
     fits = counts.size == 0 or (counts.min() >= 0 and counts.max() < 256)
     return counts.astype(np.uint8 if fits else np.int16)
 

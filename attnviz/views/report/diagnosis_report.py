@@ -147,7 +147,7 @@ def _pictures(
 
 
 def _costliest(tried: list[Finding]) -> list[Finding]:
-    """As many heads as fit, those with the largest changes."""
+    """Return the heads with the largest changes, as many as fit."""
 
     def change(one: Finding) -> float:
         return abs(float(np.nan_to_num(next(iter(one.ablation.values())).mean)))
