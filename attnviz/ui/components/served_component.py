@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath
 from threading import Lock
 from typing import Any
@@ -33,7 +33,7 @@ class ServedComponent:
     outside of the app.
     """
 
-    def __init__(self, name: str, html: str, folder: str = "") -> None:
+    def __init__(self, name: str, html: str, folder: str = "", styles: Sequence[str] = ()) -> None:
         """Describe the component.
 
         Args:
@@ -41,10 +41,12 @@ class ServedComponent:
                 `name.css`.
             html: the content that the JavaScript fills.
             folder: the folder of its files within `ASSETS`.
+            styles: names of further style sheets there, which several components share.
         """
         self.name = name
         self.folder = folder
         self.html = html
+        self.styles = (*styles, name)
         self._lock = Lock()
         self._show: Callable[..., Any] | None = None
 
@@ -68,12 +70,13 @@ class ServedComponent:
         return self._show
 
     def _register(self) -> Callable[..., Any]:
-        style = ASSETS / self.folder / f"{self.name}.css"
+        files = [ASSETS / self.folder / f"{one}.css" for one in self.styles]
+        style = "".join(one.read_text("utf-8") for one in files if one.exists())
         try:
             return st.components.v2.component(
                 f"attnviz.{self.name}",
                 html=self.html,
-                css=style.read_text("utf-8") if style.exists() else None,
+                css=style or None,
                 js=PurePosixPath(self.folder, f"{self.name}.js").as_posix(),
             )
         except StreamlitAPIException as error:

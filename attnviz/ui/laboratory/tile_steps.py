@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
+from collections.abc import Mapping, Sequence
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -11,24 +15,67 @@ import streamlit as st
 
 from attnviz.efficient.methods.flash import flash_steps
 from attnviz.efficient.methods.result import Inputs, prepare
+from attnviz.efficient.methods.ring import Visit, ring_rounds
 from attnviz.types import Tokens
-from attnviz.ui.components.browser_theme import current_theme
-from attnviz.ui.components.figures_and_tables import show_picture
+from attnviz.ui.components.choices import choice
+from attnviz.ui.components.served_component import ServedComponent
 from attnviz.ui.laboratory.head_vectors import HeadVectors
-from attnviz.views import draw_rows
 from attnviz.views.style.safe_labels import shorten
 
-__all__ = ["show_rounds", "show_tiles"]
+__all__ = ["show_rounds", "show_tiles", "tile_steps"]
+
+_fold = ServedComponent("fold", '<div class="fold"></div>', "steps", ("step_player",))
+_ring = ServedComponent("ring", '<div class="ring"></div>', "steps", ("step_player",))
+
+ORDERS = {"first": "first to last", "last": "last to first"}
 
 
 def _inputs(vectors: HeadVectors) -> Inputs:
     return prepare(*vectors.of_head(vectors.head.head), vectors.causal, vectors.scale)
 
 
+def tile_steps(
+    inputs: Inputs, row: int, block: int, order: Sequence[int]
+) -> list[dict[str, float | int]]:
+    """Return the state of one row after each tile.
+
+    Each has `start` and `stop` of the tile's keys; `highest` score so far; `factor`, with which the
+    earlier sums were multiplied; `rescaled`, the sum of the earlier tiles after that; `total`, the
+    sum with this tile; and `error`, the difference of the output so far from the exact one,
+    relative to its length.
+    """
+    scores = inputs.query[row] @ inputs.key.mT * inputs.scale
+    scores = scores.masked_fill(~inputs.visible()[row], -math.inf)
+    exact = scores.softmax(-1) @ inputs.value
+    length = float(exact.norm()) or 1.0
+    highest, total, steps = -math.inf, 0.0, []
+    for keys, state in flash_steps(inputs, slice(row, row + 1), block, order):
+        now = float(state.highest[0])
+        factor = math.exp(highest - now) if total else 1.0
+        steps.append(
+            {
+                "start": keys.start,
+                "stop": keys.stop,
+                "highest": now,
+                "factor": factor,
+                "rescaled": total * factor,
+                "total": float(state.total[0]),
+                "error": float((state.finished()[0] - exact).norm()) / length,
+            }
+        )
+        highest, total = now, float(state.total[0])
+    return steps
+
+
+def _show(component: ServedComponent, content: Mapping[str, Any], key: str) -> None:
+    """Show a component; its steps begin again when the content is another one."""
+    name = hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
+    component(data={**content, "name": name}, key=key)
+
+
 def show_tiles(vectors: HeadVectors, block: int, queries: Tokens, keys: Tokens) -> None:
     """Show the running maximum, sum and output of one row as tiles of keys are read."""
     inputs = _inputs(vectors)
-    tiles = -(-inputs.keys // block)
     left, right = st.columns(2)
     row = left.selectbox(
         "Row",
@@ -37,75 +84,74 @@ def show_tiles(vectors: HeadVectors, block: int, queries: Tokens, keys: Tokens) 
         format_func=lambda at: f"{shorten(queries.labels[at], 16)} ({at})",
         key="lab_row",
     )
-    seen = [one for one in range(tiles) if not vectors.causal or one * block <= row]
-    step = right.slider(
-        "Tiles read", 1, max(2, len(seen)), len(seen), key=f"lab_tile:{block}:{row}"
-    )
-    step = min(step, len(seen))
-    steps = list(flash_steps(inputs, slice(row, row + 1), block, seen))
-    table: list[dict[str, Any]] = []
-    before = -math.inf
-    for at, (read, state) in enumerate(steps):
-        highest = float(state.highest[0])
-        table.append(
-            {
-                "tile": at,
-                "keys": f"{read.start} to {read.stop - 1}",
-                "highest score so far": highest,
-                "earlier sums times": math.exp(before - highest),
-                "sum of exponentials": float(state.total[0]),
-                "length of the output so far": float(state.finished()[0].norm()),
-            }
-        )
-        before = highest
-    last = steps[step - 1][1]
-    highest, total = float(last.highest[0]), float(last.total[0])
+    with right:
+        direction = choice("Order of the tiles", ORDERS, "lab_order")
+    tiles = range(-(-inputs.keys // block))
+    seen = [one for one in tiles if bool(inputs.visible()[row, one * block :][:block].any())]
+    steps = tile_steps(inputs, row, block, seen if direction == "first" else seen[::-1])
     scores = (inputs.query[row] @ inputs.key.mT * inputs.scale).numpy()
-    weights = np.exp(scores - highest) / total
-    weights[steps[step - 1][0].stop :] = np.nan
-    weights[~inputs.visible()[row].numpy()] = np.nan
-    show_picture(
-        draw_rows(
-            weights.astype(np.float32),
-            keys.first(inputs.keys),
-            label="share of the weight so far",
-            limits=(0.0, 1.0),
-            theme=current_theme(),
-        ),
-        key="lab_fold",
-        filename="attnviz-flash-tiles",
-        alt="Share of the weight of each key that has been read",
-    )
-    st.dataframe(pd.DataFrame(table[:step]), hide_index=True, key="lab_fold_table")
-    wanted = vectors.run("exact").output[row]
-    ours = steps[step - 1][1].finished()[0].numpy()
-    length = float(np.linalg.norm(wanted))
-    apart = float(np.linalg.norm(ours - wanted)) / length if length else 0.0
+    visible = inputs.visible()[row].numpy()
+    shown = int(np.flatnonzero(visible)[-1]) + 1
+    for step in steps:
+        step["stop"] = min(int(step["stop"]), shown)
+    content = {
+        "labels": [shorten(label, 16) for label in keys.labels[:shown]],
+        "scores": [
+            float(score) if seen_ else None
+            for score, seen_ in zip(scores[:shown], visible[:shown], strict=True)
+        ],
+        "tiles": steps,
+    }
+    _show(_fold, content, "lab_fold")
     st.caption(
-        f"After {step} of {len(seen)} tiles the output differs from the exact one by {apart:.2g} "
-        "of its length. When a tile brings a higher score, all earlier sums are multiplied by "
-        "exp(old highest − new highest); no tile is read twice."
+        "A bar is exp(score − highest score so far). When a tile brings a higher score, all "
+        "earlier bars and sums shrink by exp(old highest − new highest). No tile is read twice, "
+        "and any order ends with the same weights."
     )
+    with st.expander("All steps as a table"):
+        st.dataframe(pd.DataFrame(steps), hide_index=True, key="lab_fold_table")
 
 
 def show_rounds(vectors: HeadVectors, devices: int) -> None:
     """Show which block of keys each device has in each round, and the bytes that travel."""
-    result = vectors.run("ring", devices=devices)
-    count = len(vectors.key[0])
-    edges = [count * device // devices for device in range(devices + 1)]
-    table = []
-    for device in range(devices):
-        row: dict[str, str] = {
-            "device": f"{device}: queries {edges[device]} to {edges[device + 1] - 1}"
-        }
-        for step in range(devices):
-            block = (device - step) % devices
-            masked = vectors.causal and edges[block] > edges[device + 1] - 1
-            row[f"round {step}"] = f"block {block}" + (", all masked: skipped" if masked else "")
-        table.append(row)
-    st.dataframe(pd.DataFrame(table), hide_index=True, key="lab_rounds")
+    rounds = list(ring_rounds(_inputs(vectors), devices))
+    moved = list(accumulate(sum(visit.received for visit in one) for one in rounds))
+    content = {
+        "devices": [_range(visit.queries) for visit in rounds[0]],
+        "rounds": [
+            [{"block": visit.block, "skipped": visit.skipped} for visit in one] for one in rounds
+        ],
+        "moved": moved,
+    }
+    _show(_ring, content, "lab_ring")
+    skipped = sum(visit.skipped for one in rounds for visit in one)
     st.markdown(
-        f"**{result.details['bytes_moved']:,}** bytes of keys and values move between devices; "
-        f"**{result.details['skipped_blocks']}** of {devices * devices} blocks are masked and "
-        "skipped. The result is the same for any number of devices."
+        f"**{moved[-1]:,}** bytes of keys and values move between devices; **{skipped}** of "
+        f"{devices * devices} blocks are masked and skipped. The result is the same for any number "
+        "of devices."
+    )
+    with st.expander("All rounds as a table"):
+        st.dataframe(_table(rounds), hide_index=True, key="lab_rounds")
+
+
+def _range(positions: slice) -> str:
+    """Return the positions of a device as words."""
+    if positions.start == positions.stop:
+        return "none"
+    return f"{positions.start}–{positions.stop - 1}"
+
+
+def _table(rounds: Sequence[Sequence[Visit]]) -> pd.DataFrame:
+    return pd.DataFrame(
+        [
+            {
+                "device": f"{device}: queries {_range(first.queries)}",
+                **{
+                    f"round {step}": f"block {one[device].block}"
+                    + (", all masked: skipped" if one[device].skipped else "")
+                    for step, one in enumerate(rounds)
+                },
+            }
+            for device, first in enumerate(rounds[0])
+        ]
     )

@@ -1,0 +1,78 @@
+// Buttons that play a picture of several steps, step through it and reset it.
+//
+// Where the visitor prefers reduced motion there is no button that plays: the steps stay, and the
+// style sheets switch transitions off.
+
+const SECONDS = 1.1;
+
+// Puts the controls into `place`; `draw(step)` is called with 0 to `last`.
+export function createPlayer(place, last, draw) {
+  const still = matchMedia("(prefers-reduced-motion: reduce)").matches;
+  let step = 0;
+  let timer = null;
+  const button = (name, action) => {
+    const made = document.createElement("button");
+    made.type = "button";
+    made.textContent = name;
+    made.addEventListener("click", action);
+    place.append(made);
+    return made;
+  };
+  const go = (to) => {
+    step = Math.min(Math.max(to, 0), last);
+    back.disabled = step === 0;
+    next.disabled = step === last;
+    range.value = String(step);
+    count.textContent = `step ${step} of ${last}`;
+    draw(step);
+  };
+  const stop = () => {
+    clearInterval(timer);
+    timer = null;
+    if (play) play.textContent = "Play";
+  };
+  const tick = () => {
+    if (!place.isConnected || step === last) stop();
+    else go(step + 1);
+    if (step === last) stop();
+  };
+  const begin = () => {
+    if (timer !== null) return stop();
+    if (step === last) go(0);
+    play.textContent = "Pause";
+    timer = setInterval(tick, SECONDS * 1000);
+  };
+  const play = still ? null : button("Play", begin);
+  const by = (change) => () => {
+    stop();
+    go(step + change);
+  };
+  const back = button("Back", by(-1));
+  const next = button("Step", by(1));
+  button("Reset", () => {
+    stop();
+    go(0);
+  });
+  const range = document.createElement("input");
+  range.type = "range";
+  range.min = "0";
+  range.max = String(last);
+  range.setAttribute("aria-label", "step");
+  range.addEventListener("input", () => {
+    stop();
+    go(Number(range.value));
+  });
+  const count = document.createElement("span");
+  count.className = "count";
+  place.append(range, count);
+  go(0);
+  return { stop };
+}
+
+// Returns a new element with a class and a text; texts reach the page as text alone.
+export function element(kind, name, text = "") {
+  const made = document.createElement(kind);
+  made.className = name;
+  made.textContent = text;
+  return made;
+}
