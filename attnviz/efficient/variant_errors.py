@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +16,7 @@ from attnviz.efficient.variant_run import run
 from attnviz.efficient.variants import describe, names
 from attnviz.errors import InputError
 
-__all__ = ["Difference", "Trade", "difference", "trades"]
+__all__ = ["Difference", "Trade", "best_within", "difference", "trades"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,6 +78,24 @@ def difference(variant: EfficientResult, exact: EfficientResult) -> Difference:
         output=np.divide(apart, length, out=np.full_like(apart, np.nan), where=length > 0),
         lost=np.where(np.asarray(variant.computed), 0.0, true).sum(-1),
     )
+
+
+def best_within(choices: Sequence[Trade], share: float) -> list[Trade]:
+    """Return the setting of least error of each variant that multiplies at most so much.
+
+    Args:
+        choices: from `trades`.
+        share: multiplications relative to exact attention.
+
+    Returns:
+        One trade per variant that fits, the smallest error first.
+    """
+    best: dict[str, Trade] = {}
+    for one in choices:
+        before = best.get(one.name)
+        if one.share <= share and (before is None or one.error < before.error):
+            best[one.name] = one
+    return sorted(best.values(), key=lambda one: one.error)
 
 
 def trades(

@@ -35,6 +35,7 @@ class Variant:
         causal: whether it can be causal.
         bidirectional: whether it can do without a causal mask.
         heads: whether it takes a head axis.
+        caution: what its numbers do not mean, in one or two sentences; empty if nothing.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Variant:
     causal: bool = True
     bidirectional: bool = True
     heads: bool = False
+    caution: str = ""
 
 
 VARIANTS: tuple[tuple[Variant, Callable[..., EfficientResult]], ...] = (
@@ -87,6 +89,8 @@ VARIANTS: tuple[tuple[Variant, Callable[..., EfficientResult]], ...] = (
             "One head of keys and values for all query heads.",
             "Shazeer 2019",
             heads=True,
+            caution="Exact in a model that was trained so; an approximation of any other. Here "
+            "trained heads are averaged.",
         ),
         multi_query,
     ),
@@ -98,6 +102,8 @@ VARIANTS: tuple[tuple[Variant, Callable[..., EfficientResult]], ...] = (
             "One head of keys and values per group of query heads.",
             "Ainslie et al. 2023",
             heads=True,
+            caution="Exact in a model that was trained so; an approximation of any other. Here "
+            "trained heads are averaged.",
         ),
         grouped_query,
     ),
@@ -109,6 +115,8 @@ VARIANTS: tuple[tuple[Variant, Callable[..., EfficientResult]], ...] = (
             "Keys and values from a few numbers per token.",
             "DeepSeek-AI 2024",
             heads=True,
+            caution="Exact in a model that was trained so; an approximation of any other. Here "
+            "the best numbers for this text are taken.",
         ),
         latent,
     ),
@@ -165,6 +173,9 @@ VARIANTS: tuple[tuple[Variant, Callable[..., EfficientResult]], ...] = (
             "Keys and values mixed into fewer positions.",
             "Wang et al. 2020",
             causal=False,
+            caution="Exact only if the projection is the identity or a permutation: the "
+            "softmax does not commute with others, not even with a square orthogonal "
+            "one.",
         ),
         linformer,
     ),
@@ -175,6 +186,8 @@ VARIANTS: tuple[tuple[Variant, Callable[..., EfficientResult]], ...] = (
             "approximate",
             "Random features estimate the exponential.",
             "Choromanski et al. 2021",
+            caution="Each estimate of an exponential is right on average; a normalised row is "
+            "a ratio of estimates, and is not.",
         ),
         performer,
     ),
@@ -186,6 +199,7 @@ VARIANTS: tuple[tuple[Variant, Callable[..., EfficientResult]], ...] = (
             "The softmax matrix from the means of segments.",
             "Xiong et al. 2021",
             causal=False,
+            caution="Its weights can be negative.",
         ),
         nystromformer,
     ),
@@ -196,6 +210,7 @@ VARIANTS: tuple[tuple[Variant, Callable[..., EfficientResult]], ...] = (
             "approximate",
             "Only vectors with the same hash see each other.",
             "Kitaev et al. 2020",
+            caution="Keys are the queries, divided by their lengths: given keys are not read.",
         ),
         reformer,
     ),
@@ -206,6 +221,7 @@ VARIANTS: tuple[tuple[Variant, Callable[..., EfficientResult]], ...] = (
             "another model",
             "A product of features in place of the exponential.",
             "Katharopoulos et al. 2020",
+            caution="A trained head does not expect it.",
         ),
         linear,
     ),
@@ -217,6 +233,7 @@ VARIANTS: tuple[tuple[Variant, Callable[..., EfficientResult]], ...] = (
             "A state that is updated token by token.",
             "Gu and Dao 2023",
             bidirectional=False,
+            caution="Its weights have signs, and a row has no fixed sum.",
         ),
         state_space,
     ),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -9,9 +11,11 @@ from streamlit.testing.v1 import AppTest
 
 import attnviz
 from attnviz import efficient
+from attnviz.efficient.methods.result import prepare
 from attnviz.types import Head
 from attnviz.ui.laboratory.head_vectors import LONGEST, head_vectors
 from attnviz.ui.laboratory.reach_panel import LAYERS, layers_needed
+from attnviz.ui.laboratory.tile_steps import tile_steps
 from tests.app.conftest import OpenApp, said
 
 PAGE = "pages/learn/laboratory.py"
@@ -20,6 +24,13 @@ PAGE = "pages/learn/laboratory.py"
 def weight_maps(app: AppTest) -> list[object]:
     """Return the map components of the page, signed ones too."""
     return [one for one in app.get("bidi_component") if one.proto.component_name == "attnviz.map"]
+
+
+def without_number(app: AppTest) -> np.ndarray:
+    """Return the cells of the exact map that have no number: masked, or covered."""
+    packed = weight_maps(app)[0].proto.bytes  # type: ignore[attr-defined]
+    codes = np.frombuffer(packed[-2 * 25 * 25 :], "<u2").reshape(25, 25)
+    return codes == 0xFFFF
 
 
 def test_every_variant_of_a_gpt(open_app: OpenApp) -> None:
@@ -60,12 +71,13 @@ def test_the_figures_are_those_of_a_direct_run(open_app: OpenApp) -> None:
 @pytest.mark.parametrize(
     ("variant", "side", "words"),
     [
-        ("window", "What it costs", "8,192,064,000"),
+        ("window", "What it costs", "16.4 billion pairs"),
+        ("exact", "How far it reaches", "1 layer of Exact attention is enough"),
         ("window", "How far it reaches", "layers of Sliding window are enough"),
         ("window", "All variants", "Each point is a variant at one setting"),
         ("window", "What it changes", "for which of these two heads"),
         ("linear", "What it changes", "is not an error"),
-        ("flash", "Tile by tile", "no tile is read twice"),
+        ("flash", "Tile by tile", "No tile is read twice"),
         ("ring", "Round by round", "bytes of keys and values move"),
     ],
 )
@@ -74,6 +86,79 @@ def test_each_side(open_app: OpenApp, variant: str, side: str, words: str) -> No
     app.segmented_control(key="lab_side").set_value(side).run()
     assert not app.exception
     assert words in said(app) or any(words in one.value for one in app.text)
+
+
+def test_the_point_is_found_by_its_length(open_app: OpenApp) -> None:
+    app = open_app(PAGE, layer=1, head=5, variant="window")
+    app.segmented_control(key="lab_side").set_value("What it costs").run()
+    assert not app.success
+    app.select_slider(key="lab_length").set_value(128_000).run()
+    assert "16.4 billion pairs" in app.success[0].value
+    assert "8,192,064,000" in said(app)
+
+
+def test_the_first_guess_stays_behind_the_errors(open_app: OpenApp) -> None:
+    app = open_app(PAGE, layer=1, head=5, variant="window")
+    app.segmented_control(key="lab_side").set_value("What it changes").run()
+    assert not [one for one in app.get("plotly_chart") if "lab_predicted" in one.proto.id]
+    app.button(key="lab_guess:peaked").click().run()
+    assert not app.exception
+    (chart,) = [one.proto for one in app.get("plotly_chart") if "lab_predicted" in one.proto.id]
+    figure = json.loads(chart.spec)
+    model = attnviz.load("gpt-classroom")
+    stack = attnviz.capture(model, app.text_area[0].value)["self"]
+    errors = {}
+    for head in range(8):
+        query, key, value = (
+            part(1, head).astype(np.float64) for part in (stack.query, stack.key, stack.value)
+        )
+        exact = efficient.run("exact", query, key, value, scale=stack.layers[1].scaling).output
+        near = efficient.run(
+            "window", query, key, value, scale=stack.layers[1].scaling, window=8
+        ).output
+        errors[f"L1·H{head}"] = np.linalg.norm(near - exact) / np.linalg.norm(exact)
+    for name, error in zip(figure["data"][0]["y"], figure["data"][0]["x"], strict=True):
+        assert errors[name] == pytest.approx(error, rel=1e-6)
+    assert len(figure["layout"]["shapes"]) == 1
+    assert not [one for one in app.button if str(one.key).startswith("lab_guess")]
+
+
+def test_the_exact_map_is_covered_where_nothing_is_computed(open_app: OpenApp) -> None:
+    app = open_app(PAGE, layer=1, head=5, variant="window")
+    before = without_number(app)
+    app.toggle(key="lab_cover").set_value(True).run()
+    hidden = without_number(app) & ~before
+    rows, columns = np.nonzero(hidden)
+    assert hidden.sum() == (25 - 8) * (25 - 7) / 2  # keys at least 8 before the query
+    assert (rows - columns >= 8).all()
+
+
+def test_an_approximation_can_be_exact_here(open_app: OpenApp) -> None:
+    app = open_app(PAGE, layer=1, head=5, variant="window")
+    assert "An approximation of softmax attention" in said(app)
+    app.select_slider(key="setting:window").set_value(32).run()
+    assert "Exact with this setting" in said(app)
+
+
+def test_steps_of_tiles_beside_a_loop() -> None:
+    draw = np.random.default_rng(5)
+    query, key, value = (draw.normal(size=(11, 4)) for _ in range(3))
+    inputs = prepare(query * 3, key, value, True, None)
+    for order in ([0, 1, 2], [2, 0, 1]):
+        seen: list[int] = []
+        before = None
+        scores = inputs.query.numpy()[10] @ key.T / 2
+        for number, step in zip(order, tile_steps(inputs, 10, 4, order), strict=True):
+            seen += range(4 * number, min(4 * number + 4, 11))
+            assert (step["start"], step["stop"]) == (4 * number, min(4 * number + 4, 11))
+            highest = max(scores[seen])
+            assert step["highest"] == pytest.approx(highest)
+            assert step["total"] == pytest.approx(np.exp(scores[seen] - highest).sum())
+            factor = 1.0 if before is None else np.exp(before[0] - highest)
+            assert step["factor"] == pytest.approx(factor)
+            assert step["rescaled"] == pytest.approx(0.0 if before is None else before[1] * factor)
+            before = (highest, step["total"])
+        assert step["error"] < 1e-12
 
 
 def test_a_bert_mixes_positions_and_a_t5_has_another_score(open_app: OpenApp) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from attnviz import efficient
-from attnviz.efficient.variant_errors import difference, trades
+from attnviz.efficient.variant_errors import Trade, best_within, difference, trades
 from attnviz.errors import InputError
 
 
@@ -79,3 +79,16 @@ def test_trades_are_those_of_single_runs(causal: bool) -> None:
     assert one.share == result.operations / exact.operations
     whole = [each for each in points if each.name == "window" and each.setting == 32]
     assert whole[0].error < 1e-12
+
+
+def test_the_best_setting_within_a_budget() -> None:
+    every = [
+        Trade("a", 1, 0.2, 0.5),
+        Trade("a", 2, 0.4, 0.3),
+        Trade("a", 3, 0.9, 0.0),
+        Trade("b", 1, 0.5, 0.1),
+        Trade("c", 1, 0.6, 0.0),
+    ]
+    assert best_within(every, 0.5) == [every[3], every[1]]
+    assert best_within(every, 0.1) == []
+    assert best_within(every, 1.0)[-1] == every[3]

@@ -120,7 +120,14 @@ PAGES = (
         ":material/science:",
         lambda: laboratory(state.request()),
     ),
-    AppPage("learn/cache.py", "Cache", ":material/memory:", lambda: cache_page(state.request())),
+    # reached from Lab and Generate: the navigation has no room for another page at 1280 pixels
+    AppPage(
+        "learn/cache.py",
+        "Cache",
+        ":material/memory:",
+        lambda: cache_page(state.request()),
+        hidden=True,
+    ),
     AppPage("teacher/status.py", "Status", None, status_page, hidden=True),
 )
 """The first page is the one that the address without a name opens."""

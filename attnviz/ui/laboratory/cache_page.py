@@ -25,6 +25,11 @@ MOST_READ = 512
 def cache_page(request: Request) -> None:
     """Show the page for the text and the model of the side bar."""
     st.header("The cache of keys and values", anchor=False)
+    st.page_link(
+        page_named("laboratory"),
+        label="Lab: efficient attention on a head",
+        icon=":material/science:",
+    )
     model = load_model(request.model)
     if model.info.family != "decoder" or not model.predicts:
         st.info(

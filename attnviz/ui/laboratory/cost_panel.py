@@ -5,14 +5,16 @@ from __future__ import annotations
 from itertools import groupby
 
 import numpy as np
+import pandas as pd
 import streamlit as st
 
 from attnviz import efficient
 from attnviz.efficient import Variant
 from attnviz.efficient.costs import Cost, cost
+from attnviz.efficient.variant_errors import Trade, best_within
 from attnviz.ui.components.browser_theme import current_theme
 from attnviz.ui.components.choices import choice
-from attnviz.ui.components.figures_and_tables import show_picture
+from attnviz.ui.components.figures_and_tables import show_picture, show_table
 from attnviz.ui.laboratory.head_vectors import HeadVectors
 from attnviz.views.charts.cost_curves import TradePoints, draw_costs, draw_trades
 
@@ -22,16 +24,27 @@ LENGTHS = tuple(round(10 ** (2 + step / 8)) for step in range(33))  # 100 to 1,0
 ASKED = (128, 512, 1_024, 4_096, 16_384, 32_768, 128_000, 1_000_000)
 COSTS = {
     "operations": "multiplications",
-    "held": "intermediate numbers in memory",
-    "moved": "numbers moved between memory and processor",
+    "held": "bytes of intermediate numbers",
+    "moved": "bytes between memory and processor",
 }
+BYTES = 2
+"""Bytes of a number: 16 bits."""
+
+SOUGHT = 128_000
+"""Length at which a head compares 16.4 billion pairs in each layer."""
+
+SHARES = (0.1, 0.25, 0.5, 0.75, 1.0)
 
 
 def show_costs(variant: Variant, vectors: HeadVectors, options: dict[str, int]) -> None:
     """Draw costs against the length of the text, for exact attention and a variant."""
     what = choice("Cost", COSTS, "lab_cost")
+    st.markdown(
+        "**Find it**: at which length does one head of one layer have 16.4 billion pairs of a "
+        "query and a key?"
+    )
     length = st.select_slider(
-        "Tokens", ASKED, value=128_000, format_func=lambda one: f"{one:,}", key="lab_length"
+        "Tokens", ASKED, value=1_024, format_func=lambda one: f"{one:,}", key="lab_length"
     )
     heads, _, d = vectors.query.shape
     sizes = {"d": d, "d_value": vectors.value.shape[-1], "causal": vectors.causal}
@@ -45,6 +58,7 @@ def show_costs(variant: Variant, vectors: HeadVectors, options: dict[str, int]) 
         efficient.describe(name).label: np.array(
             [getattr(costs(name, tokens), what) for tokens in LENGTHS], dtype=float
         )
+        * (1 if what == "operations" else BYTES)
         for name in names
     }
     figure = draw_costs(
@@ -56,6 +70,12 @@ def show_costs(variant: Variant, vectors: HeadVectors, options: dict[str, int]) 
         filename=f"attnviz-{variant.name}-costs",
         alt=f"{COSTS[what]} against the number of tokens",
     )
+    if length == SOUGHT:
+        st.success(
+            f"Here it is: {length:,} tokens have {length**2 / 1e9:.1f} billion pairs, per head and "
+            "layer.",
+            icon=":material/check:",
+        )
     pairs = length * (length + 1) // 2 if vectors.causal else length**2
     ours = costs(variant.name, length)
     st.markdown(
@@ -75,15 +95,16 @@ def show_costs(variant: Variant, vectors: HeadVectors, options: dict[str, int]) 
         kept = f"{ours.cached:,.4g} numbers per token and head"
     st.caption(
         f"While a text is generated, {variant.label} keeps {kept}. Counted for {d} numbers per "
-        "query and key, as in this head. Fewer multiplications do not always mean less time: a "
-        "processor is quickest with large dense products, and small or irregular ones leave it "
-        "waiting for memory."
+        "query and key, as in this head, of 16 bits. Fewer multiplications do not always mean less "
+        "time: a processor is quickest with large dense products, and small or irregular ones "
+        "leave it waiting for memory."
     )
 
 
 def show_all_variants(vectors: HeadVectors) -> None:
     """Draw the error of every approximation of the open head against its cost."""
     trades = vectors.trades()
+    _at_equal_budget(trades)
     groups = [list(group) for _, group in groupby(trades, key=lambda one: one.name)]
     figure = draw_trades(
         [
@@ -110,3 +131,34 @@ def show_all_variants(vectors: HeadVectors) -> None:
         "errors below 0.0001 are drawn at 0.0001. Linear attention and state spaces are other "
         "models and have no error here."
     )
+
+
+def _at_equal_budget(trades: list[Trade]) -> None:
+    """Show the best setting of each variant among those that multiply at most so much."""
+    share = st.select_slider(
+        "Equal budget: at most this share of the multiplications of exact attention",
+        SHARES,
+        0.5,
+        format_func=lambda one: f"{one:.0%}",
+        key="lab_share",
+        persist_state="session",
+    )
+    fitting = best_within(trades, share)
+    if not fitting:
+        st.caption("No variant fits into this budget on so short a text.")
+        return
+    table = pd.DataFrame(
+        [
+            {
+                "variant": efficient.describe(one.name).label,
+                "setting": one.setting,
+                "multiplications of exact": round(one.share, 3),
+                "error of the outputs": float(f"{one.error:.3g}"),
+            }
+            for one in fitting
+        ]
+    )
+    show_table(table, key="lab_budget", filename="attnviz-equal-budget")
+    missing = len({one.name for one in trades}) - len(fitting)
+    if missing:
+        st.caption(f"{missing} of the variants have no setting within this budget on this text.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from attnviz import efficient
 from attnviz.efficient import EfficientResult, Variant
@@ -22,6 +23,7 @@ from attnviz.ui.server.run_places import in_turn
 from attnviz.ui.session import state
 from attnviz.ui.session.error_messages import explained
 from attnviz.ui.session.model_cache import Request, captured
+from attnviz.ui.session.page_links import page_named
 
 __all__ = ["laboratory"]
 
@@ -33,13 +35,17 @@ RELATIONS = {
         "Another model, not an approximation of the softmax.",
     ),
 }
-PATTERNS = ("window", "longformer", "bigbird", "sparse", "reformer")
 VARIANT, SETTING = "variant", "setting"
 
 
 def laboratory(request: Request) -> None:
     """Show the page for the text and the model of the side bar."""
     st.header("Efficient attention, on a real head", anchor=False)
+    st.page_link(
+        page_named("cache"),
+        label="The cache of keys and values: what it saves, and what cutting it costs",
+        icon=":material/memory:",
+    )
     read(request)
     _laboratory(request)
 
@@ -59,9 +65,9 @@ def _laboratory(request: Request) -> None:
         head = head_menus(capture, kind)
     stack = capture[kind]
     vectors = head_vectors(stack, head)
-    icon, relation = RELATIONS[variant.relation]
-    st.markdown(f"{icon} **{relation}** {variant.meaning} ({variant.paper})")
-    _notes(vectors, stack.shape[2:])
+    first_line = st.empty()
+    _notes(variant, vectors, stack.shape[2:])
+    _say(first_line, variant, exact_here=False)
     if why := possible(variant, vectors):
         st.info(why, icon=":material/info:")
         return
@@ -71,6 +77,7 @@ def _laboratory(request: Request) -> None:
     except InputError as error:
         st.info(f"{str(error)[:1].upper()}{str(error)[1:]}.", icon=":material/info:")
         return
+    _say(first_line, variant, exact_here=bool(result.exact))
     _figures(variant, result, exact)
     _sides(variant, vectors, result, exact, (stack.query_tokens, stack.key_tokens), options)
 
@@ -105,7 +112,17 @@ def _choose_setting(variant: Variant) -> dict[str, int]:
     return {setting.name: int(chosen)}
 
 
-def _notes(vectors: HeadVectors, shape: tuple[int, ...]) -> None:
+def _say(place: DeltaGenerator, variant: Variant, *, exact_here: bool) -> None:
+    """Write whether the variant is exact, in the first line."""
+    icon, relation = RELATIONS[variant.relation]
+    if exact_here and variant.relation == "approximate":
+        icon, relation = RELATIONS["exact"][0], "Exact with this setting, on this text."
+    place.markdown(f"{icon} **{relation}** {variant.meaning} ({variant.paper})")
+
+
+def _notes(variant: Variant, vectors: HeadVectors, shape: tuple[int, ...]) -> None:
+    if variant.caution:
+        st.caption(variant.caution)
     if max(shape) > LONGEST:
         st.caption(f"The first {LONGEST} tokens are used here.")
     if not vectors.plain:
@@ -151,7 +168,7 @@ def _sides(
         ),
         "What it costs": lambda: show_costs(variant, vectors, options),
     }
-    if variant.name in PATTERNS:
+    if vectors.same_text:
         sides["How far it reaches"] = lambda: show_reach(variant, result, tokens[0])
     if variant.name == "flash":
         sides["Tile by tile"] = lambda: show_tiles(vectors, options["block"], *tokens)

@@ -15,6 +15,7 @@ from attnviz.types import Head, Tokens
 from attnviz.ui.components.browser_theme import current_theme
 from attnviz.ui.components.figures_and_tables import show_picture
 from attnviz.ui.components.plotly_map import plotly_map
+from attnviz.ui.laboratory.hard_head import show_guess
 from attnviz.ui.laboratory.head_vectors import HeadVectors
 from attnviz.views import draw_rows
 from attnviz.views.maps.map_specification import (
@@ -37,7 +38,15 @@ def show_pairs(
     left, right = st.columns(2, gap="medium")
     with left:
         st.markdown("**Exact attention**")
-        _map(exact.weights, weight_specification(), tokens, f"{head.label}, exact", "lab_exact")
+        weights, drawn = exact.weights, weight_specification()
+        left_out = np.asarray(exact.computed) & ~np.asarray(result.computed)
+        if left_out.any():
+            lost = float(np.nan_to_num(weights)[left_out].sum() / len(weights))
+            if st.toggle("Cover the pairs that are not computed", key="lab_cover"):
+                weights = np.where(left_out, np.nan, weights)
+                drawn = replace(drawn, missing_caption="not computed or masked")
+            st.caption(f"{lost:.1%} of its weight lies on pairs that are not computed.")
+        _map(weights, drawn, tokens, f"{head.label}, exact", "lab_exact")
     with right:
         st.markdown(f"**{variant.label}**")
         lowest = float(np.nanmin(result.weights))
@@ -114,49 +123,4 @@ def show_changes(
             filename=f"attnviz-{variant.name}-{key}",
             alt=f"{title}, for each token",
         )
-    _guess(variant, vectors, options)
-
-
-def _guess(variant: Variant, vectors: HeadVectors, options: dict[str, int]) -> None:
-    """Ask which of two heads of the layer the variant gets wrong more, and show both errors."""
-    heads = len(vectors.query)
-    if heads < 2:
-        return
-    spread = [_spread(vectors, head) for head in range(heads)]
-    peaked, smooth = int(np.argmin(spread)), int(np.argmax(spread))
-    names = {
-        one: Head(vectors.head.kind, vectors.head.layer, one).label for one in (peaked, smooth)
-    }
-    st.markdown("**Predict**: for which of these two heads is the error of the output larger?")
-    guess = st.segmented_control(
-        "Larger error",
-        sorted(names),
-        format_func=lambda one: (
-            f"{names[one]}, {'the most peaked' if one == peaked else 'the most spread out'}"
-        ),
-        key=f"lab_guess:{variant.name}:{options}:{names}",
-        label_visibility="collapsed",
-    )
-    if guess is None:
-        return
-    errors = {}
-    for one in names:
-        result, true = vectors.run(variant.name, one, **options), vectors.run("exact", one)
-        errors[one] = float(
-            np.linalg.norm(result.output - true.output) / np.linalg.norm(true.output)
-        )
-    larger = max(errors, key=lambda one: errors[one])
-    said = ", ".join(f"{names[one]} {errors[one]:.3f}" for one in sorted(names))
-    if abs(errors[peaked] - errors[smooth]) < 1e-6:
-        st.success(f"Both errors are equal here: {said}.", icon=":material/balance:")
-    elif guess == larger:
-        st.success(f"Yes. Relative errors: {said}.", icon=":material/check:")
-    else:
-        st.warning(f"No, it is {names[larger]}. Relative errors: {said}.", icon=":material/close:")
-
-
-def _spread(vectors: HeadVectors, head: int) -> float:
-    """Return the mean entropy of the rows of a head, in nats."""
-    weights = np.nan_to_num(vectors.run("exact", head).weights)
-    powers = weights * np.log(np.where(weights > 0, weights, 1.0))
-    return float(-powers.sum(-1).mean())
+    show_guess(variant, vectors, options)

@@ -44,7 +44,8 @@ def show_reach(variant: Variant, result: EfficientResult, tokens: Tokens) -> Non
     else:
         answer = (
             f"{'yes' if needed <= layers else 'not yet'}: "
-            f"{needed} layer{'s' if needed > 1 else ''} of {variant.label} are enough"
+            f"{needed} layer{'s' if needed > 1 else ''} of {variant.label} "
+            f"{'are' if needed > 1 else 'is'} enough"
         )
     st.text(f"{pair}: {answer}.")
     drawn = MapSpecification(
