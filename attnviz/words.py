@@ -102,7 +102,7 @@ def headline(stack: AttentionStack, layer: int, head: int) -> str:
         return f"spreads its weight almost evenly ({spread:.2f} of the largest possible entropy)"
     peak = float(metrics.per_head("max_weight", stack)[layer, head])
     return (
-        "follows no simple pattern on this text: each token's favourite key gets "
+        "follows no simple pattern: each token's favourite key gets "
         f"{peak:.2f} of its weight on average"
     )
 

@@ -14,8 +14,6 @@ from PIL import Image
 from playwright.sync_api import Page, sync_playwright
 
 import attnviz
-from attnviz.models import shipped
-from attnviz.models.catalogue import known_heads
 from attnviz.ui.session.example_texts import EXAMPLES
 
 IMAGES = Path(__file__).parent / "images"
@@ -38,8 +36,7 @@ def induction_link() -> str:
 
 def translation_link() -> str:
     """Return the link to the first example of the T5, at its strongest alignment head."""
-    model = shipped("t5-classroom")
-    heads = known_heads(model.folder) if model else ()
+    heads = attnviz.load("t5-classroom").info.known_heads
     best = next(one.head for one in heads if one.role == "alignment")
     return f"?model=t5-classroom&kind=cross&metric=entropy&layer={best.layer}&head={best.head}"
 
