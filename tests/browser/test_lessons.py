@@ -26,8 +26,10 @@ def stage(page: Page):
 
 def guess_wrongly(page: Page, step: Step) -> None:
     kind = step.predict["kind"]
-    if kind == "pick":
-        picks = stage(page).locator("[data-pick]")
+    picks = stage(page).locator("[data-pick]")
+    if kind == "names":
+        stage(page).locator(".name").last.click()
+    if kind in ("pick", "cell", "paint", "names"):
         picks.nth(picks.count() - 1).click()
         return
     handle = stage(page).locator(".handle:visible").first

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from attnviz.errors import InputError
-from attnviz.lessons import LESSON_NUMBERS, Lesson, lessons, parse_lesson, scenes_of
+from attnviz.lessons import LESSON_NUMBERS, Lesson, Step, lessons, parse_lesson, scenes_of
 from attnviz.lessons.lesson_reader import PICTURES, TEXTS
 from tests.lessons.given import given
 
@@ -19,12 +19,17 @@ every_lesson = pytest.mark.parametrize("lesson", lessons(), ids=lambda one: one.
 
 
 def texts(lesson: Lesson) -> list[str]:
-    strings = [lesson.title, lesson.point]
-    for step in lesson.steps:
-        strings += [step.title, step.question, step.task, step.reveal, *step.keep]
-        strings += [step.misconception.wrong, step.misconception.right]
-        strings += [step.change.get("label", "")]
-    return strings
+    return [lesson.title, lesson.point, *(text for step in lesson.steps for text in of_step(step))]
+
+
+def of_step(step: Step) -> list[str]:
+    strings = [step.title, step.question, step.task, step.reveal, *step.keep]
+    return [
+        *strings,
+        step.misconception.wrong,
+        step.misconception.right,
+        step.change.get("label", ""),
+    ]
 
 
 def sentences(text: str) -> list[str]:
@@ -57,7 +62,7 @@ def test_every_step_has_a_scene_with_the_places_and_arrays_it_names(lesson: Less
     for step in lesson.steps:
         scene = scenes[step.name]
         known = {*scene.places, *scene.values}
-        linked = re.findall(r"\[\[.*?\|\w+:([\w-]+)\]\]", " ".join(texts(lesson)))
+        linked = re.findall(r"\[\[.*?\|\w+:([\w-]+)\]\]", " ".join(of_step(step)))
         assert all(place.isdecimal() or place in known for place in linked), linked
         for column in step.show.get("columns", ()):
             assert column["array"] in scene.arrays

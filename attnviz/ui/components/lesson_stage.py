@@ -19,6 +19,7 @@ from attnviz.lessons import Lesson, Scene, lessons
 from attnviz.ui.components.checked_reports import record
 from attnviz.ui.components.served_component import ServedComponent
 from attnviz.views.style.kind_colors import kind_colors
+from attnviz.views.style.theme import Theme, palette
 
 __all__ = ["HIDEABLE", "Place", "lesson_stage", "pack_lesson"]
 
@@ -37,7 +38,7 @@ HIDEABLE = (
 MOST_VALUES = 24
 """Values of a step's controls that a link remembers."""
 
-_AT = re.compile(r"(scores|hidden|off|guess)\.\d{1,3}")
+_AT = re.compile(r"((scores|hidden)\.\d{1,3}|tips\.\d{1,3}\.[01])")
 """Name of a control of one key, such as `scores.3`."""
 
 _stage = ServedComponent("lesson", '<div class="lesson"></div>', folder="lesson")
@@ -164,8 +165,8 @@ def pack_lesson(
         "next": following,
         "hide": list(hide),
         "present": present,
-        "light": kind_colors("light"),
-        "dark": kind_colors("dark"),
+        "light": _colors("light"),
+        "dark": _colors("dark"),
     }
     encoded = json.dumps(header, allow_nan=False).encode()
     encoded += b" " * (-len(encoded) % 4)
@@ -179,3 +180,14 @@ def _plain(value: Any) -> Any:
     if isinstance(value, (int, float)):
         return float(value) if not float(value).is_integer() else int(value)
     return [_plain(one) for one in value]
+
+
+def _colors(theme: Theme) -> dict[str, Any]:
+    """Return the colours of kinds and letters, and both colour scales as red, green and blue."""
+    colors = palette(theme)
+    scales = {"sequential": colors.sequential, "diverging": colors.diverging}
+    stops = {
+        name: [[int(one[at : at + 2], 16) for at in (1, 3, 5)] for one in scale]
+        for name, scale in scales.items()
+    }
+    return {**kind_colors(theme), **stops, "page": colors.page, "text": colors.text}

@@ -24,11 +24,13 @@ __all__ = [
     "SEED",
     "SENTENCE",
     "address",
+    "choose_head",
     "current_lesson",
     "hidden",
     "link",
     "open_lesson",
     "open_link",
+    "start_with",
     "to_address",
 ]
 
@@ -43,7 +45,7 @@ HIDDEN_CONTROLS = ("lessons", "text", "head", "link", "present")
 MOST_CHARACTERS = 400
 """Characters of a sentence that are read."""
 
-_OPENED, _HIDE = "lesson_opened", "lesson_hide"
+_OPENED, _HIDE, _CHOSEN = "lesson_opened", "lesson_hide", "lesson_head_chosen"
 
 
 def current_lesson() -> Lesson:
@@ -58,9 +60,24 @@ def _first() -> Lesson:
 
 
 def open_lesson(name: str, place: Place | None = None) -> None:
-    """Open a lesson at a place, with its sentence, model and head unless the student chose some."""
+    """Open a lesson at a place; with its model and head unless others have been chosen."""
+    before: Place | None = st.session_state.get(PLACE)
+    if before is not None and before.lesson != name and not st.session_state.get(_CHOSEN):
+        for key in (MODEL, LAYER, HEAD):
+            st.session_state.pop(key, None)
     st.session_state[LESSON] = name
     st.session_state[PLACE] = place or Place(name)
+
+
+def choose_head() -> None:
+    """Keep model, layer and head in all lessons from now on."""
+    st.session_state[_CHOSEN] = True
+
+
+def start_with(key: str, value: object) -> None:
+    """Give a menu its first value through the session, where a link may have put one before."""
+    if key not in st.session_state:
+        st.session_state[key] = value
 
 
 def open_link() -> None:
@@ -83,6 +100,7 @@ def open_link() -> None:
         text = linked.get(name, "")
         if name == "model" and text:
             st.session_state[key] = text
+            choose_head()
         elif text.isdecimal() and len(text) < 6:
             st.session_state[key] = int(text)
     if linked.get("text"):

@@ -88,7 +88,6 @@ def _tools(lesson: Lesson) -> None:
             "Lesson",
             {one.name: f"{one.number} · {one.title}" for one in lessons()},
             link.LESSON,
-            first=lesson.name,
             shape="menu",
             show_label=False,
             on_change=lambda: link.open_lesson(st.session_state[link.LESSON]),
@@ -117,15 +116,18 @@ def _choose(lesson: Lesson, hidden: set[str]) -> None:
         )
     if "head" in hidden or not lesson.choose_head:
         return
-    model = choice("Model", _names(lesson), link.MODEL, first=_model_name(lesson), shape="menu")
-    info = load_model(model).info
+    link.start_with(link.MODEL, _model_name(lesson))
+    choice("Model", _names(lesson), link.MODEL, shape="menu", on_change=link.choose_head)
+    info = load_model(_model_name(lesson)).info
     head = _head(lesson, info)
-    left, right = st.columns(2)
     layers, heads = info.heads[head.kind]
+    left, right = st.columns(2)
     with left:
-        choice("Layer", range(layers), link.LAYER, first=head.layer, shape="menu")
+        link.start_with(link.LAYER, head.layer)
+        choice("Layer", range(layers), link.LAYER, shape="menu", on_change=link.choose_head)
     with right:
-        choice("Head", range(heads), link.HEAD, first=head.head, shape="menu")
+        link.start_with(link.HEAD, head.head)
+        choice("Head", range(heads), link.HEAD, shape="menu", on_change=link.choose_head)
 
 
 def _share() -> None:

@@ -12,6 +12,8 @@ export function create(context) {
   const labels = scene.labels[step.show.rows ?? "keys"];
   const root = element("div", "bars");
   root.style.setProperty("--columns", step.show.columns.length);
+  const longest = Math.max(...labels.map((label) => label.length));
+  root.style.setProperty("--label", `${Math.max(3.5, Math.min(15, 1 + 0.55 * longest))}em`);
   const head = element("div", "row head");
   head.append(element("span", "label", step.show.title ?? ""));
   for (const column of step.show.columns) {
@@ -68,12 +70,12 @@ function addRow(picture, label, at) {
   picture.rows.push(row);
 }
 
-const canClick = (step) => step.predict?.kind === "pick" || step.change?.kind === "hide";
+const canClick = (step) => step.predict.kind === "pick" || step.change.kind === "hide";
 
 function click(picture, at) {
   const { context } = picture;
-  if (!context.revealed && context.step.predict?.kind === "pick") context.predict(at);
-  else if (context.revealed && context.step.change?.kind === "hide") {
+  if (!context.revealed && context.step.predict.kind === "pick") context.predict(at);
+  else if (context.revealed && context.step.change.kind === "hide") {
     const hidden = new Set(context.controls.hidden ?? []);
     if (!hidden.delete(at) && hidden.size < picture.rows.length - 1) hidden.add(at);
     context.control("hidden", [...hidden]);
@@ -85,17 +87,20 @@ function click(picture, at) {
 function movable(picture, column, at) {
   const { step, revealed, scene } = picture.context;
   const predict = step.predict;
-  if (!revealed && predict?.kind === "bars") return column.array === predict.of;
-  if (!revealed && predict?.kind === "score") {
+  if (!revealed && predict.kind === "bars") return column.array === predict.of;
+  if (!revealed && predict.kind === "heights") {
+    return column.array === predict.of && at >= (predict.known ?? 0);
+  }
+  if (!revealed && predict.kind === "score") {
     return column.array === "scores" && at === resolve(scene, predict.place);
   }
-  return revealed && step.change?.kind === "drag" && column.array === "scores";
+  return revealed && step.change.kind === "drag" && column.array === "scores";
 }
 
 function current(picture, column, at) {
   const { context } = picture;
   if (!context.revealed && context.guess !== null) {
-    if (context.step.predict.kind === "bars") return context.guess[at];
+    if (isBars(context.step) && column.array === context.step.predict.of) return context.guess[at];
     if (context.step.predict.kind === "score") return context.guess;
   }
   return numbersOf(context, column.array)[at];
@@ -107,7 +112,9 @@ function drag(picture, column, at, next) {
   if (context.revealed) {
     context.control("scores", { ...(context.controls.scores ?? {}), [at]: next });
   } else if (context.step.predict.kind === "score") context.predict(next);
-  else context.predict(shared(context.guess ?? start(picture), at, Math.min(1, next)));
+  else if (context.step.predict.kind === "heights") {
+    context.predict((context.guess ?? start(picture)).map((one, index) => (index === at ? next : one)));
+  } else context.predict(shared(context.guess ?? start(picture), at, Math.min(1, next)));
 }
 
 // The distribution in which one share is set and the others keep their proportions.
@@ -120,11 +127,20 @@ export function shared(shares, at, next) {
   });
 }
 
-// What the bars of a prediction start from: all alike, or the numbers that are shown.
+const isBars = (step) => ["bars", "heights"].includes(step.predict.kind);
+
+// What the bars of a prediction start from: all alike; the numbers that are shown; or, where each
+// bar is free, the known rows and the first of them.
 function start(picture) {
-  const { step, scene } = picture.context;
+  const { context } = picture;
+  const { step } = context;
   const count = picture.rows.length;
-  if (step.predict.from === "shown") return Array.from(scene.arrays[step.predict.of].numbers);
+  if (step.predict.from === "shown") return Array.from(numbersOf(context, step.predict.of));
+  if (step.predict.kind === "heights") {
+    const known = step.predict.known ?? 0;
+    const numbers = context.truth((one) => numbersOf(one, step.predict.of));
+    return Array.from(numbers, (one, at) => (at < known ? one : known ? numbers[0] : 0));
+  }
   return new Array(count).fill(1 / count);
 }
 
@@ -134,7 +150,8 @@ function paint(picture) {
   const predict = step.predict;
   for (const column of step.show.columns) {
     const numbers = numbersOf(context, column.array);
-    const hidden = !revealed && predict?.kind === "bars" && column.array === predict.of;
+    const hidden = !revealed && isBars(step) && column.array === predict.of;
+    const secret = !revealed && predict.kind === "pick" && column.array === predict.of;
     const shown = hidden ? (guess ?? start(picture)) : numbers;
     const ghost = ghostOf(picture, column);
     const range = rangeOf(picture, column, shown, ghost);
@@ -144,20 +161,20 @@ function paint(picture) {
       if (free) delete bar.track.dataset.still;
       else bar.track.dataset.still = "";
       bar.handle.hidden = !free;
-      const score = !revealed && predict?.kind === "score" && free && guess !== null;
+      const score = !revealed && predict.kind === "score" && free && guess !== null;
       const number = score ? guess : shown[at];
-      bar.track.classList.toggle("guessing", hidden || score);
-      place(bar.fill, number, range);
+      bar.track.classList.toggle("guessing", (hidden && free) || score);
+      place(bar.fill, secret ? NaN : number, range);
       place(bar.guess, ghost ? ghost[at] : null, range);
       bar.track.classList.toggle("none", number === -Infinity);
       bar.handle.style.left = `${share(number, range)}%`;
-      bar.number.textContent = format(number, column.decimals);
-      bar.number.style.left = `min(${share(Math.max(number, 0), range)}%, 100% - 4em)`;
+      bar.number.textContent = secret ? "?" : format(number, column.decimals);
+      bar.number.style.left = `min(${secret ? 0 : share(Math.max(number, 0), range)}%, 100% - 4em)`;
       if (free) describe(bar.handle, number, format(number), range);
     });
   }
-  const picked = predict?.kind === "pick" ? guess : null;
-  const truth = predict?.kind === "pick" && revealed ? resolve(context.scene, predict.truth) : null;
+  const picked = predict.kind === "pick" ? guess : null;
+  const truth = predict.kind === "pick" && revealed ? resolve(context.scene, predict.truth) : null;
   const gone = new Set(context.controls.hidden ?? []);
   rows.forEach((row, at) => {
     row.line.classList.toggle("picked", picked === at);
@@ -174,9 +191,9 @@ function paint(picture) {
 function ghostOf(picture, column) {
   const { context } = picture;
   const { step, revealed, guess, scene } = context;
-  const kind = step.predict?.kind;
+  const kind = step.predict.kind;
   if (!revealed || guess === null) return null;
-  if (kind === "bars" && column.array === step.predict.of) return guess;
+  if (isBars(step) && column.array === step.predict.of) return guess;
   if (kind === "score") {
     const at = resolve(scene, step.predict.place);
     const row = softmaxRow({ scene, controls: { scores: { [at]: guess } } })[column.array];
@@ -187,10 +204,10 @@ function ghostOf(picture, column) {
 
 function rangeOf(picture, column, shown, ghost) {
   let range = [column.low, column.high];
-  if (column.high === undefined) {
+  if (column.high === undefined || column.low === undefined) {
     const all = [...shown, ...(ghost ?? []), ...picture.context.scene.arrays[column.array].numbers];
     const finite = all.filter(Number.isFinite);
-    const spare = picture.context.step.change?.kind === "drag" && column.array === "scores" ? 4 : 0;
+    const spare = picture.context.step.change.kind === "drag" && column.array === "scores" ? 4 : 0;
     range = [Math.min(0, ...finite), Math.max(0, ...finite) + spare];
     if (range[0] === range[1]) range[1] = range[0] + 1;
   }
@@ -218,6 +235,14 @@ function distance(picture) {
   if (predict.kind === "bars") {
     const apart = totalVariation(guess, context.truth((one) => numbersOf(one, predict.of)));
     return { apart, text: `${percent(apart)} of the weight lay elsewhere in your guess` };
+  }
+  if (predict.kind === "heights") {
+    const known = predict.known ?? 0;
+    const truth = context.truth((one) => numbersOf(one, predict.of));
+    const apart = guess.slice(known).map((one, at) => Math.abs(one - truth[at + known]));
+    const mean = apart.reduce((sum, one) => sum + one, 0) / apart.length;
+    const unit = predict.unit ? ` ${predict.unit}` : "";
+    return { apart: mean, text: `your bars are ${format(mean)}${unit} away on average` };
   }
   if (predict.kind === "score") {
     const at = resolve(scene, predict.place);

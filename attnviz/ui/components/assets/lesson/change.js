@@ -2,6 +2,7 @@
 
 import { button, element } from "./elements.js";
 import { format, resolve } from "./numbers.js";
+import { write } from "./words.js";
 
 const SWEEP = 3500; // milliseconds from one end to the other
 
@@ -12,16 +13,20 @@ export function create(context) {
   if (!change) return { element: root, paint() {}, stop() {} };
   if (change.kind === "choice") return choice(context, root);
   if (change.kind !== "slider") {
-    const words = element("div", "says", change.label);
+    const words = element("div", "says");
     root.append(words);
-    return { element: root, paint: () => (root.hidden = !context.revealed), stop() {} };
+    const paint = () => {
+      root.hidden = !context.revealed;
+      write(words, change.label, context);
+    };
+    return { element: root, paint, stop() {} };
   }
   const says = element("label", "says");
   const input = element("input", "");
   input.type = "range";
   const scale = scaleOf(change, scene);
   Object.assign(input, { min: 0, max: scale.count ?? 1000, step: 1 });
-  const title = element("span", "", change.label);
+  const title = element("span", "");
   const number = element("bdi", "number");
   says.append(title, " ", number, input);
   root.append(says);
@@ -60,7 +65,8 @@ export function create(context) {
     stop,
     paint() {
       root.hidden = !context.revealed;
-      const now = context.controls[change.name] ?? scale.value(0);
+      write(title, change.label, context);
+      const now = context.controls[change.name] ?? start(change, scale);
       input.value = scale.place(now);
       const names = change.labels && scene.labels[change.labels];
       const shown = names ? names[Math.round(now)] : format(Math.round(now * 100) / 100);
@@ -69,6 +75,9 @@ export function create(context) {
     },
   };
 }
+
+// The value of a control that nothing has set.
+const start = (change, scale) => ({ temperature: 1, shift: 0 })[change.name] ?? scale.value(0);
 
 // From places on the slider to values and back; `count` is the last place.
 function scaleOf(change, scene) {
@@ -94,7 +103,8 @@ function scaleOf(change, scene) {
 function choice(context, root) {
   const { step, scene } = context;
   const { change } = step;
-  root.append(element("div", "says", change.label));
+  const says = element("div", "says");
+  root.append(says);
   const group = element("div", "choices");
   group.setAttribute("role", "group");
   group.setAttribute("aria-label", change.label);
@@ -111,6 +121,7 @@ function choice(context, root) {
     stop() {},
     paint() {
       root.hidden = !context.revealed;
+      write(says, change.label, context);
       buttons.forEach((one, at) =>
         one.setAttribute("aria-pressed", String(at === Math.round(context.controls.frame ?? 0)))
       );

@@ -24,7 +24,8 @@ export function create(context) {
     set: (next) => !context.revealed && context.predict(rounded(next, step.predict.step)),
     end: () => context.rest(),
   });
-  const text = (value) => `${format(value)}${unit && ` ${unit}`}`;
+  const decimals = step.predict.step >= 1 ? 0 : 2;
+  const text = (value) => `${format(value, decimals)}${unit && ` ${unit}`}`;
   const left = (value) => `${(100 * (Math.max(from, Math.min(to, value)) - from)) / (to - from)}%`;
   return {
     element: root,

@@ -5,16 +5,20 @@
 // Texts and tokens reach the page through textContent and setAttribute alone.
 
 import { isDark } from "../page_colors.js";
+import * as arrows from "./arrows.js";
 import * as bars from "./bars.js";
 import * as change from "./change.js";
+import * as curve from "./curve.js";
 import { button, element } from "./elements.js";
 import * as guessLine from "./guess_line.js";
 import { saveHandout } from "./handout.js";
 import { decode } from "./sent_lesson.js";
 import { controlsAtStart, controlsAtTruth, fromNumbers, toNumbers } from "./numbers.js";
+import * as matrix from "./matrix.js";
+import * as thumbs from "./thumbs.js";
 import { write } from "./words.js";
 
-const PICTURES = { bars };
+const PICTURES = { arrows, bars, curve, matrix, thumbs };
 const REVEAL = 900; // milliseconds from the start to the truth
 const HIDEABLE = ["steps", "sentence", "change", "formula", "misconception", "keep", "handout"];
 const AFTER = { reveal: 1, formula: 1, wrong: 1, right: 1 }; // below the picture on a phone
@@ -36,7 +40,9 @@ function create(parentElement) {
   state.onKey = (event) => onKey(state, event);
   // The page's colours change without a run of the script when the theme is switched.
   root.addEventListener("transitionend", (event) => {
-    if (event.target === root) color(state);
+    if (event.target !== root) return;
+    color(state);
+    paint(state);
   });
   return state;
 }
@@ -60,7 +66,7 @@ function update(state, sent) {
 function color(state) {
   const colors = isDark(state.root) ? state.sent.dark : state.sent.light;
   for (const [kind, value] of Object.entries(colors)) {
-    state.root.style.setProperty(`--${kind}`, value);
+    if (typeof value === "string") state.root.style.setProperty(`--${kind}`, value);
   }
 }
 
@@ -96,6 +102,8 @@ function open(state, number, values = {}) {
   const context = {
     scene: sent.scenes[step.name],
     step,
+    light: sent.light,
+    dark: sent.dark,
     controls: {},
     guess: answer.guess ?? null,
     revealed: Boolean(answer.revealed || values.shown),

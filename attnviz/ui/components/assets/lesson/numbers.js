@@ -21,6 +21,7 @@ export function format(value, decimals) {
 // A name of a place, or a number: from the scene where it is a name.
 export function resolve(scene, what) {
   if (typeof what !== "string") return what;
+  if (/^\d+$/.test(what)) return Number(what);
   return scene.places[what] ?? scene.values[what];
 }
 
@@ -76,7 +77,7 @@ export function valueOf(path, context) {
   if (Array.isArray(found)) return found[frame];
   if (found !== undefined) return found;
   const series = scene.arrays[name];
-  if (series?.shape.length === 1) return series.numbers[step.show.frames ? frame : 0];
+  if (series?.shape.length === 1) return series.numbers[step.show.frames || step.show.axis ? frame : 0];
   return scene.labels[name]?.[frame];
 }
 
@@ -103,7 +104,10 @@ export function toNumbers(controls) {
   for (const [name, value] of Object.entries(controls)) {
     if (Array.isArray(value)) for (const at of value) found[`${name}.${at}`] = 1;
     else if (value && typeof value === "object") {
-      for (const [at, one] of Object.entries(value)) found[`${name}.${at}`] = one;
+      for (const [at, one] of Object.entries(value)) {
+        if (Array.isArray(one)) one.forEach((part, axis) => (found[`${name}.${at}.${axis}`] = part));
+        else found[`${name}.${at}`] = one;
+      }
     } else found[name] = value;
   }
   return Object.fromEntries(Object.entries(found).filter(([, value]) => Number.isFinite(value)));
@@ -112,10 +116,14 @@ export function toNumbers(controls) {
 export function fromNumbers(numbers) {
   const controls = {};
   for (const [path, value] of Object.entries(numbers)) {
-    const [name, at] = path.split(".");
+    const [name, at, axis] = path.split(".");
     if (name === "shown") continue;
     if (at === undefined) controls[name] = value;
-    else if (name === "scores") controls.scores = { ...controls.scores, [at]: value };
+    else if (name === "tips") {
+      const point = [...(controls.tips?.[at] ?? [0, 0])];
+      point[Number(axis)] = value;
+      controls.tips = { ...controls.tips, [at]: point };
+    } else if (name === "scores") controls.scores = { ...controls.scores, [at]: value };
     else controls[name] = [...(controls[name] ?? []), Number(at)];
   }
   return controls;

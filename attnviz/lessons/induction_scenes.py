@@ -1,0 +1,237 @@
+"""Numbers of the induction lab: which heads find a repetition, and what each depends on."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from attnviz.attention import AttentionStack
+from attnviz.errors import InputError
+from attnviz.experiments.edits.edit_rules import Edit
+from attnviz.experiments.edits.edited_model import edited
+from attnviz.experiments.key_composition import key_composition, unrelated_composition
+from attnviz.experiments.repetition import Repetition, repeat_random
+from attnviz.lessons.scene import LessonInput, Scene
+from attnviz.models import Model
+from attnviz.types import Head
+
+__all__ = ["induction_scenes", "training_record"]
+
+PERIOD, SEQUENCES = 25, 4
+RECORD = Path(__file__).parent / "induction_training.json"
+
+FINDS = 0.5
+"""Induction score from which a head counts as an induction head here."""
+
+
+def induction_scenes(given: LessonInput) -> Mapping[str, Scene]:
+    """Return the scenes of all steps.
+
+    Heads are switched off: their output is 0. All runs read the same random tokens, twice.
+
+    Raises:
+        InputError: the model has no induction head, or is no decoder.
+        ModelNotSupported: the model is no GPT-2.
+    """
+    model = given.model
+    whole = _run(model, (), given.seed)
+    scores = whole.scores
+    finders = [tuple(map(int, one)) for one in np.argwhere(scores["induction"] >= FINDS)]
+    if not finders:
+        raise InputError(f"{model.info.name} has no induction head; choose gpt-classroom")
+    best = _largest(scores["induction"])
+    previous = _largest(scores["previous_token"][: best[0]])
+    stays = _largest(_self_weight(whole.capture["self"])[: best[0]])
+    finders.sort(key=lambda one: -scores["induction"][one])
+    idle = next(
+        (0, head)
+        for head in range(scores["induction"].shape[1])
+        if (0, head) not in (previous, stays)
+    )
+    conditions = {
+        "all heads": (),
+        f"without {_label(previous)}": (previous,),
+        f"without {_label(stays)}": (stays,),
+        f"without {_label(idle)}": (idle,),
+    }
+    runs = [whole, *(_run(model, off, given.seed) for off in list(conditions.values())[1:])]
+    removed = {
+        "all heads": (),
+        "one removed": finders[:1],
+        "three removed": finders[:3],
+        f"all {len(finders)} removed": finders,
+    }
+    gains = [whole.gain, *(_run(model, off, given.seed).gain for off in list(removed.values())[1:])]
+    texts: dict[str, Any] = {
+        "best": _label(best),
+        "previous": _label(previous),
+        "stays": _label(stays),
+        "idle": _label(idle),
+        "count": float(len(finders)),
+        "gain": whole.gain,
+        "best_induction": float(scores["induction"][best]),
+        "best_previous": float(scores["previous_token"][previous]),
+    }
+    maps = _maps(whole)
+    return {
+        **_finding(maps, scores, previous, best, texts),
+        **_switching(runs, list(conditions), finders, texts),
+        "composition": _composition(model, best, previous, texts),
+        "backup": Scene(
+            labels={"removed": list(removed)},
+            arrays={"gains": np.array(gains)},
+            values=texts,
+            places={"one": 1, "three": 2, "every": 3},
+        ),
+        "training": _training(),
+    }
+
+
+def _run(model: Model, off: Sequence[tuple[int, ...]], seed: int) -> Repetition:
+    """Return the repetition experiment with some heads switched off."""
+    edits = [Edit("zero", Head("self", layer, head)) for layer, head in off]
+    with edited(model, edits):
+        return repeat_random(model, period=PERIOD, sequences=SEQUENCES, seed=seed)
+
+
+def _largest(table: np.ndarray) -> tuple[int, int]:
+    """Return layer and head of the largest number."""
+    layer, head = divmod(int(table.argmax()), table.shape[1])
+    return layer, head
+
+
+def _label(head: tuple[int, ...]) -> str:
+    return Head("self", head[0], head[1]).label
+
+
+def _self_weight(stack: AttentionStack) -> np.ndarray:
+    """Return the mean weight of a token on itself, [layer, head]."""
+    layers, heads = stack.shape[:2]
+    return np.array(
+        [
+            [np.diag(stack.weights(layer, head)).mean() for head in range(heads)]
+            for layer in range(layers)
+        ]
+    )
+
+
+def _maps(run: Repetition) -> np.ndarray:
+    """Return the weights of the first two layers, [head, query, key]; NaN where masked."""
+    stack = run.capture["self"]
+    found = []
+    for layer in range(2):
+        for head in range(stack.shape[1]):
+            weights = stack.weights(layer, head).copy()
+            weights[np.isneginf(stack.scores(layer, head))] = np.nan
+            found.append(weights)
+    return np.stack(found)
+
+
+def _finding(
+    maps: np.ndarray,
+    scores: Mapping[str, np.ndarray],
+    previous: tuple[int, int],
+    best: tuple[int, int],
+    texts: Mapping[str, Any],
+) -> dict[str, Scene]:
+    """Return the scenes in which the heads of the first two layers are looked through."""
+    heads = scores["induction"].shape[1]
+    labels = {"heads": [_label((layer, head)) for layer in range(2) for head in range(heads)]}
+    places = {
+        "previous": previous[0] * heads + previous[1],
+        "best": best[0] * heads + best[1],
+    }
+    arrays = {
+        "maps": maps,
+        "previous_token": scores["previous_token"][:2].ravel(),
+        "induction": scores["induction"][:2].ravel(),
+    }
+    scene = Scene(labels, arrays, texts, places)
+    return {"previous": scene, "find": scene}
+
+
+def _switching(
+    runs: Sequence[Repetition],
+    names: Sequence[str],
+    finders: Sequence[tuple[int, ...]],
+    texts: Mapping[str, Any],
+) -> dict[str, Scene]:
+    """Return the scenes in which one head of an earlier layer is switched off."""
+    induction = np.array([[run.scores["induction"][one] for one in finders] for run in runs])
+    losses = np.array([[run.first_copy[1:].mean(), run.second_copy[1:].mean()] for run in runs])
+    labels = {"conditions": list(names), "finders": [_label(one) for one in finders]}
+    values = {**texts, "gains": [run.gain for run in runs]}
+    return {
+        "depends": Scene(labels, {"induction": induction}, values, {"first": 0}),
+        "cost": Scene(
+            {**labels, "copies": ["first copy", "second copy"]},
+            {"losses": losses},
+            {
+                **values,
+                "broken_gain": runs[1].gain,
+                "whole_first": losses[0, 0],
+                "whole_second": losses[0, 1],
+            },
+            {"first": 0, "second": 1},
+        ),
+    }
+
+
+def _composition(
+    model: Model, best: tuple[int, int], previous: tuple[int, int], texts: Mapping[str, Any]
+) -> Scene:
+    """Return the scene of the K-composition of the earlier layer's heads with the best head."""
+    table = key_composition(model, best[0])[previous[0], :, best[1]]
+    heads = model.info.heads["self"][1]
+    width = int(model.network.get_input_embeddings().weight.shape[1])
+    return Scene(
+        labels={"earlier": [_label((previous[0], head)) for head in range(heads)]},
+        arrays={"composition": table},
+        values={**texts, "unrelated": unrelated_composition(width, width // heads)},
+        places={"largest": int(table.argmax()), "previous": previous[1]},
+    )
+
+
+@cache
+def training_record() -> Mapping[str, Any]:
+    """Return the recorded training; `training/record_induction.py` describes its fields."""
+    record: Mapping[str, Any] = json.loads(RECORD.read_text("utf-8"))
+    return record
+
+
+def _training() -> Scene:
+    """Return the scene of the recorded training."""
+    record = training_record()
+    induction = np.array(record["induction"]).max(axis=(1, 2))
+    previous = np.array(record["previous_token"]).max(axis=(1, 2))
+    second = np.array(record["second_copy"])
+    half = int(np.flatnonzero(second < second[0] / 2)[0])
+    return Scene(
+        labels={
+            "steps": [f"{step:,}" for step in record["steps"]],
+            "kept": [
+                f"{_label(head)}, {what}"
+                for head, what in zip(record["heads"], ("previous token", "induction"), strict=True)
+            ],
+        },
+        arrays={
+            "second": second,
+            "first": np.array(record["first_copy"]),
+            "induction": induction,
+            "previous": previous,
+            "maps": np.array(record["maps"]) / 100,
+        },
+        values={
+            "second_start": record["second_copy"][0],
+            "half_step": float(record["steps"][half]),
+            "half_previous": float(previous[half]),
+            "half_induction": float(induction[half]),
+            "end": record["second_copy"][-1],
+        },
+        places={"half": half},
+    )

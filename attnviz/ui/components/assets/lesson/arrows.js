@@ -1,0 +1,220 @@
+// Picture of arrows in a plane: vectors from one origin, the weighted sum of them, and their hull.
+// A student sets the end of the sum ("point"), or drags the ends of arrows ("tips").
+
+import { describe, element } from "./elements.js";
+import { dot, norm } from "./kernel.js";
+import { format, numbersOf } from "./numbers.js";
+
+const SIZE = 420;
+const EDGE = 76;
+
+const drawn = (tag, attributes = {}) => {
+  const created = document.createElementNS("http://www.w3.org/2000/svg", tag);
+  for (const [name, value] of Object.entries(attributes)) created.setAttribute(name, value);
+  return created;
+};
+
+export function create(context) {
+  const { scene, step } = context;
+  const { show } = step;
+  const root = element("div", "arrows");
+  const plot = drawn("svg", { viewBox: `0 0 ${SIZE} ${SIZE}`, role: "img" });
+  const labels = scene.labels[show.rows ?? "keys"];
+  plot.setAttribute("aria-label", `arrows: ${labels.join(", ")}`);
+  const handle = element("div", "handle pen");
+  root.append(plot, handle);
+  const picture = { context, root, element: root, plot, handle, labels, held: null };
+  const all = Array.from(scene.arrays[show.points].numbers);
+  const far = show.far ?? Math.max(...all.map(Math.abs)) * 1.05;
+  picture.far = far;
+  picture.x = (value) => SIZE / 2 + ((SIZE / 2 - EDGE) * value) / far;
+  picture.y = (value) => SIZE / 2 - ((SIZE / 2 - EDGE) * value) / far;
+  addPointer(picture);
+  addKeys(picture);
+  picture.paint = () => paint(picture);
+  picture.value = (name, given) => values(picture, given)[name];
+  picture.distance = () => distance(picture);
+  return picture;
+}
+
+// The ends of the arrows under the controls, as pairs.
+function tips({ labels }, context) {
+  const sent = numbersOf(context, context.step.show.points);
+  return labels.map((_, at) => context.controls.tips?.[at] ?? [sent[2 * at], sent[2 * at + 1]]);
+}
+
+function weightsOf(context) {
+  return context.step.show.weights ? numbersOf(context, context.step.show.weights) : null;
+}
+
+// The weighted sum of the arrows.
+function sum(picture, context) {
+  const weights = weightsOf(context);
+  if (!weights) return null;
+  return tips(picture, context).reduce(
+    ([across, up], [x, y], at) => [across + weights[at] * x, up + weights[at] * y],
+    [0, 0]
+  );
+}
+
+function values(picture, context) {
+  const [first, second] = tips(picture, context);
+  const product = dot(first, second);
+  const lengths = [norm(first), norm(second)];
+  return {
+    dot: product,
+    length_first: lengths[0],
+    length_second: lengths[1],
+    cosine: product / (lengths[0] * lengths[1]),
+    shadow: product / lengths[1],
+    output_length: sum(picture, context) ? norm(sum(picture, context)) : undefined,
+  };
+}
+
+const guessing = ({ revealed, step }) => !revealed && step.predict.kind === "point";
+
+function addPointer(picture) {
+  const { context, plot } = picture;
+  const at = (event) => {
+    const box = plot.getBoundingClientRect();
+    const unit = picture.far / (SIZE / 2 - EDGE);
+    const across = ((event.clientX - box.left) / box.width) * SIZE - SIZE / 2;
+    const up = SIZE / 2 - ((event.clientY - box.top) / box.height) * SIZE;
+    const inside = (value) => Math.max(-picture.far, Math.min(picture.far, value));
+    return [inside(across * unit), inside(up * unit)];
+  };
+  plot.addEventListener("pointerdown", (event) => {
+    const point = at(event);
+    if (guessing(context)) picture.held = "guess";
+    else if (context.revealed && context.step.change.kind === "tips") {
+      const ends = tips(picture, context);
+      const apart = ends.map(([x, y]) => Math.hypot(x - point[0], y - point[1]));
+      picture.held = apart.indexOf(Math.min(...apart));
+    } else return;
+    plot.setPointerCapture(event.pointerId);
+    move(picture, point);
+    event.preventDefault();
+  });
+  plot.addEventListener("pointermove", (event) => {
+    if (picture.held !== null) move(picture, at(event));
+  });
+  for (const name of ["pointerup", "pointercancel"]) {
+    plot.addEventListener(name, () => {
+      if (picture.held !== null) context.rest();
+      picture.held = null;
+    });
+  }
+}
+
+function move(picture, point) {
+  const { context, held } = picture;
+  if (held === "guess") context.predict(point);
+  else context.control("tips", { ...context.controls.tips, [held]: point });
+}
+
+function addKeys(picture) {
+  const { handle, context } = picture;
+  handle.tabIndex = 0;
+  handle.setAttribute("role", "slider");
+  handle.setAttribute("aria-label", "Your guess: the arrow keys move it");
+  handle.addEventListener("keydown", (event) => {
+    const unit = picture.far / 20;
+    const step = {
+      ArrowRight: [unit, 0],
+      ArrowLeft: [-unit, 0],
+      ArrowUp: [0, unit],
+      ArrowDown: [0, -unit],
+    }[event.key];
+    if (!step || !guessing(context)) return;
+    const [x, y] = context.guess ?? [0, 0];
+    context.predict([x + step[0], y + step[1]]);
+    event.preventDefault();
+    event.stopPropagation();
+  });
+}
+
+function paint(picture) {
+  const { context, plot, handle, labels, x, y } = picture;
+  const { step, revealed, guess } = context;
+  const { show } = step;
+  const ends = tips(picture, context);
+  const weights = weightsOf(context);
+  plot.replaceChildren();
+  for (const [x1, y1, x2, y2] of [[0, SIZE / 2, SIZE, SIZE / 2], [SIZE / 2, 0, SIZE / 2, SIZE]]) {
+    plot.append(drawn("line", { class: "grid", x1, y1, x2, y2 }));
+  }
+  if (show.hull) {
+    const corners = hull(ends).map(([across, up]) => `${x(across)},${y(up)}`);
+    plot.append(drawn("polygon", { class: "hull", points: corners.join(" ") }));
+  }
+  if (show.shadow) {
+    const [first, second] = ends;
+    const length = dot(first, second) / dot(second, second);
+    const foot = second.map((part) => part * length);
+    plot.append(line(picture, first, foot, "drop"), line(picture, [0, 0], foot, "shadow"));
+  }
+  ends.forEach((end, at) => {
+    const kind = show.kinds?.[at] ?? "value";
+    const arrow = line(picture, [0, 0], end, "arrow");
+    arrow.dataset.kind = kind;
+    arrow.dataset.place = at;
+    if (weights && (revealed || !show.secret_weights)) {
+      arrow.style.strokeWidth = 1.5 + 5 * Math.sqrt(weights[at]);
+    }
+    const tip = drawn("circle", { class: "tip", cx: x(end[0]), cy: y(end[1]), r: 5 });
+    tip.dataset.kind = kind;
+    const left = end[0] < 0;
+    const word = drawn("text", {
+      x: x(end[0]) + (left ? -8 : 8),
+      y: y(end[1]) + (end[1] < 0 ? 14 : -4),
+      "text-anchor": left ? "end" : "start",
+    });
+    word.textContent = labels[at];
+    plot.append(arrow, tip, word);
+  });
+  const truth = sum(picture, context);
+  if (truth && revealed) {
+    const arrow = line(picture, [0, 0], truth, "arrow result");
+    arrow.dataset.kind = "output";
+    plot.append(arrow, drawn("circle", { class: "result-tip", cx: x(truth[0]), cy: y(truth[1]), r: 8 }));
+  }
+  const pointing = step.predict.kind === "point";
+  if (pointing && guess) {
+    plot.append(drawn("circle", { class: "guess-tip", cx: x(guess[0]), cy: y(guess[1]), r: 9 }));
+  }
+  handle.hidden = !guessing(context);
+  if (guessing(context)) {
+    const [across, up] = guess ?? [0, 0];
+    handle.style.left = `${(100 * x(across)) / SIZE}%`;
+    handle.style.top = `${(100 * y(up)) / SIZE}%`;
+    describe(handle, across, `${format(across)} across, ${format(up)} up`, [-picture.far, picture.far]);
+  }
+}
+
+function line({ x, y }, from, to, name) {
+  const [x1, y1, x2, y2] = [x(from[0]), y(from[1]), x(to[0]), y(to[1])];
+  return drawn("line", { class: name, x1, y1, x2, y2 });
+}
+
+// The corners of the smallest convex polygon around points, in order.
+export function hull(points) {
+  const sorted = points.map((point) => [...point]).sort((a, b) => a[0] - b[0] || a[1] - b[1]);
+  const turn = (a, b, c) => (b[0] - a[0]) * (c[1] - a[1]) - (b[1] - a[1]) * (c[0] - a[0]);
+  const chain = (ordered) => {
+    const found = [];
+    for (const point of ordered) {
+      while (found.length > 1 && turn(found.at(-2), found.at(-1), point) <= 0) found.pop();
+      found.push(point);
+    }
+    return found.slice(0, -1);
+  };
+  return [...chain(sorted), ...chain(sorted.reverse())];
+}
+
+function distance(picture) {
+  const { context } = picture;
+  const truth = context.truth((one) => sum(picture, one));
+  const [x, y] = context.guess;
+  const apart = Math.hypot(x - truth[0], y - truth[1]) / picture.far;
+  return { apart, text: `your point is ${format(apart * picture.far)} away` };
+}

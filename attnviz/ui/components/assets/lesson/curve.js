@@ -1,0 +1,226 @@
+// Picture of curves: numbers along an axis. A student draws one of them ("curve"); a slider moves a
+// mark along it, and small maps show the state at the mark.
+
+import { describe, element } from "./elements.js";
+import { smallMap, stopsOf } from "./maps.js";
+import { format, numbersOf } from "./numbers.js";
+
+const NARROWEST = 280; // units of the picture; one is a pixel of the page
+const HEIGHT = 276;
+const EDGE = { left: 44, right: 12, top: 12, bottom: 46 };
+
+const drawn = (tag, attributes = {}) => {
+  const created = document.createElementNS("http://www.w3.org/2000/svg", tag);
+  for (const [name, value] of Object.entries(attributes)) created.setAttribute(name, value);
+  return created;
+};
+
+export function create(context) {
+  const { scene, step } = context;
+  const { show } = step;
+  const root = element("div", "curve");
+  const legend = element("div", "legend");
+  const frame = element("div", "frame");
+  const plot = drawn("svg", { role: "img", height: HEIGHT });
+  plot.setAttribute("aria-label", show.lines.map((line) => line.title).join(", "));
+  const handle = element("div", "pen");
+  frame.append(plot, handle);
+  root.append(legend, frame);
+  const ground = drawn("g");
+  plot.append(ground);
+  const picture = { context, root, element: root, plot, ground, handle, legend, pen: 0, maps: [], width: 0 };
+  const count = scene.labels[show.axis].length;
+  picture.count = count;
+  picture.x = (at) => EDGE.left + ((picture.width - EDGE.left - EDGE.right) * at) / Math.max(1, count - 1);
+  picture.y = (value) =>
+    HEIGHT -
+    EDGE.bottom -
+    ((HEIGHT - EDGE.top - EDGE.bottom) * (value - show.low)) / (show.high - show.low);
+  for (const line of show.lines) addLine(picture, line);
+  addPen(picture);
+  if (show.maps) addMaps(picture);
+  picture.paint = () => paint(picture);
+  new ResizeObserver(picture.paint).observe(frame);
+  picture.distance = () => distance(picture);
+  return picture;
+}
+
+function axes({ ground: plot, context, x, y, count, width }) {
+  plot.replaceChildren();
+  const { show } = context.step;
+  const labels = context.scene.labels[show.axis];
+  for (let part = 0; part <= 4; part++) {
+    const value = show.low + ((show.high - show.low) * part) / 4;
+    plot.append(drawn("line", { class: "grid", x1: x(0), x2: x(count - 1), y1: y(value), y2: y(value) }));
+    const text = drawn("text", { x: EDGE.left - 6, y: y(value) + 4, "text-anchor": "end" });
+    text.textContent = format(value);
+    plot.append(text);
+  }
+  const every = Math.max(1, Math.ceil((count * 90) / width));
+  for (let at = 0; at < count; at += every) {
+    const text = drawn("text", { x: x(at), y: HEIGHT - 28, "text-anchor": "middle" });
+    text.textContent = labels[at];
+    plot.append(text);
+  }
+  const title = drawn("text", { x: x(count - 1), y: HEIGHT - 8, "text-anchor": "end", class: "axis" });
+  title.textContent = show.axis_title ?? "";
+  plot.append(title);
+}
+
+function addLine(picture, line) {
+  const path = drawn("path", { class: "line" });
+  path.dataset.kind = line.kind;
+  if (line.dash) path.setAttribute("stroke-dasharray", line.dash);
+  picture.plot.append(path);
+  const item = element("span", "title", line.title);
+  item.dataset.kind = line.kind;
+  if (line.dash) item.classList.add("dashed");
+  const number = element("span", "number");
+  const entry = element("span", "entry");
+  entry.append(item, " ", number);
+  picture.legend.append(entry);
+  (picture.lines ??= []).push({ ...line, path, number });
+}
+
+function addPen(picture) {
+  const { plot, context, handle } = picture;
+  const guess = drawn("path", { class: "line guess-curve" });
+  const mark = drawn("line", { class: "mark", y1: EDGE.top, y2: HEIGHT - EDGE.bottom });
+  plot.prepend(guess);
+  plot.append(mark);
+  Object.assign(picture, { guess, mark });
+  let last = null;
+  const free = () => !context.revealed && context.step.predict.kind === "curve";
+  const at = (event) => {
+    const box = plot.getBoundingClientRect();
+    const { low, high } = context.step.show;
+    const across = ((event.clientX - box.left) / box.width) * picture.width;
+    const down = ((event.clientY - box.top) / box.height) * HEIGHT;
+    const place = ((across - EDGE.left) / (picture.width - EDGE.left - EDGE.right)) * (picture.count - 1);
+    const value = low + ((HEIGHT - EDGE.bottom - down) / (HEIGHT - EDGE.top - EDGE.bottom)) * (high - low);
+    return [
+      Math.max(0, Math.min(picture.count - 1, Math.round(place))),
+      Math.max(low, Math.min(high, value)),
+    ];
+  };
+  plot.addEventListener("pointerdown", (event) => {
+    if (!free()) return;
+    plot.setPointerCapture(event.pointerId);
+    last = at(event);
+    put(picture, last, last);
+    event.preventDefault();
+  });
+  plot.addEventListener("pointermove", (event) => {
+    if (!last) return;
+    const next = at(event);
+    put(picture, last, next);
+    last = next;
+  });
+  for (const end of ["pointerup", "pointercancel"]) plot.addEventListener(end, () => (last = null));
+  handle.tabIndex = 0;
+  handle.setAttribute("role", "slider");
+  handle.setAttribute("aria-label", "Your curve: left and right move the pen, up and down draw from it to the end");
+  handle.classList.add("handle");
+  handle.addEventListener("keydown", (event) => {
+    if (!free()) return;
+    const { low, high } = context.step.show;
+    const values = start(picture);
+    const unit = (high - low) / 20;
+    const move = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
+    const lift = { ArrowUp: unit, ArrowDown: -unit, End: high, Home: -high }[event.key];
+    if (move) picture.pen = Math.max(0, Math.min(picture.count - 1, picture.pen + move));
+    else if (lift !== undefined) {
+      const next = Math.max(low, Math.min(high, values[picture.pen] + lift));
+      context.predict(values.map((value, index) => (index < picture.pen ? value : next)));
+    } else return;
+    event.preventDefault();
+    event.stopPropagation();
+    paint(picture);
+  });
+}
+
+// The curve so far; at first as high as the true curve begins.
+function start({ context, count }) {
+  const { predict } = context.step;
+  return context.guess ?? new Array(count).fill(context.scene.arrays[predict.of].numbers[0]);
+}
+
+// Draw a straight line from one point to the next; the first stroke also sets all that follows.
+function put(picture, [from, first], [to, second]) {
+  const values = Array.from(start(picture));
+  const low = Math.min(from, to);
+  for (let index = low; index <= Math.max(from, to); index++) {
+    const share = from === to ? 1 : (index - from) / (to - from);
+    values[index] = first + share * (second - first);
+  }
+  for (let index = Math.max(from, to) + 1; index < values.length; index++) values[index] = second;
+  picture.context.predict(values);
+}
+
+function addMaps(picture) {
+  const { scene, step } = picture.context;
+  const row = element("div", "map-row");
+  const shape = scene.arrays[step.show.maps].shape;
+  picture.maps = scene.labels[step.show.map_titles].map((title) => {
+    const map = smallMap(shape[2], shape[3], title);
+    const cell = element("figure", "map-cell");
+    cell.append(map.element, element("figcaption", "", title));
+    row.append(cell);
+    return map;
+  });
+  picture.root.append(row);
+}
+
+function paint(picture) {
+  const { context, x, y, count } = picture;
+  const width = Math.max(NARROWEST, Math.round(picture.plot.clientWidth));
+  if (width !== picture.width) {
+    picture.width = width;
+    picture.plot.setAttribute("viewBox", `0 0 ${width} ${HEIGHT}`);
+    axes(picture);
+  }
+  const { scene, step, revealed, guess } = context;
+  const frame = Math.max(0, Math.min(count - 1, Math.round(context.controls.frame ?? 0)));
+  const { low, high } = step.show;
+  const path = (values, line = {}) => {
+    const [from, to] = [line.low ?? low, line.high ?? high];
+    const place = (value) => low + ((high - low) * (Math.max(from, Math.min(to, value)) - from)) / (to - from);
+    return Array.from(values, (value, at) => `${at ? "L" : "M"}${x(at).toFixed(1)},${y(place(value)).toFixed(1)}`).join("");
+  };
+  const drawing = step.predict.kind === "curve";
+  const markable = revealed && step.change.kind === "slider" && !step.show.frames;
+  for (const line of picture.lines) {
+    const values = numbersOf(context, line.array);
+    const secret = !revealed && (line.array === step.predict.of || line.after);
+    line.path.setAttribute("d", secret ? "" : path(values, line));
+    line.number.textContent = revealed && markable ? format(values[frame], 2) : "";
+  }
+  picture.guess.setAttribute("d", drawing && (!revealed || guess) ? path(start(picture)) : "");
+  picture.mark.setAttribute("visibility", markable ? "visible" : "hidden");
+  picture.mark.setAttribute("x1", x(frame));
+  picture.mark.setAttribute("x2", x(frame));
+  picture.handle.hidden = revealed || !drawing;
+  if (drawing && !revealed) {
+    const value = start(picture)[picture.pen];
+    picture.handle.style.left = `${(100 * x(picture.pen)) / picture.width}%`;
+    picture.handle.style.top = `${(100 * y(value)) / HEIGHT}%`;
+    describe(picture.handle, value, `${scene.labels[step.show.axis][picture.pen]}: ${format(value)}`, [step.show.low, step.show.high]);
+  }
+  if (picture.maps.length) {
+    const array = scene.arrays[step.show.maps];
+    const size = array.shape[2] * array.shape[3];
+    const stops = stopsOf(context, picture.root);
+    const at = revealed ? frame : 0;
+    picture.maps.forEach((map, index) => {
+      const first = (at * picture.maps.length + index) * size;
+      map.draw(array.numbers.subarray(first, first + size), stops);
+    });
+  }
+}
+
+function distance({ context }) {
+  const { step, scene, guess } = context;
+  const truth = scene.arrays[step.predict.of].numbers;
+  const apart = guess.reduce((sum, value, at) => sum + Math.abs(value - truth[at]), 0) / guess.length;
+  return { apart, text: `your curve is ${format(apart)} away on average` };
+}

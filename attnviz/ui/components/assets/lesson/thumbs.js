@@ -1,0 +1,105 @@
+// Picture of many small maps: a student clicks one ("pick"), or gives each a name ("names").
+
+import { button, element } from "./elements.js";
+import { smallMap, stopsOf } from "./maps.js";
+import { format, numbersOf, resolve } from "./numbers.js";
+
+export function create(context) {
+  const { scene, step } = context;
+  const labels = scene.labels[step.show.rows];
+  const shape = scene.arrays[step.show.maps].shape.slice(-2);
+  const root = element("div", "thumbs");
+  root.style.setProperty("--across", step.show.across ?? Math.ceil(Math.sqrt(labels.length)));
+  const names = step.predict.kind === "names" ? scene.labels[step.predict.names] : [];
+  const picture = { context, root, element: root, chosen: null, names, cells: [] };
+  const bar = element("div", "names");
+  picture.buttons = names.map((name, at) => button("name", name, () => choose(picture, at)));
+  picture.buttons.forEach((one, at) => {
+    one.draggable = true;
+    one.addEventListener("dragstart", () => choose(picture, at, true));
+  });
+  bar.append(...picture.buttons);
+  const grid = element("div", "thumb-grid");
+  labels.forEach((label, at) => {
+    const cell = button("thumb", "", () => click(picture, at));
+    cell.dataset.pick = at;
+    const map = smallMap(...shape, `weights of ${label}`);
+    const given = element("span", "given");
+    const number = element("span", "number");
+    cell.append(element("span", "name-of-head", label), map.element, given, number);
+    cell.addEventListener("dragover", (event) => event.preventDefault());
+    cell.addEventListener("drop", (event) => {
+      event.preventDefault();
+      click(picture, at);
+    });
+    grid.append(cell);
+    picture.cells.push({ cell, map, given, number });
+  });
+  root.append(grid);
+  if (names.length) root.prepend(bar);
+  picture.paint = () => paint(picture);
+  picture.distance = () => distance(picture);
+  return picture;
+}
+
+function choose(picture, at, keep = false) {
+  picture.chosen = picture.chosen === at && !keep ? null : at;
+  paint(picture);
+}
+
+function click(picture, at) {
+  const { context, names } = picture;
+  if (context.revealed) return;
+  if (!names.length) return context.predict(at);
+  const given = context.guess ?? new Array(picture.cells.length).fill(null);
+  const next = given.map((one) => (one === picture.chosen ? null : one));
+  next[at] = picture.chosen;
+  picture.chosen = null;
+  context.predict(next);
+}
+
+function paint(picture) {
+  const { context, cells, names, root } = picture;
+  const { scene, step, revealed, guess } = context;
+  const numbers = numbersOf(context, step.show.maps);
+  const size = numbers.length / cells.length;
+  const stops = stopsOf(context, root);
+  const truth = revealed && step.predict.kind === "pick" ? resolve(scene, step.predict.truth) : null;
+  const right = revealed && names.length ? scene.arrays[step.predict.of].numbers : null;
+  const scores = revealed && step.show.number ? numbersOf(context, step.show.number) : null;
+  cells.forEach(({ cell, map, given, number }, at) => {
+    map.draw(numbers.subarray(at * size, (at + 1) * size), stops);
+    cell.classList.toggle("picked", names.length ? guess?.[at] != null : guess === at);
+    cell.classList.toggle("truth", truth === at);
+    const mine = names.length && guess?.[at] != null ? names[guess[at]] : "";
+    given.replaceChildren();
+    if (right) {
+      if (mine && guess[at] !== right[at]) given.append(element("s", "", mine), " ");
+      given.append(names[right[at]]);
+    } else given.textContent = mine;
+    number.textContent = scores ? format(scores[at], 2) : "";
+    cell.setAttribute("aria-pressed", String(!names.length && guess === at));
+  });
+  picture.buttons.forEach((one, at) => {
+    one.setAttribute("aria-pressed", String(picture.chosen === at));
+    one.disabled = revealed;
+    one.classList.toggle("given-away", Boolean(guess?.includes?.(at)));
+  });
+}
+
+function distance(picture) {
+  const { context, names } = picture;
+  const { step, guess, scene } = context;
+  if (names.length) {
+    const right = scene.arrays[step.predict.of].numbers;
+    const wrong = Array.from(right).filter((one, at) => guess[at] !== one).length;
+    return { apart: wrong / right.length, text: `${wrong} of ${right.length} names are elsewhere` };
+  }
+  const scores = numbersOf(context, step.predict.of);
+  const right = resolve(scene, step.predict.truth);
+  const labels = scene.labels[step.show.rows];
+  const apart = Math.max(0, scores[right] - scores[guess]);
+  return guess === right
+    ? { apart, text: "that is the one" }
+    : { apart, text: `${labels[guess]} has ${format(scores[guess])}, ${labels[right]} has ${format(scores[right])}` };
+}
