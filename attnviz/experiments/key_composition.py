@@ -60,8 +60,9 @@ def _composed(
     query: Float[Tensor, "d width"], key: Float[Tensor, "d width"], written: Float[Tensor, "w w"]
 ) -> Tensor:
     scores = query.T @ key
-    composed: Tensor = scores @ written
-    return composed.norm() / (scores.norm() * written.norm())
+    composed = scores @ written
+    share: Tensor = composed.norm() / (scores.norm() * written.norm())
+    return share
 
 
 def _blocks(model: Model) -> Any:

@@ -6,19 +6,23 @@ from collections.abc import Callable, Mapping
 
 from attnviz.lessons.induction_scenes import induction_scenes
 from attnviz.lessons.lesson_reader import Lesson
+from attnviz.lessons.mask_scenes import mask_scenes
 from attnviz.lessons.mixture_scenes import mixture_scenes
 from attnviz.lessons.projection_scenes import projection_scenes
 from attnviz.lessons.scaling_scenes import scaling_scenes
 from attnviz.lessons.scene import LessonInput, Scene
+from attnviz.lessons.similarity_scenes import similarity_scenes
 from attnviz.lessons.softmax_scenes import softmax_scenes
 
 __all__ = ["LESSON_NUMBERS", "scenes_of"]
 
 LESSON_NUMBERS: Mapping[str, Callable[[LessonInput], Mapping[str, Scene]]] = {
     "induction": induction_scenes,
+    "masks": mask_scenes,
     "mixture": mixture_scenes,
     "projections": projection_scenes,
     "scaling": scaling_scenes,
+    "similarity": similarity_scenes,
     "softmax": softmax_scenes,
 }
 """By the name of the lesson: returns a scene for the name of each step."""

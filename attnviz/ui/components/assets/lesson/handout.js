@@ -90,7 +90,7 @@ function table(context) {
   const rows = element("table");
   const labels = scene.labels[step.show.rows ?? "keys"];
   if (!labels || !step.show.columns) return rows;
-  const columns = step.show.columns.filter((one) => one.array !== step.predict.of);
+  const columns = step.show.columns.filter((one) => one.array !== step.predict.of && !one.after);
   const head = element("tr");
   head.append(element("th"), ...columns.map((one) => element("th", "", one.title)));
   head.append(element("th", "space", "notes"));

@@ -1,0 +1,90 @@
+"""Numbers of the lesson about masks: who may see whom, and a model that sees the answer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+
+from attnviz.errors import InputError
+from attnviz.lessons.head_row import head_row
+from attnviz.lessons.scene import LessonInput, Scene
+from attnviz.models import Model
+
+__all__ = ["losses_under", "mask_scenes"]
+
+SECTION = 6
+"""Tokens of the mask that is painted: few enough to be painted by hand."""
+
+
+def mask_scenes(given: LessonInput) -> Mapping[str, Scene]:
+    """Return the scenes: the causal mask, the losses without it, and zeros before or after.
+
+    Raises:
+        InputError: as `head_row`, or a model that is no decoder.
+    """
+    model = given.model
+    if model.info.family != "decoder":
+        raise InputError(
+            f"{model.info.name} is an {model.info.family} and has no causal mask; choose "
+            "gpt-classroom"
+        )
+    row = head_row(given)
+    stack, head = given.capture[given.head.kind], given.head
+    scale = float(stack.layers[head.layer].scaling)
+    scores = stack.query(head.layer, head.head) @ stack.key(head.layer, head.head).T * scale
+    size = min(SECTION, len(scores))
+    causal = np.tril(np.ones((size, size)))
+    section = scores[:size, :size]
+    ids = list(given.capture.inputs.ids)
+    count = len(ids)
+    losses = np.stack(
+        [
+            losses_under(model, ids, np.tril(np.ones((count, count), bool))),
+            losses_under(model, ids, np.ones((count, count), bool)),
+        ]
+    )
+    top = int(row.order[0])
+    zeroed, hidden = row.weights.copy(), row.weights.copy()
+    zeroed[top] = hidden[top] = 0.0
+    hidden /= hidden.sum()
+    labels = stack.query_tokens.labels
+    return {
+        "paint": Scene(
+            labels={"tokens": labels[:size], "masks": ("no mask", "causal mask")},
+            arrays={
+                "scores": np.stack([section, np.where(causal > 0, section, -np.inf)]),
+                "causal": causal,
+            },
+            values={"pairs": float(size * (size - 1) // 2), "size": float(size)},
+            places={"first": 0},
+        ),
+        "cheat": Scene(
+            labels={"tokens": labels[1:]},
+            arrays={"with_mask": losses[0], "without": losses[1]},
+            values={"honest": float(losses[0].mean()), "cheating": float(losses[1].mean())},
+            places={"last": count - 2},
+        ),
+        "zeros": Scene(
+            labels={"keys": row.key_labels},
+            arrays={"weights": row.weights, "before": hidden, "after": zeroed},
+            values={"left": float(zeroed.sum()), "query_label": row.labels[row.query]},
+            places={"top": top, "second": int(row.order[1])},
+        ),
+    }
+
+
+def losses_under(
+    model: Model, ids: list[int], visible: Bool[np.ndarray, "query key"]
+) -> Float[np.ndarray, " token"]:
+    """Return the loss of every token but the first, nats, where each query sees the keys given."""
+    lowest = torch.finfo(model.network.dtype).min
+    mask = torch.where(torch.from_numpy(visible), 0.0, lowest)[None, None]
+    read = torch.tensor([ids])
+    with torch.inference_mode():
+        logits = model.network(read, attention_mask=mask.to(model.network.dtype)).logits[0, :-1]
+        found = torch.nn.functional.cross_entropy(logits, read[0, 1:], reduction="none")
+    losses: np.ndarray = found.double().numpy()
+    return losses
