@@ -32,15 +32,16 @@ export function create(context) {
   addPointer(picture);
   addKeys(picture);
   picture.paint = () => paint(picture);
-  picture.value = (name, given) => values(picture, given)[name];
+  picture.value = value;
   picture.distance = () => distance(picture);
   return picture;
 }
 
 // The ends of the arrows under the controls, as pairs.
-function tips({ labels }, context) {
-  const sent = numbersOf(context, context.step.show.points);
-  return labels.map((_, at) => context.controls.tips?.[at] ?? [sent[2 * at], sent[2 * at + 1]]);
+function tips(context) {
+  const { scene, step } = context;
+  const sent = numbersOf(context, step.show.points);
+  return scene.labels[step.show.rows ?? "keys"].map((_, at) => context.controls.tips?.[at] ?? [sent[2 * at], sent[2 * at + 1]]);
 }
 
 function weightsOf(context) {
@@ -48,27 +49,28 @@ function weightsOf(context) {
 }
 
 // The weighted sum of the arrows.
-function sum(picture, context) {
+function sum(context) {
   const weights = weightsOf(context);
   if (!weights) return null;
-  return tips(picture, context).reduce(
+  return tips(context).reduce(
     ([across, up], [x, y], at) => [across + weights[at] * x, up + weights[at] * y],
     [0, 0]
   );
 }
 
-function values(picture, context) {
-  const [first, second] = tips(picture, context);
+export function value(name, context) {
+  const [first, second] = tips(context);
   const product = dot(first, second);
   const lengths = [norm(first), norm(second)];
-  return {
+  const found = {
     dot: product,
     length_first: lengths[0],
     length_second: lengths[1],
     cosine: product / (lengths[0] * lengths[1]),
     shadow: product / lengths[1],
-    output_length: sum(picture, context) ? norm(sum(picture, context)) : undefined,
+    output_length: sum(context) ? norm(sum(context)) : undefined,
   };
+  return found[name];
 }
 
 const guessing = ({ revealed, step }) => !revealed && step.predict.kind === "point";
@@ -87,7 +89,7 @@ function addPointer(picture) {
     const point = at(event);
     if (guessing(context)) picture.held = "guess";
     else if (context.revealed && context.step.change.kind === "tips") {
-      const ends = tips(picture, context);
+      const ends = tips(context);
       const apart = ends.map(([x, y]) => Math.hypot(x - point[0], y - point[1]));
       picture.held = apart.indexOf(Math.min(...apart));
     } else return;
@@ -137,7 +139,7 @@ function paint(picture) {
   const { context, plot, handle, labels, x, y } = picture;
   const { step, revealed, guess } = context;
   const { show } = step;
-  const ends = tips(picture, context);
+  const ends = tips(context);
   const weights = weightsOf(context);
   plot.replaceChildren();
   for (const [x1, y1, x2, y2] of [[0, SIZE / 2, SIZE, SIZE / 2], [SIZE / 2, 0, SIZE / 2, SIZE]]) {
@@ -172,7 +174,7 @@ function paint(picture) {
     word.textContent = labels[at];
     plot.append(arrow, tip, word);
   });
-  const truth = sum(picture, context);
+  const truth = sum(context);
   if (truth && revealed) {
     const arrow = line(picture, [0, 0], truth, "arrow result");
     arrow.dataset.kind = "output";
@@ -213,7 +215,7 @@ export function hull(points) {
 
 function distance(picture) {
   const { context } = picture;
-  const truth = context.truth((one) => sum(picture, one));
+  const truth = context.truth((one) => sum(one));
   const [x, y] = context.guess;
   const apart = Math.hypot(x - truth[0], y - truth[1]) / picture.far;
   return { apart, text: `your point is ${format(apart * picture.far)} away` };

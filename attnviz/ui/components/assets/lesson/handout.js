@@ -3,6 +3,7 @@
 // The page is built as a document and written out by the browser, which escapes all texts.
 
 import { controlsAtStart, controlsAtTruth, format, numbersOf } from "./numbers.js";
+import { value } from "./arrows.js";
 import { element } from "./elements.js";
 import { write } from "./words.js";
 
@@ -23,12 +24,14 @@ td:first-child, th:first-child { text-align: left; }
 .small { color: #444; }
 .second { break-before: page; }
 .linked { font-weight: 600; }
+.long { font-size: 8.8pt; line-height: 1.25; }
 @media print { body { margin: 0; } }`;
 
 const silent = (sent, step, controls) => ({
   scene: sent.scenes[step.name],
   step,
   controls: controls({ scene: sent.scenes[step.name], step }),
+  picture: step.picture === "arrows" ? { value } : null,
   mark() {},
 });
 
@@ -40,6 +43,7 @@ export function handout(sent) {
   meta.setAttribute("charset", "utf-8");
   page.head.prepend(meta);
   page.head.append(element("style", "", STYLE));
+  page.body.className = lesson.steps.length > 5 ? "long" : "short";
   const first = element("div", "first");
   first.append(element("h1", "", lesson.title), element("p", "", lesson.point));
   first.append(element("p", "small", "Name: ______________________   Write your guess first."));
