@@ -12,9 +12,9 @@ import numpy as np
 
 from attnviz.attention import AttentionStack
 from attnviz.errors import InputError
+from attnviz.experiments.decomposition.composition import composition
 from attnviz.experiments.edits.edit_rules import Edit
 from attnviz.experiments.edits.edited_model import edited
-from attnviz.experiments.key_composition import key_composition, unrelated_composition
 from attnviz.experiments.repetition import Repetition, repeat_random
 from attnviz.lessons.scene import LessonInput, Scene
 from attnviz.models import Model
@@ -36,7 +36,6 @@ def induction_scenes(given: LessonInput) -> Mapping[str, Scene]:
 
     Raises:
         InputError: the model has no induction head, or is no decoder.
-        ModelNotSupported: the model is no GPT-2.
     """
     model = given.model
     whole = _run(model, (), given.seed)
@@ -123,13 +122,13 @@ def _self_weight(stack: AttentionStack) -> np.ndarray:
 def _maps(run: Repetition) -> np.ndarray:
     """Return the weights of the first two layers, [head, query, key]; NaN where masked."""
     stack = run.capture["self"]
-    found = []
+    entries = []
     for layer in range(2):
         for head in range(stack.shape[1]):
             weights = stack.weights(layer, head).copy()
             weights[np.isneginf(stack.scores(layer, head))] = np.nan
-            found.append(weights)
-    return np.stack(found)
+            entries.append(weights)
+    return np.stack(entries)
 
 
 def _finding(
@@ -186,13 +185,13 @@ def _composition(
     model: Model, best: tuple[int, int], previous: tuple[int, int], texts: Mapping[str, Any]
 ) -> Scene:
     """Return the scene of the K-composition of the earlier layer's heads with the best head."""
-    table = key_composition(model, best[0])[previous[0], :, best[1]]
+    scores = composition(model)
+    table = scores.key[previous[0], :, best[0], best[1]]
     heads = model.info.heads["self"][1]
-    width = int(model.network.get_input_embeddings().weight.shape[1])
     return Scene(
         labels={"earlier": [_label((previous[0], head)) for head in range(heads)]},
         arrays={"composition": table},
-        values={**texts, "unrelated": unrelated_composition(width, width // heads)},
+        values={**texts, "unrelated": scores.chance},
         places={"largest": int(table.argmax()), "previous": previous[1]},
     )
 

@@ -85,6 +85,6 @@ def losses_under(
     read = torch.tensor([ids])
     with torch.inference_mode():
         logits = model.network(read, attention_mask=mask.to(model.network.dtype)).logits[0, :-1]
-        found = torch.nn.functional.cross_entropy(logits, read[0, 1:], reduction="none")
-    losses: np.ndarray = found.double().numpy()
+        result = torch.nn.functional.cross_entropy(logits, read[0, 1:], reduction="none")
+    losses: np.ndarray = result.double().numpy()
     return losses

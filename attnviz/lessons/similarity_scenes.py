@@ -62,12 +62,12 @@ def word_vectors(model: Model, words: Sequence[str]) -> Float[np.ndarray, "word 
     """
     ids = []
     for word in words:
-        found = model.tokenizer(word, add_special_tokens=False).input_ids
-        if len(found) != 1:
+        pieces = model.tokenizer(word, add_special_tokens=False).input_ids
+        if len(pieces) != 1:
             raise InputError(
-                f"{model.info.name} reads {word!r} as {len(found)} tokens; choose bert-classroom"
+                f"{model.info.name} reads {word!r} as {len(pieces)} tokens; choose bert-classroom"
             )
-        ids.append(int(found[0]))
+        ids.append(int(pieces[0]))
     table = model.network.get_input_embeddings().weight.detach().double().cpu().numpy()
     vectors: np.ndarray = table[ids] - table.mean(axis=0)
     return vectors
@@ -93,11 +93,11 @@ def _mixture(
     scores = (vectors @ vectors.T)[bank]
     powers = np.exp(scores - scores.max())
     weights = powers / powers.sum()
-    mixed = weights @ vectors
+    mixture = weights @ vectors
     values = {}
     for name, target in targets.items():
         values[f"before_{name}"] = _cosine(vectors[bank], target)
-        values[f"after_{name}"] = _cosine(mixed, target)
+        values[f"after_{name}"] = _cosine(mixture, target)
     return Scene(
         labels={"keys": words},
         arrays={"points": vectors @ plane.T, "weights": weights, "scores": scores},

@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from attnviz.errors import InputError, ModelNotSupported
-from attnviz.experiments.key_composition import key_composition, unrelated_composition
+from attnviz.errors import InputError
 from attnviz.lessons import scenes_of
 from attnviz.lessons.induction_scenes import PERIOD, SEQUENCES, training_record
 from tests.lessons.given import given, lesson, load
@@ -127,30 +126,23 @@ def test_removing_the_induction_heads(scenes, sequences) -> None:
         assert scenes["backup"].arrays["gains"][place] == pytest.approx(gain(losses), abs=2e-3)
 
 
-def test_key_composition_from_the_whole_matrices(scenes) -> None:
+def test_composition_from_the_whole_matrices(scenes) -> None:
     network = load("gpt-classroom").network
     first, second = network.transformer.h[0], network.transformer.h[1]
-    table = key_composition(load("gpt-classroom"), 1)
-    assert table.shape == (1, 8, 8)
+    shown = scenes["composition"]
     with torch.no_grad():
-        for earlier, later in ((7, 0), (2, 5)):
-            # Score and output as functions of a residual vector, read off column by column.
-            basis = torch.eye(256)
-            read = basis * second.ln_1.weight
-            projected = read @ second.attn.c_attn.weight
-            query = projected[:, 32 * later : 32 * later + 32]
-            key = projected[:, 256 + 32 * later : 256 + 32 * later + 32]
-            scores = query @ key.T
-            values = (basis * first.ln_1.weight) @ first.attn.c_attn.weight[:, 512:]
-            part = slice(32 * earlier, 32 * earlier + 32)
+        # Scores and outputs as functions of the unit vectors of the residual stream.
+        basis = torch.eye(256) - 1 / 256
+        projected = (basis * second.ln_1.weight) @ second.attn.c_attn.weight
+        scores = projected[:, :32] @ projected[:, 256 : 256 + 32].T
+        values = (basis * first.ln_1.weight) @ first.attn.c_attn.weight[:, 512:]
+        for head in range(8):
+            part = slice(32 * head, 32 * head + 32)
             written = (values[:, part] @ first.attn.c_proj.weight[part]).T
             expected = float((scores @ written).norm() / (scores.norm() * written.norm()))
-            assert table[0, earlier, later] == pytest.approx(expected, rel=1e-4)
-    shown = scenes["composition"]
-    assert np.array_equal(shown.arrays["composition"], table[0, :, 0])
+            assert shown.arrays["composition"][head] == pytest.approx(expected, rel=1e-3)
     assert shown.labels["earlier"][shown.places["largest"]] == "L0·H7"
-    # Independent random maps: the square of the norm of a product is that of the factors over d.
-    assert unrelated_composition(256, 32) == pytest.approx(256**-0.5, rel=0.1)
+    assert shown.values["unrelated"] == pytest.approx(256**-0.5)
 
 
 def test_the_recorded_training_learns_suddenly(scenes) -> None:
@@ -172,7 +164,5 @@ def test_the_recorded_training_learns_suddenly(scenes) -> None:
 
 def test_other_models_are_refused_with_advice() -> None:
     one = lesson("induction")
-    with pytest.raises((InputError, ModelNotSupported), match="choose"):
+    with pytest.raises(InputError, match="choose"):
         scenes_of(one, given(one, model="bert-classroom"))
-    with pytest.raises(ModelNotSupported, match="gpt-classroom"):
-        key_composition(load("llama-classroom"), 1)

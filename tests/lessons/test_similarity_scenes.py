@@ -47,10 +47,10 @@ def test_products_and_the_plane(scenes, table) -> None:
 def test_bank_moves_to_its_sentence(scenes, table) -> None:
     for name, words in (("river", "walk by river bank"), ("money", "money in the bank")):
         vectors = torch.stack([table[word] for word in words.split()])
-        mixed = torch.softmax(vectors @ vectors[3], 0) @ vectors
+        mixture = torch.softmax(vectors @ vectors[3], 0) @ vectors
         values = scenes[name].values
         for target in ("river", "money"):
-            after = torch.cosine_similarity(mixed, table[target], dim=0)
+            after = torch.cosine_similarity(mixture, table[target], dim=0)
             assert values[f"after_{target}"] == pytest.approx(float(after))
         assert values[f"after_{name}"] > values[f"before_{name}"] + 0.1
         arrays = scenes[name].arrays
