@@ -92,8 +92,8 @@ def prediction_blocks(hooked: HookedModel) -> tuple[Kind, list[str]]:
 
 def stream_of(output: Any) -> Float[Tensor, "batch position width"]:
     """Return the residual stream in the output of a block."""
-    found: Tensor = output if isinstance(output, Tensor) else output[0]
-    return found
+    stream: Tensor = output if isinstance(output, Tensor) else output[0]
+    return stream
 
 
 def with_stream(output: Any, stream: Float[Tensor, "batch position width"]) -> Any:

@@ -31,8 +31,8 @@ def measure(app: AppTest, verb: str) -> AppTest:
 def drawn(app: AppTest, key: str) -> dict[str, object]:
     """Return the specification of a figure."""
     charts = [one.proto for one in app.get("plotly_chart") if one.proto.id.endswith(f"-{key}")]
-    found: dict[str, object] = json.loads(charts[0].spec)
-    return found
+    specification: dict[str, object] = json.loads(charts[0].spec)
+    return specification
 
 
 def test_both_ways_are_measured(open_app: OpenApp) -> None:

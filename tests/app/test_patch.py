@@ -125,11 +125,11 @@ def difference(model: Model, text: str, answer: str, other: str) -> tuple[float,
 
 def counted(model: Model, template: str, words: list[str]) -> tuple[int, int, int]:
     """Return how many pairs there are, where the answer is preferred, and where likeliest."""
-    found = [
+    counts = [
         difference(model, template.format(one, two), one, two)
         for one, two in itertools.permutations(words, 2)
     ]
-    return len(found), sum(value > 0 for value, _ in found), sum(best for _, best in found)
+    return len(counts), sum(value > 0 for value, _ in counts), sum(best for _, best in counts)
 
 
 def test_notes_of_the_examples_are_measured() -> None:

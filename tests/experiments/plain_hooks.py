@@ -65,11 +65,11 @@ def _hooked(
     def behind(one: nn.Module, arguments: Any, output: Tensor) -> Tensor:
         return change(output)
 
-    found = network.get_submodule(module)
+    submodule = network.get_submodule(module)
     if part == "output":
-        handle = found.register_forward_pre_hook(before)
+        handle = submodule.register_forward_pre_hook(before)
     else:
-        handle = found.register_forward_hook(behind)
+        handle = submodule.register_forward_hook(behind)
     try:
         yield
     finally:

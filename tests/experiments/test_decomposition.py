@@ -144,16 +144,16 @@ def plain_matrices(name: str, pair: Pair) -> dict[str, Tensor]:
             split = (mean @ gain @ weight.double()).reshape(32, count, 8).transpose(0, 1)
             each[part].append(split.repeat_interleave(4 // count, 0))
         each["output"].append(out.double().reshape(4, 8, 32))
-    return {part: torch.stack(found).detach() for part, found in each.items()}
+    return {part: torch.stack(stacked).detach() for part, stacked in each.items()}
 
 
 @pytest.mark.parametrize("name", ["gpt2", "llama"])
 def test_composition_equals_plain_matrices(name: str, zoo: Callable[[str], Pair]) -> None:
     pair = zoo(name)
     plain = plain_matrices(name, pair)
-    found = head_matrices(pair.model, "self")
+    matrices = head_matrices(pair.model, "self")
     for part, expected in plain.items():
-        np.testing.assert_allclose(getattr(found, part), expected, atol=1e-4)
+        np.testing.assert_allclose(getattr(matrices, part), expected, atol=1e-4)
     scores = composition(pair.model)
 
     def ratio(one: Tensor, other: Tensor) -> float:
@@ -180,11 +180,11 @@ def test_chance_is_the_score_of_matrices_in_random_rotation() -> None:
     generator = torch.Generator().manual_seed(0)
     one, other = (torch.randn(64, 64, generator=generator) for _ in range(2))
     one[:, 8:] = 0  # of low rank, as those of heads are
-    found = []
+    scores = []
     for _ in range(50):
         turn = torch.linalg.qr(torch.randn(64, 64, generator=generator)).Q
-        found.append(float((one @ turn @ other).norm() / (one.norm() * other.norm())))
-    assert np.sqrt(np.mean(np.square(found))) == pytest.approx(64**-0.5, rel=0.05)
+        scores.append(float((one @ turn @ other).norm() / (one.norm() * other.norm())))
+    assert np.sqrt(np.mean(np.square(scores))) == pytest.approx(64**-0.5, rel=0.05)
 
 
 def test_previous_token_head_writes_into_the_keys_of_induction_heads() -> None:
@@ -204,11 +204,11 @@ def test_norms_are_read_as_gain_and_offset(width: int) -> None:
     for module in (layer, rms):
         torch.nn.init.normal_(module.weight)
     torch.nn.init.normal_(layer.bias)
-    found, other = read_norm(layer, width), read_norm(rms, width)
-    assert found.centred
+    norm, other = read_norm(layer, width), read_norm(rms, width)
+    assert norm.centred
     assert not other.centred
-    np.testing.assert_allclose(found.gain, layer.weight.detach(), atol=1e-4)
-    np.testing.assert_allclose(found.offset, layer.bias.detach(), atol=1e-4)
+    np.testing.assert_allclose(norm.gain, layer.weight.detach(), atol=1e-4)
+    np.testing.assert_allclose(norm.offset, layer.bias.detach(), atol=1e-4)
     np.testing.assert_allclose(other.gain, rms.weight.detach(), atol=1e-4)
     np.testing.assert_allclose(other.offset, np.zeros(width), atol=1e-6)
 

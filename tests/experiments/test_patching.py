@@ -53,22 +53,22 @@ def all_heads(model: Model) -> list[Head]:
 @pytest.mark.parametrize("part", ["output", "query", "key", "value"])
 @pytest.mark.parametrize("name", MODELS)
 def test_patched_heads_equal_plain_hooks(name: str, part: Any, zoo: Callable[[str], Pair]) -> None:
-    made = zoo(name)
-    pair = pair_of(made.model)
-    effects = patch_heads(made.model, pair, DIFFERENCE, part)
-    clean, corrupted = (inputs_of(made.model, [one]) for one in (pair.clean, pair.corrupted))
-    config = made.eager.config
+    models = zoo(name)
+    pair = pair_of(models.model)
+    effects = patch_heads(models.model, pair, DIFFERENCE, part)
+    clean, corrupted = (inputs_of(models.model, [one]) for one in (pair.clean, pair.corrupted))
+    config = models.eager.config
     for kind in MODELS[name]:
-        layers, heads = made.model.info.heads[kind]  # type: ignore[index]
+        layers, heads = models.model.info.heads[kind]  # type: ignore[index]
         width = config.num_heads * config.d_kv if name == "t5" else config.hidden_size
-        sizes = (width // heads, heads // made.model.info.key_heads[kind], width)  # type: ignore[index]
+        sizes = (width // heads, heads // models.model.info.key_heads[kind], width)  # type: ignore[index]
         with torch.inference_mode():
-            kept = kept_parts(made.eager, name, kind, part, clean)
+            kept = kept_parts(models.eager, name, kind, part, clean)
         assert len(kept) == layers
         for layer in range(layers):
             for head in range(heads):
                 place = Head(kind, layer, head)  # type: ignore[arg-type]
-                logits = patched_by_hooks(made.eager, name, place, part, kept, corrupted, sizes)
+                logits = patched_by_hooks(models.eager, name, place, part, kept, corrupted, sizes)
                 expected = float(logits[0, -1, 9] - logits[0, -1, 12])
                 assert abs(effects.patched[kind][layer, head] - expected) < MODEL_NATS  # type: ignore[index]
     moved = max(np.abs(one - effects.corrupted).max() for one in effects.patched.values())
@@ -77,13 +77,13 @@ def test_patched_heads_equal_plain_hooks(name: str, part: Any, zoo: Callable[[st
 
 @pytest.mark.parametrize("name", ["gpt2", "llama", "bert"])
 def test_patched_patterns_equal_slow_loops(name: str, zoo: Callable[[str], Pair]) -> None:
-    made = zoo(name)
-    pair = pair_of(made.model)
-    effects = patch_heads(made.model, pair, DIFFERENCE, "pattern")
-    clean, corrupted = (inputs_of(made.model, [one]) for one in (pair.clean, pair.corrupted))
+    models = zoo(name)
+    pair = pair_of(models.model)
+    effects = patch_heads(models.model, pair, DIFFERENCE, "pattern")
+    clean, corrupted = (inputs_of(models.model, [one]) for one in (pair.clean, pair.corrupted))
     with torch.inference_mode():
-        weights = made.eager(**clean, output_attentions=True).attentions
-    causal = made.model.info.family == "decoder"
+        weights = models.eager(**clean, output_attentions=True).attentions
+    causal = models.model.info.family == "decoder"
     for head in (Head("self", 0, 1), Head("self", 1, 3), Head("self", 2, 0)):
 
         def row(layer: int, at: int, query: int, scores: Tensor, head: Head = head) -> Tensor:
@@ -92,7 +92,7 @@ def test_patched_patterns_equal_slow_loops(name: str, zoo: Callable[[str], Pair]
             seen = scores[: query + 1] if causal else scores
             return torch.nn.functional.pad(seen.softmax(-1), (0, len(scores) - len(seen)))
 
-        with torch.inference_mode(), slow_model(made.eager, row) as network:
+        with torch.inference_mode(), slow_model(models.eager, row) as network:
             logits = network(corrupted["input_ids"]).logits[0, -1]
         expected = float(logits[9] - logits[12])
         assert abs(effects.patched["self"][head.layer, head.head] - expected) < MODEL_NATS
@@ -128,14 +128,14 @@ def test_shares_are_0_for_the_corrupted_and_1_for_the_clean_run(gpt: Model) -> N
 
 @pytest.mark.parametrize("name", ["gpt2", "llama", "bert", "t5"])
 def test_patched_streams_equal_plain_hooks(name: str, zoo: Callable[[str], Pair]) -> None:
-    made = zoo(name)
-    pair = pair_of(made.model)
+    models = zoo(name)
+    pair = pair_of(models.model)
     if name == "t5":  # the stream of the decoder is patched: another target
         pair = TextPair(
-            pair.clean, Encoded(pair.clean.ids, target=(0, *random_ids(made.model, 3, 5)))
+            pair.clean, Encoded(pair.clean.ids, target=(0, *random_ids(models.model, 3, 5)))
         )
-    effects = patch_stream(made.model, pair, DIFFERENCE)
-    clean, corrupted = (inputs_of(made.model, [one]) for one in (pair.clean, pair.corrupted))
+    effects = patch_stream(models.model, pair, DIFFERENCE)
+    clean, corrupted = (inputs_of(models.model, [one]) for one in (pair.clean, pair.corrupted))
     first = {
         "gpt2": "transformer.h.{}",
         "llama": "model.layers.{}",
@@ -143,9 +143,9 @@ def test_patched_streams_equal_plain_hooks(name: str, zoo: Callable[[str], Pair]
         "t5": "decoder.block.{}",
     }[name]
     layers, positions = effects.patched.shape
-    assert layers == next(reversed(made.model.info.heads.values()))[0]
+    assert layers == next(reversed(models.model.info.heads.values()))[0]
     for layer in range(layers):
-        module = made.eager.get_submodule(first.format(layer))
+        module = models.eager.get_submodule(first.format(layer))
         kept: list[Tensor] = []
 
         def keep(one: Any, arguments: Any, output: Any, kept: list[Tensor] = kept) -> None:
@@ -153,7 +153,7 @@ def test_patched_streams_equal_plain_hooks(name: str, zoo: Callable[[str], Pair]
 
         handle = module.register_forward_hook(keep)
         with torch.inference_mode():
-            made.eager(**clean)
+            models.eager(**clean)
         handle.remove()
         for position in range(positions):
 
@@ -166,7 +166,7 @@ def test_patched_streams_equal_plain_hooks(name: str, zoo: Callable[[str], Pair]
 
             handle = module.register_forward_hook(change)
             with torch.inference_mode():
-                logits = made.eager(**corrupted).logits[0, -1]
+                logits = models.eager(**corrupted).logits[0, -1]
             handle.remove()
             expected = float(logits[9] - logits[12])
             assert abs(effects.patched[layer, position] - expected) < MODEL_NATS

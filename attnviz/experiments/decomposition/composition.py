@@ -87,12 +87,12 @@ def _scores(
     start = torch.linalg.qr(into).R @ out  # (layer, head, dim, width)
     end = left @ torch.linalg.qr(right).R.transpose(-1, -2)
     size_start, size_end = (one.flatten(2).norm(dim=-1) for one in (start, end))
-    found = np.full((layers, heads, layers, heads), np.nan)
+    scores = np.full((layers, heads, layers, heads), np.nan)
     for earlier in range(layers):
         for later in range(earlier + 1, layers):
             for head in range(heads):
                 product = start[earlier, head] @ end[later]  # (head, dim, size)
                 size = product.flatten(1).norm(dim=-1)
                 known = size_start[earlier, head] * size_end[later]
-                found[earlier, head, later] = (size / known).cpu().numpy()
-    return found
+                scores[earlier, head, later] = (size / known).cpu().numpy()
+    return scores

@@ -43,7 +43,7 @@ class NormCall:
     name: str
     module: nn.Module
     given: Float[Tensor, "*place width"]
-    made: Float[Tensor, "*place width"]
+    output: Float[Tensor, "*place width"]
 
 
 def read_norm(module: nn.Module, width: int) -> Norm:

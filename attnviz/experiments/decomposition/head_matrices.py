@@ -74,8 +74,8 @@ def head_matrices(model: Model, kind: Kind) -> HeadMatrices:
     read.run()
     each: dict[str, list[Tensor]] = {"query": [], "key": [], "value": []}
     for layer in range(layers):
-        for name, found in read.of(layer).items():
-            each[name].append(found.repeat_interleave(heads // len(found), 0))
+        for name, matrix in read.of(layer).items():
+            each[name].append(matrix.repeat_interleave(heads // len(matrix), 0))
     return HeadMatrices(
         torch.stack(each["query"]),
         torch.stack(each["key"]),
@@ -121,7 +121,7 @@ class _Readings:
             def replaced(layer: int) -> Any:
                 def hook(module: nn.Module, arguments: Any, options: Any) -> Any:
                     given = arguments[0] if arguments else options["hidden_states"]
-                    before = [one.module for one in norms if one.made is given]
+                    before = [one.module for one in norms if one.output is given]
                     if before:
                         self.norms[layer] = before[-1]
                     rows = self.rows[:, None].expand_as(given)
@@ -150,7 +150,7 @@ class _Readings:
 
     def of(self, layer: int) -> dict[str, Float[Tensor, "head width dim"]]:
         """Return the matrices of one layer, with the gain of the norm before it."""
-        call, found = self.calls[layer], {}
+        call, matrices = self.calls[layer], {}
         for name in ("query", "key", "value"):
             answers = getattr(call, name)[:, :, 0].double().transpose(0, 1)  # (h, rows, d)
             zero = answers[:, self.width : self.width + 1]
@@ -167,5 +167,5 @@ class _Readings:
                 matrix = norm.gain[:, None] * matrix
                 if norm.centred:
                     matrix = matrix - matrix.mean(1, keepdim=True)
-            found[name] = matrix
-        return found
+            matrices[name] = matrix
+        return matrices

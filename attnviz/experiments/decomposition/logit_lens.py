@@ -111,5 +111,5 @@ def _row(
     chance = shares.gather(-1, final[:, None])
     place = logits.gather(-1, final[:, None])
     rank = (logits > place).sum(-1)
-    found = (top.indices, top.values, rank, chance[:, 0])
-    return tuple(one.cpu().numpy() for one in found)  # type: ignore[return-value]
+    columns = (top.indices, top.values, rank, chance[:, 0])
+    return tuple(one.cpu().numpy() for one in columns)  # type: ignore[return-value]

@@ -130,7 +130,7 @@ class _Head:
 
     module: nn.Linear
     given: Tensor | None = None
-    made: Tensor | None = None
+    output: Tensor | None = None
 
 
 @contextmanager
@@ -142,7 +142,7 @@ def _head_recorded(hooked: HookedModel) -> Iterator[_Head]:
     record = _Head(module)
 
     def hook(module: nn.Module, arguments: tuple[Any, ...], output: Tensor) -> None:
-        record.given, record.made = arguments[0], output
+        record.given, record.output = arguments[0], output
 
     handle = module.register_forward_hook(hook)
     try:
@@ -197,18 +197,18 @@ class _End:
         if not calls or calls[-1].name.startswith(inside):
             raise refusal
         call = calls[-1]
-        assert head.given is not None and head.made is not None  # noqa: S101 - it has run
-        stream, made = call.given[0, at].double(), call.made[0, at].double()
+        assert head.given is not None and head.output is not None  # noqa: S101 - it has run
+        stream, normed = call.given[0, at].double(), call.output[0, at].double()
         norm = read_norm(call.module, len(stream))
         plain = norm.unscaled(stream)
-        size = float(plain @ plain / (plain @ (made - norm.offset)))
-        factor = float(head.given[0, at].double() @ made / (made @ made))
-        words = head.made[0, at].double()
+        size = float(plain @ plain / (plain @ (normed - norm.offset)))
+        factor = float(head.given[0, at].double() @ normed / (normed @ normed))
+        words = head.output[0, at].double()
         scale = float(logits.double() @ words / (words @ words))
         steps = (
             (last[0, at].double(), stream),
-            (plain / size + norm.offset, made),
-            (factor * made, head.given[0, at].double()),
+            (plain / size + norm.offset, normed),
+            (factor * normed, head.given[0, at].double()),
             (scale * words, logits.double()),
         )
         if not all(_agree(one, other) for one, other in steps):

@@ -60,8 +60,8 @@ class LogitDifference:
             if token is not None and not 0 <= token < words:
                 raise InputError(f"there is no token {token}; the vocabulary has {words}")
         row = logits[:, self.position].double()
-        found = row[:, self.answer]
-        return found if self.other is None else found - row[:, self.other]
+        answers = row[:, self.answer]
+        return answers if self.other is None else answers - row[:, self.other]
 
 
 @dataclass(frozen=True)
@@ -136,8 +136,8 @@ def logits_of(
 def likeliest(model: Model, encoded: Encoded, position: int = -1, count: int = 8) -> list[int]:
     """Return the ids that a model finds likeliest at a position, the likeliest first."""
     row = logits_of(model, encoded)[0, position]
-    found: list[int] = row.topk(min(count, len(row))).indices.tolist()
-    return found
+    ids: list[int] = row.topk(min(count, len(row))).indices.tolist()
+    return ids
 
 
 def label_of(model: Model, token: int) -> str:
