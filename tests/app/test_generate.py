@@ -6,8 +6,10 @@ import numpy as np
 from streamlit.testing.v1 import AppTest
 
 import attnviz
+from attnviz.efficient import kv_cache_bytes
 from attnviz.experiments.generation.sampling import Sampling
 from attnviz.experiments.generation.token_by_token import generate_ids, prompt_ids
+from attnviz.ui.generate.cache_growth import bytes_by_layer
 from attnviz.ui.generate.generation_jobs import writing_jobs
 from attnviz.ui.generate.written_text import WRITTEN, Written
 from attnviz.ui.session.long_jobs import long_jobs
@@ -107,6 +109,27 @@ def test_the_cache_is_cut(open_app: OpenApp) -> None:
     assert table["bytes"][0] == 27 * 8 * 32 * 2 * 4 * 4
     assert table["bytes"][1] == 8 * 8 * 32 * 2 * 4 * 4
     assert table["mean divergence, nats"][0] == 0
+
+
+def test_the_cache_of_each_layer_grows_or_keeps_its_window(open_app: OpenApp) -> None:
+    app = open_app(PAGE, model="llama-classroom")
+    app.number_input[0].set_value(3).run()
+    press(app, "write_many")
+    assert "8 query heads share 2 heads of keys and values" in said(app)
+    assert "4 times smaller" in said(app)
+    assert "Layers 1, 3 have a window, and their cache no longer grows" in said(app)
+    model = attnviz.load("llama-classroom")
+    steps = written(app).steps
+    size = model.network.config.head_dim
+    by_layer = bytes_by_layer(steps)
+    assert set(by_layer) == {"layers 0, 2", "layers 1, 3"}
+    for place, step in enumerate(steps):
+        whole = kv_cache_bytes(
+            layers=1, kv_heads=2, d_head=size, tokens=step.position + 1, bytes_per_number=4
+        )
+        assert by_layer["layers 0, 2"][place] == whole
+        # The library keeps one token less than the window of 64: the query is the last.
+        assert by_layer["layers 1, 3"][place] == whole * 63 // (step.position + 1)
 
 
 def test_an_encoder_and_an_empty_text_get_a_sentence(open_app: OpenApp) -> None:

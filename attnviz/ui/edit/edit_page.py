@@ -38,6 +38,7 @@ from attnviz.ui.edit.listed_edits import (
     Sides,
     check_listed,
     listed_label,
+    masked_positions,
 )
 from attnviz.ui.explore.explore_page import read
 from attnviz.ui.explore.head_picker import choose_kind, menus
@@ -69,7 +70,7 @@ def edit_page(request: Request) -> None:
     with left:
         longest = max(max(capture[kind].shape[2:]) for kind in capture.kinds)
         effects = all_head_effects(model, request, longest)
-        _first_position(model, request, effects, tokens)
+        _first_position(model, request, fitting, effects, tokens)
         kind = choose_kind(capture.kinds)
         head = menus(model.info, kind, default_head(capture, kind))
         _form(model, request, capture, head, edits, fitting)
@@ -156,7 +157,11 @@ def _position_label(model: Model) -> str:
 
 
 def _first_position(
-    model: Model, request: Request, effects: HeadEffects | None, tokens: Tokens
+    model: Model,
+    request: Request,
+    edits: tuple[ListedEdit, ...],
+    effects: HeadEffects | None,
+    tokens: Tokens,
 ) -> None:
     """Choose the position that is shown first of a new text.
 
@@ -165,7 +170,8 @@ def _first_position(
     if st.session_state.get(READ) == request and POSITION in st.session_state:
         return
     st.session_state[READ] = request
-    gaps = [at for at, one in enumerate(tokens.ids.tolist()) if one == mask_id(model)]
+    gaps = list(masked_positions(edits))
+    gaps += [at for at, one in enumerate(tokens.ids.tolist()) if one == mask_id(model)]
     if model.info.family == "decoder":
         st.session_state[POSITION] = len(tokens) - 1
     else:

@@ -74,10 +74,12 @@ def all_head_effects(model: Model, request: Request, tokens: int) -> HeadEffects
 
         return run
 
-    st.caption(f"Which of the {heads} heads matter here? Measuring them runs in the background.")
+    above = st.container()
     effects: HeadEffects | None = wait_for(
         ("heads", model.info.name, model.info.revision, request), work, "Measure every head"
     )
+    if effects is None:
+        above.caption(f"Which of the {heads} heads matter here? A run without each will show it.")
     return effects
 
 
@@ -153,6 +155,9 @@ def show_suggestions(
             show_plain(f"{why} {change_sentence(model, effect, tokens)}".strip())
 
 
+MOST_HEADS = 2
+"""Suggestions that switch heads off."""
+
 Suggestion = tuple[tuple[ListedEdit, ...], str]
 """Edits, and why they are worth a try."""
 
@@ -171,13 +176,12 @@ def _suggestions(
         suggestions.append(((Edit("zero", head),), why))
     for role in TOGETHER:
         heads = tuple(one.head for one in known if one.role == role)
-        if len(heads) > 1:
+        if len(suggestions) < MOST_HEADS and len(heads) > (effects is not None):
             jobs = dict.fromkeys(one.label.split(":")[0] for one in known if one.role == role)
-            why = f"Known heads {', '.join(head.label for head in heads)}: {'; '.join(jobs)}."
+            why = f"Known as {'; '.join(jobs)}: {', '.join(head.label for head in heads)}."
             suggestions.append((tuple(Edit("zero", head) for head in heads), why))
-            break
     if not suggestions:
-        suggestions.append(((Edit("zero", known[0].head if known else _first(model)),), ""))
+        suggestions.append(((Edit("zero", _first(model)),), ""))
     gap = mask_id(model)
     if gap is not None and len(ids) and gap not in ids:
         suggestions.append(((MaskedToken(position),), "The model fills the gap."))

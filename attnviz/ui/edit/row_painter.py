@@ -56,13 +56,11 @@ def painted_row(stack: AttentionStack, head: Head) -> Edit:
     starts = dict(zip(strongest, shares([by_key[key] for key in strongest]), strict=True))
     row = np.zeros(len(stack.key_tokens))
     names = {key: f"{name}:{key}" for key in keys}
-    columns = st.columns(2)
-    for at, key in enumerate(keys):
-        with columns[at % 2]:
-            row[key] = st.slider(
-                f"{key}: {words.quoted(stack.key_tokens.labels[key])}",
-                0.0, 1.0, starts.get(key, 0.0), 0.01, key=names[key],
-            )  # fmt: skip
+    for key in sorted(keys):
+        row[key] = st.slider(
+            f"{key}: {words.quoted(stack.key_tokens.labels[key])}",
+            0.0, 1.0, starts.get(key, 0.0), 0.01, key=names[key],
+        )  # fmt: skip
     total = float(row.sum())
     with st.container(horizontal=True, vertical_alignment="center"):
         st.markdown(f"Sum **{total:.2f}**" + ("" if abs(total - 1) < 5e-3 else ": it has to be 1"))

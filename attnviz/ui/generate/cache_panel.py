@@ -18,6 +18,7 @@ from attnviz.types import Tokens
 from attnviz.ui.components.browser_theme import current_theme
 from attnviz.ui.components.choices import choice, choices
 from attnviz.ui.components.figures_and_tables import show_picture, show_table
+from attnviz.ui.generate.cache_growth import show_growth
 from attnviz.ui.generate.written_text import Written
 from attnviz.ui.server.run_places import giving_way
 from attnviz.ui.session.background_jobs import Work
@@ -73,6 +74,7 @@ def _size(model: Model, written: Written) -> None:
         f"**{bytes_in_words(now)}** after {read} tokens: {len(layers)} layers, "
         f"{bytes_in_words(now / read)} per token, in {model.info.dtype}."
     )
+    show_growth(model, written)
     sizes: dict[str, float] = {f"this text, {read} tokens": now}
     limit = model.info.max_tokens
     if limit is not None and model.info.family == "decoder":
