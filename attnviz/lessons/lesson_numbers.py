@@ -13,6 +13,7 @@ from attnviz.lessons.scaling_scenes import scaling_scenes
 from attnviz.lessons.scene import LessonInput, Scene
 from attnviz.lessons.similarity_scenes import similarity_scenes
 from attnviz.lessons.softmax_scenes import softmax_scenes
+from attnviz.lessons.three_models_scenes import three_models_scenes
 
 __all__ = ["LESSON_NUMBERS", "scenes_of"]
 
@@ -24,6 +25,7 @@ LESSON_NUMBERS: Mapping[str, Callable[[LessonInput], Mapping[str, Scene]]] = {
     "scaling": scaling_scenes,
     "similarity": similarity_scenes,
     "softmax": softmax_scenes,
+    "three_models": three_models_scenes,
 }
 """By the name of the lesson: returns a scene for the name of each step."""
 

@@ -18,15 +18,16 @@ __all__ = ["PICTURES", "PREDICTIONS", "Lesson", "Misconception", "Step", "lesson
 
 TEXTS = Path(__file__).parent / "texts"
 
-PICTURES = ("arrows", "bars", "curve", "matrix", "thumbs")
+PICTURES = ("arrows", "bars", "curve", "matrix", "thumbs", "ticks")
 """Kinds of pictures; each is a module of the component `lesson`."""
 
 PREDICTIONS = (
     *("bars", "heights", "score", "pick", "names", "number", "curve", "cell", "paint", "point"),
+    "ticks",
 )
 """Ways to predict: drag bars that sum to 1, or any bars, or one score; click a row or a map; give
 names to maps; drag a handle on a line; draw a curve; click a cell; paint cells; set a
-point."""
+point; tick cells."""
 
 CHANGES = ("slider", "choice", "drag", "hide", "tips", "look")
 """What can be changed after the prediction."""

@@ -32,6 +32,9 @@ def guess_wrongly(page: Page, step: Step) -> None:
     if kind in ("pick", "cell", "paint", "names"):
         picks.nth(picks.count() - 1).click()
         return
+    if kind == "ticks":
+        stage(page).locator("[data-tick]").last.click()
+        return
     handle = stage(page).locator(".handle:visible").first
     handle.focus()
     page.keyboard.press("End")

@@ -93,6 +93,7 @@ function table(context) {
   const { step, scene } = context;
   const rows = element("table");
   const labels = scene.labels[step.show.rows ?? "keys"];
+  if (step.picture === "ticks") return emptyCells(rows, labels, scene.labels[step.show.across]);
   if (!labels || !step.show.columns) return rows;
   const columns = step.show.columns.filter((one) => one.array !== step.predict.of && !one.after);
   const head = element("tr");
@@ -109,6 +110,19 @@ function table(context) {
     rows.append(row);
   });
   return rows;
+}
+
+// Cells to tick on paper.
+function emptyCells(table, rows, columns) {
+  const head = element("tr");
+  head.append(element("th"), ...columns.map((one) => element("th", "", one)));
+  table.append(head);
+  for (const label of rows) {
+    const row = element("tr");
+    row.append(element("td", "", label), ...columns.map(() => element("td", "", "☐")));
+    table.append(row);
+  }
+  return table;
 }
 
 export function saveHandout(sent) {

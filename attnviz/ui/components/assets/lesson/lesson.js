@@ -13,12 +13,13 @@ import { button, element } from "./elements.js";
 import * as guessLine from "./guess_line.js";
 import { saveHandout } from "./handout.js";
 import { decode } from "./sent_lesson.js";
+import * as ticks from "./ticks.js";
 import { controlsAtStart, controlsAtTruth, fromNumbers, toNumbers } from "./numbers.js";
 import * as matrix from "./matrix.js";
 import * as thumbs from "./thumbs.js";
 import { write } from "./words.js";
 
-const PICTURES = { arrows, bars, curve, matrix, thumbs };
+const PICTURES = { arrows, bars, curve, matrix, thumbs, ticks };
 const REVEAL = 900; // milliseconds from the start to the truth
 const HIDEABLE = ["steps", "sentence", "change", "formula", "misconception", "keep", "handout"];
 const AFTER = { reveal: 1, formula: 1, wrong: 1, right: 1 }; // below the picture on a phone
