@@ -10,6 +10,7 @@ from attnviz.lessons.mask_scenes import mask_scenes
 from attnviz.lessons.mixture_scenes import mixture_scenes
 from attnviz.lessons.projection_scenes import projection_scenes
 from attnviz.lessons.scaling_scenes import scaling_scenes
+from attnviz.lessons.position_scenes import position_scenes
 from attnviz.lessons.scene import LessonInput, Scene
 from attnviz.lessons.similarity_scenes import similarity_scenes
 from attnviz.lessons.softmax_scenes import softmax_scenes
@@ -24,6 +25,7 @@ LESSON_NUMBERS: Mapping[str, Callable[[LessonInput], Mapping[str, Scene]]] = {
     "projections": projection_scenes,
     "scaling": scaling_scenes,
     "similarity": similarity_scenes,
+    "positions": position_scenes,
     "softmax": softmax_scenes,
     "three_models": three_models_scenes,
 }

@@ -1,0 +1,285 @@
+"""Numbers of the lesson about positions."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from attnviz.experiments.text_sets import bundled
+from attnviz.lessons.position_encodings import (
+    ENCODINGS,
+    alibi_slopes,
+    attention_output,
+    bucket_bias,
+    rotated,
+    sinusoids,
+)
+from attnviz.lessons.scene import LessonInput, Scene
+from attnviz.lessons.word_places import WordTokens, relative_change, sentence_words
+from attnviz.models import Model, twin
+
+__all__ = ["position_scenes"]
+
+ENCODER, LEARNED, BUCKETS, ROTATION = (
+    "bert-classroom",
+    "gpt-classroom",
+    "t5-classroom",
+    "llama-classroom",
+)
+
+FARTHEST = 32
+"""Distance to which effects on scores are shown."""
+
+SHOWN_SLOPE = 0.25
+"""Slope of the ALiBi curve: that of the second of eight heads is 2^-2."""
+
+LEARNED_HEAD, ROTATION_HEAD = 7, 1
+"""Heads of layer 0 whose scores are shown: the GPT's previous-token head; a head of the Llama."""
+
+SLIDE = 101
+"""Steps by which query and key move together, from 0."""
+
+REACH = 512
+"""Keys of the row that shows ALiBi's slopes."""
+
+WINDOWS = (64, 128, 256, 512)
+"""Tokens that the Llama's window layers see: 64 in training, and more."""
+
+LONG_TEXT = 1024
+"""Tokens of the text on which the windows are compared."""
+
+
+def position_scenes(given: LessonInput) -> Mapping[str, Scene]:
+    """Return the scenes; each names the model whose weights it uses.
+
+    Raises:
+        InputError: as `sentence_words` and `WordTokens.of`.
+    """
+    words = sentence_words(given.capture.text)
+    return {
+        "shuffle": _shuffled(given, words),
+        "distance": _distances(given),
+        "slide": _slides(given, words),
+        "slopes": _slopes(),
+        "longer": _wider_windows(given.load(ROTATION)),
+    }
+
+
+def _shuffled(given: LessonInput, words: tuple[str, ...]) -> Scene:
+    """Return changes of the words' outputs when the words are shuffled.
+
+    The changes are [encoding, word, mask]; the masks are none and causal.
+    """
+    model = given.load(ENCODER)
+    tokens = WordTokens.of(model, words)
+    ids = [tokens.ids[at] for at in tokens.last]
+    order = _order(len(words), given.seed)
+    bias = bucket_bias(given.load(BUCKETS).network, len(words))
+    changes = np.zeros((len(ENCODINGS), len(words), 2))
+    for at, encoding in enumerate(ENCODINGS):
+        for causal in (False, True):
+            settings = {"causal": causal, "bias": bias}
+            before = attention_output(model.network, ids, encoding, **settings)
+            moved = attention_output(
+                model.network, [ids[old] for old in order], encoding, **settings
+            )
+            after = torch.empty_like(moved)
+            after[order] = moved
+            changes[at, :, int(causal)] = relative_change(before, after)
+    return Scene(
+        labels={
+            "words": words,
+            "masks": ("no mask (encoder)", "causal mask (decoder)"),
+            "encodings": ENCODINGS,
+        },
+        arrays={"changes": changes},
+        values={
+            "shuffled": " ".join(words[at] for at in order),
+            "free": changes[:, :, 0].mean(1).round(6).tolist(),
+            "causal": changes[:, :, 1].mean(1).round(6).tolist(),
+        },
+    )
+
+
+def _order(count: int, seed: int) -> list[int]:
+    """Return a random order in which no word stays where it was."""
+    draws = np.random.default_rng(seed)
+    while True:
+        order = draws.permutation(count)
+        if (order != np.arange(count)).all():
+            return [int(at) for at in order]
+
+
+def _distances(given: LessonInput) -> Scene:
+    """Return how much each encoding adds to a score at a distance, [encoding, distance].
+
+    Every curve is compared with distance 0.
+    """
+    away = torch.arange(FARTHEST + 1)
+    width = 256
+    waves = sinusoids(torch.arange(FARTHEST + 1), width)
+    bias = bucket_bias(given.load(BUCKETS).network, FARTHEST + 1)[0]
+    query = _rotation_vectors(given.load(ROTATION), "the")[0]
+    turned = rotated(query.expand(FARTHEST + 1, -1), -away)
+    curves = [
+        torch.zeros(FARTHEST + 1).double(),
+        waves @ waves[0] / math.sqrt(width),
+        _learned_scores(given.load(LEARNED)),
+        bias[FARTHEST, FARTHEST - away],
+        turned @ query[0] / math.sqrt(query.shape[-1]),
+        -SHOWN_SLOPE * away.double(),
+    ]
+    effects = torch.stack([curve - curve[0] for curve in curves]).numpy()
+    return Scene(
+        labels={"distances": [str(at) for at in range(FARTHEST + 1)], "encodings": ENCODINGS},
+        arrays={"effects": effects, "alibi": effects[-1]},
+        values={
+            "far": effects[:, -1].tolist(),
+            "near": effects[:, 1].tolist(),
+            "source": (
+                "the score without positions",
+                "two sinusoidal vectors, their product divided by √256",
+                f"{LEARNED}, L0·H{LEARNED_HEAD}, the word “the” with itself",
+                f"{BUCKETS}, encoder, head 0",
+                f"{ROTATION}, L0·H{ROTATION_HEAD}, a query turned against itself",
+                f"slope {SHOWN_SLOPE}, the second of eight heads",
+            ),
+        },
+    )
+
+
+def _learned_scores(model: Model) -> Float[Tensor, " distance"]:
+    """Return the mean score of "the" with an earlier "the", at each distance."""
+    ids = model.tokenizer(" the", add_special_tokens=False)["input_ids"][:1]
+    places = torch.arange(2 * FARTHEST, 4 * FARTHEST)
+    query, key = _learned_vectors(model, ids * (4 * FARTHEST), LEARNED_HEAD)
+    products = query @ key.T / math.sqrt(query.shape[-1])
+    return torch.stack([products[places, places - at].mean() for at in range(FARTHEST + 1)])
+
+
+def _learned_vectors(
+    model: Model, ids: Sequence[int], head: int, shift: int = 0
+) -> tuple[Float[Tensor, "position width"], Float[Tensor, "position width"]]:
+    """Return queries and keys of a head in a GPT's first layer; positions begin at `shift`."""
+    body = model.network.transformer
+    with torch.inference_mode():
+        device = model.network.device
+        places = torch.arange(shift, shift + len(ids), device=device)
+        vectors = body.wte(torch.tensor(list(ids), device=device)) + body.wpe(places)
+        block = body.h[0]
+        projected = block.attn.c_attn(block.ln_1(vectors)).double().cpu()
+    query, key, _ = projected.chunk(3, dim=-1)
+    width = query.shape[-1] // model.network.config.n_head
+    part = slice(head * width, (head + 1) * width)
+    return query[:, part], key[:, part]
+
+
+def _rotation_vectors(
+    model: Model, text: str
+) -> tuple[Float[Tensor, "position width"], Float[Tensor, "position width"]]:
+    """Return queries and keys of a head in a Llama's first layer, before they are turned."""
+    body = model.network.model
+    ids = model.tokenizer(text, add_special_tokens=False)["input_ids"]
+    layer = body.layers[0]
+    with torch.inference_mode():
+        vectors = body.embed_tokens(torch.tensor(ids, device=model.network.device))
+        vectors = layer.input_layernorm(vectors)
+        query = layer.self_attn.q_proj(vectors).double().cpu()
+        key = layer.self_attn.k_proj(vectors).double().cpu()
+    config = model.network.config
+    shared = config.num_attention_heads // config.num_key_value_heads
+    return (
+        query.unflatten(1, (config.num_attention_heads, -1))[:, ROTATION_HEAD],
+        key.unflatten(1, (config.num_key_value_heads, -1))[:, ROTATION_HEAD // shared],
+    )
+
+
+def _slides(given: LessonInput, words: tuple[str, ...]) -> Scene:
+    """Return the score of the last word with an earlier one while both move on, [step]."""
+    text = " ".join(words)
+    query, key = _rotation_vectors(given.load(ROTATION), text)
+    last = len(query) - 1
+    before = torch.arange(last)
+    at = int((rotated(query, torch.arange(last + 1))[-1] @ rotated(key[:last], before).T).argmax())
+    steps = torch.arange(SLIDE)
+    turned = (
+        rotated(query[last].expand(SLIDE, -1), steps + last)
+        * rotated(key[at].expand(SLIDE, -1), steps + at)
+    ).sum(1) / math.sqrt(query.shape[-1])
+    learned = given.load(LEARNED)
+    ids = learned.tokenizer(text, add_special_tokens=False)["input_ids"]
+    place = min(at, len(ids) - 2)
+    moved = []
+    for shift in range(SLIDE):
+        queries, keys = _learned_vectors(learned, ids, LEARNED_HEAD, shift)
+        moved.append(float(queries[-1] @ keys[place]) / math.sqrt(queries.shape[-1]))
+    tokens = learned.tokenizer.convert_ids_to_tokens(ids)
+    return Scene(
+        labels={"steps": [str(step) for step in range(SLIDE)]},
+        arrays={"rope": turned.numpy(), "learned": np.array(moved)},
+        values={
+            "query_word": words[-1],
+            "key_word": str(tokens[place]).replace("Ġ", "").replace("▁", ""),
+            "start": float(turned[0]),
+            "lowest": float(min(moved)),
+            "highest": float(max(moved)),
+        },
+        places={"first": 0, "last": SLIDE - 1},
+    )
+
+
+def _slopes() -> Scene:
+    """Return the weights of equal scores under ALiBi's slopes, [head, distance]."""
+    slopes = alibi_slopes(8)
+    away = torch.arange(REACH, dtype=torch.float64)
+    weights = (-slopes[:, None] * away).softmax(-1)
+    reached = (weights.cumsum(-1) < 0.5).sum(-1) + 1
+    return Scene(
+        labels={
+            "distances": [str(at) for at in range(128)],
+            "heads": [
+                f"head {at}, slope 1/{round(1 / float(slope))}" for at, slope in enumerate(slopes)
+            ],
+        },
+        arrays={"weights": weights[:, :128].numpy()},
+        values={
+            "half": reached.double().tolist(),
+            "largest": weights[:, 0].tolist(),
+            "slope": [f"1/{round(1 / float(slope))}" for slope in slopes],
+        },
+        places={"last": 7},
+    )
+
+
+def _wider_windows(model: Model) -> Scene:
+    """Return the mean loss of the second half of a long text under wider windows, [window]."""
+    text = " ".join(text.source for text in bundled("decoder").texts)
+    ids = model.tokenizer(text, truncation=True, max_length=LONG_TEXT)["input_ids"]
+    losses = [_late_loss(model, ids, window) for window in WINDOWS]
+    return Scene(
+        labels={"windows": [str(window) for window in WINDOWS]},
+        arrays={"losses": np.array(losses)},
+        values={"count": float(len(ids) // 2)},
+        places={"first": 0, "second": 1, "last": len(WINDOWS) - 1},
+    )
+
+
+def _late_loss(model: Model, ids: Sequence[int], window: int) -> float:
+    network = twin(model.network)
+    network.set_attn_implementation("sdpa")
+    network.config.sliding_window = window
+    for part in network.modules():
+        if getattr(part, "sliding_window", None):
+            part.sliding_window = window  # type: ignore[assignment]
+    given = torch.tensor([list(ids)], device=network.device)
+    with torch.inference_mode():
+        run = network(input_ids=given, attention_mask=torch.ones_like(given))
+        losses = nn.functional.cross_entropy(
+            run.logits[0, :-1].float(), given[0, 1:], reduction="none"
+        )
+    return float(losses[len(ids) // 2 :].mean())
