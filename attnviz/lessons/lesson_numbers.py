@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from attnviz.lessons.induction_scenes import induction_scenes
+from attnviz.lessons.heads_scenes import heads_scenes
 from attnviz.lessons.lesson_reader import Lesson
 from attnviz.lessons.mask_scenes import mask_scenes
 from attnviz.lessons.mixture_scenes import mixture_scenes
@@ -25,6 +26,7 @@ LESSON_NUMBERS: Mapping[str, Callable[[LessonInput], Mapping[str, Scene]]] = {
     "projections": projection_scenes,
     "scaling": scaling_scenes,
     "similarity": similarity_scenes,
+    "heads": heads_scenes,
     "positions": position_scenes,
     "softmax": softmax_scenes,
     "three_models": three_models_scenes,
