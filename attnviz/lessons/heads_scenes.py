@@ -13,6 +13,7 @@ from attnviz.attention import AttentionStack
 from attnviz.captures.forward_pass import Capture, capture
 from attnviz.experiments.edits.edit_rules import Edit
 from attnviz.experiments.edits.edited_model import edited
+from attnviz.lessons.next_token import next_token_probabilities
 from attnviz.lessons.scene import LessonInput, Scene
 from attnviz.models import Model
 from attnviz.types import Head
@@ -117,9 +118,9 @@ def _averaged_heads(model: Model, read: Capture) -> Scene:
     head = int(maps[:, query, query - 1].argmax())
     rows = tuple((at, tuple(float(one) for one in row[: at + 1])) for at, row in enumerate(mean))
     edits = [Edit("rows", Head("self", AVERAGED_LAYER, at), rows=rows) for at in range(heads)]
-    before = _probabilities(model, stack.query_tokens.ids)
+    before = next_token_probabilities(model, stack.query_tokens.ids)
     with edited(model, edits):
-        after = _probabilities(model, stack.query_tokens.ids)
+        after = next_token_probabilities(model, stack.query_tokens.ids)
     top = int(before.argmax())
     labels = stack.query_tokens.labels
     return Scene(
@@ -136,15 +137,6 @@ def _averaged_heads(model: Model, read: Capture) -> Scene:
         },
         places={"query": query, "before": query - 1},
     )
-
-
-def _probabilities(model: Model, ids: Sequence[int]) -> Float[np.ndarray, " token"]:
-    """Return the probabilities of the next token."""
-    given = torch.tensor([list(ids)], device=model.network.device)
-    with torch.inference_mode():
-        logits = model.network(input_ids=given, attention_mask=torch.ones_like(given)).logits
-    shares: np.ndarray = logits[0, -1].double().softmax(-1).cpu().numpy()
-    return shares
 
 
 def _summed_heads(model: Model, stack: AttentionStack) -> Scene:

@@ -12,6 +12,7 @@ from attnviz.lessons.mixture_scenes import mixture_scenes
 from attnviz.lessons.projection_scenes import projection_scenes
 from attnviz.lessons.scaling_scenes import scaling_scenes
 from attnviz.lessons.position_scenes import position_scenes
+from attnviz.lessons.routing_scenes import routing_scenes
 from attnviz.lessons.scene import LessonInput, Scene
 from attnviz.lessons.similarity_scenes import similarity_scenes
 from attnviz.lessons.softmax_scenes import softmax_scenes
@@ -28,6 +29,7 @@ LESSON_NUMBERS: Mapping[str, Callable[[LessonInput], Mapping[str, Scene]]] = {
     "similarity": similarity_scenes,
     "heads": heads_scenes,
     "positions": position_scenes,
+    "routing": routing_scenes,
     "softmax": softmax_scenes,
     "three_models": three_models_scenes,
 }
