@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from attnviz.lessons.context_scenes import context_scenes
+from attnviz.lessons.heads.heads_scenes import heads_scenes
+from attnviz.lessons.heads.routing_scenes import routing_scenes
 from attnviz.lessons.induction_scenes import induction_scenes
-from attnviz.lessons.heads_scenes import heads_scenes
 from attnviz.lessons.lesson_reader import Lesson
 from attnviz.lessons.mask_scenes import mask_scenes
 from attnviz.lessons.mixture_scenes import mixture_scenes
+from attnviz.lessons.positions.position_scenes import position_scenes
 from attnviz.lessons.projection_scenes import projection_scenes
 from attnviz.lessons.scaling_scenes import scaling_scenes
-from attnviz.lessons.position_scenes import position_scenes
-from attnviz.lessons.routing_scenes import routing_scenes
 from attnviz.lessons.scene import LessonInput, Scene
 from attnviz.lessons.similarity_scenes import similarity_scenes
 from attnviz.lessons.softmax_scenes import softmax_scenes
@@ -27,6 +28,7 @@ LESSON_NUMBERS: Mapping[str, Callable[[LessonInput], Mapping[str, Scene]]] = {
     "projections": projection_scenes,
     "scaling": scaling_scenes,
     "similarity": similarity_scenes,
+    "context": context_scenes,
     "heads": heads_scenes,
     "positions": position_scenes,
     "routing": routing_scenes,

@@ -18,7 +18,7 @@ __all__ = ["PICTURES", "PREDICTIONS", "Lesson", "Misconception", "Step", "lesson
 
 TEXTS = Path(__file__).parent / "texts"
 
-PICTURES = ("arrows", "bars", "curve", "matrix", "thumbs", "ticks")
+PICTURES = ("arrows", "bars", "curve", "dots", "matrix", "thumbs", "ticks")
 """Kinds of pictures; each is a module of the component `lesson`."""
 
 PREDICTIONS = (

@@ -84,4 +84,5 @@ def relative_change(
     """Return the length of the change of each vector, divided by the vector's length."""
     with torch.inference_mode():
         size = before.norm(dim=-1).clamp_min(torch.finfo(before.dtype).tiny)
-        return ((after - before).norm(dim=-1) / size).cpu().numpy().astype(np.float64)
+        change = (after - before).norm(dim=-1) / size
+    return np.asarray(change.double().cpu())

@@ -8,7 +8,7 @@ import torch
 
 import attnviz
 from attnviz.lessons import scenes_of
-from attnviz.lessons.heads_scenes import NAMES, pattern_scores
+from attnviz.lessons.heads.heads_scenes import NAMES, pattern_scores
 from attnviz.models import twin
 from tests.bounds import MODEL
 from tests.lessons.given import given, lesson, load
@@ -42,7 +42,7 @@ def test_each_name_belongs_to_one_head_with_much_of_it(scenes) -> None:
 def test_pattern_scores_against_a_loop() -> None:
     draws = np.random.default_rng(0).random((7, 7))
     weights = draws / draws.sum(1, keepdims=True)
-    ids = [1, 5, 6, 5, 7, 6, 2]
+    ids = np.array([1, 5, 6, 5, 7, 6, 2])
     got = pattern_scores(weights, ids)
     rows = range(1, 6)
     before = np.mean([weights[row, row - 1] for row in rows])

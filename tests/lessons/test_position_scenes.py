@@ -12,7 +12,7 @@ from transformers.models.llama.modeling_llama import apply_rotary_pos_emb
 
 import attnviz
 from attnviz.lessons import scenes_of
-from attnviz.lessons.position_encodings import (
+from attnviz.lessons.positions.position_encodings import (
     ENCODINGS,
     alibi_slopes,
     attention_output,
@@ -20,7 +20,7 @@ from attnviz.lessons.position_encodings import (
     rotated,
     sinusoids,
 )
-from attnviz.lessons.position_scenes import _learned_vectors, _rotation_vectors
+from attnviz.lessons.positions.position_scenes import _learned_vectors, _rotation_vectors
 from attnviz.models import twin
 from tests.lessons.given import given, lesson, load
 

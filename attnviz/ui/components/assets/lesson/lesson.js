@@ -10,6 +10,7 @@ import * as bars from "./bars.js";
 import * as change from "./change.js";
 import * as curve from "./curve.js";
 import { button, element } from "./elements.js";
+import * as dots from "./dots.js";
 import * as guessLine from "./guess_line.js";
 import { saveHandout } from "./handout.js";
 import { decode } from "./sent_lesson.js";
@@ -19,7 +20,7 @@ import * as matrix from "./matrix.js";
 import * as thumbs from "./thumbs.js";
 import { write } from "./words.js";
 
-const PICTURES = { arrows, bars, curve, matrix, thumbs, ticks };
+const PICTURES = { arrows, bars, curve, dots, matrix, thumbs, ticks };
 const REVEAL = 900; // milliseconds from the start to the truth
 const HIDEABLE = ["steps", "sentence", "change", "formula", "misconception", "keep", "handout"];
 const AFTER = { reveal: 1, formula: 1, wrong: 1, right: 1 }; // below the picture on a phone

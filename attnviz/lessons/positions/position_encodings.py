@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
@@ -55,16 +56,16 @@ def alibi_slopes(heads: int) -> Float[Tensor, " head"]:
     return 2.0 ** (-8.0 / heads * torch.arange(1, heads + 1, dtype=torch.float64))
 
 
-def bucket_bias(translator: nn.Module, count: int) -> Float[Tensor, "head query key"]:
-    """Return the numbers that a T5's encoder adds to its scores."""
-    attention = translator.encoder.block[0].layer[0].SelfAttention  # type: ignore[union-attr, index]
+def bucket_bias(translator: Any, count: int) -> Float[Tensor, "head query key"]:
+    """Return the numbers that a T5 of the library adds to the scores of its encoder."""
+    attention = translator.encoder.block[0].layer[0].SelfAttention
     with torch.inference_mode():
-        bias: Tensor = attention.compute_bias(count, count)  # type: ignore[operator, union-attr]
+        bias: Tensor = attention.compute_bias(count, count)
     return bias[0].double().cpu()
 
 
 def attention_output(
-    network: nn.Module,
+    network: Any,
     ids: Sequence[int],
     encoding: str,
     *,
@@ -73,33 +74,34 @@ def attention_output(
 ) -> Float[Tensor, "position width"]:
     """Return what the first attention layer of a BERT computes, under another encoding.
 
-    Queries, keys, values and the output projection are the model's. Sinusoids are as long as its
+    `network` is a BERT of the library; queries, keys, values and the output projection are its
+    weights. Sinusoids are as long as its
     learned positions on average. `bias` is from `bucket_bias`. Double precision.
     """
     bert = network.bert
-    embeddings, layer = bert.embeddings, bert.encoder.layer[0].attention  # type: ignore[union-attr, index]
+    embeddings, layer = bert.embeddings, bert.encoder.layer[0].attention
     count = len(ids)
     places = torch.arange(count)
-    vectors = _weight(embeddings.word_embeddings)[list(ids)]  # type: ignore[union-attr]
-    vectors = vectors + _weight(embeddings.token_type_embeddings)[0]  # type: ignore[union-attr]
-    learned = _weight(embeddings.position_embeddings)  # type: ignore[union-attr]
+    vectors = _weight(embeddings.word_embeddings)[list(ids)]
+    vectors = vectors + _weight(embeddings.token_type_embeddings)[0]
+    learned = _weight(embeddings.position_embeddings)
     if encoding == "learned":
         vectors = vectors + learned[:count]
     elif encoding == "sinusoidal":
         waves = sinusoids(places, vectors.shape[1])
         vectors = vectors + waves * (learned.norm(dim=1).mean() / waves.norm(dim=1).mean())
-    norm = embeddings.LayerNorm  # type: ignore[union-attr]
+    norm = embeddings.LayerNorm
     vectors = nn.functional.layer_norm(
         vectors,
         vectors.shape[1:],
         _weight(norm),
         _bias(norm),
-        norm.eps,  # type: ignore[union-attr, arg-type]
+        norm.eps,
     )
-    heads = bert.config.num_attention_heads  # type: ignore[union-attr]
+    heads = bert.config.num_attention_heads
     query, key, value = (
-        _linear(part, vectors).unflatten(1, (heads, -1)).transpose(0, 1)
-        for part in (layer.self.query, layer.self.key, layer.self.value)  # type: ignore[union-attr]
+        _linear(part, vectors).reshape(count, heads, -1).transpose(0, 1)
+        for part in (layer.self.query, layer.self.key, layer.self.value)
     )
     if encoding == "RoPE":
         query, key = rotated(query, places), rotated(key, places)
@@ -112,18 +114,18 @@ def attention_output(
     if causal:
         scores = scores.masked_fill(places > places[:, None], -math.inf)
     mixture = (scores.softmax(-1) @ value).transpose(0, 1).flatten(1)
-    return _linear(layer.output.dense, mixture)  # type: ignore[union-attr]
+    return _linear(layer.output.dense, mixture)
 
 
-def _weight(part: nn.Module) -> Tensor:
-    weight: Tensor = part.weight  # type: ignore[assignment]
+def _weight(part: Any) -> Tensor:
+    weight: Tensor = part.weight
     return weight.detach().double().cpu()
 
 
-def _bias(part: nn.Module) -> Tensor:
-    bias: Tensor = part.bias  # type: ignore[assignment]
+def _bias(part: Any) -> Tensor:
+    bias: Tensor = part.bias
     return bias.detach().double().cpu()
 
 
-def _linear(part: nn.Module, vectors: Tensor) -> Tensor:
+def _linear(part: Any, vectors: Tensor) -> Tensor:
     return vectors @ _weight(part).T + _bias(part)

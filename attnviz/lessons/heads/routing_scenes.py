@@ -12,7 +12,7 @@ from attnviz.experiments.edits.edit_rules import Edit
 from attnviz.experiments.edits.edited_model import edited
 from attnviz.experiments.hooked_model import HookedModel
 from attnviz.lessons.head_row import head_row
-from attnviz.lessons.next_token import next_token_probabilities
+from attnviz.lessons.heads.next_token import next_token_probabilities
 from attnviz.lessons.scene import LessonInput, Scene
 from attnviz.models import Model
 from attnviz.types import Head
@@ -143,5 +143,6 @@ def _with_others(shares: Float[np.ndarray, " token"]) -> Float[np.ndarray, " row
 
 def _rank_correlation(first: np.ndarray, second: np.ndarray) -> float:
     """Return Spearman's correlation: that of the ranks; equal numbers are ranked as they come."""
-    ranks = [np.argsort(np.argsort(one)) for one in (first, second)]
-    return float(np.corrcoef(*ranks)[0, 1])
+    ranks = np.argsort(np.argsort(np.stack([first, second]), axis=1), axis=1)
+    first, second = ranks - ranks.mean(axis=1, keepdims=True)
+    return float(first @ second / np.sqrt((first @ first) * (second @ second)))

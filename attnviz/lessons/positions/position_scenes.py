@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from attnviz.experiments.text_sets import bundled
-from attnviz.lessons.position_encodings import (
+from attnviz.lessons.positions.position_encodings import (
     ENCODINGS,
     alibi_slopes,
     attention_output,
@@ -83,10 +83,9 @@ def _shuffled(given: LessonInput, words: tuple[str, ...]) -> Scene:
     changes = np.zeros((len(ENCODINGS), len(words), 2))
     for at, encoding in enumerate(ENCODINGS):
         for causal in (False, True):
-            settings = {"causal": causal, "bias": bias}
-            before = attention_output(model.network, ids, encoding, **settings)
+            before = attention_output(model.network, ids, encoding, causal=causal, bias=bias)
             moved = attention_output(
-                model.network, [ids[old] for old in order], encoding, **settings
+                model.network, [ids[old] for old in order], encoding, causal=causal, bias=bias
             )
             after = torch.empty_like(moved)
             after[order] = moved
@@ -275,7 +274,7 @@ def _late_loss(model: Model, ids: Sequence[int], window: int) -> float:
     network.config.sliding_window = window
     for part in network.modules():
         if getattr(part, "sliding_window", None):
-            part.sliding_window = window  # type: ignore[assignment]
+            part.sliding_window = window
     given = torch.tensor([list(ids)], device=network.device)
     with torch.inference_mode():
         run = network(input_ids=given, attention_mask=torch.ones_like(given))

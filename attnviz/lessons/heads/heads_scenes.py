@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from attnviz.attention import AttentionStack
 from attnviz.captures.forward_pass import Capture, capture
 from attnviz.experiments.edits.edit_rules import Edit
 from attnviz.experiments.edits.edited_model import edited
-from attnviz.lessons.next_token import next_token_probabilities
+from attnviz.lessons.heads.next_token import next_token_probabilities
 from attnviz.lessons.scene import LessonInput, Scene
 from attnviz.models import Model
 from attnviz.types import Head
@@ -53,7 +53,7 @@ def heads_scenes(given: LessonInput) -> Mapping[str, Scene]:
 
 
 def pattern_scores(
-    weights: Float[np.ndarray, "query key"], ids: Sequence[int]
+    weights: Float[np.ndarray, "query key"], ids: Int[np.ndarray, " position"]
 ) -> Float[np.ndarray, " pattern"]:
     """Return how much of each pattern of `NAMES` a map has, from 0 to 1; means over the rows.
 
@@ -62,8 +62,7 @@ def pattern_scores(
     count = len(ids)
     at = np.arange(count)
     away = at[:, None] - at
-    numbers = np.asarray(ids)
-    copies = (numbers[:, None] == numbers) & (away != 0)
+    copies = (ids[:, None] == ids) & (away != 0)
     first = np.broadcast_to(at == 0, away.shape)
     ends = first | (at == count - 1)
     inner = slice(1, count - 1)  # rows of the special tokens at both ends do not count

@@ -1,0 +1,146 @@
+"""Numbers of the lesson about vectors in context: one word in ten sentences, layer by layer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+
+from attnviz.attention import body_of
+from attnviz.errors import InputError
+from attnviz.lessons.scene import LessonInput, Scene
+from attnviz.models import Model
+
+__all__ = ["SENTENCES", "WORD", "context_scenes", "line_between", "right_by_nearest_mean"]
+
+WORD = "bank"
+
+SENTENCES = (
+    "He put his money in the bank.",
+    "She took some gold from the bank.",
+    "They kept all gold in the bank.",
+    "He paid his money to the bank.",
+    "She lost her money at the bank.",
+    "He took his boat to the bank.",
+    "The river rose over the low bank.",
+    "The fish swam back to the bank.",
+    "The grass grew thick on the bank.",
+    "Tall trees grew thick on the bank.",
+)
+"""Five sentences of each meaning; the word has the same position in all ten."""
+
+MEANINGS = np.repeat([0, 1], len(SENTENCES) // 2)
+"""0: money; 1: water."""
+
+ANGLES = 720
+"""Directions in which a separating line is looked for, over half a turn."""
+
+
+def context_scenes(given: LessonInput) -> Mapping[str, Scene]:
+    """Return the scenes: the word's vectors in a plane per layer, and how many can be told apart.
+
+    The plane is that of the two largest principal components of the ten vectors.
+
+    Raises:
+        InputError: the model splits the word into several tokens.
+    """
+    vectors = _word_vectors(given.model)
+    planes = [_plane(one) for one in vectors]
+    lines = np.array([line_between(plane, MEANINGS) for plane in planes])
+    apart = [layer for layer, line in enumerate(lines) if np.isfinite(line).all()]
+    right = [right_by_nearest_mean(one, MEANINGS) for one in vectors]
+    layers = [str(layer) for layer in range(len(vectors))]
+    labels = {"layers": layers, "sentences": SENTENCES, "kinds": ["key", "query"]}
+    first = apart[0] if apart else len(vectors) - 1
+    shared = {
+        "count": float(len(SENTENCES)),
+        "right": right,
+        "apart": [
+            "a line separates them" if at in apart else "no line" for at in range(len(lines))
+        ],
+    }
+    dots = Scene(
+        labels=labels,
+        arrays={"points": np.array(planes), "lines": lines, "meanings": MEANINGS.astype(float)},
+        values={**shared, "first": float(first)},
+        places={"from": first, "last_layer": len(vectors) - 1},
+    )
+    counts = Scene(
+        labels=labels,
+        arrays={"rights": np.array(right)},
+        values=shared,
+        places={"first_layer": 0, "last_layer": len(vectors) - 1},
+    )
+    return {"dots": dots, "count": counts}
+
+
+def _word_vectors(model: Model) -> Float[np.ndarray, "layer sentence width"]:
+    """Return the vector of the word in each sentence, before the first layer and after each."""
+    vectors = []
+    for sentence in SENTENCES:
+        ids = model.tokenizer(sentence)["input_ids"]
+        tokens = model.tokenizer.convert_ids_to_tokens(ids)
+        if WORD not in tokens:
+            raise InputError(f"{model.info.name} splits “{WORD}”; choose another model")
+        given = torch.tensor([ids], device=model.network.device)
+        with torch.inference_mode():
+            run = body_of(model.network)(
+                input_ids=given, attention_mask=torch.ones_like(given), output_hidden_states=True
+            )
+        at = tokens.index(WORD)
+        vectors.append([layer[0, at].double().cpu().numpy() for layer in run.hidden_states])
+    return np.array(vectors).transpose(1, 0, 2)
+
+
+def _plane(vectors: Float[np.ndarray, "sentence width"]) -> Float[np.ndarray, "sentence 2"]:
+    """Return the first two principal components; the first meaning is on the left."""
+    centred = vectors - vectors.mean(0)
+    _, _, directions = np.linalg.svd(centred, full_matrices=False)
+    points: np.ndarray = centred @ directions[:2].T
+    if points[MEANINGS == 0, 0].mean() > points[MEANINGS == 1, 0].mean():
+        points[:, 0] *= -1
+    return points
+
+
+def line_between(
+    points: Float[np.ndarray, "sentence 2"], meanings: Int[np.ndarray, " sentence"]
+) -> Float[np.ndarray, " 4"]:
+    """Return a point and the direction of the line with the widest gap between two meanings.
+
+    NaN where no line separates them.
+    """
+    widest, line = 0.0, np.full(4, np.nan)
+    for angle in np.linspace(0, np.pi, ANGLES, endpoint=False):
+        across = np.array([np.cos(angle), np.sin(angle)])
+        places = points @ across
+        first, second = places[meanings == 0], places[meanings == 1]
+        low, high = sorted([first, second], key=lambda one: float(one.mean()))
+        gap = float(low.max() - high.min()) * -1
+        if gap > max(widest, 1e-9):
+            widest = gap
+            middle = across * (low.max() + high.min()) / 2
+            line = np.array([*middle, -across[1], across[0]])
+    return line
+
+
+def right_by_nearest_mean(
+    vectors: Float[np.ndarray, "sentence width"], meanings: Int[np.ndarray, " sentence"]
+) -> float:
+    """Return how many vectors are nearer to the mean of the others of the same meaning.
+
+    Each vector is left out of the means that it is compared with. A tie counts as one half.
+    """
+    right = 0.0
+    for at, meaning in enumerate(meanings):
+        others = np.arange(len(meanings)) != at
+        same, other = (
+            np.linalg.norm(vectors[at] - vectors[others & (meanings == one)].mean(0))
+            for one in (meaning, 1 - meaning)
+        )
+        if abs(same - other) < 1e-4 * max(same, other, 1e-3):
+            right += 0.5
+        else:
+            right += float(same < other)
+    return right

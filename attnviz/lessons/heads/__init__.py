@@ -1,0 +1,1 @@
+"""Lessons about heads: their patterns and their sum, and what removing one changes."""

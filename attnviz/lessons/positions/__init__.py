@@ -1,0 +1,1 @@
+"""Lesson about positions: six encodings, and what each does to scores and outputs."""

@@ -1,0 +1,67 @@
+// Picture of dots in a plane, numbered and coloured by group, with a line that separates the
+// groups where there is one; the texts of the dots are listed beside it.
+
+import { element } from "./elements.js";
+import { numbersOf } from "./numbers.js";
+
+const HALF = 100; // the picture goes from -HALF to HALF in both directions
+const FREE = 0.82; // share of it that the dots take
+
+const drawn = (tag, attributes) => {
+  const created = document.createElementNS("http://www.w3.org/2000/svg", tag);
+  for (const [name, value] of Object.entries(attributes)) created.setAttribute(name, value);
+  return created;
+};
+
+export function create(context) {
+  const { scene, step } = context;
+  const { show } = step;
+  const root = element("div", "dots");
+  const box = [-HALF, -HALF, 2 * HALF, 2 * HALF].join(" ");
+  const plot = drawn("svg", { viewBox: box, role: "img", "aria-label": show.title });
+  const line = drawn("line", { class: "border" });
+  plot.append(line);
+  const list = element("ol", "texts");
+  const groups = scene.arrays[show.groups].numbers;
+  const dots = scene.labels[show.texts].map((text, at) => {
+    const kind = scene.labels.kinds[groups[at]];
+    const place = { kind, place: String(at) };
+    const point = (part) => {
+      Object.assign(part.dataset, place);
+      part.addEventListener("pointerenter", () => context.mark(place));
+      part.addEventListener("pointerleave", () => context.mark(null));
+    };
+    const dot = drawn("g", { class: "spot" });
+    const number = drawn("text", { "text-anchor": "middle", dy: "0.35em" });
+    number.textContent = at + 1;
+    dot.append(drawn("circle", { r: 6.5 }), number);
+    const item = element("li", "", text);
+    point(dot);
+    point(item);
+    plot.append(dot);
+    list.append(item);
+    return dot;
+  });
+  root.append(plot, list);
+  return { element: root, paint: () => paint({ context, dots, line }), distance: () => null };
+}
+
+function paint({ context, dots, line }) {
+  const { show } = context.step;
+  const points = numbersOf(context, show.points);
+  const far = Math.max(...Array.from(points, Math.abs));
+  const scale = far > 1e-3 ? (FREE * HALF) / far : 0;
+  dots.forEach((dot, at) => {
+    const [x, y] = [points[2 * at] * scale, -points[2 * at + 1] * scale];
+    dot.setAttribute("transform", `translate(${x.toFixed(2)} ${y.toFixed(2)})`);
+  });
+  const [x, y, across, up] = numbersOf(context, show.lines);
+  const there = context.revealed && Number.isFinite(x);
+  line.setAttribute("visibility", there ? "visible" : "hidden");
+  if (!there) return;
+  const end = (sign, from, way, flip) => flip * (from * scale + sign * 3 * HALF * way);
+  line.setAttribute("x1", end(-1, x, across, 1));
+  line.setAttribute("x2", end(1, x, across, 1));
+  line.setAttribute("y1", end(-1, y, up, -1));
+  line.setAttribute("y2", end(1, y, up, -1));
+}
