@@ -10,7 +10,7 @@ from jaxtyping import Float, Int
 
 from attnviz.attention import body_of
 from attnviz.errors import InputError
-from attnviz.lessons.scene import LessonInput, Scene
+from attnviz.lessons.scene import LessonInput, Scene, Value
 from attnviz.models import Model
 
 __all__ = ["SENTENCES", "WORD", "context_scenes", "line_between", "right_by_nearest_mean"]
@@ -54,12 +54,10 @@ def context_scenes(given: LessonInput) -> Mapping[str, Scene]:
     layers = [str(layer) for layer in range(len(vectors))]
     labels = {"layers": layers, "sentences": SENTENCES, "kinds": ["key", "query"]}
     first = apart[0] if apart else len(vectors) - 1
-    shared = {
+    shared: dict[str, Value] = {
         "count": float(len(SENTENCES)),
         "right": right,
-        "apart": [
-            "a line separates them" if at in apart else "no line" for at in range(len(lines))
-        ],
+        "apart": ["a line" if at in apart else "no line" for at in range(len(lines))],
     }
     dots = Scene(
         labels=labels,
@@ -116,11 +114,11 @@ def line_between(
         across = np.array([np.cos(angle), np.sin(angle)])
         places = points @ across
         first, second = places[meanings == 0], places[meanings == 1]
-        low, high = sorted([first, second], key=lambda one: float(one.mean()))
-        gap = float(low.max() - high.min()) * -1
+        low, high = (first, second) if first.mean() < second.mean() else (second, first)
+        gap = float(high.min() - low.max())
         if gap > max(widest, 1e-9):
             widest = gap
-            middle = across * (low.max() + high.min()) / 2
+            middle = across * float(low.max() + high.min()) / 2
             line = np.array([*middle, -across[1], across[0]])
     return line
 
@@ -136,7 +134,7 @@ def right_by_nearest_mean(
     for at, meaning in enumerate(meanings):
         others = np.arange(len(meanings)) != at
         same, other = (
-            np.linalg.norm(vectors[at] - vectors[others & (meanings == one)].mean(0))
+            float(np.linalg.norm(vectors[at] - vectors[others & (meanings == one)].mean(0)))
             for one in (meaning, 1 - meaning)
         )
         if abs(same - other) < 1e-4 * max(same, other, 1e-3):

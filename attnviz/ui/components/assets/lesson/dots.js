@@ -34,7 +34,7 @@ export function create(context) {
     const dot = drawn("g", { class: "spot" });
     const number = drawn("text", { "text-anchor": "middle", dy: "0.35em" });
     number.textContent = at + 1;
-    dot.append(drawn("circle", { r: 6.5 }), number);
+    dot.append(drawn("circle", { r: 6 }), number);
     const item = element("li", "", text);
     point(dot);
     point(item);
@@ -49,19 +49,28 @@ export function create(context) {
 function paint({ context, dots, line }) {
   const { show } = context.step;
   const points = numbersOf(context, show.points);
-  const far = Math.max(...Array.from(points, Math.abs));
+  const middle = [0, 1].map((axis) => between(points, axis).reduce((sum, one) => sum + one) / 2);
+  const far = Math.max(...[0, 1].map((axis) => between(points, axis)[1] - middle[axis]));
   const scale = far > 1e-3 ? (FREE * HALF) / far : 0;
+  const place = (x, y) => [(x - middle[0]) * scale, (middle[1] - y) * scale];
   dots.forEach((dot, at) => {
-    const [x, y] = [points[2 * at] * scale, -points[2 * at + 1] * scale];
+    const [x, y] = place(points[2 * at], points[2 * at + 1]);
     dot.setAttribute("transform", `translate(${x.toFixed(2)} ${y.toFixed(2)})`);
   });
   const [x, y, across, up] = numbersOf(context, show.lines);
   const there = context.revealed && Number.isFinite(x);
   line.setAttribute("visibility", there ? "visible" : "hidden");
   if (!there) return;
-  const end = (sign, from, way, flip) => flip * (from * scale + sign * 3 * HALF * way);
-  line.setAttribute("x1", end(-1, x, across, 1));
-  line.setAttribute("x2", end(1, x, across, 1));
-  line.setAttribute("y1", end(-1, y, up, -1));
-  line.setAttribute("y2", end(1, y, up, -1));
+  const [left, top] = place(x, y);
+  const long = 4 * HALF;
+  line.setAttribute("x1", left - long * across);
+  line.setAttribute("x2", left + long * across);
+  line.setAttribute("y1", top + long * up);
+  line.setAttribute("y2", top - long * up);
+}
+
+// The smallest and the largest coordinate along an axis.
+function between(points, axis) {
+  const values = Array.from(points).filter((_, at) => at % 2 === axis);
+  return [Math.min(...values), Math.max(...values)];
 }
