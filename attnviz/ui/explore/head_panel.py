@@ -54,7 +54,7 @@ def show_head(capture: Capture, request: Request, head: Head, metric: str) -> No
         st.switch_page(page_named("edit"))
     st.page_link(
         page_named("laboratory"),
-        label="Efficient attention on this head",
+        label="How would a window do here?",
         icon=":material/science:",
         help="This head in the laboratory: sixteen variants on its queries, keys and values.",
     )

@@ -28,10 +28,7 @@ BATCHES = (1, 4, 16, 64)
 def show_memory(model: Model, ids: tuple[int, ...]) -> None:
     """Draw the cache of published models at a chosen length, and check the formula here."""
     st.subheader("How large it is", anchor=False)
-    st.latex(
-        r"2 \cdot \text{layers} \cdot \text{kv heads} \cdot d_\text{head} \cdot \text{bytes} "
-        r"\cdot \text{tokens} \cdot \text{batch}"
-    )
+    st.markdown("**2 · layers · kv heads · d_head · bytes · tokens · batch**")
     left, middle, right = st.columns(3)
     with left:
         length = st.select_slider(
