@@ -123,6 +123,7 @@ class Evidence:
         value: over the texts.
         threshold: limit of the rule.
         above: True if the rule requires a value above the threshold; False for below.
+        variant: variant of the label that this condition decides; "" if it decides the label.
     """
 
     measure: str
@@ -131,6 +132,15 @@ class Evidence:
     value: Interval
     threshold: float
     above: bool
+    variant: str = ""
+
+    @property
+    def requirement(self) -> str:
+        """Return the condition in words: "more than 0.3", "less than 0.1 for “broken”"."""
+        side = "more" if self.above else "less"
+        unit = f" {self.unit}" if self.unit else ""
+        only = f" for “{self.variant}”" if self.variant else ""
+        return f"{side} than {self.threshold:g}{unit}{only}"
 
 
 @dataclass(frozen=True)

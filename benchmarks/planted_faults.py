@@ -251,8 +251,10 @@ def confusion(outcomes: Sequence[Outcome]) -> str:
 
 def precision(outcomes: Sequence[Outcome]) -> str:
     """Return, per label, how many of the heads that newly got it had it planted, in Markdown."""
-    lines = ["| label | planted | untouched | precision |", "|---|---|---|---|"]
+    lines = ["| label | planted | others | precision |", "|---|---|---|---|"]
     for label in LABELS:
+        if label == "healthy":  # no fault
+            continue
         new = [one for one in outcomes if one.finding.label == label and one.before.label != label]
         right = sum(one.copied or EXPECTED.get(one.fault or "", one.fault) == label for one in new)
         if new:

@@ -178,6 +178,12 @@ def run(code: str) -> str:
     return done.stdout.strip()
 
 
+def test_parts_of_the_package_need_no_import_of_their_own() -> None:
+    """In a new process: another test may have imported the part already."""
+    code = "import attnviz; print(attnviz.doctor.compare.__name__, attnviz.monitor.__name__)"
+    assert run(code) == "compare attnviz.monitor"
+
+
 @pytest.mark.parametrize(
     ("module", "banned"),
     [

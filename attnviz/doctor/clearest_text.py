@@ -39,7 +39,7 @@ def clearest_text(diagnosis: Diagnosis, finding: Finding) -> tuple[int, bool] | 
     distances = []
     for one in finding.evidence:
         values = per_text(one.measure)
-        if values is not None:
+        if values is not None and not one.variant:
             spread = float(np.nanstd(values)) or 1.0
             distances.append((values - one.threshold) * (1 if one.above else -1) / spread)
     if distances:

@@ -157,7 +157,7 @@ def test_moving_a_threshold_shows_what_follows_and_can_be_undone(
     open_app: OpenApp, quickly: None
 ) -> None:
     app = diagnosed(open_app)
-    assert "No label has changed" in said(app)
+    assert "All limits are at their defaults" in said(app)
     app.selectbox(key="limits_of").select("uniform").run()
     app.slider(key="limit:uniform_entropy").set_value(0.995).run()
     assert "looks degenerate, and removing it makes no difference" not in said(app)

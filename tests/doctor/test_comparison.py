@@ -217,12 +217,16 @@ def test_the_losses_come_first(pair: tuple[Model, Model]) -> None:
     ("changes", "close", "said"),
     [
         (0, 0, ["No head has changed its label."]),
-        (0, 1, ["No head has changed its label.", "1 head has another label as a close call"]),
-        (1, 0, ["1 of 32 heads has another label.", "1 head became degenerate", "change 0"]),
+        (
+            0,
+            1,
+            ["No head has clearly changed its label.", "1 head has another label as a close call"],
+        ),
+        (1, 0, ["1 of 32 heads has another label.", "1 became degenerate, none", "change 0"]),
         (
             6,
             2,
-            ["6 of 32 heads have", "1 head became", "change 0", "And 2 more.", "2 more heads have"],
+            ["6 of 32 heads have", "1 became", "change 0", "And 2 more.", "2 more heads have"],
         ),
     ],
 )

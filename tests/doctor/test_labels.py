@@ -395,6 +395,36 @@ def test_every_label_has_the_verdict_of_its_removal(name: str, way: Effect) -> N
     assert any("emoving it" in one for one in finding.sentences)
 
 
+@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("way", [None, *CHANGES])
+def test_every_sentence_is_short_and_whole(name: str, way: Effect | None) -> None:
+    cost = None if way is None else constant(CHANGES[way][-1])
+    tried = None if cost is None else Experiments({"zero": {"self": cost}, "mean": {"self": cost}})
+    finding = finding_of(measures(**CASES[name]), tried)
+    for said in (*finding.sentences, *diagnosis_sentences([finding])):
+        assert not re.search(r"nan|None(?! of the)|  |-0\.0+\b|\b1 heads|\b1 texts", said), said
+        assert not said[0].islower() and said.endswith("."), said
+        assert all(len(one.split()) <= 26 for one in said.split(". ")), said
+
+
+def test_a_sink_without_harm_does_not_contradict_its_removal() -> None:
+    for cost in (0.0, -0.05):
+        for elsewhere in (0.05, 0.5):
+            values = {"rest": 0.6, "sink_first": 0.6, "rows_elsewhere": elsewhere}
+            said = " ".join(finding_of(measures(**values), costing(zero=cost)).sentences)
+            assert "no harm" not in said and "nothing is lost" not in said
+
+
+def test_the_evidence_of_a_sink_tells_its_kinds_from_its_condition() -> None:
+    finding = finding_of(measures(rest=0.6, sink_first=0.6))
+    required = {one.measure: one.requirement for one in finding.evidence}
+    assert required == {
+        "rest": "more than 0.3",
+        "sink_value_share": "less than 0.3 for “resting”",
+        "rows_elsewhere": "less than 0.1 for “broken”",
+    }
+
+
 def test_a_harmful_head_says_so_first() -> None:
     finding = finding_of(measures(), costing(zero=-4.56))
     assert (finding.label, finding.verdict) == ("healthy", Verdict.BETTER_WITHOUT)
@@ -412,7 +442,7 @@ def test_a_plain_average_may_stand_in_for_a_uniform_head() -> None:
 
 def test_a_constant_that_is_needed_is_named() -> None:
     finding = finding_of(measures(**CASES["uniform"]), costing(zero=0.2, mean=0.0))
-    assert any("is a constant" in sentence for sentence in finding.sentences)
+    assert any("only a constant" in sentence for sentence in finding.sentences)
 
 
 def test_one_text_gives_no_interval() -> None:
@@ -562,8 +592,8 @@ def test_a_label_that_is_missed_narrowly_is_a_close_call() -> None:
     finding = finding_of(measures(previous_token=0.498))
     assert finding.label == "healthy" and finding.close == ("specialised: previous token",)
     assert finding.sentences[-1] == (
-        "A close call: it misses “specialised: previous token” narrowly: previous token is 0.498 "
-        "(0.49 to 0.51) and the limit 0.50."
+        "A close call: it narrowly misses “specialised: previous token”. Previous token is 0.498 "
+        "(0.49 to 0.51), the limit 0.50."
     )
     held = finding_of(measures(previous_token=0.505))
     assert held.close == ("specialised: previous token",)
@@ -656,6 +686,6 @@ def test_a_group_of_copies_is_spare_and_not_useless() -> None:
     headline = diagnosis_sentences([finding])
     assert headline == (
         "No head is proven useless.",
-        "L0·H0, L0·H1 and L0·H2 do the same: removing one makes no difference, removing all "
-        "changes the loss by +0.35 nats.",
+        "L0·H0, L0·H1 and L0·H2 do the same: removing one makes no difference.",
+        "Removing all of them changes the loss by +0.35 nats.",
     )

@@ -102,6 +102,7 @@ def make_plain(*, hostile: bool = False, ablated: bool = True, kinds: int = 1) -
             "title": f"does something{evil}",
             "revision": f"0123456789abcdef{evil}",
             "model_type": "gpt2",
+            "family": "decoder" if kinds == 1 else "encoder-decoder",
             "heads": {kind: [2, 4] for kind in names},
             "parameters": 1234,
             "device": "cpu",

@@ -9,7 +9,7 @@ import pytest
 
 from attnviz.errors import CaptureError, InputError
 from attnviz.findings import DEGENERATE, LABELS, Finding
-from attnviz.types import Head
+from attnviz.types import Family, Head, Kind
 from attnviz.views import (
     draw_ablation,
     draw_entropy_by_layer,
@@ -19,8 +19,8 @@ from attnviz.views import (
 )
 from attnviz.views.diagnosis.ablation_bars import MOST_BARS
 from attnviz.views.diagnosis.label_colors import short_mark, text_color_on
-from attnviz.views.diagnosis.received_weight import draw_received_by_head
-from attnviz.views.report.summary_sentences import diagnosis_sentences
+from attnviz.views.diagnosis.received_weight import draw_received_by_head, well_seen_places
+from attnviz.views.report.summary_sentences import diagnosis_sentences, signed
 from attnviz.views.style.theme import palette
 from tests.views.diagnosis_samples import HOSTILE, LABELLED, make_findings, make_samples
 from tests.views.samples import names, trace
@@ -209,6 +209,32 @@ def test_nothing_removed_is_nothing_to_draw() -> None:
         draw_ablation(make_findings(2, MOST_BARS))
 
 
+@pytest.mark.parametrize(
+    ("kind", "family", "places"),
+    [
+        ("self", "decoder", 13),
+        ("decoder", "encoder-decoder", 13),
+        ("self", "encoder", 24),
+        ("encoder", "encoder-decoder", 24),
+        ("cross", "encoder-decoder", 24),
+    ],
+)
+def test_places_that_few_tokens_can_see_are_left_out(
+    kind: Kind, family: Family, places: int
+) -> None:
+    """The last place of a decoder is seen by one token; a head on itself gives it all weight."""
+    weights = np.tri(24) * np.eye(24)
+    received = np.broadcast_to(weights.sum(0) / np.arange(24, 0, -1), (1, 1, 24))
+    assert received[0, 0, -1] == 1.0
+    assert well_seen_places(received, kind, family).shape == (1, 1, places)
+
+
+def test_a_change_that_rounds_to_zero_has_no_sign() -> None:
+    assert [signed(one) for one in (2.287, 0.0312, -0.0312, -0.0004, 0.0, 0.0001)] == [
+        "+2.29", "+0.031", "-0.031", "0", "0", "0",
+    ]  # fmt: skip
+
+
 def test_weight_by_place() -> None:
     received = np.array([0.7, 0.1, 0.1])
     others = np.array([[0.7, 0.1, 0.1], [0.1, 0.3, np.nan]])
@@ -242,8 +268,8 @@ def test_the_headline_names_heads_and_costs() -> None:
         "L0·H2 (uniform) and L2·H0 (dead) look degenerate, and removing each makes no difference.",
         "L0·H1 (+0.39 nats) looks degenerate but is needed.",
         "Better without: L2·H1 (-0.28 nats).",
-        "Unclear: L1·H2 looks degenerate, and the texts are too few.",
-        "1 head follows a known pattern: 1 × induction.",
+        "Unclear: L1·H2 looks degenerate; more texts would tell.",
+        "1 head follows a known pattern: induction (1).",
     )
 
 

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 import numpy as np
 from jaxtyping import Float
 
-from attnviz.doctor.labels.number_words import joined
+from attnviz.doctor.labels.number_words import joined, short
 from attnviz.doctor.measures.bootstrap import Intervals
-from attnviz.types import KIND_LABELS, Head, Kind
+from attnviz.types import Head, Kind
 
 __all__ = ["mean_of_texts", "weighting_note"]
 
@@ -54,7 +54,6 @@ def weighting_note(
         tolerance: difference that counts as nothing, nats per token.
     """
     apart: list[tuple[float, str]] = []
-    several = len(changes) > 1
     for kind, change in changes.items():
         by_text = mean_of_texts(change, tokens)
         for layer, head in np.ndindex(by_text.shape):
@@ -62,16 +61,14 @@ def weighting_note(
             distance = abs(other - cost)
             if not distance > max(tolerance, MUCH * abs(cost), MUCH * abs(other)):
                 continue
-            name = Head(kind, layer, head).label + (f" ({KIND_LABELS[kind]})" if several else "")
-            apart.append((distance, f"{name} {other:z.3f} instead of {cost:z.3f}"))
+            name = Head(kind, layer, head).label
+            apart.append((distance, f"{name} {short(other)} instead of {short(cost)}"))
     if not apart:
         return ""
     apart.sort(key=lambda one: -one[0])
     more = len(apart) - NAMED
     named = [words for _, words in apart[:NAMED]] + ([f"{more} more"] if more > 0 else [])
-    sizes = tokens[tokens > 0]
     return (
-        f"long and short texts ({sizes.min():,.0f} to {sizes.max():,.0f} tokens) differ in what "
-        "removing a head costs: if every text counted the same, the costs in nats per token would "
-        f"be {joined(named)}"
+        "costs are per token, so long texts count more; if every text counted the same, they would "
+        f"be {joined(named)} (nats per token)"
     )

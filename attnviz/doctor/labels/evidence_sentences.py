@@ -11,7 +11,10 @@ from attnviz.doctor.labels.number_words import number, percent, quoted, with_art
 from attnviz.doctor.labels.removal_effects import Effect, decisive, effect, removal_sentence
 from attnviz.findings import Evidence, Finding, HeadFunction, Interval, Verdict
 
-__all__ = ["Names", "sentences"]
+__all__ = ["CLOSE_CALL", "Names", "sentences"]
+
+CLOSE_CALL = "A close call: "
+"""Beginning of the sentences on measures whose intervals contain their limits."""
 
 
 @dataclass(frozen=True)
@@ -106,15 +109,15 @@ def _seen(
         }[finding.detail]
         yield (
             f"It puts nearly all of its weight on {where} "
-            f"(entropy {share('normalized_entropy')} of the largest possible), and follows no "
-            "pattern that is known to be useful."
+            f"(entropy {share('normalized_entropy')} of the largest possible)."
         )
+        yield "It follows no pattern that is known to be useful."
     elif label == "redundant" and finding.partner is not None:
         apart, parallel = finding.evidence
         yield (
-            f"It does what {finding.partner.label} does: it looks at the same keys (their weights "
-            f"are {number(apart.value.mean)} nats apart, of 0.69 at most) and adds vectors in the "
-            f"same direction (cosine {number(parallel.value.mean)})."
+            f"It does what {finding.partner.label} does: both look at the same keys (distance "
+            f"{number(apart.value.mean)} nats, of 0.69 at most) and add vectors in the same "
+            f"direction (cosine {number(parallel.value.mean)})."
         )
     elif label == "sink":
         yield from _seen_sink(finding, what, place or _place(values, names))
@@ -156,14 +159,14 @@ def _seen_sink(finding: Finding, what: Effect | None, place: str) -> Iterator[st
     elif not math.isnan(elsewhere.value.mean):
         yield f"{away[:1].upper()}{away[1:]}."
     meaning = {
-        "resting": "It rests there when it has nothing to add, which does no harm.",
-        "working": "The model needs it: this sink is at work.",
-        "broken": "It does nothing else, and nothing is lost without it.",
-        "undecided": "Whether it rests there or is needed could not be decided.",
+        "resting": "It rests there when it has nothing to add.",
+        "working": "The model needs it: this sink has a use.",
+        "broken": "It does nothing else.",
+        "undecided": "It may rest there or be needed: the texts are too few to tell.",
         "not tested": "It was not removed: it may rest there or be needed.",
     }
     if finding.detail == "undecided" and what in (Effect.NOTHING, Effect.HELPS):
-        yield "Much of what it moves comes from there, and yet nothing is lost without it."
+        yield "Much of what it moves comes from there, but the model does not need it."
     else:
         yield meaning[finding.detail]
 
@@ -206,8 +209,8 @@ def _tested(
         costs = what in (Effect.COSTS, Effect.LITTLE)
         if costs and mean is Effect.NOTHING:
             yield (
-                "With its mean output in its place the loss stays: what the model needs of it is a "
-                "constant."
+                "With its mean output in its place the loss stays the same: the model needs only a "
+                "constant from it."
             )
         elif not costs and mean is Effect.COSTS:
             yield removal_sentence(
@@ -229,9 +232,9 @@ def _rest(finding: Finding) -> Iterator[str]:
     if finding.also:
         yield f"Other rules that it meets: {quoted(finding.also)}."
     for one in finding.evidence:
-        if one.value.low < one.threshold < one.value.high and finding.label != "sink":
+        if one.value.low < one.threshold < one.value.high and not one.variant:
             yield (
-                f"A close call: {one.label.lower()} is between {number(one.value.low)} and "
+                f"{CLOSE_CALL}{one.label.lower()} is between {number(one.value.low)} and "
                 f"{number(one.value.high)}, and the limit is {number(one.threshold)}."
             )
 
@@ -241,11 +244,11 @@ def _near(near: Sequence[tuple[str, tuple[Evidence, ...]]]) -> Iterator[str]:
     for name, evidence in near:
         measures = " and ".join(
             f"{one.label.lower()} is {_digits(one.value.mean, one.threshold)} "
-            f"({number(one.value.low)} to {number(one.value.high)}) and the limit "
+            f"({number(one.value.low)} to {number(one.value.high)}), the limit "
             f"{number(one.threshold)}"
             for one in evidence
         )
-        yield f"A close call: it misses “{name}” narrowly: {measures}."
+        yield f"{CLOSE_CALL}it narrowly misses “{name}”. {measures[:1].upper()}{measures[1:]}."
 
 
 def _digits(value: float, limit: float) -> str:

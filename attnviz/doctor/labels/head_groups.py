@@ -72,9 +72,12 @@ class GroupRemoval:
         if self.repeated is not None:
             one, but_one, every = self.repeated
             yield (
-                "Where random tokens repeat, the loss of the second copy rises by at most "
-                f"{short(one.mean)} nats per token without one of them, by {nats(but_one)} with "
-                f"{self.kept.label} alone, and by {nats(every)} without all."
+                "Where random tokens repeat, removing one of them changes the loss of the second "
+                f"copy by at most {short(one.mean)} nats per token."
+            )
+            yield (
+                f"There, removing all of them but {self.kept.label} changes it by {nats(but_one)}, "
+                f"and removing all by {nats(every)}."
             )
 
 

@@ -152,6 +152,7 @@ def _evidence(
         values[condition.measure],
         _limit(condition, thresholds),
         condition.side is Side.ABOVE,
+        condition.decides,
     )
 
 

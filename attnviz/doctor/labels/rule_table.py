@@ -42,12 +42,14 @@ class Condition:
         side: where the mean over texts has to be.
         limit: name of a threshold; "" for a limit of 0.
         unmeasured: True if the condition also holds where the measure does not exist.
+        decides: variant of the label that the condition decides; "" if it decides the label.
     """
 
     measure: str
     side: Side
     limit: str
     unmeasured: bool = False
+    decides: str = ""
 
 
 @dataclass(frozen=True)
@@ -75,8 +77,8 @@ def _above(measure: str, limit: str) -> Condition:
     return Condition(measure, Side.ABOVE, limit)
 
 
-def _below(measure: str, limit: str, *, unmeasured: bool = False) -> Condition:
-    return Condition(measure, Side.BELOW, limit, unmeasured)
+def _below(measure: str, limit: str, *, unmeasured: bool = False, decides: str = "") -> Condition:
+    return Condition(measure, Side.BELOW, limit, unmeasured, decides)
 
 
 _NO_REST = (
@@ -129,13 +131,16 @@ RULES: tuple[Rule, ...] = (
     Rule(
         "sink",
         (_above("rest", "sink_mass"),),
-        (_below("sink_value_share", "sink_value"), _below("rows_elsewhere", "sink_elsewhere")),
+        (
+            _below("sink_value_share", "sink_value", decides="resting"),
+            _below("rows_elsewhere", "sink_elsewhere", decides="broken"),
+        ),
         variant=FIRST_OR_SEPARATOR,
     ),
     Rule(
         "sink",
         (_above("other_rest", "sink_mass"),),
-        (_below("other_elsewhere", "sink_elsewhere"),),
+        (_below("other_elsewhere", "sink_elsewhere", decides="broken"),),
         variant=OTHER_PLACE,
     ),
     *(
@@ -160,7 +165,9 @@ def rows_of_table() -> tuple[tuple[str, str, str, str, str], ...]:
             notes = list(only)
             if condition.unmeasured:
                 notes.append("or not measured")
-            if condition in rule.shown:
+            if condition.decides:
+                notes.append(f"decides whether it is *{condition.decides}*")
+            elif condition in rule.shown:
                 notes.append("shown beside, no condition")
             limit = f"`{condition.limit}`" if condition.limit else "0"
             measure, side = f"`{condition.measure}`", condition.side.value

@@ -13,7 +13,9 @@ from attnviz.ui.components.browser_theme import current_theme
 from attnviz.ui.components.picture_buttons import picture_buttons
 from attnviz.views import plot_config
 
-__all__ = ["file_download", "show_picture", "show_table", "table_download"]
+__all__ = ["file_download", "known_columns", "show_picture", "show_table", "table_download"]
+
+SHOWN_AS_ZERO = 0.0005  # tables show three decimals
 
 
 def show_picture(
@@ -55,6 +57,16 @@ def show_picture(
     )
     if not saved_in_menu:
         picture_buttons(key, filename, theme=current_theme())
+
+
+def known_columns(table: pd.DataFrame) -> pd.DataFrame:
+    """Return a table without the columns that hold no value, and without the sign of zero.
+
+    An unknown number would be shown as "None", and one that rounds to zero as "-0.000".
+    """
+    known = table.dropna(axis=1, how="all")
+    numbers = known.select_dtypes("number")
+    return known.assign(**(numbers.mask(numbers.abs() < SHOWN_AS_ZERO, 0.0)))
 
 
 def show_table(

@@ -19,6 +19,7 @@ from attnviz.ui.session.background_jobs import Work
 from attnviz.ui.session.error_messages import explained
 from attnviz.ui.session.long_jobs import wait_for
 from attnviz.ui.session.model_cache import Request, load_model
+from attnviz.views.report.summary_sentences import text_count
 
 __all__ = [
     "OWN_TEXTS",
@@ -88,9 +89,8 @@ def diagnose_page(model_name: str) -> None:
     form = FoldingForm(SHOWN, model_name, f"Diagnose {model_name}")
     with form.expander():
         st.markdown(
-            "Which heads are degenerate? Every head is measured on a set of texts and given a "
-            "label, with the numbers that it rests on; then each is removed in turn to see "
-            "whether the model needs it."
+            "Which heads are degenerate? Every head is measured on a set of texts and gets a "
+            "label. Then each head is removed in turn, to see whether the model needs it."
         )
         texts = choose_texts(model.info.family)
         replacements, seed = _options()
@@ -99,7 +99,7 @@ def diagnose_page(model_name: str) -> None:
     if ask is None:
         form.keep(None, "", done=False)
         return
-    title = f"{ask.texts.name}, {len(ask.texts.texts)} texts"
+    title = f"{ask.texts.name}, {text_count(len(ask.texts.texts))}"
     form.keep(ask.key(), title, done=diagnosis is not None)
     if diagnosis is not None:
         results(diagnosis, ask.texts)
@@ -115,8 +115,7 @@ def choose_seed(key: str) -> int:
             0,
             key=key,
             persist_state="session",
-            help="Of the masks and of the draws behind the intervals: equal seeds give equal "
-            "numbers.",
+            help="Start of all random draws: equal seeds give equal numbers.",
         )
     )
 
@@ -128,8 +127,8 @@ def _options() -> tuple[tuple[Replacement, ...], int]:
             WAYS,
             "diagnose_ways",
             first=WAYS_AT_FIRST,
-            explanation="This is what confirms or contradicts a label, and takes most of the time. "
-            "Choose none, and labels rest on what heads look at alone.",
+            explanation="The loss without the head shows whether the model needs it. This takes "
+            "most of the time. With none chosen, no head is removed.",
         )
         seed = choose_seed("diagnose_seed")
     return tuple(way for way in WAYS if way in replacements), seed

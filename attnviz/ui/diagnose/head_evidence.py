@@ -8,12 +8,11 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 import streamlit as st
-from jaxtyping import Float
 
 from attnviz.doctor import Diagnosis, describe
 from attnviz.doctor.report_data import entropies
 from attnviz.findings import LABEL_MEANINGS, VERDICT_MEANINGS, Finding, Interval
-from attnviz.types import KIND_LABELS, Head
+from attnviz.types import KIND_LABELS
 from attnviz.ui.components.browser_theme import current_theme
 from attnviz.ui.components.figures_and_tables import show_picture
 from attnviz.ui.session import state
@@ -22,6 +21,7 @@ from attnviz.ui.session.plain_text import Strong, show_plain
 from attnviz.views import draw_ablation, draw_entropy_by_layer, draw_received, label_colors
 from attnviz.views.diagnosis.ablation_bars import MOST_BARS
 from attnviz.views.diagnosis.label_colors import text_color_on
+from attnviz.views.diagnosis.received_weight import well_seen_places
 from attnviz.views.report.tables import interval_text
 
 __all__ = ["head_numbers", "head_pictures", "head_words"]
@@ -78,16 +78,15 @@ def _evidence(finding: Finding) -> None:
         {
             "what was measured": one.label,
             "value": interval_text(one.value),
-            "the rule requires": f"{'more' if one.above else 'less'} than {one.threshold:g}"
-            + (f" {one.unit}" if one.unit else ""),
+            "the rule requires": one.requirement,
             "what it says": describe(one.measure).meaning,
         }
         for one in finding.evidence
     ]
     st.table(pd.DataFrame(rows).set_index("what was measured"))
     st.caption(
-        "Values are means over the texts with 95% intervals; few texts make them too narrow. The "
-        "limits are under Thresholds."
+        "Values are means over the texts with 95% intervals. Few texts give intervals that are too "
+        "narrow. The limits are under Thresholds."
     )
 
 
@@ -139,10 +138,9 @@ def head_pictures(diagnosis: Diagnosis, finding: Finding) -> None:
             "Average weight each position receives, from the tokens that can see it. A sink is a "
             "tall bar. Positions that fewer than half of the tokens can see are left out."
         )
-        received = well_seen(
-            diagnosis.measures.received.get(head.kind), _looks_back(diagnosis, head)
-        )
-        if received is None or not received.size:
+        measured = diagnosis.measures.received.get(head.kind, np.empty((0, 0, 0)))
+        received = well_seen_places(measured, head.kind, diagnosis.model.family)
+        if not received.size:
             st.info("The texts are too few or too short for this.", icon=":material/info:")
         else:
             names = diagnosis.names.get(head.kind)
@@ -177,23 +175,6 @@ def head_pictures(diagnosis: Diagnosis, finding: Finding) -> None:
         alt=f"What removing each head costs, in nats per token; {head.label} is marked",
         saved_in_menu=True,
     )
-
-
-def well_seen(
-    received: Float[np.ndarray, "layer head place"] | None, looks_back: bool
-) -> Float[np.ndarray, "layer head place"] | None:
-    """Return the places that at least half of the tokens of a window can see.
-
-    Place k of n is seen by n - k tokens of a model that looks back only: a head that looks at
-    itself or at the token before it gives the last places all weight there is.
-    """
-    if received is None or not looks_back:
-        return received
-    return received[..., : received.shape[-1] // 2 + 1]
-
-
-def _looks_back(diagnosis: Diagnosis, head: Head) -> bool:
-    return head.kind == "decoder" or (head.kind == "self" and diagnosis.model.family == "decoder")
 
 
 def _layer(findings: Sequence[Finding], chosen: Finding) -> list[Finding]:

@@ -16,6 +16,7 @@ from attnviz.types import Head
 from attnviz.ui.components.browser_theme import current_theme
 from attnviz.ui.components.checked_reports import first_item, index, record
 from attnviz.ui.components.choices import choices
+from attnviz.ui.components.figures_and_tables import known_columns
 from attnviz.ui.session import state
 from attnviz.views import label_colors
 from attnviz.views.diagnosis.label_colors import text_color_on
@@ -75,7 +76,7 @@ def _searched(finding: Finding) -> str:
 
 
 def _rows(diagnosis: Diagnosis, shown: list[Finding]) -> None:
-    frame = pd.DataFrame([_row(diagnosis, one) for one in shown])
+    frame = known_columns(pd.DataFrame([_row(diagnosis, one) for one in shown]))
     label_fills = label_colors(current_theme())
 
     def colored(name: Any) -> str:
@@ -106,7 +107,7 @@ def _rows(diagnosis: Diagnosis, shown: list[Finding]) -> None:
             ),
             "importance": number(
                 format="%.3f",
-                help="How much the loss leans on the head, by its gradient (Michel et al. 2019).",
+                help="How much the loss depends on the head, by its gradient (Michel et al. 2019).",
             ),
             "entropy": number(
                 format="%.2f",

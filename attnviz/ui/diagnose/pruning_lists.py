@@ -11,7 +11,7 @@ from attnviz.doctor.labels.number_words import joined
 from attnviz.doctor.pruning import kept_heads, removals
 from attnviz.findings import Finding
 from attnviz.ui.session.plain_text import Strong, show_plain
-from attnviz.views.report.summary_sentences import head_count, removal_cost
+from attnviz.views.report.summary_sentences import head_count, removal_cost, signed
 
 __all__ = ["pruning_lists"]
 
@@ -24,11 +24,12 @@ def pruning_lists(diagnosis: Diagnosis) -> None:
     if len(effects.not_tested) == len(diagnosis.findings):
         return
     st.subheader("What removing heads showed", anchor=False)
+    st.caption("In parentheses: the change of the loss without the head, nats per token.")
     for words, findings in (
         ("Better without", effects.better_without),
         ("No difference, may be pruned", effects.no_difference),
         ("Needed", tuple(reversed(effects.needed))),
-        ("Unclear: more texts would tell", effects.unclear),
+        ("Unclear, more texts would tell", effects.unclear),
     ):
         if findings:
             show_plain(Strong(f"{words}: {head_count(len(findings))}. "), _named(findings))
@@ -41,6 +42,6 @@ def pruning_lists(diagnosis: Diagnosis) -> None:
 
 
 def _named(findings: Sequence[Finding]) -> str:
-    said = [f"{one.head.label} ({removal_cost(one):+z.3f})" for one in findings[:NAMED]]
+    said = [f"{one.head.label} ({signed(removal_cost(one))})" for one in findings[:NAMED]]
     more = f", and {len(findings) - NAMED} more" if len(findings) > NAMED else ""
-    return ", ".join(said) + more + " nats per token"
+    return ", ".join(said) + more

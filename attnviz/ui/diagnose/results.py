@@ -28,7 +28,7 @@ from attnviz.ui.session.error_messages import explained
 from attnviz.ui.session.long_jobs import FRESH
 from attnviz.ui.session.plain_text import plain, show_plain
 from attnviz.views import draw_label_map
-from attnviz.views.report.summary_sentences import diagnosis_sentences
+from attnviz.views.report.summary_sentences import diagnosis_sentences, text_count
 
 __all__ = ["choose_head", "first_head", "label_map", "results"]
 
@@ -125,7 +125,7 @@ def _origin(diagnosis: Diagnosis) -> None:
     info, texts = diagnosis.model, diagnosis.texts
     loss = diagnosis.loss.mean
     show_plain(
-        f"{info.name}, revision {info.revision[:12]} · {texts.count} texts "
+        f"{info.name}, revision {info.revision[:12]} · {text_count(texts.count)} "
         f"({texts.name}), digest {texts.digest[:12]} · "
         + ("" if np.isnan(loss) else f"loss {loss:.3f} nats per token over {texts.tokens:,} · ")
         + f"seed {diagnosis.seed} · attnviz {diagnosis.versions.get('attnviz', '')} · "

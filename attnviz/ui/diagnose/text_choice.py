@@ -14,6 +14,7 @@ from attnviz.experiments.text_sets import TextSet, as_text_set, bundled, parse_t
 from attnviz.types import Family
 from attnviz.ui.components.choices import choice
 from attnviz.ui.session.plain_text import plain, show_plain
+from attnviz.views.report.summary_sentences import text_count
 
 __all__ = ["MOST_TEXTS", "choose_texts"]
 
@@ -184,8 +185,7 @@ def _checked(texts: TextSet, family: Family) -> TextSet:
             f"{MOST_CHARACTERS:,} are read here. {SAMPLE}"
         )
     if not texts.name.startswith("bundled"):
-        number = "1 text" if len(texts.texts) == 1 else f"{len(texts.texts):,} texts"
-        number += f" of {characters:,} characters"
+        number = f"{text_count(len(texts.texts))} of {characters:,} characters"
         notes = (note[:1].upper() + note[1:] for note in texts.notes)
         show_plain(". ".join([number, *notes]) + ".", small=True)
     return texts

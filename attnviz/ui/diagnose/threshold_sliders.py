@@ -7,6 +7,7 @@ from itertools import groupby
 import streamlit as st
 
 from attnviz.doctor import THRESHOLDS, Diagnosis, Limit, Thresholds
+from attnviz.doctor.labels.evidence_sentences import CLOSE_CALL
 from attnviz.findings import LABEL_MEANINGS
 from attnviz.ui.components.choices import choice
 from attnviz.ui.session.plain_text import plain
@@ -20,8 +21,8 @@ FINEST = 200  # steps of a slider
 def choose_limits() -> None:
     """Show the sliders of one label at a time; `limits` returns where they stand."""
     st.caption(
-        "A label is a rule with limits. Move a limit, and every label is found anew from the same "
-        "measurements."
+        "A label is a rule with limits. Move a limit, and all labels follow; nothing is measured "
+        "again."
     )
     groups = {label: list(members) for label, members in groupby(sorted_limits(), key=_label)}
     chosen = choice(
@@ -51,16 +52,13 @@ def sorted_limits() -> list[Limit]:
 
 
 def close_calls(diagnosis: Diagnosis) -> list[str]:
-    """Return a sentence for each head with a measure whose interval contains its limit."""
-    said = []
-    for one in diagnosis.findings:
-        for each in one.evidence:
-            if each.value.low <= each.threshold <= each.value.high:
-                said.append(
-                    f"{one.head.label} ({one.name}): {each.label} {each.value.mean:z.3f} "
-                    f"({each.value.low:z.3f} to {each.value.high:z.3f}), limit {each.threshold:g}"
-                )
-    return said
+    """Return a sentence for each label that a head has, or misses, by less than the interval."""
+    return [
+        f"{one.head.label} ({one.name}): {said.removeprefix(CLOSE_CALL)}"
+        for one in diagnosis.findings
+        for said in one.sentences
+        if said.startswith(CLOSE_CALL)
+    ]
 
 
 def limits() -> Thresholds:
@@ -81,7 +79,9 @@ def consequences(before: Diagnosis, after: Diagnosis) -> None:
         if old.name != new.name
     ]
     if not changed:
-        st.info("No label has changed.", icon=":material/info:")
+        moved = before.thresholds != after.thresholds
+        said = "No label has changed." if moved else "All limits are at their defaults."
+        st.info(said, icon=":material/info:")
         return
     heads = "1 head is" if len(changed) == 1 else f"{len(changed)} heads are"
     st.info(
@@ -118,7 +118,8 @@ def _slider(limit: Limit) -> None:
         persist_state="session",
         help=_meaning(limit),
     )
-    st.caption(f"{plain(limit.meaning)} *{plain(limit.source)}.*")
+    source = f"{limit.source[:1].upper()}{limit.source[1:]}"
+    st.caption(f"{plain(limit.meaning)} *{plain(source)}.*")
 
 
 def _meaning(limit: Limit) -> str:

@@ -15,6 +15,7 @@ from attnviz.models import fine_tuned
 from attnviz.types import Head
 from attnviz.ui.components.browser_theme import current_theme
 from attnviz.ui.components.choices import choice
+from attnviz.ui.components.figures_and_tables import known_columns
 from attnviz.ui.diagnose.diagnose_page import choose_seed
 from attnviz.ui.diagnose.downloads import save_comparison
 from attnviz.ui.diagnose.folding_form import FoldingForm
@@ -36,7 +37,7 @@ from attnviz.ui.session.model_cache import load_model
 from attnviz.ui.session.plain_text import Strong, plain, show_plain
 from attnviz.views import draw_head_map
 from attnviz.views.report.comparison_report import DIVERGENCE
-from attnviz.views.report.summary_sentences import removal_cost
+from attnviz.views.report.summary_sentences import removal_cost, text_count
 from attnviz.words import rounded
 
 __all__ = ["two_models_page"]
@@ -98,7 +99,7 @@ def two_models_page(first: str) -> None:
                 value=True,
                 key="two_ablate",
                 persist_state="session",
-                help="Confirms or contradicts the labels of both models; takes most of the time.",
+                help="Shows which heads each model needs. This takes most of the time.",
             )
             seed = choose_seed("two_seed")
         pair = None if texts is None else Pair(first, second, texts, ablate, seed)
@@ -114,7 +115,7 @@ def two_models_page(first: str) -> None:
     if pair is None or first == second:
         form.keep(None, "", done=False)
         return
-    title = f"{second} · {pair.texts.name}, {len(pair.texts.texts)} texts"
+    title = f"{second} · {pair.texts.name}, {text_count(len(pair.texts.texts))}"
     form.keep(pair.key(), title, done=comparison is not None)
     if comparison is not None:
         _results(comparison)
@@ -239,20 +240,26 @@ def _table(comparison: Comparison) -> None:
     if rows:
         number = st.column_config.NumberColumn
         st.dataframe(
-            pd.DataFrame(rows).sort_values("divergence", ascending=False),
+            known_columns(pd.DataFrame(rows)).sort_values("divergence", ascending=False),
             hide_index=True,
             key="two_table",
             column_config={
+                "change": st.column_config.TextColumn(
+                    help="Clear: no interval contains its limit. Close call: another choice of "
+                    "texts could give the same label."
+                ),
                 "divergence": number(format="%.3f", help="How far its rows have moved, nats."),
                 "entropy shift": number(
                     format="%+.3f",
-                    help="Its entropy after, less that before, nats: above 0 it spreads more.",
+                    help="Entropy after minus entropy before, nats: above 0 it spreads more.",
                 ),
                 "cost before": number(
-                    format="%.3f", help="Loss change when it is removed from the first, nats."
+                    format="%.3f",
+                    help="Change of the loss without it in the first model, nats.",
                 ),
                 "cost after": number(
-                    format="%.3f", help="Loss change when it is removed from the second, nats."
+                    format="%.3f",
+                    help="Change of the loss without it in the second model, nats.",
                 ),
             },
         )
@@ -263,10 +270,13 @@ def _table(comparison: Comparison) -> None:
 def _row(comparison: Comparison, before: Finding, after: Finding) -> dict[str, object]:
     head = before.head
     cell = (head.layer, head.head)
+    changed = {one.head for one in comparison.changes}
+    close = {one.head for one in comparison.close_changes}
     return {
         "head": head.label,
         "before": before.name,
         "after": after.name,
+        "change": "clear" if head in changed else "close call" if head in close else "",
         "divergence": comparison.divergence[head.kind].at(*cell).mean,
         "entropy shift": rounded(comparison.entropy_shift[head.kind].at(*cell).mean),
         "cost before": rounded(removal_cost(before)),

@@ -7,12 +7,26 @@ import plotly.graph_objects as go
 from jaxtyping import Float
 
 from attnviz.errors import CaptureError
+from attnviz.types import Family, Kind
 from attnviz.views.style.plotly_numbers import known_mean
 from attnviz.views.style.safe_labels import escape_label
 from attnviz.views.style.theme import Theme, apply, colorscale, heading, palette
 from attnviz.views.style.token_axes import value_axis
 
-__all__ = ["draw_received", "draw_received_by_head"]
+__all__ = ["draw_received", "draw_received_by_head", "well_seen_places"]
+
+
+def well_seen_places(
+    received: Float[np.ndarray, "layer head place"], kind: Kind, family: Family
+) -> Float[np.ndarray, "layer head place"]:
+    """Return the weight at the places that at least half of the tokens of a window can see.
+
+    Place k of n is seen by n - k tokens of a model that looks back only: a head that looks at
+    itself or at the token before it gives the last places all weight there is. Where every token
+    sees every place, nothing is left out.
+    """
+    looks_back = kind == "decoder" or (kind == "self" and family == "decoder")
+    return received[..., : received.shape[-1] // 2 + 1] if looks_back else received
 
 
 def draw_received(

@@ -28,12 +28,12 @@ def comparison_sentences(
     if changes:
         has = "has" if len(changes) == 1 else "have"
         said.append(f"{len(changes)} of {head_count(heads)} {has} another label.")
-        said.append(f"{head_count(lost)} became degenerate, {head_count(recovered)} recovered.")
+        said.append(f"{lost or 'None'} became degenerate, {recovered or 'none'} recovered.")
         said += changes[:SHOWN]
         if len(changes) > SHOWN:
             said.append(f"And {len(changes) - SHOWN} more.")
     else:
-        said.append("No head has changed its label.")
+        said.append(f"No head has {'clearly ' if close else ''}changed its label.")
     if close:
         more = " more" if changes else ""
         said.append(

@@ -12,10 +12,10 @@ import plotly.graph_objects as go
 from attnviz.findings import Finding
 from attnviz.views.diagnosis.ablation_bars import MOST_BARS, draw_ablation
 from attnviz.views.diagnosis.entropy_ridges import draw_entropy_by_layer
-from attnviz.views.diagnosis.received_weight import draw_received_by_head
+from attnviz.views.diagnosis.received_weight import draw_received_by_head, well_seen_places
 from attnviz.views.report.plain_values import array, findings_of
 from attnviz.views.report.report_page import THEMES, Figures, draw_page, figure_place
-from attnviz.views.report.summary_sentences import diagnosis_sentences
+from attnviz.views.report.summary_sentences import diagnosis_sentences, text_count
 from attnviz.views.report.tables import (
     cases,
     head_table,
@@ -69,7 +69,7 @@ def draw_report(plain: Mapping[str, Any]) -> str:
 
 def _subtitle(plain: Mapping[str, Any]) -> str:
     model, texts = plain["model"], plain["texts"]
-    number = "1 text" if texts["count"] == 1 else f"{texts['count']:,} texts"
+    number = text_count(texts["count"])
     return escape(
         f"{model['title']} · {number} ({texts['name']}) · revision {model['revision'][:12]} · "
         f"attnviz {plain['versions'].get('attnviz', '')}"
@@ -109,11 +109,13 @@ def _pictures(
         )
     received = array(plain["received"].get(kind))
     if received.ndim == 3 and received.size:
+        received = well_seen_places(received, kind, plain["model"]["family"])
         place(
             "received",
             "Where the weight goes, by place",
-            "Average weight that each position receives, over the first tokens of the texts; a row "
-            "per head. A sink is a column that stands out.",
+            "Average weight that each position receives from the tokens that can see it, over the "
+            "first tokens of the texts; a row per head. A sink is a column that stands out. "
+            "Positions that fewer than half of the tokens can see are left out.",
             {
                 theme: draw_received_by_head(
                     received, first=plain["names"].get(kind, "first"), theme=theme

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from attnviz.findings import Finding, Verdict
 from attnviz.types import Head
 
-__all__ = ["diagnosis_sentences", "head_count", "removal_cost"]
+__all__ = ["diagnosis_sentences", "head_count", "removal_cost", "signed", "text_count"]
 
 SHOWN = 6  # heads that are named one by one
 
@@ -27,7 +27,7 @@ def diagnosis_sentences(findings: Sequence[Finding]) -> tuple[str, ...]:
         said = [*_broken(suspects), *_tested(findings, suspects)]
     patterns = Counter(one.detail for one in findings if one.label == "specialised")
     if patterns:
-        kinds = _listed([f"{count} × {detail}" for detail, count in patterns.most_common()])
+        kinds = _listed([f"{detail} ({count})" for detail, count in patterns.most_common()])
         does = "follows a known pattern" if patterns.total() == 1 else "follow a known pattern"
         said.append(f"{head_count(patterns.total())} {does}: {kinds}.")
     return tuple(said)
@@ -38,9 +38,20 @@ def head_count(number: int) -> str:
     return "1 head" if number == 1 else f"{number} heads"
 
 
+def text_count(number: int) -> str:
+    """Return "1 text", "2,000 texts"."""
+    return "1 text" if number == 1 else f"{number:,} texts"
+
+
 def removal_cost(finding: Finding) -> float:
     """Return the change of the loss without a head, nats per token; NaN if it was not removed."""
     return math.nan if finding.removal is None else finding.removal.mean
+
+
+def signed(change: float) -> str:
+    """Return a change of the loss with its sign: "+2.29", "-0.031", and "0" without a sign."""
+    shown = f"{change:+.2f}" if abs(change) >= 0.095 else f"{change:+.3f}"
+    return "0" if float(shown) == 0 else shown
 
 
 def _looks(suspects: Sequence[Finding], heads: int) -> str:
@@ -83,7 +94,7 @@ def _tested(findings: Sequence[Finding], suspects: Sequence[Finding]) -> list[st
         said.append(f"Better without: {_named(sorted(harmful, key=removal_cost), costs=True)}.")
     if unclear:
         looks = "looks" if len(unclear) == 1 else "look"
-        said.append(f"Unclear: {_named(unclear)} {looks} degenerate, and the texts are too few.")
+        said.append(f"Unclear: {_named(unclear)} {looks} degenerate; more texts would tell.")
     return said
 
 
@@ -98,11 +109,11 @@ def _spare(findings: Sequence[Finding]) -> list[str]:
         names = [head.label for head in sorted(group, key=lambda head: (head.layer, head.head))]
         if len(names) > SHOWN:
             names = [*names[:SHOWN], f"{len(names) - SHOWN} more"]
-        cost = math.nan if one.together is None else one.together.mean
-        said.append(
-            f"{_listed(names)} do the same: removing one makes no difference, removing all changes "
-            f"the loss by {_signed(cost)}."
-        )
+        said.append(f"{_listed(names)} do the same: removing one makes no difference.")
+        if one.together is not None and not math.isnan(one.together.mean):
+            said.append(
+                f"Removing all of them changes the loss by {signed(one.together.mean)} nats."
+            )
     return said
 
 
@@ -113,16 +124,11 @@ def _named(findings: Sequence[Finding], *, costs: bool = False, labels: bool = F
         cost = removal_cost(one)
         extra = f" ({one.label})" if labels else ""
         if costs and not math.isnan(cost):
-            extra = f" ({_signed(cost)})"
+            extra = f" ({signed(cost)} nats)"
         shown.append(f"{one.head.label}{extra}")
     if len(findings) > SHOWN:
         shown.append(f"{len(findings) - SHOWN} more")
     return _listed(shown)
-
-
-def _signed(value: float) -> str:
-    """Return a change of the loss with its sign: "+2.29 nats"."""
-    return f"{value:+z.2f} nats" if abs(value) >= 0.01 else f"{value:+z.3f} nats"
 
 
 def _listed(words: Sequence[str]) -> str:

@@ -118,7 +118,7 @@ def _evidence(one: Finding) -> str:
         return ""
     lines = "; ".join(
         f"{escape(each.label)} {interval_text(each.value)}{_unit(each.unit)}, "
-        f"{'more' if each.above else 'less'} than {each.threshold:g} required"
+        f"required: {escape(each.requirement)}"
         for each in one.evidence
     )
     return f'<p class="muted">{lines}.</p>'
@@ -133,9 +133,9 @@ def head_table(findings: Sequence[Finding], plain: Mapping[str, Any]) -> str:
     ]
     return filtered_table(names, rows, findings) + (
         '<p class="muted">Cost of removing: the change of the loss in nats per token, with its 95% '
-        "interval. Importance: how much the loss leans on the head, by its gradient (Michel et al. "
-        "2019), nats. Entropy: 0 looks at one key, 1 spreads evenly. Depends on text: how much the "
-        "text decides where it looks, nats.</p>"
+        "interval. Importance: how much the loss depends on the head, by its gradient (Michel et "
+        "al. 2019), nats. Entropy: 0 looks at one key, 1 spreads evenly. Depends on text: how much "
+        "the text decides where it looks, nats.</p>"
     )
 
 
