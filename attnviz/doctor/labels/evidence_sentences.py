@@ -93,13 +93,13 @@ def _seen(
         )
     elif label == "dead":
         yield (
-            "What it adds is next to nothing: vectors "
-            f"{share('output_share')} times as long as those it adds them to."
+            f"It adds next to nothing: its vectors have {share('output_share')} of the length of "
+            "those they are added to."
         )
     elif label == "uniform":
         yield (
             "It spreads its weight almost evenly over everything it can see: in nine rows of ten "
-            f"above {share('lowest_entropy')} of the largest possible entropy."
+            f"its entropy is at least {share('lowest_entropy')} of the largest possible."
         )
     elif label == "peaked":
         where = {

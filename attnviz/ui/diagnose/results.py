@@ -127,7 +127,11 @@ def _origin(diagnosis: Diagnosis) -> None:
     show_plain(
         f"{info.name}, revision {info.revision[:12]} · {text_count(texts.count)} "
         f"({texts.name}), digest {texts.digest[:12]} · "
-        + ("" if np.isnan(loss) else f"loss {loss:.3f} nats per token over {texts.tokens:,} · ")
+        + (
+            ""
+            if np.isnan(loss)
+            else f"loss {loss:.3f} nats per token over {texts.tokens:,} tokens · "
+        )
         + f"seed {diagnosis.seed} · attnviz {diagnosis.versions.get('attnviz', '')} · "
         f"{diagnosis.seconds:.0f} s",
         small=True,
