@@ -180,7 +180,7 @@ def test_every_threshold_has_its_meaning_and_source(open_app: OpenApp, quickly: 
         for slider in app.slider:
             limit = THRESHOLDS[slider.key.removeprefix("limit:")]
             assert limit.meaning[:40] in words
-            assert limit.source[:12] in words
+            assert limit.source[1:12] in words  # its first letter is large
     assert shown == set(THRESHOLDS)
     app.selectbox(key="limits_of").select("uniform").run()
     assert app.slider(key="limit:uniform_entropy").value == 0.99  # kept while others were shown
@@ -323,6 +323,7 @@ def test_without_ablation(open_app: OpenApp, quickly: None) -> None:
     assert not app.exception
     words = said(app)
     assert "No head was removed" in words and "there is no cost to show" in words
+    assert not any(one.value.isna().all().any() for one in app.dataframe)  # no column of "None"
 
 
 def test_a_real_diagnosis_of_a_model_without_a_trained_head_from_a_folder(
