@@ -15,8 +15,6 @@ from attnviz.views import plot_config
 
 __all__ = ["file_download", "known_columns", "show_picture", "show_table", "table_download"]
 
-SHOWN_AS_ZERO = 0.0005  # tables show three decimals
-
 
 def show_picture(
     figure: go.Figure,
@@ -60,13 +58,8 @@ def show_picture(
 
 
 def known_columns(table: pd.DataFrame) -> pd.DataFrame:
-    """Return a table without the columns that hold no value, and without the sign of zero.
-
-    An unknown number would be shown as "None", and one that rounds to zero as "-0.000".
-    """
-    known = table.dropna(axis=1, how="all")
-    numbers = known.select_dtypes("number")
-    return known.assign(**(numbers.mask(numbers.abs() < SHOWN_AS_ZERO, 0.0)))
+    """Return a table without the columns that hold no value: Streamlit would show "None"."""
+    return table.dropna(axis=1, how="all")
 
 
 def show_table(

@@ -10,6 +10,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from attnviz.findings import Finding
+from attnviz.types import Kind
 from attnviz.views.diagnosis.ablation_bars import MOST_BARS, draw_ablation
 from attnviz.views.diagnosis.entropy_ridges import draw_entropy_by_layer
 from attnviz.views.diagnosis.received_weight import draw_received_by_head, well_seen_places
@@ -84,7 +85,7 @@ def _summary(plain: Mapping[str, Any], findings: Sequence[Finding]) -> list[str]
 
 def _pictures(
     plain: Mapping[str, Any],
-    kind: str,
+    kind: Kind,
     findings: Sequence[Finding],
     figures: Figures,
     *,
