@@ -151,11 +151,12 @@ def _changed_targets(model: Model, translated: Capture, words: tuple[str, ...]) 
     changes = np.zeros((len(target), len(target), 2))
     changes[:, :, 0] = by_source
     labels = cross.query_tokens.labels
+    names = dict(zip((*target, *source), (*labels, *cross.key_tokens.labels), strict=True))
     others = []
     for at, token in enumerate(target):
-        other = next(place for place in (1, 2) if target[place] != token)
-        changed = [*target[:at], target[other], *target[at + 1 :]]
-        others.append(labels[other])
+        other = next(one for one in names if one not in (token, target[0]))
+        changed = [*target[:at], other, *target[at + 1 :]]
+        others.append(names[other])
         changes[at, :, 1] = relative_change(before, _decoder_vectors(model, source, changed))
     middle = len(target) // 2
     return Scene(
