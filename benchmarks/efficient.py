@@ -1,19 +1,20 @@
 """Measure the time of exact, fused, windowed and linear attention beside counted products.
 
     python -m benchmarks.efficient
-    python -m benchmarks.efficient --longest 32768
+    OMP_NUM_THREADS=1 python -m benchmarks.efficient --longest 1048576
 
-Exact attention holds the matrix of scores and stops where it needs more than `--memory` GB. Fused
-is torch's own `scaled_dot_product_attention`. The window gathers blocks of keys, so that only its
-pairs are computed. Linear attention is the recurrence over chunks. Seconds are the median of three
-runs of one head with 64 numbers per query, float32, causal; ways alternate within each run.
+A way stops where its scores need more than `--memory` GB, or where a run took more than
+`--seconds`. Fused is torch's own `scaled_dot_product_attention`. The window gathers blocks of keys,
+so that only its pairs are computed. Linear attention is the recurrence over chunks. Seconds are the
+quickest of three runs of one head with 64 numbers per query, float32, causal; ways alternate within
+each run. Other work on the machine only adds time, so the quickest run is the nearest to a quiet
+one.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
-import statistics
 import time
 from collections.abc import Callable
 
@@ -26,6 +27,7 @@ from attnviz.efficient.costs import cost
 D = 64
 WINDOW = 128
 CHUNK = 128
+REPEATS = 3
 ROW = "{:>8} {:>8} {:>12} {:>10} {:>14} {:>16}"
 
 
@@ -88,42 +90,51 @@ WAYS: dict[str, tuple[Callable[[Tensor, Tensor, Tensor], Tensor], str, dict[str,
 }
 
 
+def held_bytes(name: str, count: int) -> int:
+    """Return the bytes of scores and weights that a way holds, in float32."""
+    pairs = {"exact": count**2, "window": 2 * WINDOW * count}.get(name, 0)
+    return 2 * 4 * pairs
+
+
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description="Time beside counted multiplications.")
     parser.add_argument("--longest", type=int, default=16_384)
-    parser.add_argument("--memory", type=float, default=4.0, help="GB for the matrix of scores")
+    parser.add_argument("--memory", type=float, default=4.0, help="GB for scores and weights")
+    parser.add_argument("--seconds", type=float, default=10.0, help="longest run that is continued")
     options = parser.parse_args()
     print(
         f"{torch.get_num_threads()} threads, load {os.getloadavg()[0]:.1f}, "
         f"torch {torch.__version__}"
     )
     print(ROW.format("tokens", "way", "seconds", "of exact", "million mult.", "ns per mult."))
-    count = 512
+    count, running = 512, dict(WAYS)
     while count <= options.longest:
         generator = torch.Generator().manual_seed(count)
         vectors = [torch.randn(count, D, generator=generator) for _ in range(3)]
-        possible = {
+        running = {
             name: way
-            for name, way in WAYS.items()
-            if name != "exact" or 2 * 4 * count**2 <= options.memory * 1e9
+            for name, way in running.items()
+            if held_bytes(name, count) <= options.memory * 1e9
         }
-        times: dict[str, list[float]] = {name: [] for name in possible}
-        for _ in range(3):
-            for name, (function, _, _) in possible.items():
+        times: dict[str, list[float]] = {name: [] for name in running}
+        for _ in range(REPEATS):
+            for name, (function, _, _) in running.items():
                 begun = time.perf_counter()
                 function(*vectors)
                 times[name].append(time.perf_counter() - begun)
-        for name, (_, counted, settings) in possible.items():
-            seconds = statistics.median(times[name])
-            whole = statistics.median(times["exact"]) if "exact" in times else float("nan")
+        for name, (_, counted, settings) in running.items():
+            seconds = min(times[name])
+            of_exact = f"{seconds / min(times['exact']):.3f}" if "exact" in times else "stopped"
             operations = cost(counted, count, d=D, d_value=D, causal=True, **settings).operations
             print(
                 ROW.format(
-                    f"{count:,}", name, f"{seconds:.4f}", f"{seconds / whole:.3f}",
+                    f"{count:,}", name, f"{seconds:.4f}", of_exact,
                     f"{operations / 1e6:,.1f}", f"{1e9 * seconds / operations:.3f}",
-                )
+                ),
+                flush=True,
             )  # fmt: skip
+        running = {name: way for name, way in running.items() if min(times[name]) < options.seconds}
         count *= 2
 
 

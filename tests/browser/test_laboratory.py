@@ -82,7 +82,7 @@ def test_from_explore_to_the_lab_and_on_to_the_cache(page: Page, server: Server)
     wait_until_idle(page)
     assert "layer=2" in page.url
     assert "head=4" in page.url
-    page.get_by_text("The cache of keys and values: what").locator("visible=true").first.click()
+    page.get_by_text("The cache: what it saves").locator("visible=true").first.click()
     expect(page.get_by_text("Where does the loss break?")).to_be_visible()
     wait_until_idle(page)
     page.get_by_role("button", name="This is my prediction").locator("visible=true").first.click()

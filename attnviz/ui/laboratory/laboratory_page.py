@@ -43,7 +43,7 @@ def laboratory(request: Request) -> None:
     st.header("Efficient attention, on a real head", anchor=False)
     st.page_link(
         page_named("cache"),
-        label="The cache of keys and values: what it saves, and what cutting it costs",
+        label="The cache: what it saves and costs",
         icon=":material/memory:",
     )
     read(request)
