@@ -23,6 +23,7 @@ __all__ = [
     "MOST_TOKENS",
     "LogitDifference",
     "TextPair",
+    "check_position",
     "label_of",
     "likeliest",
     "logits_of",
@@ -160,3 +161,17 @@ def word_id(model: Model, word: str) -> tuple[int, bool]:
     # A decoder of bytes has the space in its token; other tokenizers add it themselves.
     row = rows[0] if len(rows[0]) <= len(rows[1]) else rows[1]
     return int(row[0]), len(row) == 1
+
+
+def check_position(model: Model, encoded: Encoded, position: int) -> None:
+    """Refuse models that predict no tokens, and positions that a text does not have.
+
+    Raises:
+        InputError: see above.
+    """
+    if not model.predicts:
+        raise InputError(f"{model.info.name} predicts no tokens: it has no trained language head")
+    check_encoded(model, [encoded])
+    count = len(encoded.ids if encoded.target is None else encoded.target)
+    if not -count <= position < count:
+        raise InputError(f"there is no position {position}; there are {count}")
