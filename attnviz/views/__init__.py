@@ -10,6 +10,7 @@ from attnviz.views.diagnosis.received_weight import draw_received
 from attnviz.views.maps.difference_map import draw_difference
 from attnviz.views.maps.head_map import draw_head_map
 from attnviz.views.maps.induction_figures import draw_loss, draw_scores_by_head, draw_stripe
+from attnviz.views.maps.lens_map import draw_lens
 from attnviz.views.maps.vector_maps import draw_products, draw_vectors
 from attnviz.views.maps.weight_map import draw_weights
 from attnviz.views.report.diagnosis_report import draw_report
@@ -26,6 +27,7 @@ __all__ = [
     "draw_entropy_by_layer",
     "draw_head_map",
     "draw_label_map",
+    "draw_lens",
     "draw_loss",
     "draw_products",
     "draw_received",

@@ -18,6 +18,7 @@ from attnviz.ui.components.choices import choice
 from attnviz.ui.components.figures_and_tables import show_picture, show_table, table_download
 from attnviz.ui.components.token_strip import part
 from attnviz.ui.edit.edit_list import change
+from attnviz.ui.explore.edge_panel import show_edges
 from attnviz.ui.explore.row_panel import show_rows
 from attnviz.ui.explore.token_panel import around
 from attnviz.ui.explore.weight_panel import show_map
@@ -38,6 +39,7 @@ def show_head(capture: Capture, request: Request, head: Head, metric: str) -> No
     stack = capture[head.kind]
     sides: dict[str, Callable[[], None]] = {
         "Weights": lambda: show_map(request, head),
+        "What flows": lambda: show_edges(capture, request, head),
         "Queries and keys": lambda: _vectors(stack, head),
         "Row by row": lambda: _rows(stack, head, metric),
         "Numbers": lambda: _numbers(capture[head.kind], request, head),

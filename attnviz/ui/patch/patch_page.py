@@ -19,6 +19,7 @@ from attnviz.ui.patch.effect_maps import (
     show_head_values,
     show_positions,
 )
+from attnviz.ui.patch.lens_panel import show_lens
 from attnviz.ui.patch.pair_fields import ChosenPair, choose_pair
 from attnviz.ui.patch.patch_study import PatchStudy, studied
 from attnviz.ui.session.model_cache import load_model
@@ -40,6 +41,7 @@ VIEWS = {
     "positions": "Layers and positions",
     "direct": "Direct effects",
     "composition": "Composition",
+    "lens": "Logit lens",
 }
 
 
@@ -59,6 +61,9 @@ def patch_page(name: str) -> None:
     view = choice("Show", VIEWS, "patch_view", link=True, show_label=False)
     if view == "positions":
         show_positions(model, chosen, study)
+        return
+    if view == "lens":
+        show_lens(model, chosen, study.lenses)
         return
     kind = choose_kind(_kinds(model, study, view), key="patch_kind")
     left, right = st.columns([5, 7], gap="medium")

@@ -9,6 +9,7 @@ from typing import TypeVar
 
 from attnviz.errors import InputError
 from attnviz.experiments.decomposition.composition import Composition, composition
+from attnviz.experiments.decomposition.logit_lens import LogitLens, logit_lens
 from attnviz.experiments.decomposition.logit_parts import LogitParts, logit_parts
 from attnviz.experiments.patching.head_patches import PARTS, Part, PatchEffects, patch_heads
 from attnviz.experiments.patching.stream_patches import StreamEffects, patch_stream
@@ -23,8 +24,8 @@ __all__ = ["PatchStudy", "studied"]
 
 Value = TypeVar("Value")
 
-STEPS = len(PARTS) + 3
-"""Parts of a head, the stream, the direct effects and the composition."""
+STEPS = len(PARTS) + 4
+"""Parts of a head, the stream, the direct effects, the composition and the logit lens."""
 
 
 @dataclass(frozen=True)
@@ -35,13 +36,15 @@ class PatchStudy:
         effects: by part, of each head.
         stream: of each layer and position.
         parts: direct effects on the clean text.
-        composition: of the model's heads, by kind of self-attention.
+        composition: of the model's heads, in its first kind of self-attention.
+        lenses: predictions of the layers on the clean text and on the corrupted one.
     """
 
     effects: Mapping[Part, PatchEffects]
     stream: StreamEffects | str
     parts: LogitParts | str
     composition: Composition | str
+    lenses: tuple[LogitLens, ...] | str
 
 
 def studied(model: Model, chosen: ChosenPair) -> PatchStudy | None:
@@ -83,7 +86,11 @@ def _study(
     parts = _or_reason(lambda: logit_parts(model, pair.clean, difference))
     step(at + 2, "Composition")(0.0)
     scores = _or_reason(lambda: composition(model))
-    return PatchStudy(effects, stream, parts, scores)
+    step(at + 3, "Logit lens")(0.0)
+    lenses = _or_reason(
+        lambda: tuple(logit_lens(model, one) for one in (pair.clean, pair.corrupted))
+    )
+    return PatchStudy(effects, stream, parts, scores, lenses)
 
 
 def _or_reason(compute: Callable[[], Value]) -> Value | str:

@@ -174,7 +174,7 @@ def effect_specification(
         missing=missing,
         missing_caption=missing,
         corner=corner,
-        gap=2,
+        gap=2 if numbers else 0,
         numbers=numbers,
         numbered=False,
     )
