@@ -58,7 +58,7 @@ def test_removed_edges_and_gradients_equal_slow_loops(
     pair = zoo(name)
     ids = random_ids(pair.model, TOKENS)
     edges = [(5, 1), (3, 2), (5, 5), (2, 0)]
-    found = remove_edges(pair.model, Encoded(ids), HEAD, edges)
+    measured = remove_edges(pair.model, Encoded(ids), HEAD, edges)
     slopes = edge_gradients(pair.model, Encoded(ids), HEAD)
     plain = slow_logits(pair, ids, {})
     best = int(plain.argmax())
@@ -66,15 +66,15 @@ def test_removed_edges_and_gradients_equal_slow_loops(
     for at, edge in enumerate(edges):
         without = slow_logits(pair, ids, {edge: 0.0})
         expected = float((plain.exp() * (plain - without)).sum())
-        assert found.divergence[at] == pytest.approx(expected, abs=MODEL)
-        assert found.loss[at] == pytest.approx(float((plain - without)[best]), abs=MODEL)
+        assert measured.divergence[at] == pytest.approx(expected, abs=MODEL)
+        assert measured.loss[at] == pytest.approx(float((plain - without)[best]), abs=MODEL)
         up, down = (
             float(slow_logits(pair, ids, {edge: 1 + sign * step})[best]) for sign in (1, -1)
         )
         assert slopes[edge] == pytest.approx(
             (up - down) / (2 * step), abs=2 * MODEL + 0.02 * abs(up - down)
         )
-    assert np.abs(found.loss).max() > 20 * MODEL
+    assert np.abs(measured.loss).max() > 20 * MODEL
     assert np.abs(slopes).max() > 20 * MODEL
 
 
@@ -87,18 +87,18 @@ def test_value_norms_equal_a_loop_over_the_weights(zoo: Callable[[str], Pair]) -
             matrix = pair.eager.transformer.h[1].attn.c_proj.weight[16:24]
         else:
             matrix = pair.eager.model.layers[1].self_attn.o_proj.weight.T[16:24]
-        found = value_norms(pair.model, stack, HEAD)
+        measured = value_norms(pair.model, stack, HEAD)
         weights, values = stack.weights(1, 2), stack.value(1, 2)
         for query in range(TOKENS):
             for key in range(TOKENS):
                 added = weights[query, key] * values[key] @ matrix.detach().numpy()
-                assert found[query, key] == pytest.approx(np.sqrt((added**2).sum()), abs=1e-4)
+                assert measured[query, key] == pytest.approx(np.sqrt((added**2).sum()), abs=1e-4)
 
 
 def test_value_zeroing_equals_runs_without_a_key(zoo: Callable[[str], Pair]) -> None:
     pair = zoo("gpt2")
     ids = random_ids(pair.model, TOKENS)
-    found = value_zeroing(pair.model, Encoded(ids), HEAD)
+    measured = value_zeroing(pair.model, Encoded(ids), HEAD)
 
     def streams(without: int | None) -> Tensor:
         def row(layer: int, head: int, query: int, scores: Tensor) -> Tensor:
@@ -121,9 +121,9 @@ def test_value_zeroing_equals_runs_without_a_key(zoo: Callable[[str], Pair]) -> 
     whole = streams(None)
     for key in range(TOKENS):
         expected = 1 - torch.cosine_similarity(streams(key), whole, dim=-1)
-        np.testing.assert_allclose(found[:, key], expected, atol=1e-5)
-    assert found.max() > 1e-3
-    assert np.abs(np.triu(found, 1)).max() < 1e-6  # a later key is not seen
+        np.testing.assert_allclose(measured[:, key], expected, atol=1e-5)
+    assert measured.max() > 1e-3
+    assert np.abs(np.triu(measured, 1)).max() < 1e-6  # a later key is not seen
 
 
 def test_every_measure_of_an_encoder_decoder(zoo: Callable[[str], Pair]) -> None:
@@ -153,9 +153,9 @@ def test_rollout_is_the_product_of_mean_weights_and_residuals(zoo: Callable[[str
         weights = pair.eager(**inputs_of(pair.model, [text]), output_attentions=True).attentions
     expected = np.eye(TOKENS)
     for layer in range(3):
-        mixed = 0.5 * weights[layer][0].double().mean(0).numpy() + 0.5 * np.eye(TOKENS)
-        np.testing.assert_allclose(mixing(stack, layer), mixed, atol=1e-5)
-        expected = mixed @ expected
+        mixture = 0.5 * weights[layer][0].double().mean(0).numpy() + 0.5 * np.eye(TOKENS)
+        np.testing.assert_allclose(mixing(stack, layer), mixture, atol=1e-5)
+        expected = mixture @ expected
         np.testing.assert_allclose(rollout(stack, layer), expected, atol=1e-5)
 
 

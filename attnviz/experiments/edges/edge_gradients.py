@@ -48,5 +48,5 @@ def edge_gradients(
         row = logits[0, position].float().log_softmax(-1)
         # autograd.grad: backward() would leave gradients on the weights of the model.
         (slope,) = torch.autograd.grad(row.max(), weights)
-    found: np.ndarray = (slope * weights.detach()).cpu().numpy()
-    return found
+    products: np.ndarray = (slope * weights.detach()).cpu().numpy()
+    return products

@@ -31,16 +31,16 @@ def mixing(stack: AttentionStack, layer: int) -> Float[np.ndarray, "position pos
         raise InputError("rollout and flow are of self-attention; cross-attention reads two texts")
     _, heads, queries, _ = stack.shape
     mean = sum(stack.weights(layer, head).astype(np.float64) for head in range(heads)) / heads
-    found: np.ndarray = mean + np.eye(queries)
-    return found / found.sum(-1, keepdims=True)  # type: ignore[no-any-return]
+    table: np.ndarray = mean + np.eye(queries)
+    return table / table.sum(-1, keepdims=True)  # type: ignore[no-any-return]
 
 
 def rollout(stack: AttentionStack, layer: int) -> Float[np.ndarray, "query key"]:
     """Return the rollout from the output of a layer to the input; rows sum to 1."""
-    found = mixing(stack, 0)
+    product = mixing(stack, 0)
     for upper in range(1, layer + 1):
-        found = mixing(stack, upper) @ found
-    return found
+        product = mixing(stack, upper) @ product
+    return product
 
 
 def attention_flow(stack: AttentionStack, layer: int, query: int) -> Float[np.ndarray, " key"]:
@@ -62,8 +62,8 @@ def attention_flow(stack: AttentionStack, layer: int, query: int) -> Float[np.nd
             capacity = float(table[row, column])
             graph.add_edge((level + 1, int(row)), (level, int(column)), capacity=capacity)
     start = (layer + 1, query)
-    found = np.zeros(queries)
+    flows = np.zeros(queries)
     for key in range(queries):
         if (0, key) in graph and start in graph:
-            found[key] = networkx.maximum_flow_value(graph, start, (0, key))
-    return found
+            flows[key] = networkx.maximum_flow_value(graph, start, (0, key))
+    return flows

@@ -41,8 +41,8 @@ def value_zeroing(model: Model, encoded: Encoded, head: Head) -> Float[np.ndarra
         group = keys[start : start + MOST_COPIES]
         streams = _streams(hooked, block, inputs, head, group, weights)
         columns.append(1 - torch.cosine_similarity(streams, whole[None], dim=-1))
-    found: np.ndarray = torch.cat(columns).T.cpu().numpy()
-    return found
+    distances: np.ndarray = torch.cat(columns).T.cpu().numpy()
+    return distances
 
 
 def _streams(

@@ -1,4 +1,4 @@
-"""What flows along the edges of a head: measures on one map, and their agreement."""
+"""Panel of Explore: measures of the edges of a head on one map, and their agreement."""
 
 from __future__ import annotations
 
