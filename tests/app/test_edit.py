@@ -249,8 +249,13 @@ def test_a_t5_is_edited_in_every_kind(kind: str, page: OpenApp) -> None:
     assert f"all {kind} heads" in " ".join(one.label for one in app.button)
 
 
-def test_every_head_of_a_large_model_is_measured_in_the_background(page: OpenApp) -> None:
+def test_every_head_of_a_large_model_is_measured_in_the_background(
+    page: OpenApp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("attnviz.ui.edit.head_effects_panel.AT_ONCE", 0)
     app = page(model="t5-classroom")
+    assert "Of all heads" not in said(app)
+    assert "Known as" in said(app)
     press(app, "start:Measure every head")
     until(lambda: long_jobs().unfinished == 0)
     app.run()

@@ -14,6 +14,7 @@ from attnviz import Edit
 from attnviz.captures.forward_pass import Encoded
 from attnviz.errors import InputError
 from attnviz.experiments.edits.edit_effects import effect_of, effects_of
+from attnviz.experiments.edits.heads_off import divergence_without_heads
 from attnviz.experiments.edits.masked_tokens import mask_id, mask_tokens
 from attnviz.models import encode
 from attnviz.types import Head
@@ -22,6 +23,7 @@ from tests.zoo import random_ids
 
 if TYPE_CHECKING:
     from attnviz import Model
+    from tests.zoo import Pair
 
 TOKENS = 8
 FIRST, SECOND = Edit("zero", Head("self", 0, 1)), Edit("first", Head("self", 1, 2))
@@ -84,6 +86,31 @@ def test_the_run_before_may_have_edits_too(gpt: Model) -> None:
     np.testing.assert_array_equal(last.after, whole.after)
     assert not effect_of(gpt, ids, [FIRST], before=[FIRST]).divergence.any()
     assert np.abs(last.divergence - whole.divergence).max() > MODEL_NATS
+
+
+@pytest.mark.parametrize("name", ["gpt2", "llama", "t5", "bert"])
+@pytest.mark.parametrize("copies", [1, 5])
+def test_many_heads_at_once_equal_one_run_each(
+    name: str, copies: int, zoo: Callable[[str], Pair], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("attnviz.experiments.edits.heads_off.MOST_COPIES", copies)
+    model = zoo(name).model
+    target = (0, *random_ids(model, 4)) if name == "t5" else None
+    encoded = Encoded(random_ids(model, TOKENS), target=target)
+    seen: list[tuple[int, int]] = []
+    tables = divergence_without_heads(
+        model, encoded, progress=lambda done, total: seen.append((done, total))
+    )
+    count = sum(layers * heads for layers, heads in model.info.heads.values())
+    assert seen[-1] == (count, count)
+    for kind, (layers, heads) in model.info.heads.items():
+        for layer in range(layers):
+            for head in range(heads):
+                alone = effect_of(model, encoded, [Edit("zero", Head(kind, layer, head))])
+                np.testing.assert_allclose(
+                    tables[kind][layer, head], alone.divergence, atol=MODEL_NATS, rtol=1e-3
+                )
+        assert tables[kind].max() > MODEL_NATS
 
 
 def test_a_cancelled_measurement_ends(gpt: Model) -> None:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 from jaxtyping import Float
 
 from attnviz.captures.forward_pass import Capture, capture_ids
-from attnviz.experiments.edits.edit_effects import EditEffect, effect_of, effects_of
+from attnviz.experiments.edits.edit_effects import EditEffect, effect_of
 from attnviz.experiments.edits.edit_rules import Edit
 from attnviz.experiments.edits.edited_model import edited
+from attnviz.experiments.edits.heads_off import divergence_without_heads
 from attnviz.experiments.edits.masked_tokens import mask_tokens
-from attnviz.models import Encoded, Model
-from attnviz.types import Head, Kind
+from attnviz.types import Kind
 from attnviz.ui.edit.listed_edits import ListedEdit, Sides, attention_edits, masked_positions
 from attnviz.ui.session.capture_cache import Shelf
 from attnviz.ui.session.model_cache import CACHE_MB, Request, captured, load_model, reading
@@ -24,7 +24,6 @@ __all__ = [
     "edit_effect",
     "edited_capture",
     "head_effects",
-    "measure_heads",
     "sides_of",
 ]
 
@@ -106,35 +105,6 @@ def head_effects(request: Request) -> HeadEffects:
     """
     return _HEADS.get(
         request,
-        lambda: measure_heads(load_model(request.model), request_ids(request)),
+        lambda: divergence_without_heads(load_model(request.model), request_ids(request)),
         lambda: reading(request),
     )
-
-
-def measure_heads(
-    model: Model, encoded: Encoded, progress: Callable[[int, int], None] | None = None
-) -> HeadEffects:
-    """Run the model once without each head and return the divergences.
-
-    Args:
-        model: with a trained language head.
-        encoded: the text.
-        progress: as for `effects_of`.
-
-    Raises:
-        AttnvizError: as `effect_of`.
-    """
-    sizes = model.info.heads
-    heads = [
-        Head(kind, layer, head)
-        for kind, (layers, count) in sizes.items()
-        for layer in range(layers)
-        for head in range(count)
-    ]
-    lists = [[Edit("zero", head)] for head in heads]
-    effects = effects_of(model, encoded, lists, candidates=1, progress=progress)
-    count = len(effects[0].divergence)
-    tables = {kind: np.zeros((*size, count), np.float32) for kind, size in sizes.items()}
-    for head, effect in zip(heads, effects, strict=True):
-        tables[head.kind][head.layer, head.head] = effect.divergence
-    return tables

@@ -12,13 +12,14 @@ from jaxtyping import Float
 from attnviz import words
 from attnviz.attention.stack.map_tiles import Grid
 from attnviz.experiments.edits.edit_rules import Edit
+from attnviz.experiments.edits.heads_off import divergence_without_heads
 from attnviz.experiments.edits.masked_tokens import mask_id
 from attnviz.findings import Progress
 from attnviz.models import Model
 from attnviz.types import Head, Metric, Tokens
 from attnviz.ui.components.plotly_map import plotly_map
 from attnviz.ui.edit.edit_list import change
-from attnviz.ui.edit.edit_runs import HeadEffects, edit_effect, head_effects, measure_heads
+from attnviz.ui.edit.edit_runs import HeadEffects, edit_effect, head_effects
 from attnviz.ui.edit.edit_sentences import change_sentence
 from attnviz.ui.edit.listed_edits import ListedEdit, MaskedToken, listed_label
 from attnviz.ui.server.run_places import giving_way, is_long
@@ -41,8 +42,8 @@ EFFECT = Metric(
     "changes the prediction by {value}",
 )
 
-AT_ONCE = 40
-"""Most heads that are measured while the page waits: a run of a short text takes 30 ms."""
+AT_ONCE = 6e10
+"""Operations of a measurement for which the page waits: a processor takes about a second."""
 
 TOGETHER = ("induction", "alignment", "same_word", "previous_token", "duplicate")
 """Roles whose heads are suggested together."""
@@ -57,7 +58,8 @@ def all_head_effects(model: Model, request: Request, tokens: int) -> HeadEffects
         tokens: number of tokens of the text.
     """
     heads = sum(layers * count for layers, count in model.info.heads.values())
-    if heads <= AT_ONCE and not is_long(model, tokens * heads):
+    operations = 2.0 * heads * tokens * model.info.parameters
+    if operations <= AT_ONCE and not is_long(model, tokens):
         return head_effects(request)
 
     def work() -> Work[HeadEffects]:
@@ -70,7 +72,7 @@ def all_head_effects(model: Model, request: Request, tokens: int) -> HeadEffects
                 seconds = time.monotonic() - begun
                 report(Progress(f"Head {done} of {total}", done / total, seconds))
 
-            return measure_heads(model, encoded, one)
+            return divergence_without_heads(model, encoded, progress=one)
 
         return run
 
