@@ -237,3 +237,17 @@ def test_tables_download_as_csv(page: Page, server: Server, tmp_path: Path) -> N
     assert len(lines) == 1 + len(stack.query_tokens)
     last = [float(number) for number in lines[-1].split(",")[-len(stack.key_tokens) :]]
     assert last == pytest.approx(stack.weights(1, 1)[-1].tolist(), abs=SAME)
+
+
+def test_the_first_zoom_into_a_long_text_stays(page: Page, server: Server) -> None:
+    open_app(page, server, "?model=gpt-classroom&layer=1&head=5")
+    type_text(page, "The little fox ran into the dark forest. " * 22)
+    where = page.locator(".st-key-weights .where")
+    whole = where.inner_text()
+    page.locator(".st-key-weights [data-zoom=in]").click()
+    expect(where).not_to_have_text(whole)
+    wait_until_idle(page)
+    page.wait_for_timeout(500)
+    wait_until_idle(page)
+    expect(where).to_contain_text("single cells")
+    expect(where).not_to_have_text(whole)

@@ -120,6 +120,7 @@ def plotly_map(
     view = record(st.session_state.get(key), "view")
     if view.get("text") != text:
         view = {}
+    window = Window.read(view.get("window"), shape) or Window.whole(shape)
     region = Window.read(view.get("region"), shape) or Window.whole(shape)
     # One answer per request: the turn is a random number that the browser adds to each.
     turn = view.get("turn")
@@ -133,6 +134,7 @@ def plotly_map(
         "text": text,
         "identity": identity,
         "shape": list(shape),
+        "window": window.numbers(),
         "small": max(shape) <= SCORED,
         "numbered": specification.numbered,
         "value": specification.value,
@@ -167,7 +169,6 @@ def plotly_map(
         on_view_change=lambda: None,
         on_cell_change=lambda: _take_cell(key, text, shape, on_cell),
     )
-    window = Window.read(view.get("window"), shape) or Window.whole(shape)
     return MapEvents(window, reply.get("cell") is not None)
 
 

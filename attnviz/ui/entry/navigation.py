@@ -34,7 +34,7 @@ def show_app(folder: Path | None = None) -> None:
     pages = {one.name: _registered(one, folder) for one in PAGES}
     remember_pages(pages)
     page = st.navigation(list(pages.values()), position="top")
-    _page_name(page.title)
+    name_place = st.container(key="page_name")
     require_components()
     if page.url_path == STATUS:
         page.run()  # without waiting for a turn: it shows how many wait
@@ -45,12 +45,8 @@ def show_app(folder: Path | None = None) -> None:
                 state.remember(model_only() if page.url_path in OWN_TEXTS else sidebar.sidebar())
             page.run()
     watch_theme()
-
-
-def _page_name(title: str) -> None:
-    """Write the page's first heading; only phones show it, where the navigation is folded."""
-    with st.container(key="page_name"):
-        st.html(f"<h1>{escape(title)}</h1>")
+    with name_place:  # last: until it is drawn, its place would push the page down
+        st.html(f"<h1>{escape(page.title)}</h1>")
 
 
 def _registered(page: AppPage, folder: Path | None) -> st.Page:

@@ -91,7 +91,8 @@ function update(state, map) {
   const before = state.map;
   state.map = map;
   if (before?.text !== map.text) {
-    state.window = wholeWindow(state);
+    // A map that Streamlit has drawn anew shows the part that was on the screen before.
+    state.window = before ? wholeWindow(state) : map.window ?? wholeWindow(state);
     state.cursor = null;
     state.hinted = false;
   }
