@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from attnviz.experiments.edits.edited_model import edited
     from attnviz.experiments.generation.sampling import Sampling
     from attnviz.experiments.generation.token_by_token import GenerationStep, generate
+    from attnviz.experiments.patching.head_patches import patch_heads
+    from attnviz.experiments.patching.text_pair import LogitDifference, TextPair
     from attnviz.models import Model, instrument
     from attnviz.monitor import AttentionMonitor
     from attnviz.types import Proof
@@ -36,9 +38,11 @@ __all__ = [
     "Diagnosis",
     "Edit",
     "GenerationStep",
+    "LogitDifference",
     "Model",
     "Proof",
     "Sampling",
+    "TextPair",
     "__version__",
     "capture",
     "capture_inputs",
@@ -53,6 +57,7 @@ __all__ = [
     "load",
     "metrics",
     "monitor",
+    "patch_heads",
     "summarize",
     "verify",
     "views",
@@ -64,7 +69,10 @@ _HOMES = {
     "Diagnosis": "attnviz.doctor",
     "Edit": "attnviz.experiments.edits.edit_rules",
     "GenerationStep": "attnviz.experiments.generation.token_by_token",
+    "LogitDifference": "attnviz.experiments.patching.text_pair",
     "Model": "attnviz.models",
+    "TextPair": "attnviz.experiments.patching.text_pair",
+    "patch_heads": "attnviz.experiments.patching.head_patches",
     "Sampling": "attnviz.experiments.generation.sampling",
     "capture": "attnviz.captures.forward_pass",
     "capture_inputs": "attnviz.captures.forward_pass",
