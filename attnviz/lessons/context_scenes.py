@@ -39,7 +39,8 @@ ANGLES = 720
 
 
 def context_scenes(given: LessonInput) -> Mapping[str, Scene]:
-    """Return the scenes: the word's vectors in a plane per layer, and how many can be told apart.
+    """Return the scenes: the word's vectors in a plane per layer, and how many a
+    line can separate.
 
     The plane is that of the two largest principal components of the ten vectors.
 
