@@ -35,10 +35,10 @@ def open_edit(page: Page, server: Server, link: str) -> None:
 
 def states(page: Page) -> list[str]:
     """Return the names of the bars of the candidates."""
-    found: list[str] = page.locator(".st-key-edit_candidates .js-plotly-plot").evaluate(
+    names: list[str] = page.locator(".st-key-edit_candidates .js-plotly-plot").evaluate(
         "plot => plot.data.map(one => one.name)"
     )
-    return found
+    return names
 
 
 def sentence(edits: list[Edit]) -> str:
