@@ -39,8 +39,7 @@ ANGLES = 720
 
 
 def context_scenes(given: LessonInput) -> Mapping[str, Scene]:
-    """Return the scenes: the word's vectors in a plane per layer, and how many a
-    line can separate.
+    """Return the scenes: the word's vectors in a plane per layer, and how many a line separates.
 
     The plane is that of the two largest principal components of the ten vectors.
 
