@@ -83,6 +83,20 @@ def test_another_candidate_is_chosen_and_continued(open_app: OpenApp) -> None:
     assert written(app).steps[2].token.id == step.token.id
 
 
+def test_a_stopped_generation_keeps_its_tokens(open_app: OpenApp) -> None:
+    app = open_app(PAGE, model="llama-classroom")
+    app.number_input[0].set_value(200).run()
+    app.button(key="write_many").click().run()
+    app.button(key="stop_writing").click().run()
+    until(lambda: writing_jobs().unfinished == 0)
+    app.run()
+    assert not app.exception
+    kept = len(written(app).steps)
+    assert 0 < kept < 200
+    press(app, "write_one")
+    assert len(written(app).steps) == kept + 1
+
+
 def test_a_t5_writes_until_its_end(open_app: OpenApp) -> None:
     app = open_app(PAGE, model="t5-classroom", kind="cross")
     press(app, "write_many")

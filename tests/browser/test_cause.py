@@ -1,10 +1,11 @@
-"""Pages *Edit* and *Generate* in a browser: edits travel in the link."""
+"""Pages *Edit* and *Generate* in a browser: edits travel in the link, a generation is stopped."""
 
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 
-from playwright.sync_api import BrowserContext, Locator, Page, expect
+from playwright.sync_api import BrowserContext, Locator, Page, TimeoutError, expect
 
 import attnviz
 from attnviz import Edit
@@ -127,4 +128,36 @@ def test_tokens_are_generated_and_one_is_taken_back(page: Page, server: Server) 
     expect(page.locator(".st-key-growing_map .map[data-painted]")).to_be_visible()
     button(page, "Take one back").click()
     expect(page.get_by_text("19 new tokens after 25 of the prompt")).to_be_visible()
+    wait_until_idle(page)
+
+
+def test_a_generation_is_stopped_and_keeps_its_tokens(page: Page, server: Server) -> None:
+    page.goto(f"{server[0]}/generate?model=llama-classroom")
+    button(page, "One token").wait_for()
+    wait_until_idle(page)
+    count = page.get_by_label("New tokens (at most 200)", exact=True)
+    count.fill("200")
+    count.press("Enter")
+    expect(button(page, "Write 200 tokens")).to_be_visible()
+    wait_until_idle(page)
+    said = page.get_by_text(re.compile("^[0-9]+ new tokens after"))
+    stop = page.locator(".st-key-stop_writing button").locator("visible=true").first
+    kept = 200
+    for _ in range(8):  # on a busy machine the last token may come before the click
+        button(page, "Write 200 tokens").click()
+        expect(said).to_be_visible()
+        with suppress(TimeoutError):  # the button has gone
+            stop.click(timeout=3000)
+        expect(button(page, "One token")).to_be_enabled()
+        wait_until_idle(page)
+        kept = int(said.inner_text().split()[0])
+        if kept < 200:
+            break
+        button(page, "Start again").click()
+        expect(said).to_have_count(0)
+        wait_until_idle(page)
+    assert 0 < kept < 200
+    expect(stop).to_have_count(0)
+    button(page, "One token").click()
+    expect(page.get_by_text(f"{kept + 1} new tokens after")).to_be_visible()
     wait_until_idle(page)

@@ -119,7 +119,9 @@ def show_running() -> None:
     job: Job[Any] | None = None if growing is None else _JOBS.find(growing.key)
     if growing is None or job is None:
         st.rerun()
-    job.look(session())
+    awaited = job.awaited_by(session())
+    if awaited:  # after a click on Stop it is not: a look would let the job go on
+        job.look(session())
     progress = job.progress
     left, right = st.columns([5, 1], vertical_alignment="bottom")
     with left:
@@ -132,6 +134,7 @@ def show_running() -> None:
         args=(session(),),
         width="stretch",
         key="stop_writing",
+        disabled=not awaited,
         help="The tokens so far stay.",
     )
     show_plain(Strong("".join(step.token.label for step in tuple(growing.steps))))
