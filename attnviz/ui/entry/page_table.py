@@ -126,7 +126,6 @@ PAGES = (
         "Cache",
         ":material/memory:",
         lambda: cache_page(state.request()),
-        hidden=True,
     ),
     AppPage("teacher/status.py", "Status", None, status_page, hidden=True),
 )
