@@ -113,7 +113,7 @@ PAGES = (
         lambda: two_models_page(state.request().model),
     ),
     AppPage("learn/lessons.py", "Learn", ":material/school:", lessons_page, sidebar=False),
-    AppPage("learn/numbers.py", "Numbers", ":material/functions:", numbers_page),
+    AppPage("learn/numbers.py", "Numbers", ":material/functions:", numbers_page, sidebar=False),
     AppPage(
         "learn/laboratory.py",
         "Lab",

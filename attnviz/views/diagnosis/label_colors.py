@@ -33,7 +33,7 @@ _COLORS: Mapping[Theme, Mapping[Label, str]] = {
         "non-finite": "#000000",
         "dead": "#fffffc",
         "uniform": "#e47422",
-        "peaked": "#7b4d39",
+        "peaked": "#a34836",
         "redundant": "#a1a6ff",
         "sink": "#626aff",
         "specialised": "#0027c2",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import plotly.graph_objects as go
 from jaxtyping import Float
@@ -10,6 +12,7 @@ from attnviz.errors import CaptureError
 from attnviz.types import Tokens
 from attnviz.views.maps.heatmap import draw_grid
 from attnviz.views.style.color_scales import ColorScale
+from attnviz.views.style.kind_colors import kind_colors
 from attnviz.views.style.safe_labels import escape_label
 from attnviz.views.style.theme import Theme, palette
 from attnviz.views.style.token_axes import number_axis, token_axis
@@ -51,7 +54,8 @@ def draw_vectors(
             f"{label} has shape {matrix.shape}; expected (position, dimension) with "
             f"{len(tokens)} positions."
         )
-    return _map(matrix, tokens, escape_label(label), "%{z:.4f}", theme, limit, title, first)
+    named = _in_color(escape_label(label), label, theme)
+    return _map(matrix, tokens, named, "%{z:.4f}", theme, limit, title, first)
 
 
 def draw_products(
@@ -125,7 +129,7 @@ def _write_sums(
     """Write the score of each row at its end, and its weight."""
     colors = palette(theme)
 
-    def at(row: float, text: str, color: str) -> dict[str, object]:
+    def at(row: float, text: str, color: str) -> dict[str, Any]:
         return {
             "text": text,
             "x": 1,
@@ -139,7 +143,9 @@ def _write_sums(
             "font": {"family": "monospace", "size": 11, "color": color},
         }
 
-    heading = at(1, " score" + ("  weight" if weights is not None else ""), colors.muted)
+    heading = at(1, " " + _in_color("score", "score", theme), colors.muted)
+    if weights is not None:
+        heading["text"] += "  " + _in_color("weight", "weight", theme)
     lines = [{**heading, "yref": "paper", "yanchor": "bottom", "yshift": 4}]
     for row, score in enumerate(scores):
         text = f"{score:+6.2f}"
@@ -153,6 +159,12 @@ def _write_sums(
         margin={"r": room},
         width=figure.layout.width + room - (figure.layout.margin.r or 0),
     )
+
+
+def _in_color(text: str, kind: str, theme: Theme) -> str:
+    """Return the text in the colour of queries, keys, values, scores, weights or outputs."""
+    color = kind_colors(theme).get(kind)
+    return text if color is None else f'<span style="color:{color}">{text}</span>'
 
 
 def _map(
