@@ -25,6 +25,7 @@ __all__ = [
     "METRIC",
     "MODEL",
     "TextKeys",
+    "address_of",
     "choose_head",
     "choose_token",
     "default_head",
@@ -187,6 +188,11 @@ def share_link(request: Request) -> None:
             }  # fmt: skip
             address = (st.context.url or "").split("?")[0]
             st.code(f"{address}?{urlencode({k: v for k, v in values.items() if v})}", language=None)
+
+
+def address_of(model: str, head: Head) -> dict[str, str]:
+    """Return the part of an address that names a model and a head."""
+    return {MODEL: model, KIND: head.kind, LAYER: str(head.layer), HEAD: str(head.head)}
 
 
 def default_head(capture: Capture, kind: Kind) -> Head:
