@@ -187,7 +187,21 @@ ODD: list[tuple[str, object]] = [
 
 
 @pytest.mark.parametrize(
-    "page", ["", "pair", "lines", "induction", "diagnosis", "two_models", "numbers"]
+    "page",
+    [
+        "",
+        "pair",
+        "lines",
+        "induction",
+        "diagnosis",
+        "two_models",
+        "lessons",
+        "edit",
+        "patch",
+        "laboratory",
+        "cache",
+        "generate",
+    ],
 )
 def test_a_session_goes_on_after_values_that_fit_no_widget(address: str, page: str) -> None:
     with visiting(address) as visitor:

@@ -38,7 +38,7 @@ def head_words(diagnosis: Diagnosis, finding: Finding) -> None:
         page_named("heads"),
         label="Look at this head in Explore",
         icon=":material/grid_on:",
-        query_params=state.address_of(diagnosis.model.name, head),
+        query_params={state.MODEL: diagnosis.model.name, **state.address_of(head)},
         help="The same head on the text of the side bar: every weight, query and key.",
     )
     _evidence(finding)

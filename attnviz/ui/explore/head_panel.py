@@ -58,7 +58,7 @@ def show_head(capture: Capture, request: Request, head: Head, metric: str) -> No
         page_named("laboratory"),
         label="How would a window do here?",
         icon=":material/science:",
-        query_params=state.address_of(request.model, head),
+        query_params=state.address_of(head),
         help="This head in the laboratory: sixteen variants on its queries, keys and values.",
     )
 

@@ -190,9 +190,9 @@ def share_link(request: Request) -> None:
             st.code(f"{address}?{urlencode({k: v for k, v in values.items() if v})}", language=None)
 
 
-def address_of(model: str, head: Head) -> dict[str, str]:
-    """Return the part of an address that names a model and a head."""
-    return {MODEL: model, KIND: head.kind, LAYER: str(head.layer), HEAD: str(head.head)}
+def address_of(head: Head) -> dict[str, str]:
+    """Return the part of an address that names a head."""
+    return {KIND: head.kind, LAYER: str(head.layer), HEAD: str(head.head)}
 
 
 def default_head(capture: Capture, kind: Kind) -> Head:
