@@ -4,13 +4,23 @@ from __future__ import annotations
 
 from functools import cache
 
+from transformers import PreTrainedModel
+
 import attnviz
 from attnviz.captures.forward_pass import capture
 from attnviz.lessons import Lesson, LessonInput, lessons
 from attnviz.lessons.head_row import MOST_TOKENS
+from attnviz.models import twin
 from attnviz.types import Head
 
 load = cache(attnviz.load)
+
+
+def eager(name: str) -> PreTrainedModel:
+    """Return a model's network with the library's eager attention; the loaded one stays."""
+    network = twin(load(name).network)
+    network.set_attn_implementation("eager")
+    return network
 
 
 def lesson(name: str) -> Lesson:

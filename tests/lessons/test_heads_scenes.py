@@ -9,21 +9,14 @@ import torch
 import attnviz
 from attnviz.lessons import scenes_of
 from attnviz.lessons.heads.heads_scenes import NAMES, pattern_scores
-from attnviz.models import twin
 from tests.bounds import MODEL
-from tests.lessons.given import given, lesson, load
+from tests.lessons.given import eager, given, lesson, load
 
 
 @pytest.fixture(scope="module")
 def scenes():
     one = lesson("heads")
     return scenes_of(one, given(one))
-
-
-def eager(name: str):
-    network = twin(load(name).network)
-    network.set_attn_implementation("eager")
-    return network
 
 
 def test_each_name_belongs_to_one_head_with_much_of_it(scenes) -> None:

@@ -7,10 +7,9 @@ import pytest
 import torch
 
 from attnviz.lessons import scenes_of
-from attnviz.models import twin
 from attnviz.types import Head
 from tests.bounds import MODEL
-from tests.lessons.given import given, lesson, load
+from tests.lessons.given import eager, given, lesson, load
 
 CLOSE = 1e-4
 """Bound of probabilities: float32 logits of size 10 through a softmax."""
@@ -22,12 +21,6 @@ def scenes():
     return scenes_of(one, given(one))
 
 
-def eager():
-    network = twin(load("gpt-classroom").network)
-    network.set_attn_implementation("eager")
-    return network
-
-
 def ids() -> torch.Tensor:
     one = lesson("routing")
     return torch.tensor([given(one).capture.inputs.ids])
@@ -35,7 +28,7 @@ def ids() -> torch.Tensor:
 
 def test_shares_are_those_of_values_through_the_output_projection(scenes) -> None:
     scene = scenes["values"]
-    network = eager()
+    network = eager("gpt-classroom")
     attention = network.transformer.h[1].attn
     seen = {}
     attention.c_attn.register_forward_hook(lambda _, __, out: seen.update(values=out[0, :, 512:]))
@@ -57,12 +50,12 @@ def test_shares_are_those_of_values_through_the_output_projection(scenes) -> Non
 def test_predictions_without_a_head_are_those_of_zeros_before_the_projection(scenes) -> None:
     scene = scenes["removed"]
     with torch.inference_mode():
-        before = eager()(ids()).logits[0, -1].softmax(0)
+        before = eager("gpt-classroom")(ids()).logits[0, -1].softmax(0)
     top = before.topk(6)
     assert scene.arrays["before"][:6] == pytest.approx(top.values.numpy(), abs=CLOSE)
     assert scene.arrays["without"].sum(1) == pytest.approx(np.ones(9), abs=1e-6)
     for head in range(8):
-        network = eager()
+        network = eager("gpt-classroom")
 
         def zeros(_, args, head=head):
             mixture = args[0].clone()

@@ -9,9 +9,8 @@ import torch
 from attnviz.errors import InputError
 from attnviz.lessons import scenes_of
 from attnviz.lessons.word_places import WordTokens, sentence_words
-from attnviz.models import twin
 from tests.bounds import MODEL
-from tests.lessons.given import given, lesson, load
+from tests.lessons.given import eager, given, lesson, load
 
 DRIFT = 1e-4
 """Bound of a relative change: each side rounds a few hundred times in float32."""
@@ -21,12 +20,6 @@ DRIFT = 1e-4
 def scenes():
     one = lesson("three_models")
     return scenes_of(one, given(one))
-
-
-def eager(name: str):
-    network = twin(load(name).network)
-    network.set_attn_implementation("eager")
-    return network
 
 
 def test_masks_and_mean_weights_are_those_of_eager_attention(scenes) -> None:

@@ -18,7 +18,7 @@ from attnviz.experiments.prediction_divergence import prediction_divergence
 from attnviz.models import Encoded, Model, call_options, labels, model_inputs
 from attnviz.models.inputs.input_checks import check_encoded
 
-__all__ = ["CandidateChange", "EditEffect", "effect_of", "effects_of"]
+__all__ = ["CandidateChange", "EditEffect", "effect_of", "effects_of", "tokens_of_losses"]
 
 CANDIDATES = 8
 
@@ -163,18 +163,26 @@ def _predictions(
     return logits[0].float().log_softmax(-1)
 
 
+def tokens_of_losses(model: Model, encoded: Encoded, masked: Sequence[int]) -> dict[int, int]:
+    """Return the id of the token whose loss is taken at each position.
+
+    That is the token that followed; of an encoder, the token that was masked.
+    """
+    if model.info.family == "encoder":
+        return {place: encoded.ids[place] for place in masked}
+    read = encoded.ids if encoded.target is None else encoded.target
+    following = dict(enumerate(read[1:]))
+    if encoded.target is not None and encoded.closing is not None:
+        following[len(read) - 1] = encoded.closing
+    return following
+
+
 def _losses(
     model: Model, encoded: Encoded, masked: Sequence[int], logs: Float[Tensor, "position word"]
 ) -> Float[np.ndarray, " position"]:
     """Return -ln of the probability of the token that followed, or that was masked."""
     losses = np.full(len(logs), np.nan)
-    if model.info.family == "encoder":
-        wanted = {place: encoded.ids[place] for place in masked}
-    else:
-        read = encoded.ids if encoded.target is None else encoded.target
-        wanted = dict(enumerate(read[1:]))
-        if encoded.target is not None and encoded.closing is not None:
-            wanted[len(read) - 1] = encoded.closing
+    wanted = tokens_of_losses(model, encoded, masked)
     if wanted:
         places, ids = list(wanted), list(wanted.values())
         losses[places] = -logs[places, ids].double().cpu().numpy()

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from attnviz import words
-from attnviz.experiments.edits.edit_effects import EditEffect
+from attnviz.experiments.edits.edit_effects import EditEffect, tokens_of_losses
 from attnviz.models import Encoded, Model, labels
 from attnviz.types import Tokens
 
@@ -62,13 +62,7 @@ def _nats(divergence: float) -> str:
 
 def following_labels(model: Model, encoded: Encoded, masked: Sequence[int]) -> dict[int, str]:
     """Return the label of the token whose loss is taken at each position."""
-    if model.info.family == "encoder":
-        wanted = {place: encoded.ids[place] for place in masked}
-    else:
-        read = encoded.ids if encoded.target is None else encoded.target
-        wanted = dict(enumerate(read[1:]))
-        if encoded.target is not None and encoded.closing is not None:
-            wanted[len(read) - 1] = encoded.closing
+    wanted = tokens_of_losses(model, encoded, masked)
     named = labels(model.vocabulary, list(wanted.values()))
     return dict(zip(wanted, named, strict=True))
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -22,7 +21,7 @@ from attnviz.ui.edit.edit_list import change
 from attnviz.ui.edit.edit_runs import HeadEffects, edit_effect, head_effects
 from attnviz.ui.edit.edit_sentences import change_sentence
 from attnviz.ui.edit.listed_edits import ListedEdit, MaskedToken, listed_label
-from attnviz.ui.server.run_places import giving_way, is_long
+from attnviz.ui.server.run_places import giving_way_by_count, is_long
 from attnviz.ui.session import state
 from attnviz.ui.session.background_jobs import Work
 from attnviz.ui.session.long_jobs import wait_for
@@ -66,13 +65,8 @@ def all_head_effects(model: Model, request: Request, tokens: int) -> HeadEffects
         encoded = request_ids(request)
 
         def run(progress: Callable[[Progress], None]) -> HeadEffects:
-            report, begun = giving_way(progress), time.monotonic()
-
-            def one(done: int, total: int) -> None:
-                seconds = time.monotonic() - begun
-                report(Progress(f"Head {done} of {total}", done / total, seconds))
-
-            return divergence_without_heads(model, encoded, progress=one)
+            counted = giving_way_by_count(progress, "Head")
+            return divergence_without_heads(model, encoded, progress=counted)
 
         return run
 
@@ -195,11 +189,7 @@ def _first(model: Model) -> Head:
 
 
 def _strongest(effects: HeadEffects, position: int) -> Head:
-    best: tuple[float, Head] | None = None
-    for kind, table in effects.items():
-        here = np.nan_to_num(table[:, :, position])
-        layer, head = np.unravel_index(int(here.argmax()), here.shape)
-        if best is None or here.max() > best[0]:
-            best = float(here.max()), Head(kind, int(layer), int(head))
-    assert best is not None  # noqa: S101 - every model has a head
-    return best[1]
+    here = {kind: np.nan_to_num(table[:, :, position]) for kind, table in effects.items()}
+    kind = max(here, key=lambda one: float(here[one].max()))
+    layer, head = np.unravel_index(int(here[kind].argmax()), here[kind].shape)
+    return Head(kind, int(layer), int(head))

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 
 import numpy as np
 import pandas as pd
 import streamlit as st
 
-from attnviz.efficient import kv_cache_bytes
+from attnviz.efficient.layer_stack import layer_bytes
+from attnviz.efficient.published_stacks import PUBLISHED
 from attnviz.experiments.generation.cache_cuts import CacheCut
 from attnviz.experiments.generation.cut_losses import CutRun, run_with_cuts
 from attnviz.findings import Progress
@@ -20,7 +20,7 @@ from attnviz.ui.components.choices import choice, choices
 from attnviz.ui.components.figures_and_tables import show_picture, show_table
 from attnviz.ui.generate.cache_growth import show_growth
 from attnviz.ui.generate.written_text import Written
-from attnviz.ui.server.run_places import giving_way
+from attnviz.ui.server.run_places import giving_way_by_count
 from attnviz.ui.session.background_jobs import Work
 from attnviz.ui.session.long_jobs import wait_for
 from attnviz.views.charts.memory_bars import bytes_in_words, draw_memory
@@ -31,13 +31,8 @@ __all__ = ["MOST_CUT", "show_cache"]
 MOST_CUT = 512
 """Most tokens of a text that is read once per rule."""
 
-SHAPES = {
-    "Llama 2 7B, 4,096 tokens": {"layers": 32, "kv_heads": 32, "d_head": 128, "tokens": 4096},
-    "Llama 2 70B, 4,096 tokens": {"layers": 80, "kv_heads": 8, "d_head": 128, "tokens": 4096},
-    "Mistral 7B, 4,096 tokens": {"layers": 32, "kv_heads": 8, "d_head": 128, "tokens": 4096},
-    "Llama 3 8B, 131,072 tokens": {"layers": 32, "kv_heads": 8, "d_head": 128, "tokens": 131_072},
-}
-"""Published shapes, in 16 bits."""
+COMPARED = {"Llama 2 7B": 4096, "Llama 2 70B": 4096, "Mistral 7B": 4096, "Llama 3 8B": 131_072}
+"""Published models and the numbers of tokens at which their caches are shown, in 16 bits."""
 
 RULES = {
     "window": "the last tokens",
@@ -80,7 +75,10 @@ def _size(model: Model, written: Written) -> None:
     if limit is not None and model.info.family == "decoder":
         full = now / read * limit
         sizes[f"this model, {limit:,} tokens"] = full
-    sizes |= {name: kv_cache_bytes(**shape) for name, shape in SHAPES.items()}
+    for name, length in COMPARED.items():
+        sizes[f"{name}, {length:,} tokens"] = float(
+            layer_bytes(PUBLISHED[name].layers, length).sum()
+        )
     show_picture(
         draw_memory(sizes, marked=next(iter(sizes)), logarithmic=True, theme=current_theme()),
         key="cache_memory",
@@ -131,13 +129,8 @@ def _measured(
 
     def work() -> Work[tuple[CutRun, ...]]:
         def run(progress: Callable[[Progress], None]) -> tuple[CutRun, ...]:
-            report, begun = giving_way(progress), time.monotonic()
-
-            def token(read: int, total: int) -> None:
-                seconds = time.monotonic() - begun
-                report(Progress(f"Token {read} of {total}", read / total, seconds))
-
-            return run_with_cuts(model, ids, rules, progress=token)
+            counted = giving_way_by_count(progress, "Token")
+            return run_with_cuts(model, ids, rules, progress=counted)
 
         return run
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Hashable
 
 import streamlit as st
@@ -15,7 +14,7 @@ from attnviz.models import Model, encode
 from attnviz.ui.components.browser_theme import current_theme
 from attnviz.ui.components.choices import choice
 from attnviz.ui.components.figures_and_tables import show_picture
-from attnviz.ui.server.run_places import giving_way
+from attnviz.ui.server.run_places import giving_way_by_count
 from attnviz.ui.session.background_jobs import Work
 from attnviz.ui.session.long_jobs import wait_for
 from attnviz.views.charts.predicted_bars import draw_budget_losses
@@ -92,13 +91,8 @@ def _measured(
 ) -> BudgetLosses | None:
     def work() -> Work[BudgetLosses]:
         def run(progress: Callable[[Progress], None]) -> BudgetLosses:
-            report, begun = giving_way(progress), time.monotonic()
-
-            def token(done: int, total: int) -> None:
-                seconds = time.monotonic() - begun
-                report(Progress(f"Token {done} of {total}", done / total, seconds))
-
-            return budget_losses(model, ids, rule, budgets, progress=token)
+            counted = giving_way_by_count(progress, "Token")
+            return budget_losses(model, ids, rule, budgets, progress=counted)
 
         return run
 

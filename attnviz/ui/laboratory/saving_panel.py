@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 
 import numpy as np
@@ -15,7 +14,7 @@ from attnviz.models import Model, tokens
 from attnviz.ui.components.browser_theme import current_theme
 from attnviz.ui.components.choices import choice
 from attnviz.ui.components.figures_and_tables import show_picture
-from attnviz.ui.server.run_places import giving_way
+from attnviz.ui.server.run_places import giving_way_by_count
 from attnviz.ui.session.background_jobs import Work
 from attnviz.ui.session.long_jobs import wait_for
 from attnviz.views.charts.token_lines import draw_token_lines
@@ -43,13 +42,8 @@ def show_saving(model: Model, ids: tuple[int, ...]) -> None:
 
     def work() -> Work[CacheSaving]:
         def run(progress: Callable[[Progress], None]) -> CacheSaving:
-            report, begun = giving_way(progress), time.monotonic()
-
-            def token(done: int, total: int) -> None:
-                seconds = time.monotonic() - begun
-                report(Progress(f"Token {done} of {total}", done / total, seconds))
-
-            return measure_saving(model, ids, room, progress=token)
+            counted = giving_way_by_count(progress, "Token")
+            return measure_saving(model, ids, room, progress=counted)
 
         return run
 

@@ -31,6 +31,7 @@ __all__ = [
     "aside",
     "give_way",
     "giving_way",
+    "giving_way_by_count",
     "in_turn",
     "is_long",
     "turn",
@@ -153,6 +154,24 @@ def giving_way(progress: Callable[[Progress], None]) -> Callable[[Progress], Non
         progress(now)
 
     return give_way_and_report
+
+
+def giving_way_by_count(
+    progress: Callable[[Progress], None], item: str
+) -> Callable[[int, int], None]:
+    """Return `giving_way` as a callback for the number of finished items and that of all.
+
+    Args:
+        progress: as for `giving_way`.
+        item: what is counted, such as "Token", as a sentence begins.
+    """
+    report, begun = giving_way(progress), time.monotonic()
+
+    def one(done: int, total: int) -> None:
+        seconds = time.monotonic() - begun
+        report(Progress(f"{item} {done} of {total}", done / total, seconds))
+
+    return one
 
 
 def is_long(model: Model, tokens: int) -> bool:

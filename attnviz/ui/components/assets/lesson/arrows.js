@@ -1,18 +1,12 @@
 // Picture of arrows in a plane: vectors from one origin, the weighted sum of them, and their hull.
 // A student sets the end of the sum ("point"), or drags the ends of arrows ("tips").
 
-import { describe, element } from "./elements.js";
+import { describe, drawn, element } from "./elements.js";
 import { dot, norm } from "./kernel.js";
 import { format, numbersOf } from "./numbers.js";
 
 const SIZE = 420;
 const EDGE = 76;
-
-const drawn = (tag, attributes = {}) => {
-  const created = document.createElementNS("http://www.w3.org/2000/svg", tag);
-  for (const [name, value] of Object.entries(attributes)) created.setAttribute(name, value);
-  return created;
-};
 
 export function create(context) {
   const { scene, step } = context;

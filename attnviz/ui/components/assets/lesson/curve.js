@@ -1,19 +1,13 @@
 // Picture of curves: numbers along an axis. A student draws one of them ("curve"); a slider moves a
 // mark along it, and small maps show the state at the mark.
 
-import { describe, element } from "./elements.js";
+import { describe, drawn, element } from "./elements.js";
 import { smallMap, stopsOf } from "./maps.js";
 import { format, numbersOf } from "./numbers.js";
 
 const NARROWEST = 280; // units of the picture; one is a pixel of the page
 const HEIGHT = 276;
 const EDGE = { left: 44, right: 12, top: 12, bottom: 46 };
-
-const drawn = (tag, attributes = {}) => {
-  const created = document.createElementNS("http://www.w3.org/2000/svg", tag);
-  for (const [name, value] of Object.entries(attributes)) created.setAttribute(name, value);
-  return created;
-};
 
 export function create(context) {
   const { scene, step } = context;

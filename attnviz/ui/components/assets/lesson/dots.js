@@ -1,17 +1,11 @@
 // Picture of dots in a plane, numbered and coloured by group, with a line that separates the
 // groups where there is one; the texts of the dots are listed beside it.
 
-import { element } from "./elements.js";
+import { drawn, element } from "./elements.js";
 import { numbersOf } from "./numbers.js";
 
 const HALF = 100; // the picture goes from -HALF to HALF in both directions
 const FREE = 0.82; // share of it that the dots take
-
-const drawn = (tag, attributes) => {
-  const created = document.createElementNS("http://www.w3.org/2000/svg", tag);
-  for (const [name, value] of Object.entries(attributes)) created.setAttribute(name, value);
-  return created;
-};
 
 export function create(context) {
   const { scene, step } = context;

@@ -1,9 +1,15 @@
-// Small pieces of a page: elements, and handles that are dragged or moved by keys.
+// Small pieces of a page: elements, parts of drawings, and handles that are dragged or moved by keys.
 
 export function element(tag, className, text) {
   const created = document.createElement(tag);
   if (className) created.className = className;
   if (text !== undefined) created.textContent = text;
+  return created;
+}
+
+export function drawn(tag, attributes = {}) {
+  const created = document.createElementNS("http://www.w3.org/2000/svg", tag);
+  for (const [name, value] of Object.entries(attributes)) created.setAttribute(name, value);
   return created;
 }
 

@@ -3,18 +3,9 @@
 //
 // Each tile has two steps: the comparison, which rescales what was added before, and the addition.
 
-import { createPlayer, element } from "./step_player.js";
+import { createPlayer, element, playerComponent } from "./step_player.js";
 
-const states = new WeakMap();
-
-export default function (component) {
-  const { data, parentElement } = component;
-  const root = parentElement.querySelector(".fold");
-  const before = states.get(parentElement);
-  if (before?.name === data.name) return;
-  before?.player.stop();
-  states.set(parentElement, { name: data.name, player: build(root, data) });
-}
+export default playerComponent(".fold", build);
 
 function build(root, data) {
   root.replaceChildren();

@@ -1,17 +1,8 @@
 // Ring attention: devices in a circle keep their queries; blocks of keys and values travel around.
 
-import { createPlayer, element } from "./step_player.js";
+import { createPlayer, element, playerComponent } from "./step_player.js";
 
-const states = new WeakMap();
-
-export default function (component) {
-  const { data, parentElement } = component;
-  const root = parentElement.querySelector(".ring");
-  const before = states.get(parentElement);
-  if (before?.name === data.name) return;
-  before?.player.stop();
-  states.set(parentElement, { name: data.name, player: build(root, data) });
-}
+export default playerComponent(".ring", build);
 
 function build(root, data) {
   root.replaceChildren();

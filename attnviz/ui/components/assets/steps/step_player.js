@@ -76,3 +76,15 @@ export function element(kind, name, text = "") {
   made.textContent = text;
   return made;
 }
+
+// Returns a component whose picture `build(root, data)` makes, with its player, when data.name changes.
+export function playerComponent(selector, build) {
+  const states = new WeakMap();
+  return ({ data, parentElement }) => {
+    const before = states.get(parentElement);
+    if (before?.name === data.name) return;
+    before?.player.stop();
+    const root = parentElement.querySelector(selector);
+    states.set(parentElement, { name: data.name, player: build(root, data) });
+  };
+}
