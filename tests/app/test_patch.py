@@ -11,12 +11,13 @@ from streamlit.testing.v1 import AppTest
 
 import attnviz
 from attnviz.captures.forward_pass import encode
-from attnviz.experiments.patching.head_patches import patch_heads
+from attnviz.experiments.patching.head_patches import patch_heads, patch_together
 from attnviz.experiments.patching.text_pair import LogitDifference, TextPair, logits_of, word_id
 from attnviz.models import Model
 from attnviz.ui.patch.pair_examples import PAIRS, PairExample
 from attnviz.ui.session.long_jobs import long_jobs
 from tests.app.conftest import OpenApp, maps, said, until
+from tests.experiments.test_patching import all_heads
 
 PAGE = "pages/cause/patch.py"
 START = "start:Patch every head"
@@ -78,15 +79,53 @@ def test_every_view_of_every_kind_of_model(open_app: OpenApp, name: str, view: s
 
 def test_bad_pairs_get_a_sentence_and_keep_what_was_typed(open_app: OpenApp) -> None:
     app = open_app(PAGE)
-    app.text_area(key="patch_clean:decoder").set_value("A much longer text than the other.").run()
-    assert "atching needs texts of equal length" in said(app)
-    assert app.text_area(key="patch_clean:decoder").value == "A much longer text than the other."
+    long = "A much longer text than the other. " * 40
+    app.text_area(key="patch_clean:decoder").set_value(long).run()
+    assert "shorten it by 106 tokens" in said(app)
+    assert app.text_area(key="patch_clean:decoder").value == long
     app.text_area(key="patch_clean:decoder").set_value(PAIRS["decoder"][0].clean).run()
     app.text_input(key="patch_other:decoder").set_value("dog").run()
     assert "oth answers are the token ·dog" in said(app)
     app.text_area(key="patch_clean:decoder").set_value("  ").run()
     assert "here is no text; type at least one word" in said(app)
     assert not app.exception
+
+
+def test_texts_of_unequal_length_are_aligned_and_tokens_marked(open_app: OpenApp) -> None:
+    app = open_app(PAGE)
+    example = PAIRS["decoder"][3]
+    for field in ("clean", "corrupted"):
+        app.text_area(key=f"patch_{field}:decoder").set_value(getattr(example, field))
+    app.text_input(key="patch_other:decoder").set_value(example.other)
+    app.run()
+    assert "The texts have 13 and 15 tokens" in said(app)
+    assert "Without a partner: clean “dog” (6); corrupted “very” (6), “big” (7), “man” (8)" in said(
+        app
+    )
+    assert "Only tokens with a partner are patched" in said(app)
+    model = attnviz.load("gpt-classroom")
+    texts = [encode(model, one) for one in (example.clean, example.corrupted)]
+    words = LogitDifference(*(word_id(model, one)[0] for one in (example.answer, example.other)))
+    patched(app)
+    plain = patch_heads(model, TextPair(*texts), words)
+    layer, head = divmod(int(np.abs(plain.patched["self"] - plain.corrupted).argmax()), 8)
+    assert f"{plain.share('self')[layer, head]:.0%} of the way" in effect(app)
+    for name, place in (("clean", 6), ("corrupted", 8)):
+        field = next(one for one in app.multiselect if one.label == f"Marked in the {name} text")
+        field.select(place).run()
+        if name == "clean":
+            assert "1 tokens are marked in the clean text and 0" in said(app)
+    assert "clean none; corrupted “very” (6), “big” (7)" in said(app)
+    patched(app)
+    pair = TextPair(*texts, ((6, 8),))
+    marked = patch_heads(model, pair, words)
+    assert f"{marked.share('self')[layer, head]:.0%} of the way" in effect(app)
+    together = patch_together(model, pair, words, all_heads(model))
+    assert f"All heads' outputs together bring it to {together:+.2f}" in said(app)
+    app.segmented_control(key="patch_part").select("pattern").run()
+    assert "Keys without a partner keep their corrupted weights" in said(app)
+    app.segmented_control(key="patch_view").select("positions").run()
+    assert "Later layers still read the tokens without a partner" in said(app)
 
 
 def test_equal_texts_and_a_task_that_the_model_does_not_do_are_said(open_app: OpenApp) -> None:
@@ -135,7 +174,7 @@ def counted(model: Model, template: str, words: list[str]) -> tuple[int, int, in
 
 def test_notes_of_the_examples_are_measured() -> None:
     model = attnviz.load("gpt-classroom")
-    _, repetition, objects = PAIRS["decoder"]
+    _, repetition, objects, _ = PAIRS["decoder"]
     words = [
         "dog",
         "cat",
@@ -178,9 +217,7 @@ EXAMPLES = [(family, one) for family, pairs in PAIRS.items() for one in pairs]
 
 
 @pytest.mark.parametrize(("family", "example"), EXAMPLES, ids=lambda one: str(one)[:12])
-def test_examples_have_texts_of_equal_length_and_whole_words(
-    family: Any, example: PairExample
-) -> None:
+def test_examples_have_aligned_texts_and_whole_words(family: Any, example: PairExample) -> None:
     model = attnviz.load(MODELS[family])
     target = example.target or None
     texts = [
@@ -189,4 +226,5 @@ def test_examples_have_texts_of_equal_length_and_whole_words(
     ]
     TextPair(*texts).check(model)
     assert 1 <= len(TextPair(*texts).differing()) <= 2
+    assert TextPair(*texts).texts().whole == (example.title != "Unequal lengths")
     assert all(word_id(model, one)[1] for one in (example.answer, example.other))

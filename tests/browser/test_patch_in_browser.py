@@ -26,3 +26,37 @@ def test_patch_click_a_head_and_follow_the_link(page: Page, server: Server) -> N
     page.get_by_role("radio", name="Layers and positions").click()
     expect(page.locator(".st-key-patch_stream .map[data-painted]")).to_be_visible()
     assert page.locator(".stException").count() == 0
+
+
+def test_cancel_stops_the_job_and_keeps_the_texts(page: Page, server: Server) -> None:
+    page.goto(f"{server[0]}/patch?model=gpt-classroom")
+    clean = "The king and his old dog went home. " * 25
+    texts = {"Clean text": clean, "Corrupted text": clean.replace("dog", "cat")}
+    for name, text in texts.items():
+        area = page.get_by_label(name, exact=True)
+        area.fill(text)
+        area.press("Control+Enter")
+        wait_until_idle(page)
+    start = page.get_by_role("button", name="Patch every head").locator("visible=true").first
+    start.click()
+    # Its bar moves: the job computes.
+    expect(page.get_by_text("Patching each").first).to_be_visible()
+    page.get_by_role("button", name="Cancel").locator("visible=true").first.click()
+    expect(start).to_be_visible()
+    wait_until_idle(page)
+    expect(page.get_by_role("button", name="Cancel")).to_have_count(0)
+    for name, text in texts.items():
+        expect(page.get_by_label(name, exact=True)).to_have_value(text)
+    # A short pair gets its place: the cancelled job holds none.
+    for name, text in (
+        ("Clean text", "The red dog. The red"),
+        ("Corrupted text", "The old red cat. The red"),
+    ):
+        area = page.get_by_label(name, exact=True)
+        area.fill(text)
+        area.press("Control+Enter")
+        wait_until_idle(page)
+    expect(page.locator(".attnviz-plain", has_text="Without a partner").first).to_be_visible()
+    start.click()
+    expect(page.locator(".attnviz-plain", has_text="of the way")).to_be_visible()
+    assert page.locator(".stException").count() == 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -110,17 +110,20 @@ def patched_by_hooks(
     clean: list[Tensor],
     inputs: dict[str, Tensor],
     sizes: tuple[int, int, int],
+    pairs: Sequence[tuple[int, int]] | None = None,
 ) -> Tensor:
     """Return the logits of a run with one part of a head from another run.
 
-    `sizes`: a head's dimension, query heads per key head, and the width of all heads.
+    `sizes`: a head's dimension, query heads per key head, and the width of all heads. `pairs`:
+    positions of the other run and of this one; all, if None.
     """
     dim, group, width = sizes
     where = columns(name, part, head.head, dim, group, width)
 
     def change(numbers: Tensor) -> Tensor:
         changed = numbers.clone()
-        changed[:, :, where] = clean[head.layer][:, :, where]
+        for one, other in [(at, at) for at in range(numbers.shape[1])] if pairs is None else pairs:
+            changed[:, other, where] = clean[head.layer][:, one, where]
         return changed
 
     module = PROJECTIONS[name, head.kind][part].format(head.layer)

@@ -8,6 +8,11 @@ Parts of a head:
     value    its values; with shared values those of the whole group
     pattern  the clean weights, times the values of the run that is patched
 
+Texts of unequal numbers of tokens are aligned. Then parts are put in at queries, or keys, that have
+a partner; queries and keys keep the rotation of their clean position. Of a pattern the weights on
+aligned keys are the clean ones, scaled so that keys without a partner keep the weights they have in
+the corrupted run.
+
 The effect is the change of a logit difference d, as a share of what separates the two runs:
 (d_patched - d_corrupted) / (d_clean - d_corrupted). 0 is the corrupted run and 1 the clean one;
 other values, below 0 and above 1, exist. Sources: Vig et al. 2020 (causal mediation by heads), Wang
@@ -104,7 +109,7 @@ def patch_heads(
 
     Args:
         model: from `attnviz.load`, with a trained language head.
-        pair: texts of equal numbers of tokens.
+        pair: two texts; of unequal numbers of tokens, those with a partner are patched.
         difference: logits that are compared, and where.
         part: what is patched.
         progress: callback for the finished share. It may raise to cancel.
@@ -114,7 +119,7 @@ def patch_heads(
     """
     clean = CleanRun.of(model, pair, part)
     tasks = _tasks(model, part)
-    corrupted = logits_of(model, pair.corrupted)
+    corrupted, there = logits_of(model, pair.corrupted), pair.in_corrupted(difference)
     room = max(1, min(MOST_COPIES, COPY_BYTES // (corrupted[0].numel() * 4)))
     patched = {kind: np.full(size, np.nan) for kind, size in model.info.heads.items()}
     for start in range(0, len(tasks), room):
@@ -122,12 +127,12 @@ def patch_heads(
         patch = _Patch(model.sites.places(), clean, group)
         with changing(patch):
             logits = logits_of(model, pair.corrupted, len(group))
-        for heads, value in zip(group, difference.of(logits).tolist(), strict=True):
+        for heads, value in zip(group, there.of(logits).tolist(), strict=True):
             for head in heads:
                 patched[head.kind][head.layer, head.head] = value
         if progress is not None:
             progress(min(start + room, len(tasks)) / len(tasks))
-    before = float(difference.of(corrupted)[0])
+    before = float(there.of(corrupted)[0])
     return PatchEffects(part, float(difference.of(clean.logits)[0]), before, patched)
 
 
@@ -145,9 +150,9 @@ def patch_together(
     """
     for head in heads:
         check_head(model, head)
-    clean = CleanRun.of(model, pair, part)
+    clean, there = CleanRun.of(model, pair, part), pair.in_corrupted(difference)
     with changing(_Patch(model.sites.places(), clean, [tuple(heads)])):
-        return float(difference.of(logits_of(model, pair.corrupted))[0])
+        return float(there.of(logits_of(model, pair.corrupted))[0])
 
 
 def _tasks(model: Model, part: Part) -> list[tuple[Head, ...]]:
@@ -167,11 +172,14 @@ class CleanRun:
 
     Attributes:
         part: which part.
+        pair: the two texts.
         logits: of the run, [1, position, word].
-        parts: head axis first: [head, position, dim], or weights [head, query, key].
+        parts: head axis first: [head, position, dim]; or weights [head, query, key] of the
+            corrupted text, with those of the clean one on aligned keys.
     """
 
     part: Part
+    pair: TextPair
     places: Places
     logits: Float[Tensor, "1 position word"] = field(init=False)
     parts: dict[tuple[Kind, int], Float[Tensor, "head position dim"]] = field(default_factory=dict)
@@ -186,14 +194,17 @@ class CleanRun:
         if part not in PARTS:
             raise InputError(f"a part of a head is one of {', '.join(PARTS)}, not {part!r}")
         pair.check(model)
-        run = cls(part, model.sites.places())
+        run = cls(part, pair, model.sites.places())
         with changing(run):
             run.logits = logits_of(model, pair.clean)
         if part == "pattern":
-            stacks = capture_ids(model, [pair.clean], predict=False)[0]
+            clean, corrupted = (
+                capture_ids(model, [one], predict=False)[0] for one in (pair.clean, pair.corrupted)
+            )
             for kind, (layers, _) in model.info.heads.items():
                 for layer in range(layers):
-                    run.parts[kind, layer] = _weights(stacks[kind], layer, run.logits)
+                    weights = _weights_put_in(pair, clean[kind], corrupted[kind], layer)
+                    run.parts[kind, layer] = weights.to(run.logits.device)
         return run
 
     def call(self, call: Call) -> Call:
@@ -211,10 +222,28 @@ class CleanRun:
         return output
 
 
-def _weights(stack: AttentionStack, layer: int, like: Tensor) -> Float[Tensor, "head query key"]:
-    """Return all weights of a layer on a device."""
-    each = [torch.from_numpy(stack.weights(layer, head)) for head in range(stack.shape[1])]
-    return torch.stack(each).to(like.device)
+def _weights_put_in(
+    pair: TextPair, clean: AttentionStack, corrupted: AttentionStack, layer: int
+) -> Float[Tensor, "head query key"]:
+    """Return the weights of a layer on the corrupted text, clean ones on aligned keys."""
+    queries, keys = pair.queries(clean.kind), pair.keys(clean.kind)
+    weights = torch.stack([_weights(corrupted, layer, head) for head in range(clean.shape[1])])
+    rows, columns = np.ix_(queries.clean, keys.clean), np.ix_(queries.corrupted, keys.corrupted)
+    for head in range(clean.shape[1]):
+        carried = _weights(clean, layer, head)[rows]
+        if not (queries.whole and keys.whole):
+            hidden = np.isneginf(corrupted.scores(layer, head)[columns])
+            carried[torch.from_numpy(hidden)] = 0
+            before = weights[head][columns]
+            share = before.sum(-1, keepdim=True) / carried.sum(-1, keepdim=True)
+            carried = torch.where(share.isfinite(), carried * share, before)
+        weights[head][columns] = carried
+    return weights
+
+
+def _weights(stack: AttentionStack, layer: int, head: int) -> Float[Tensor, "query key"]:
+    """Return the weights of a head; a copy."""
+    return torch.from_numpy(stack.weights(layer, head).copy())
 
 
 class _Patch:
@@ -236,8 +265,11 @@ class _Patch:
             return call
         changed = getattr(call, part).clone()
         group = call.query.shape[1] // changed.shape[1]  # query heads per head of this part
+        pair = self.clean.pair
+        there = pair.queries(place[0]) if part == "query" else pair.keys(place[0])
         for copy, head in self.of_layer[place]:
-            changed[copy, head // group] = self.clean.parts[place][head // group]
+            given = self.clean.parts[place][head // group]
+            changed[copy, head // group, there.corrupted] = given[there.clean]
         return replace(call, **{part: changed})
 
     def output(self, call: Call, output: Tensor) -> Tensor:
@@ -248,9 +280,12 @@ class _Patch:
             return output
         changed = output.clone()
         group = call.query.shape[1] // call.value.shape[1]
+        there = self.clean.pair.queries(place[0])
         for copy, head in self.of_layer[place]:
             given = self.clean.parts[place][head]
             if part == "pattern":
-                given = given @ call.value[copy, head // group].float()
-            changed[copy, :, head] = given.to(output.dtype)
+                given = given[there.corrupted] @ call.value[copy, head // group].float()
+            else:
+                given = given[there.clean]
+            changed[copy, there.corrupted, head] = given.to(output.dtype)
         return changed

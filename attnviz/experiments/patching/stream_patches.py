@@ -26,6 +26,7 @@ from attnviz.experiments.model_blocks import (
     with_stream,
 )
 from attnviz.experiments.patching.head_patches import MOST_COPIES, SMALLEST
+from attnviz.experiments.patching.text_alignment import Partners
 from attnviz.experiments.patching.text_pair import LogitDifference, TextPair
 from attnviz.models import Model, model_inputs
 
@@ -39,8 +40,10 @@ class StreamEffects:
     Attributes:
         clean: logit difference of the clean run.
         corrupted: logit difference of the corrupted run.
-        patched: the logit difference with the stream behind a block patched at one position.
-        whole: the same with the stream patched at all positions: that of the clean run.
+        patched: the logit difference with the stream behind a block patched at one position of the
+            clean text; NaN where this position has no partner in the corrupted text.
+        whole: the same with the stream patched at all positions that have a partner: if all have
+            one, that of the clean run.
     """
 
     clean: float
@@ -68,7 +71,8 @@ def patch_stream(
 ) -> StreamEffects:
     """Patch the residual stream behind each block at each position, one at a time.
 
-    Of an encoder-decoder the stream of the decoder is patched. Arguments as for `patch_heads`.
+    Of an encoder-decoder the stream of the decoder is patched. What the clean run gives at a
+    position goes to its partner in the corrupted run. Arguments as for `patch_heads`.
 
     Raises:
         InputError: see `TextPair.check`; no list of blocks; an unknown token or position.
@@ -81,20 +85,21 @@ def patch_stream(
         with streams_recorded(hooked, blocks) as streams:
             clean = hooked.run(clean_inputs).logits
         corrupted = hooked.run(inputs).logits
-    count = corrupted.shape[1]
-    places: list[Sequence[int]] = [[at] for at in range(count)]
-    places.append(range(count))
-    patched = np.full((len(blocks), len(places)), np.nan)
+    there, partners = pair.in_corrupted(difference), pair.predicted()
+    places: list[Sequence[Partners]] = [[one] for one in partners.pairs]
+    places.append(partners.pairs)
+    patched = np.full((len(blocks), clean.shape[1] + 1), np.nan)  # the last: all positions
+    columns = [*partners.clean, -1]
     for layer, name in enumerate(blocks):
         for start in range(0, len(places), MOST_COPIES):
             group = places[start : start + MOST_COPIES]
             logits = _patched(hooked, inputs, name, streams[name], group)
-            patched[layer, start : start + len(group)] = difference.of(logits).cpu().numpy()
+            patched[layer, columns[start : start + len(group)]] = there.of(logits).cpu().numpy()
         if progress is not None:
             progress((layer + 1) / len(blocks))
     return StreamEffects(
         float(difference.of(clean)[0]),
-        float(difference.of(corrupted)[0]),
+        float(there.of(corrupted)[0]),
         patched[:, :-1],
         patched[:, -1],
     )
@@ -105,14 +110,15 @@ def _patched(
     inputs: dict[str, Tensor],
     name: str,
     clean: Float[Tensor, "1 position width"],
-    places: Sequence[Sequence[int]],
+    places: Sequence[Sequence[Partners]],
 ) -> Float[Tensor, "copy position word"]:
     """Return the logits of runs whose stream behind a block is clean at some positions."""
 
     def hook(module: Any, arguments: Any, output: Any) -> Any:
         changed = stream_of(output).clone()
-        for copy, positions in enumerate(places):
-            changed[copy, list(positions)] = clean[0, list(positions)]
+        for copy, pairs in enumerate(places):
+            for one, other in pairs:
+                changed[copy, other] = clean[0, one]
         return with_stream(output, changed)
 
     handle = hooked.network.get_submodule(name).register_forward_hook(hook)

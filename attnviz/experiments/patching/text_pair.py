@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from attnviz.errors import InputError
+from attnviz.experiments.patching.text_alignment import Alignment, Partners, align
 from attnviz.models import (
     Encoded,
     Model,
@@ -18,6 +19,7 @@ from attnviz.models import (
     model_inputs,
     tokenizing,
 )
+from attnviz.types import Kind
 
 __all__ = [
     "MOST_TOKENS",
@@ -41,7 +43,8 @@ class LogitDifference:
     Attributes:
         answer: id of the token that fits the clean text.
         other: id of the token that fits the corrupted text; None for the logit of `answer` alone.
-        position: position that predicts; negative numbers count from the end.
+        position: position of the clean text that predicts; negative numbers count from the end
+            of either text.
     """
 
     answer: int
@@ -67,22 +70,28 @@ class LogitDifference:
 
 @dataclass(frozen=True)
 class TextPair:
-    """Two texts of equal numbers of tokens: parts of the clean run go into the corrupted one.
+    """Two texts: parts of the clean run go into the corrupted one.
+
+    Texts of unequal numbers of tokens are aligned (`align`). Parts are put in at tokens with a
+    partner only; what the other tokens bring stays as it is in the corrupted run, so that not even
+    all heads together need restore the clean run.
 
     Attributes:
         clean: text on which the model does what is studied.
         corrupted: text that differs from it in what matters.
+        marks: positions of tokens of both texts that are partners in any case.
     """
 
     clean: Encoded
     corrupted: Encoded
+    marks: tuple[Partners, ...] = ()
 
     def check(self, model: Model) -> None:
         """Refuse pairs that cannot be patched.
 
         Raises:
-            InputError: unequal numbers of tokens, too many of them, a model that predicts no
-                tokens, or one that runs a module for several layers.
+            InputError: too many tokens, one target alone, marks that do not fit, a model that
+                predicts no tokens, or one that runs a module for several layers.
         """
         name = model.info.name
         if not model.predicts:
@@ -93,26 +102,63 @@ class TextPair:
                 "itself"
             )
         check_encoded(model, [self.clean, self.corrupted])
-        for what, one, two in (
-            ("texts", self.clean.ids, self.corrupted.ids),
-            ("targets", self.clean.target or (), self.corrupted.target or ()),
-        ):
-            if len(one) != len(two):
-                raise InputError(
-                    f"patching needs {what} of equal length: the clean one has {len(one)} tokens "
-                    f"and the corrupted one {len(two)}. Replace words by others with as many "
-                    "tokens."
-                )
-            if len(one) > MOST_TOKENS:
-                raise InputError(
-                    f"patching takes {what} of at most {MOST_TOKENS} tokens, and these have "
-                    f"{len(one)}. Shorten them."
-                )
+        for text in (self.clean, self.corrupted):
+            for what, row in (("texts", text.ids), ("targets", text.target or ())):
+                if len(row) > MOST_TOKENS:
+                    raise InputError(
+                        f"patching takes {what} of at most {MOST_TOKENS} tokens, and one has "
+                        f"{len(row)}. Shorten it."
+                    )
+        self.texts()
+        self.targets()
+
+    def texts(self) -> Alignment:
+        """Return the alignment of the two texts."""
+        return align(self.clean.ids, self.corrupted.ids, self.marks)
+
+    def targets(self) -> Alignment:
+        """Return the alignment of the two targets; empty for a model with one stack."""
+        return align(self.clean.target or (), self.corrupted.target or ())
+
+    def predicted(self) -> Alignment:
+        """Return the alignment of the texts whose tokens are predicted: targets, if there are."""
+        return self.texts() if self.clean.target is None else self.targets()
+
+    def queries(self, kind: Kind) -> Alignment:
+        """Return the alignment of the queries of a kind of attention."""
+        return self.targets() if kind in ("decoder", "cross") else self.texts()
+
+    def keys(self, kind: Kind) -> Alignment:
+        """Return the alignment of the keys of a kind of attention."""
+        return self.targets() if kind == "decoder" else self.texts()
 
     def differing(self) -> tuple[int, ...]:
-        """Return the positions at which the two texts differ."""
-        pairs = zip(self.clean.ids, self.corrupted.ids, strict=True)
-        return tuple(at for at, (one, other) in enumerate(pairs) if one != other)
+        """Return the positions of the clean text without a partner, or with a different one."""
+        same = {
+            one
+            for one, other in self.texts().pairs
+            if self.clean.ids[one] == self.corrupted.ids[other]
+        }
+        return tuple(at for at in range(len(self.clean.ids)) if at not in same)
+
+    def in_corrupted(self, difference: LogitDifference) -> LogitDifference:
+        """Return a logit difference of the clean run at its place in the corrupted run.
+
+        Raises:
+            InputError: there is no such position, or it has no partner.
+        """
+        if difference.position < 0:
+            return difference
+        count = self.predicted().counts[0]
+        if difference.position >= count:
+            raise InputError(f"there is no position {difference.position}; there are {count}")
+        place = self.predicted().partner(difference.position)
+        if place is None:
+            raise InputError(
+                f"position {difference.position} of the clean text has no partner in the corrupted "
+                "one. Mark the two tokens that belong together."
+            )
+        return replace(difference, position=place)
 
 
 def logits_of(

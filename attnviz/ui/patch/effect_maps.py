@@ -89,10 +89,15 @@ def show_positions(model: Model, chosen: ChosenPair, study: PatchStudy) -> None:
         f"The residual stream behind a layer, at one position, comes from the clean run. {follow}"
     )
     shares = stream.share().astype(np.float32)
+    partial = not chosen.pair.predicted().whole
     named = labels(model.vocabulary, text.ids if text.target is None else text.target)
     plotly_map(
         effect_specification(
-            "effect", ends(shares, 1.0), corner="position →<br>layer ↓", numbers=len(named) <= 24
+            "effect",
+            ends(shares, 1.0),
+            corner="position →<br>layer ↓",
+            missing="no partner in the corrupted text" if partial else "the two runs are equal",
+            numbers=len(named) <= 24,
         ),
         [f"L{layer}" for layer in range(len(shares))],
         list(named),
@@ -105,6 +110,13 @@ def show_positions(model: Model, chosen: ChosenPair, study: PatchStudy) -> None:
         key="patch_stream",
     )
     worst = float(np.abs(stream.whole - stream.clean).max())
+    if partial:
+        nearest = ", ".join(f"L{layer} {value:+.2f}" for layer, value in enumerate(stream.whole))
+        st.caption(
+            f"With all partners patched behind one layer: {nearest}; clean run "
+            f"{stream.clean:+.2f}. Later layers still read the tokens without a partner."
+        )
+        return
     st.caption(
         f"Check: with all positions patched, every layer restores the clean run; largest "
         f"difference {worst:.1e} logits."

@@ -17,7 +17,7 @@ class PairExample:
     Attributes:
         title: for a menu.
         clean: clean text.
-        corrupted: corrupted text, of as many tokens.
+        corrupted: corrupted text.
         answer: word that fits the clean text.
         other: word that fits the corrupted text.
         target: beginning of what an encoder-decoder writes.
@@ -62,6 +62,15 @@ PAIRS: Mapping[Family, tuple[PairExample, ...]] = {
             note="gpt-classroom cannot do this: of 72 pairs of names it prefers the right one in "
             "34, no better than chance. It never finds it likeliest. The map shows what moves the "
             "two names, not a mechanism for indirect objects.",
+        ),
+        PairExample(
+            "Unequal lengths",
+            "The old woman saw a dog. The old woman saw a",
+            "The old woman saw a very big man. The old woman saw a",
+            "dog",
+            "man",
+            note="The corrupted text has two more words. They have no partner, so nothing is put "
+            "in there.",
         ),
     ),
     "encoder": (

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import streamlit as st
 
 from attnviz.errors import InputError
+from attnviz.experiments.patching.text_alignment import Partners
 from attnviz.experiments.patching.text_pair import (
     LogitDifference,
     TextPair,
@@ -15,11 +16,12 @@ from attnviz.experiments.patching.text_pair import (
     likeliest,
     word_id,
 )
-from attnviz.models import Encoded, Model, encode, labels
+from attnviz.models import Encoded, Model, encode
+from attnviz.ui.patch.pair_alignment import aligned
 from attnviz.ui.patch.pair_examples import PAIRS, PairExample
 from attnviz.ui.session import state
 from attnviz.ui.session.model_cache import Request
-from attnviz.ui.session.plain_text import Strong, plain, show_plain
+from attnviz.ui.session.plain_text import plain, show_plain
 
 __all__ = ["ChosenPair", "choose_pair"]
 
@@ -51,7 +53,7 @@ def choose_pair(model: Model) -> ChosenPair:
     """Show the fields, and return what is in them.
 
     Raises:
-        AttnvizError: a text or word is empty or too long, or the texts differ in length.
+        AttnvizError: a text or word is empty or too long, or marks do not fit.
     """
     family = model.info.family
     pairs = PAIRS[family]
@@ -73,16 +75,18 @@ def choose_pair(model: Model) -> ChosenPair:
         )
         if not target.strip():
             raise InputError("type the beginning of the output; the next token is compared")
-    note = next((example.note for example in pairs if example.clean == clean), "")
+    texts = (clean, corrupted)
+    note = next((one.note for one in pairs if (one.clean, one.corrupted) == texts), "")
     if note:
         st.caption(f":material/info: {plain(note)}")
     one, two = (Request(model.info.name, text, "", target) for text in (clean, corrupted))
-    pair = TextPair(_encoded(model, one), _encoded(model, two))
-    _show_tokens(model, pair)
+    ids = _encoded(model, one), _encoded(model, two)
+    pair = aligned(model, TextPair(*ids, _masks(model, *ids)))
     pair.check(model)
     position = _position(model, pair)
     first = _token(model, answer, pair.clean, position)
-    second = _token(model, other, pair.corrupted, position)
+    there = pair.in_corrupted(LogitDifference(first, None, position)).position
+    second = _token(model, other, pair.corrupted, there)
     if first == second:
         raise InputError(
             f"both answers are the token {label_of(model, first)}; give two words that begin "
@@ -128,17 +132,13 @@ def _encoded(model: Model, request: Request) -> Encoded:
     return replace(encoded, closing=None)
 
 
-def _show_tokens(model: Model, pair: TextPair) -> None:
-    """Show the tokens of both texts, with those that differ in bold."""
-    rows = [one.ids for one in (pair.clean, pair.corrupted)]
-    for name, row, counterpart in (("Clean", rows[0], rows[1]), ("Corrupted", rows[1], rows[0])):
-        named = labels(model.vocabulary, row)
-        parts = [
-            label if at < len(counterpart) and counterpart[at] == row[at] else Strong(label)
-            for at, label in enumerate(named)
-        ]
-        between = [piece for part in parts for piece in (part, " ")]
-        show_plain(f"{name}, {len(row)} tokens: ", *between, small=True)
+def _masks(model: Model, clean: Encoded, corrupted: Encoded) -> tuple[Partners, ...]:
+    """Return the places of the first masks, which are partners where the lengths are unequal."""
+    if model.info.family != "encoder" or len(clean.ids) == len(corrupted.ids):
+        return ()
+    mask = model.tokenizer.mask_token_id
+    places = [one.ids.index(mask) for one in (clean, corrupted) if mask in one.ids]
+    return ((places[0], places[1]),) if len(places) == 2 else ()
 
 
 def _position(model: Model, pair: TextPair) -> int:
@@ -147,7 +147,8 @@ def _position(model: Model, pair: TextPair) -> int:
         return -1
     mask = model.tokenizer.mask_token_id
     places = [at for at, token in enumerate(pair.clean.ids) if token == mask]
-    if not places or pair.corrupted.ids[places[0]] != mask:
+    partner = pair.texts().partner(places[0]) if places else None
+    if partner is None or pair.corrupted.ids[partner] != mask:
         raise InputError(
             f"{model.info.name} predicts masked tokens: put {model.tokenizer.mask_token} into both "
             "texts, at the same place"

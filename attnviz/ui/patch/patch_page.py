@@ -36,6 +36,14 @@ PARTS: dict[Part, str] = {
     "key": "Keys",
 }
 
+UNEQUAL: dict[Part, str] = {
+    "query": "Where a model rotates queries by position, they keep their clean position.",
+    "key": "Where a model rotates keys by position, they keep their clean position.",
+    "pattern": "Keys without a partner keep their corrupted weights; the others share the rest as "
+    "in the clean run.",
+}
+"""What patching a part of texts of unequal length means."""
+
 VIEWS = {
     "heads": "Patched heads",
     "positions": "Layers and positions",
@@ -70,7 +78,7 @@ def patch_page(name: str) -> None:
     with left:
         head = choose_head(model, kind, strongest(study, kind))
         if view == "heads":
-            _effects(study, kind, head)
+            _effects(chosen, study, kind, head)
         elif view == "direct":
             _direct(chosen, study, kind, head)
         else:
@@ -119,11 +127,19 @@ def _sentence(chosen: ChosenPair, study: PatchStudy) -> None:
             "The effects are shares of a difference that changes no answer.",
             small=True,
         )  # fmt: skip
+    if not chosen.pair.texts().whole:
+        show_plain(
+            "All heads' outputs together bring it to ", Strong(f"{study.together:+.2f}"), ". ",
+            "What is missing to the clean run is in tokens without a partner, and in vectors of "
+            "positions.", small=True,
+        )  # fmt: skip
 
 
-def _effects(study: PatchStudy, kind: Kind, head: Head) -> None:
+def _effects(chosen: ChosenPair, study: PatchStudy, kind: Kind, head: Head) -> None:
     """Show the map of a part's effects, and the chosen head's number."""
     part = choice("Part", PARTS, "patch_part", link=True)
+    if part in ("query", "key", "pattern") and not chosen.pair.texts().whole:
+        st.caption(UNEQUAL[part])
     effects = study.effects[part]
     shares = effects.share(kind)
     show_head_values(

@@ -11,10 +11,17 @@ from attnviz.errors import InputError
 from attnviz.experiments.decomposition.composition import Composition, composition
 from attnviz.experiments.decomposition.logit_lens import LogitLens, logit_lens
 from attnviz.experiments.decomposition.logit_parts import LogitParts, logit_parts
-from attnviz.experiments.patching.head_patches import PARTS, Part, PatchEffects, patch_heads
+from attnviz.experiments.patching.head_patches import (
+    PARTS,
+    Part,
+    PatchEffects,
+    patch_heads,
+    patch_together,
+)
 from attnviz.experiments.patching.stream_patches import StreamEffects, patch_stream
 from attnviz.findings import Progress
 from attnviz.models import Model
+from attnviz.types import Head
 from attnviz.ui.patch.pair_fields import ChosenPair
 from attnviz.ui.server.run_places import giving_way
 from attnviz.ui.session.background_jobs import Work
@@ -34,6 +41,7 @@ class PatchStudy:
 
     Attributes:
         effects: by part, of each head.
+        together: logit difference with the outputs of all heads patched in one run.
         stream: of each layer and position.
         parts: direct effects on the clean text.
         composition: of the model's heads, in its first kind of self-attention.
@@ -41,6 +49,7 @@ class PatchStudy:
     """
 
     effects: Mapping[Part, PatchEffects]
+    together: float
     stream: StreamEffects | str
     parts: LogitParts | str
     composition: Composition | str
@@ -79,6 +88,13 @@ def _study(
         part: patch_heads(model, pair, difference, part, progress=step(at, f"Patching each {part}"))
         for at, part in enumerate(PARTS)
     }
+    heads = [
+        Head(kind, layer, head)
+        for kind, (layers, count) in model.info.heads.items()
+        for layer in range(layers)
+        for head in range(count)
+    ]
+    together = patch_together(model, pair, difference, heads)
     at = len(PARTS)
     streamed = step(at, "Patching layers and positions")
     stream = _or_reason(lambda: patch_stream(model, pair, difference, progress=streamed))
@@ -90,7 +106,7 @@ def _study(
     lenses = _or_reason(
         lambda: tuple(logit_lens(model, one) for one in (pair.clean, pair.corrupted))
     )
-    return PatchStudy(effects, stream, parts, scores, lenses)
+    return PatchStudy(effects, together, stream, parts, scores, lenses)
 
 
 def _or_reason(compute: Callable[[], Value]) -> Value | str:
