@@ -1,6 +1,6 @@
 """Table of the text architectures of the installed library: which ones work, and why not.
 
-    python -m benchmarks.architectures                 # all, some minutes; writes docs/models.md
+    python -m benchmarks.architectures  # all, some minutes; writes docs/reference/models.md
     python -m benchmarks.architectures gemma2 masked   # some, by architecture or head; no page
 
 Each architecture with a causal, masked or sequence-to-sequence head is built from its configuration

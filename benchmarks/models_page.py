@@ -16,7 +16,7 @@ __all__ = ["PAGE", "HeadName", "Outcome", "Result", "page"]
 HeadName = Literal["masked", "causal", "seq2seq"]
 Outcome = Literal["right", "refused", "not run", "fault"]
 
-PAGE = Path(__file__).parents[1] / "docs" / "models.md"
+PAGE = Path(__file__).parents[1] / "docs" / "reference" / "models.md"
 REASON_LENGTH = 220
 WORDS = {"right": "works", "refused": "refused", "not run": "not tried", "fault": "**wrong**"}
 HEADS = {

@@ -7,8 +7,8 @@ A score is a sum of a few dozen products; those of the tests are below 30 in siz
 is below 3 x 30 x EPSILON = 1e-5. A weight changes by at most a quarter of what its score does, the
 entropy of a row of 20 keys by at most three times as much as its scores do. Through the layers of
 a model such errors grow: in the small random models of all architectures of the library the largest
-difference of a weight between two right runs was 7e-6 (`docs/models.md`), apart from MobileBERT,
-which has no norms and whose numbers reach the thousands: 3e-5.
+difference of a weight between two right runs was 7e-6 (`docs/reference/models.md`), apart from
+MobileBERT, which has no norms and whose numbers reach the thousands: 3e-5.
 
 `tests/test_bounds.py` compares these bounds with what two runs of the library differ by, and with
 what a fault makes of the same numbers.

@@ -35,6 +35,9 @@ NOT_VERBS = re.compile(
 )
 """First words of a docstring that is neither an instruction nor the name of a thing."""
 
+NOT_CODE = re.compile(r"//[^\n]*|/\*.*?\*/|\"(?:\\.|[^\"\\\n])*\"|'(?:\\.|[^'\\\n])*'", re.DOTALL)
+"""Comments and quoted strings of JavaScript; in a template string the names are code."""
+
 ALLOWED = (
     "Anna asked her brother whether he had seen the letter.",  # the numbers of a probe depend on it
     "Nobody in the village remembered who had built the bridge.",
@@ -55,9 +58,11 @@ class Violation:
 
 
 def violations(path: Path, root: Path) -> list[Violation]:
-    """Return the violations of a Python file or a document, in order of lines."""
+    """Return the violations of a Python file, a script or a document, in order of lines."""
     text, name = path.read_text(encoding="utf-8"), str(path.relative_to(root))
-    if path.suffix != ".py":
+    if path.suffix == ".js":
+        numbered = [*_words(enumerate(text.splitlines(), 1)), *_script_names(text)]
+    elif path.suffix != ".py":
         numbered = _words(enumerate(text.splitlines(), 1))
     else:
         numbered = [*_words(_prose(text)), *_names(text), *_beginnings(text)]
@@ -91,6 +96,18 @@ def _names(source: str) -> list[tuple[int, str]]:
             code = token.line
             if not any(library in code for library in NAMES_OF_LIBRARIES):
                 numbered.add((token.start[0], f"name {token.string!r} in: {code.strip()[:80]}"))
+    return sorted(numbered)
+
+
+def _script_names(source: str) -> list[tuple[int, str]]:
+    """Return the private names of JavaScript, one per line and name."""
+    code = NOT_CODE.sub(lambda match: re.sub(r"[^\n]", " ", match[0]), source)
+    numbered = {
+        (number, f"name {word!r} in: {line.strip()[:80]}")
+        for number, line in enumerate(code.splitlines(), 1)
+        for word in re.findall(r"(?<![.\w$])[A-Za-z_$][\w$]*", line)
+        if NAMES.fullmatch(word)
+    }
     return sorted(numbered)
 
 

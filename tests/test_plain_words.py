@@ -36,12 +36,12 @@ LEFT_OUT = (
 
 
 def files() -> Iterator[str]:
-    """Yield the Python files and documents that are searched."""
+    """Yield the Python files, scripts and documents that are searched."""
     for name in SEARCHED:
         paths = [ROOT / name] if (ROOT / name).is_file() else sorted((ROOT / name).rglob("*"))
         for path in paths:
             relative = path.relative_to(ROOT).as_posix()
-            if path.suffix in (".py", ".md") and not _matches(relative, LEFT_OUT):
+            if path.suffix in (".py", ".md", ".js") and not _matches(relative, LEFT_OUT):
                 yield relative
 
 
@@ -87,3 +87,27 @@ def test_plain_sentences_pass(tmp_path: Path) -> None:
     document = tmp_path / "page.md"
     document.write_text("The doctor has whoever it told.")
     assert len(violations(document, tmp_path)) == 2
+
+
+@pytest.mark.parametrize(
+    ("source", "line"),
+    [
+        ("// nobody reads this", 1),
+        ("const a = 1;\nconst own = 2;", 2),
+        ("function found(x) { return x; }", 1),
+        ("/* two\n lines */ let made = 1;", 2),
+        ('const text = "said so";', 1),
+    ],
+)
+def test_each_rule_finds_its_words_in_scripts(source: str, line: int, tmp_path: Path) -> None:
+    file = tmp_path / "file.js"
+    file.write_text(source)
+    listed = violations(file, tmp_path)
+    assert [one.line for one in listed] == [line], listed
+
+
+@pytest.mark.parametrize("source", ['const a = "own"; // found', "list.some(x => x)", "a.own = 1"])
+def test_words_that_are_no_names_of_a_script_are_allowed(source: str, tmp_path: Path) -> None:
+    file = tmp_path / "file.js"
+    file.write_text(source)
+    assert violations(file, tmp_path) == []

@@ -143,9 +143,8 @@ def _run(
         )
     hooked = HookedModel.of(model)
     groups = list(batches([loss_input.encoded for loss_input in loss_inputs], BATCH_TOKENS))
-    means: _Means | None = None
+    means = _Means(hooked.places())
     if any(replacement == "mean" for replacement, _ in tasks):
-        means = _Means(hooked.places())
         for group in groups:
             replay = Replay(hooked, [loss_inputs[index] for index in group], remember=False)
             means.next_batch(replay.inputs)
@@ -231,7 +230,7 @@ class _Means(Intervention):
 class _Gates(Intervention):
     """Switches heads off: others in each copy of the batch."""
 
-    def __init__(self, places: Places, tasks: Sequence[Task], means: _Means | None) -> None:
+    def __init__(self, places: Places, tasks: Sequence[Task], means: _Means) -> None:
         self.places = places
         self.copies = len(tasks)
         self.means = means
@@ -253,7 +252,6 @@ class _Gates(Intervention):
             if replacement == "zero":
                 copies[copy, :, :, head] = 0.0
             elif replacement == "mean":
-                assert self.means is not None  # noqa: S101 - made whenever a task asks for it
                 copies[copy, :, :, head] = self.means.mean(place, head).to(output)
             else:
                 if even is None:

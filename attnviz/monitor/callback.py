@@ -106,8 +106,7 @@ class AttentionMonitor(TrainerCallback):  # type: ignore[misc]
         self._metrics = None if metrics is None else tuple(dict.fromkeys((COLLAPSE, *metrics)))
         self._per_head = per_head
         self._interval = MeasuringInterval(every)
-        self._model: Model | None = None
-        self._probe: Probe | None = None
+        self._prepared: tuple[Model, Probe] | None = None
         self._rows: list[Row] = []
         self._heads: list[tuple[int, Scores]] = []
         self._broken = False
@@ -203,19 +202,23 @@ class AttentionMonitor(TrainerCallback):  # type: ignore[misc]
         The probe is made when it is first needed.
         """
         with borrowed(network):
-            if self._model is None or self._model.network is not network:
-                check_whole(model)
-                self._model = instrument(network, self._tokenizer)
-                self._probe = make_probe(self._model, self._texts)
-            assert self._probe is not None  # noqa: S101 - it is made beside the model
+            instrumented, probe = self._prepare(model, network)
             network.set_attn_implementation(NAME)
-            names = self._metrics or (ON_REPEATS if self._probe.repeats else ON_TEXTS)
+            names = self._metrics or (ON_REPEATS if probe.repeats else ON_TEXTS)
             if network.device.type == "cuda":  # work that was queued before is not the probe's cost
                 torch.cuda.synchronize(network.device)
             began = time.perf_counter()
-            scores = measure(self._model, self._probe, names)
+            scores = measure(instrumented, probe, names)
             self._interval.cost = time.perf_counter() - began
         return scores
+
+    def _prepare(self, model: Any, network: PreTrainedModel) -> tuple[Model, Probe]:
+        """Return the instrumented network and its probe, both made at the first measurement."""
+        if self._prepared is None or self._prepared[0].network is not network:
+            check_whole(model)
+            instrumented = instrument(network, self._tokenizer)
+            self._prepared = instrumented, make_probe(instrumented, self._texts)
+        return self._prepared
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> Any:
         """Read the probe once before the first step."""
@@ -225,7 +228,7 @@ class AttentionMonitor(TrainerCallback):  # type: ignore[misc]
                 given = kwargs.get("processing_class")
                 given = getattr(given, "tokenizer", given)  # a processor of several senses has one
                 self._tokenizer = given if isinstance(given, PreTrainedTokenizerBase) else None
-            self._model, self._heads = None, []
+            self._prepared, self._heads = None, []
             earlier = logged_curves(state.log_history)
             self._rows = [row for row in earlier if row[0] < state.global_step]
             # In every process, though only one reports: a model that cannot be watched is set
@@ -259,7 +262,7 @@ class AttentionMonitor(TrainerCallback):  # type: ignore[misc]
             yield
         except Exception as error:  # out of memory, for one: the training is worth more
             self._aside = True
-            self._model = self._probe = None
+            self._prepared = None
             log.warning(
                 "step %d: attention could not be measured, and is not measured again in this "
                 "training: %s",

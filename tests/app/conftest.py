@@ -15,8 +15,9 @@ import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
 
-from attnviz.ui.session import model_cache, proofs
-from attnviz.ui.session.long_jobs import long_jobs
+from attnviz.ui.jobs import proofs
+from attnviz.ui.jobs.long_jobs import long_jobs
+from attnviz.ui.session import model_cache
 
 ROOT = Path(__file__).parents[2]
 OpenApp = Callable[..., AppTest]

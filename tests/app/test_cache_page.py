@@ -11,9 +11,9 @@ import attnviz
 from attnviz.experiments.generation.budget_losses import budget_losses
 from attnviz.experiments.generation.cache_saving import measure_saving
 from attnviz.experiments.generation.token_by_token import prompt_ids
+from attnviz.ui.jobs.long_jobs import long_jobs
 from attnviz.ui.laboratory.break_prediction import ALLOWED, BUDGETS, _stories
 from attnviz.ui.laboratory.saving_panel import COUNT
-from attnviz.ui.session.long_jobs import long_jobs
 from tests.app.conftest import OpenApp, said, until
 
 PAGE = "pages/learn/cache.py"

@@ -18,7 +18,7 @@ from attnviz.errors import InputError
 from attnviz.experiments.text_sets import bundled
 from attnviz.findings import Progress
 from attnviz.ui.diagnose import diagnose_page as page
-from attnviz.ui.session import long_jobs
+from attnviz.ui.jobs import long_jobs
 from tests.app.conftest import ROOT, OpenApp, clickable, said
 from tests.app.diagnosis_samples import quick
 

@@ -20,7 +20,7 @@ from attnviz.ui.edit.edit_list import LIST
 from attnviz.ui.edit.edit_sentences import share
 from attnviz.ui.edit.listed_edits import ListedEdit, MaskedToken, RowsOfText
 from attnviz.ui.edit.row_painter import shares
-from attnviz.ui.session.long_jobs import long_jobs
+from attnviz.ui.jobs.long_jobs import long_jobs
 from tests.app.conftest import OpenApp, maps, said, until
 from tests.bounds import MODEL
 

@@ -12,7 +12,7 @@ from attnviz.experiments.generation.token_by_token import generate_ids, prompt_i
 from attnviz.ui.generate.cache_growth import bytes_by_layer
 from attnviz.ui.generate.generation_jobs import writing_jobs
 from attnviz.ui.generate.written_text import WRITTEN, Written
-from attnviz.ui.session.long_jobs import long_jobs
+from attnviz.ui.jobs.long_jobs import long_jobs
 from tests.app.conftest import OpenApp, maps, said, until
 
 PAGE = "pages/cause/generate.py"

@@ -11,7 +11,7 @@ import pytest
 
 from attnviz.errors import InputError
 from attnviz.findings import Progress
-from attnviz.ui.session.background_jobs import PATIENCE, Job, Jobs
+from attnviz.ui.jobs.background_jobs import PATIENCE, Job, Jobs
 
 
 class Slow:

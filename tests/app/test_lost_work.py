@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from attnviz.ui.session import lost_work
+from attnviz.ui.jobs import lost_work
 from tests.app.conftest import OpenApp, said
 
 LOST = "the diagnosis is lost"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from attnviz.ui.session.proofs import _JOBS
+from attnviz.ui.jobs.proofs import _JOBS
 from tests.app.conftest import OpenApp, said, until
 from tests.broken import with_number
 from tests.zoo import Pair

@@ -14,8 +14,8 @@ from attnviz.captures.forward_pass import encode
 from attnviz.experiments.patching.head_patches import patch_heads, patch_together
 from attnviz.experiments.patching.text_pair import LogitDifference, TextPair, logits_of, word_id
 from attnviz.models import Model
+from attnviz.ui.jobs.long_jobs import long_jobs
 from attnviz.ui.patch.pair_examples import PAIRS, PairExample
-from attnviz.ui.session.long_jobs import long_jobs
 from tests.app.conftest import OpenApp, maps, said, until
 from tests.experiments.test_patching import all_heads
 

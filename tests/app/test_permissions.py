@@ -80,7 +80,7 @@ def test_a_link_to_another_model_opens_a_listed_one(
 def test_a_full_queue_of_diagnoses_is_said(
     open_app: OpenApp, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("attnviz.ui.session.long_jobs.DIAGNOSES", 0)
+    monkeypatch.setattr("attnviz.ui.jobs.long_jobs.DIAGNOSES", 0)
     app = open_app("pages/diagnose/diagnosis.py")
     app.button(key="start:Diagnose").click().run()
     assert "this server allows 0" in said(app)

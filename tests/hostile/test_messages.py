@@ -287,7 +287,7 @@ def test_a_session_keeps_few_files(address: str, stranger: Visitor) -> None:
 
 
 def test_every_kind_is_described() -> None:
-    document = (ROOT / "docs" / "security.md").read_text("utf-8")
+    document = (ROOT / "docs" / "reference" / "security.md").read_text("utf-8")
     section = document.split("## Messages a browser can send")[1].split("\n## ")[0]
     rows = re.findall(r"^\| `([a-z_]+)` \| (\w+) \|", section, re.MULTILINE)
     described = dict(rows)

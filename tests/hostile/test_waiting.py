@@ -11,7 +11,7 @@ import pytest
 from attnviz.errors import AttnvizError, InputError
 from attnviz.findings import Progress
 from attnviz.models import tokenizing
-from attnviz.ui.session.background_jobs import Job, Jobs
+from attnviz.ui.jobs.background_jobs import Job, Jobs
 from attnviz.ui.session.capture_cache import Shelf
 
 

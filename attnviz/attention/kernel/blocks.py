@@ -40,8 +40,8 @@ class BlockSizes:
 
 
 PROCESSOR_SIZES = BlockSizes(20 << 20, 768 << 10, 128, 128)
-"""Measured on two threads with 12 heads of 128 to 32,000 tokens (docs/benchmarks.md). With larger
-blocks the allocator returns the memory after each layer and requests it again."""
+"""Measured on two threads with 12 heads of 128 to 32,000 tokens (docs/reference/benchmarks.md).
+With larger blocks the allocator returns the memory after each layer and requests it again."""
 
 GPU_SIZES = BlockSizes(256 << 20, 256 << 20, 64, 1 << 20)
 """Large enough to occupy all processors of a GPU. Not measured."""

@@ -217,7 +217,8 @@ class Additions(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if one is not None and other is not None:
             return one.plus(other)
         parts = other if one is None else one
-        assert parts is not None  # noqa: S101 - one of the two is followed
+        if parts is None:
+            return None
         whole, rest = (args[1], args[0]) if one is None else (args[0], args[1])
         if not isinstance(rest, Tensor) or isinstance(rest, nn.Parameter):
             return parts

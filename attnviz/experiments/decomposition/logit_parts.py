@@ -194,10 +194,11 @@ class _End:
         )
         calls = [one for one in norms if one.given.shape == last.shape]
         inside = tuple(f"{block}." for block in blocks)
+        if head.given is None or head.output is None:
+            raise refusal
         if not calls or calls[-1].name.startswith(inside):
             raise refusal
         call = calls[-1]
-        assert head.given is not None and head.output is not None  # noqa: S101 - it has run
         stream, normed = call.given[0, at].double(), call.output[0, at].double()
         norm = read_norm(call.module, len(stream))
         plain = norm.unscaled(stream)

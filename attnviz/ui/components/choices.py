@@ -1,4 +1,7 @@
-"""Menus and rows of buttons: `choice` for one option, `choices` for several."""
+"""Menus and rows of buttons.
+
+`choice` is for one option, `choices` for several, and `shortcuts` for buttons that fill in fields.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ import streamlit as st
 
 from attnviz.ui.session import state
 
-__all__ = ["choice", "choices"]
+__all__ = ["choice", "choices", "shortcuts"]
 
 Option = TypeVar("Option")
 
@@ -91,6 +94,7 @@ def choices(
     *,
     first: Collection[Option] = (),
     label_of: Callable[[Option], str] = str,
+    keep: bool = True,
     explanation: str | None = None,
 ) -> list[Option]:
     """Draw a row of pills of which any number may be chosen, and return the chosen ones.
@@ -98,9 +102,10 @@ def choices(
     Args:
         label: above the pills.
         options: the options, or a mapping from each option to its text on the screen.
-        key: in the session, which keeps the options while another page is shown.
+        key: in the session.
         first: the options chosen at first.
         label_of: returns the text of an option; not used where `options` is a mapping.
+        keep: the session keeps the options while another page is shown.
         explanation: shown when the pointer rests on the label.
     """
     return st.pills(
@@ -110,9 +115,38 @@ def choices(
         default=list(first) or None,
         format_func=_text_of(options, label_of),
         key=key,
-        persist_state="session",
+        persist_state="session" if keep else None,
         help=explanation,
     )
+
+
+def shortcuts(
+    label: str,
+    options: Sequence[Option],
+    key: str,
+    *,
+    current: Option | None,
+    label_of: Callable[[Option], str],
+    on_choice: Callable[[Option], None],
+) -> None:
+    """Draw a row of pills that fill in other fields; the one whose values they hold is lit.
+
+    Args:
+        label: above the pills.
+        options: the options.
+        key: in the session.
+        current: the option whose values the fields hold; None when there is none.
+        label_of: returns the text of an option.
+        on_choice: called with the chosen option before the page runs again.
+    """
+
+    def take() -> None:
+        chosen = st.session_state[key]
+        if chosen is not None:
+            on_choice(chosen)
+
+    st.session_state[key] = current
+    st.pills(label, options, format_func=label_of, key=key, on_change=take)
 
 
 def _text_of(

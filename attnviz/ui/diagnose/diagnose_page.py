@@ -13,11 +13,11 @@ from attnviz.ui.components.choices import choices
 from attnviz.ui.diagnose.folding_form import FoldingForm
 from attnviz.ui.diagnose.results import results
 from attnviz.ui.diagnose.text_choice import choose_texts
+from attnviz.ui.jobs.background_jobs import Work
+from attnviz.ui.jobs.long_jobs import wait_for
 from attnviz.ui.server.run_places import giving_way
 from attnviz.ui.session import sidebar
-from attnviz.ui.session.background_jobs import Work
 from attnviz.ui.session.error_messages import explained
-from attnviz.ui.session.long_jobs import wait_for
 from attnviz.ui.session.model_cache import Request, load_model
 from attnviz.views.report.summary_sentences import text_count
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from attnviz.ui.session.long_jobs import long_jobs
+from attnviz.ui.jobs.long_jobs import long_jobs
 from attnviz.ui.session.plain_text import plain
 
 __all__ = ["FoldingForm"]

@@ -22,10 +22,10 @@ from attnviz.ui.diagnose.threshold_sliders import (
     limits,
 )
 from attnviz.ui.explore.head_picker import choose_kind, menus, show_heads
+from attnviz.ui.jobs.long_jobs import FRESH
 from attnviz.ui.server.run_places import in_turn
 from attnviz.ui.session import state
 from attnviz.ui.session.error_messages import explained
-from attnviz.ui.session.long_jobs import FRESH
 from attnviz.ui.session.plain_text import plain, show_plain
 from attnviz.views import draw_label_map
 from attnviz.views.report.summary_sentences import diagnosis_sentences, text_count

@@ -27,12 +27,12 @@ from attnviz.ui.diagnose.results import (
 from attnviz.ui.diagnose.text_choice import choose_texts
 from attnviz.ui.diagnose.threshold_sliders import limits
 from attnviz.ui.explore.head_picker import choose_kind, show_heads
+from attnviz.ui.jobs.background_jobs import Work
+from attnviz.ui.jobs.long_jobs import FRESH, wait_for
 from attnviz.ui.server.permissions import listed_models, takes_any_model
 from attnviz.ui.server.run_places import giving_way, in_turn
 from attnviz.ui.session import state
-from attnviz.ui.session.background_jobs import Work
 from attnviz.ui.session.error_messages import explained
-from attnviz.ui.session.long_jobs import FRESH, wait_for
 from attnviz.ui.session.model_cache import load_model
 from attnviz.ui.session.plain_text import Strong, plain, show_plain
 from attnviz.views import draw_head_map

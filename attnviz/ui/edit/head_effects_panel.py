@@ -21,10 +21,10 @@ from attnviz.ui.edit.edit_list import change
 from attnviz.ui.edit.edit_runs import HeadEffects, edit_effect, head_effects
 from attnviz.ui.edit.edit_sentences import change_sentence
 from attnviz.ui.edit.listed_edits import ListedEdit, MaskedToken, listed_label
+from attnviz.ui.jobs.background_jobs import Work
+from attnviz.ui.jobs.long_jobs import wait_for
 from attnviz.ui.server.run_places import giving_way_by_count, is_long
 from attnviz.ui.session import state
-from attnviz.ui.session.background_jobs import Work
-from attnviz.ui.session.long_jobs import wait_for
 from attnviz.ui.session.model_cache import Request
 from attnviz.ui.session.plain_text import plain, show_plain
 from attnviz.ui.session.request_ids import request_ids

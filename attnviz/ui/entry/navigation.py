@@ -11,10 +11,10 @@ import streamlit as st
 from attnviz.ui.components.browser_theme import require_components, watch_theme
 from attnviz.ui.diagnose.diagnose_page import OWN_TEXTS, model_only
 from attnviz.ui.entry.page_table import PAGES, AppPage, show_page
+from attnviz.ui.jobs.lost_work import lost_work_notice
 from attnviz.ui.server.run_places import turn
 from attnviz.ui.server.status_page import STATUS
 from attnviz.ui.session import page_setup, sidebar, state
-from attnviz.ui.session.lost_work import lost_work_notice
 from attnviz.ui.session.page_links import remember_pages
 
 __all__ = ["show_app"]

@@ -8,10 +8,10 @@ import streamlit as st
 
 from attnviz.types import Proof
 from attnviz.ui.components.timer import look_again
+from attnviz.ui.jobs.proofs import next_look, proof_of
 from attnviz.ui.session.error_messages import explained
 from attnviz.ui.session.model_cache import Request
 from attnviz.ui.session.plain_text import plain
-from attnviz.ui.session.proofs import next_look, proof_of
 
 __all__ = ["proof_badge"]
 

@@ -20,9 +20,9 @@ from attnviz.ui.components.choices import choice, choices
 from attnviz.ui.components.figures_and_tables import show_picture, show_table
 from attnviz.ui.generate.cache_growth import show_growth
 from attnviz.ui.generate.written_text import Written
+from attnviz.ui.jobs.background_jobs import Work
+from attnviz.ui.jobs.long_jobs import wait_for
 from attnviz.ui.server.run_places import giving_way_by_count
-from attnviz.ui.session.background_jobs import Work
-from attnviz.ui.session.long_jobs import wait_for
 from attnviz.views.charts.memory_bars import bytes_in_words, draw_memory
 from attnviz.views.charts.token_lines import draw_token_lines
 

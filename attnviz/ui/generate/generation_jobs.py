@@ -16,9 +16,9 @@ from attnviz.experiments.generation.token_by_token import GenerationStep, genera
 from attnviz.findings import Progress
 from attnviz.models import Model
 from attnviz.ui.generate.written_text import WRITTEN, Written
+from attnviz.ui.jobs.background_jobs import Job, Jobs
 from attnviz.ui.server.run_places import giving_way
 from attnviz.ui.server.visitors import connected, session
-from attnviz.ui.session.background_jobs import Job, Jobs
 from attnviz.ui.session.plain_text import Strong, plain, show_plain
 
 __all__ = ["begin", "finish", "running", "show_running", "writing_jobs"]

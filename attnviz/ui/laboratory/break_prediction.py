@@ -14,9 +14,9 @@ from attnviz.models import Model, encode
 from attnviz.ui.components.browser_theme import current_theme
 from attnviz.ui.components.choices import choice
 from attnviz.ui.components.figures_and_tables import show_picture
+from attnviz.ui.jobs.background_jobs import Work
+from attnviz.ui.jobs.long_jobs import wait_for
 from attnviz.ui.server.run_places import giving_way_by_count
-from attnviz.ui.session.background_jobs import Work
-from attnviz.ui.session.long_jobs import wait_for
 from attnviz.views.charts.predicted_bars import draw_budget_losses
 
 __all__ = ["ALLOWED", "show_break"]

@@ -12,6 +12,7 @@ from attnviz.efficient.knobs import knob
 from attnviz.efficient.variant_errors import difference
 from attnviz.errors import InputError
 from attnviz.types import Tokens
+from attnviz.ui.components.choices import choice
 from attnviz.ui.explore.explore_page import read
 from attnviz.ui.explore.head_picker import choose_kind, head_menus
 from attnviz.ui.laboratory.cost_panel import show_all_variants, show_costs
@@ -20,7 +21,6 @@ from attnviz.ui.laboratory.pair_maps import show_changes, show_pairs
 from attnviz.ui.laboratory.reach_panel import show_reach
 from attnviz.ui.laboratory.tile_steps import show_rounds, show_tiles
 from attnviz.ui.server.run_places import in_turn
-from attnviz.ui.session import state
 from attnviz.ui.session.error_messages import explained
 from attnviz.ui.session.model_cache import Request, captured
 from attnviz.ui.session.page_links import page_named
@@ -83,16 +83,15 @@ def _laboratory(request: Request) -> None:
 
 
 def _choose_variant() -> Variant:
-    names = efficient.names()
-    state.from_link(VARIANT, names, "window")
-    chosen: str = st.selectbox(
+    chosen = choice(
         "Variant",
-        names,
-        format_func=lambda name: efficient.describe(name).label,
-        key=VARIANT,
-        persist_state="session",
+        efficient.names(),
+        VARIANT,
+        first="window",
+        shape="menu",
+        label_of=lambda name: efficient.describe(name).label,
+        link=True,
     )
-    state.to_link(VARIANT)
     return efficient.describe(chosen)
 
 
@@ -175,12 +174,4 @@ def _sides(
     if variant.name == "ring":
         sides["Round by round"] = lambda: show_rounds(vectors, options["devices"])
     sides["All variants"] = lambda: show_all_variants(vectors)
-    side = st.segmented_control(
-        "Show",
-        list(sides),
-        default="Pairs and weights",
-        key="lab_side",
-        required=True,
-        label_visibility="collapsed",
-    )
-    sides[side or "Pairs and weights"]()
+    sides[choice("Show", list(sides), "lab_side", show_label=False, keep=False)]()

@@ -7,7 +7,7 @@ import streamlit as st
 from attnviz.lessons import Lesson, lessons
 from attnviz.lessons.head_row import MOST_TOKENS
 from attnviz.types import Head, ModelInfo
-from attnviz.ui.components.choices import choice
+from attnviz.ui.components.choices import choice, choices
 from attnviz.ui.components.lesson_stage import HIDEABLE, lesson_stage
 from attnviz.ui.learn import lesson_link as link
 from attnviz.ui.learn.lesson_cache import lesson_scenes
@@ -133,13 +133,12 @@ def _choose(lesson: Lesson, hidden: set[str]) -> None:
 def _share() -> None:
     """Show the link to this view, with the parts that it hides."""
     text = st.toggle("Put the sentence into the link", key="lesson_share_text")
-    hide = st.pills(
+    hide = choices(
         "Hide from the class",
-        list(HIDEABLE_PARTS),
-        selection_mode="multi",
-        default=list(link.hidden()),
-        format_func=HIDEABLE_PARTS.__getitem__,
-        key="lesson_share_hide",
+        HIDEABLE_PARTS,
+        "lesson_share_hide",
+        first=link.hidden(),
+        keep=False,
     )
     st.code(link.link(text=text, hide=tuple(hide)), language=None, wrap_lines=True)
 

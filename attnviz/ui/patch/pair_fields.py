@@ -17,6 +17,7 @@ from attnviz.experiments.patching.text_pair import (
     word_id,
 )
 from attnviz.models import Encoded, Model, encode
+from attnviz.ui.components.choices import shortcuts
 from attnviz.ui.patch.pair_alignment import aligned
 from attnviz.ui.patch.pair_examples import PAIRS, PairExample
 from attnviz.ui.session import state
@@ -99,21 +100,25 @@ def choose_pair(model: Model) -> ChosenPair:
 def _choose_example(pairs: Sequence[PairExample], family: str, keys: dict[str, str]) -> None:
     """Show the examples; the one whose texts are in the fields is selected."""
 
-    def take() -> None:
-        chosen = st.session_state[pill]
-        if chosen is not None:
-            for name, key in keys.items():
-                st.session_state[key] = getattr(chosen, name)
-            for key in (f"patch_{state.LAYER}", f"patch_{state.HEAD}"):  # the strongest head
-                st.session_state.pop(key, None)
-                st.query_params.pop(key, None)
+    def take(chosen: PairExample) -> None:
+        for name, key in keys.items():
+            st.session_state[key] = getattr(chosen, name)
+        for key in (f"patch_{state.LAYER}", f"patch_{state.HEAD}"):  # the strongest head
+            st.session_state.pop(key, None)
+            st.query_params.pop(key, None)
 
-    pill = f"patch_example:{family}"
-    held = {name: st.session_state[key] for name, key in keys.items()}
-    st.session_state[pill] = next(
-        (one for one in pairs if all(getattr(one, name) == held[name] for name in FIELDS)), None
+    values = {name: st.session_state[key] for name, key in keys.items()}
+    shortcuts(
+        "Examples",
+        pairs,
+        f"patch_example:{family}",
+        current=next(
+            (one for one in pairs if all(getattr(one, name) == values[name] for name in FIELDS)),
+            None,
+        ),
+        label_of=lambda one: one.title,
+        on_choice=take,
     )
-    st.pills("Examples", pairs, format_func=lambda one: one.title, key=pill, on_change=take)
 
 
 def _field(label: str, key: str, explanation: str, *, short: bool = False) -> str:

@@ -22,10 +22,10 @@ from attnviz.experiments.patching.stream_patches import StreamEffects, patch_str
 from attnviz.findings import Progress
 from attnviz.models import Model
 from attnviz.types import Head
+from attnviz.ui.jobs.background_jobs import Work
+from attnviz.ui.jobs.long_jobs import wait_for
 from attnviz.ui.patch.pair_fields import ChosenPair
 from attnviz.ui.server.run_places import giving_way
-from attnviz.ui.session.background_jobs import Work
-from attnviz.ui.session.long_jobs import wait_for
 
 __all__ = ["PatchStudy", "studied"]
 

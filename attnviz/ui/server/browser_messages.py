@@ -3,7 +3,7 @@
 Streamlit handles every message of its protocol, whichever controls a page shows. One of them clears
 the caches of all visitors, others read the state of the git checkout or write files beside the app.
 A value of the wrong type for its widget would raise an exception in every later run of the session.
-`docs/security.md` lists all kinds of messages.
+`docs/reference/security.md` lists all kinds of messages.
 """
 
 from __future__ import annotations

@@ -13,9 +13,9 @@ import streamlit as st
 from attnviz.errors import ModelNotAllowed
 from attnviz.findings import Progress
 from attnviz.models import Download, download, needed_download
+from attnviz.ui.jobs.background_jobs import Job, Jobs
 from attnviz.ui.server.run_places import LOADS, aside
 from attnviz.ui.server.visitors import connected, session
-from attnviz.ui.session.background_jobs import Job, Jobs
 from attnviz.ui.session.plain_text import plain
 
 __all__ = ["LARGEST_MB", "offer_download"]

@@ -15,10 +15,10 @@ import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from attnviz.ui.jobs import proofs
+from attnviz.ui.jobs.long_jobs import long_jobs
 from attnviz.ui.server.run_places import LOADS, LONG, SHORT
 from attnviz.ui.server.visitors import people
-from attnviz.ui.session import proofs
-from attnviz.ui.session.long_jobs import long_jobs
 from attnviz.whole_files import write_whole
 
 __all__ = ["Report", "publish", "report", "reports"]

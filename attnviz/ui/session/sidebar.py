@@ -8,7 +8,7 @@ import streamlit as st
 
 from attnviz.models import Model, reads_its_text_twice
 from attnviz.types import Family, ModelInfo
-from attnviz.ui.components.choices import choice
+from attnviz.ui.components.choices import choice, shortcuts
 from attnviz.ui.explore.head_picker import own_layers, without_attention
 from attnviz.ui.server.permissions import listed_models, takes_any_model
 from attnviz.ui.session import state
@@ -143,15 +143,13 @@ def choose_text(model: Model) -> Request:
 
 def _choose_example(examples: Sequence[Example], family: Family, keys: state.TextKeys) -> None:
     """Show the examples; the one whose texts are in the fields is selected."""
-    pill = f"example:{family}"
-    st.session_state[pill] = next((one for one in examples if state.filled(keys, one)), None)
-    st.pills(
+    shortcuts(
         "Examples",
         examples,
-        format_func=lambda example: example.title,
-        key=pill,
-        on_change=_take_example,
-        args=(family,),
+        f"example:{family}",
+        current=next((one for one in examples if state.filled(keys, one)), None),
+        label_of=lambda example: example.title,
+        on_choice=lambda example: state.fill(keys, example),
     )
 
 
@@ -160,13 +158,6 @@ def _text_help(model: Model) -> str:
     if model.prompt:
         help_text += f" The model's task, “{plain(model.prompt)}”, is put before it."
     return help_text
-
-
-def _take_example(family: str) -> None:
-    """Fill in the chosen example; it can be changed then."""
-    example: Example | None = st.session_state[f"example:{family}"]
-    if example is not None:
-        state.fill(state.text_keys(family), example)
 
 
 def _worth_a_look(info: ModelInfo) -> None:

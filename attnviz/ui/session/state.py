@@ -116,9 +116,14 @@ def from_link(key: str, options: Sequence[object], default: object) -> None:
 
     Streamlit can bind a menu to the URL by itself, but would write its label there; links are to
     carry names that do not change with the wording of the page.
+
+    A remembered value is set again in every run. Streamlit sends the value of a menu only when it
+    was set in this run or is new to the browser; a browser that forgot a menu between two pages
+    would begin with the first option and report that as the choice.
     """
     remembered = st.session_state.get(key)
     if remembered in options:
+        st.session_state[key] = remembered
         return
     linked = st.query_params.get(key)
     matching = [option for option in options if str(option) == linked]

@@ -216,9 +216,9 @@ function point(state, cell) {
 function pointToken(state, token) {
   const { map, box } = state;
   if (!map?.numbered || !box || state.pointed) return;
-  const own = token?.text === map.text ? token : null;
+  const hovered = token?.text === map.text ? token : null;
   const mark = (side, name, show) => {
-    const at = own?.side === side ? own.index : null;
+    const at = hovered?.side === side ? hovered.index : null;
     show(state, at === null ? undefined : [at, at], at === null ? "" : labelLookup(state.grids, name)(at));
   };
   mark("query", "row", markRow);

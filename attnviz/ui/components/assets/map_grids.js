@@ -94,8 +94,8 @@ export function cellAt(grids, row, column) {
 // 1 is the largest value of the row; of equal values the first comes first.
 function rankInRow(grid, row, column) {
   const values = grid.values.subarray(row * grid.columns, (row + 1) * grid.columns);
-  const own = values[column];
-  return values.reduce((rank, one, at) => rank + (one > own || (one === own && at < column)), 1);
+  const value = values[column];
+  return values.reduce((rank, one, at) => rank + (one > value || (one === value && at < column)), 1);
 }
 
 // Two sentences about a cell: where it is, and what it holds.

@@ -115,13 +115,13 @@ function moveCursor(state, [down, right]) {
   const next = (by, [first, last]) => (by < 0 ? first - 1 : by ? last + 1 : first);
   const row = at ? next(down, at.rows) : start?.[0] ?? (r0 + r1) / 2;
   const column = at ? next(right, at.columns) : start?.[1] ?? (c0 + c1) / 2;
-  const found = cellAt(drawableGrids(state), Math.floor(row), Math.floor(column));
-  if (!found) return;
-  state.cursor = found;
-  state.say(describe(state.map, found).join(": "));
+  const cell = cellAt(drawableGrids(state), Math.floor(row), Math.floor(column));
+  if (!cell) return;
+  state.cursor = cell;
+  state.say(describe(state.map, cell).join(": "));
   const outside = (low, high, [first, last]) => (first < low ? first - low : Math.max(last + 1 - high, 0));
-  const byRows = outside(r0, r1, found.rows);
-  const byColumns = outside(c0, c1, found.columns);
+  const byRows = outside(r0, r1, cell.rows);
+  const byColumns = outside(c0, c1, cell.columns);
   if (byRows || byColumns) changeWindow(state, 1, null, null, byRows, byColumns);
   else state.draw();
 }

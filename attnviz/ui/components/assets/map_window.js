@@ -29,9 +29,9 @@ export function wanted(state) {
 export function suitableGrid(state) {
   const { window: seen, steps } = wanted(state);
   return state.grids.find(
-    ({ window: [r0, r1, c0, c1], steps: own }) =>
+    ({ window: [r0, r1, c0, c1], steps: held }) =>
       r0 <= seen[0] && r1 >= seen[1] && c0 <= seen[2] && c1 >= seen[3] &&
-      own[0] <= steps[0] && own[1] <= steps[1]
+      held[0] <= steps[0] && held[1] <= steps[1]
   );
 }
 

@@ -13,10 +13,10 @@ function luminance(color) {
 
 // The number, 0 or 1, of the text colour (of two, "#rrggbb") with the higher contrast of WCAG 2.
 export function betterTextColor(color, textColors) {
-  const own = luminance(color);
+  const light = luminance(color);
   const contrast = textColors.map((textColor) => {
     const other = luminance(channels(textColor));
-    return (Math.max(own, other) + 0.05) / (Math.min(own, other) + 0.05);
+    return (Math.max(light, other) + 0.05) / (Math.min(light, other) + 0.05);
   });
   return contrast[0] >= contrast[1] ? 0 : 1;
 }

@@ -35,7 +35,7 @@ async function save(state, format) {
     hand(blob, `${filename}.${format}`);
   } catch (error) {
     console.error(error);
-    state.says.textContent = `The ${format.toUpperCase()} could not be made.`;
+    state.says.textContent = `The ${format.toUpperCase()} failed.`;
   }
 }
 

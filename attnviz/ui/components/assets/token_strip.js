@@ -246,19 +246,19 @@ function paint(state) {
   }
   const weights = active ? weightsOf(strip, active) : null;
   const side = active ? (active.side === "query" ? "key" : "query") : null;
-  for (const own of new Set([chips.query, chips.key])) {
-    const colored = active && (strip.same || own === chips[side]);
-    own.forEach((chip, index) => {
+  for (const row of new Set([chips.query, chips.key])) {
+    const colored = active && (strip.same || row === chips[side]);
+    row.forEach((chip, index) => {
       const weight = colored ? weights[index] : undefined;
       dress(chip, weight, colors);
-      const home = strip.same || (active && own === chips[active.side]);
+      const home = strip.same || (active && row === chips[active.side]);
       chip.classList.toggle("active", Boolean(active && home && active.index === index));
-      const keys = own === chips.key;
+      const keys = row === chips.key;
       chip.classList.toggle("linked", Boolean(cell && !state.pointed && keys && cell.key === index));
       const pinned = state.pinned;
-      const held = pinned && pinned.index === index && (strip.same || own === chips[pinned.side]);
+      const held = pinned && pinned.index === index && (strip.same || row === chips[pinned.side]);
       chip.setAttribute("aria-pressed", String(Boolean(held)));
-      const queries = own === chips.query;
+      const queries = row === chips.query;
       const place = index + strip.first[queries ? 0 : 1];
       const notes = queries ? strip.queryNotes : strip.keyNotes;
       describe(chip, (queries ? strip.queries : strip.keys)[index], notes[index], place, weight);
@@ -292,7 +292,7 @@ function describe(chip, label, note, at, weight) {
 
 function sentence(strip, active, weights) {
   if (!active) return strip.hint;
-  const [own, other] =
+  const [texts, others] =
     active.side === "query" ? [strip.queries, strip.keys] : [strip.keys, strip.queries];
   const [ownFirst, otherFirst] = active.side === "query" ? strip.first : [...strip.first].reverse();
   const best = weights
@@ -300,8 +300,8 @@ function sentence(strip, active, weights) {
     .filter(([weight]) => weight >= 0.005)
     .sort((a, b) => b[0] - a[0])
     .slice(0, 4)
-    .map(([weight, index]) => `${isolate(other[index])} (${index + otherFirst}) ${weight.toFixed(2)}`);
-  const who = `${isolate(own[active.index])} (${active.index + ownFirst})`;
+    .map(([weight, index]) => `${isolate(others[index])} (${index + otherFirst}) ${weight.toFixed(2)}`);
+  const who = `${isolate(texts[active.index])} (${active.index + ownFirst})`;
   const here = strip.whole ? "" : "among the tokens shown, ";
   if (!best.length) {
     return active.side === "query"
@@ -325,8 +325,8 @@ function shade(colors, weight) {
 }
 
 function element(tag, className, text) {
-  const made = document.createElement(tag);
-  made.className = className;
-  if (text !== undefined) made.textContent = text;
-  return made;
+  const element = document.createElement(tag);
+  element.className = className;
+  if (text !== undefined) element.textContent = text;
+  return element;
 }

@@ -56,7 +56,7 @@ export function value(name, context) {
   const [first, second] = tips(context);
   const product = dot(first, second);
   const lengths = [norm(first), norm(second)];
-  const found = {
+  const values = {
     dot: product,
     length_first: lengths[0],
     length_second: lengths[1],
@@ -64,7 +64,7 @@ export function value(name, context) {
     shadow: product / lengths[1],
     output_length: sum(context) ? norm(sum(context)) : undefined,
   };
-  return found[name];
+  return values[name];
 }
 
 const guessing = ({ revealed, step }) => !revealed && step.predict.kind === "point";
@@ -197,12 +197,12 @@ export function hull(points) {
   const sorted = points.map((point) => [...point]).sort((a, b) => a[0] - b[0] || a[1] - b[1]);
   const turn = (a, b, c) => (b[0] - a[0]) * (c[1] - a[1]) - (b[1] - a[1]) * (c[0] - a[0]);
   const chain = (ordered) => {
-    const found = [];
+    const hull = [];
     for (const point of ordered) {
-      while (found.length > 1 && turn(found.at(-2), found.at(-1), point) <= 0) found.pop();
-      found.push(point);
+      while (hull.length > 1 && turn(hull.at(-2), hull.at(-1), point) <= 0) hull.pop();
+      hull.push(point);
     }
-    return found.slice(0, -1);
+    return hull.slice(0, -1);
   };
   return [...chain(sorted), ...chain(sorted.reverse())];
 }

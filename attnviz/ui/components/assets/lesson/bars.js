@@ -151,8 +151,8 @@ function paint(picture) {
   for (const column of step.show.columns) {
     const numbers = numbersOf(context, column.array);
     const hidden = !revealed && isBars(step) && column.array === predict.of;
-    const asked = predict.kind === "pick" && column.array === predict.of;
-    const secret = !revealed && (asked || column.after);
+    const predicted = predict.kind === "pick" && column.array === predict.of;
+    const secret = !revealed && (predicted || column.after);
     const shown = hidden ? (guess ?? start(picture)) : numbers;
     const ghost = ghostOf(picture, column);
     const range = rangeOf(picture, column, shown, ghost);

@@ -238,8 +238,8 @@ function reveal(state) {
   const tick = (now) => {
     const share = still || !moving.length ? 1 : Math.min(1, Math.max(0, now - begun) / REVEAL);
     const eased = share * share * (3 - 2 * share);
-    const mixed = moving.map((name) => [name, begin(name) + eased * (to[name] - begin(name))]);
-    context.controls = share < 1 ? { ...to, ...Object.fromEntries(mixed) } : to;
+    const between = moving.map((name) => [name, begin(name) + eased * (to[name] - begin(name))]);
+    context.controls = share < 1 ? { ...to, ...Object.fromEntries(between) } : to;
     paint(state);
     if (share < 1) state.frame = requestAnimationFrame(tick);
     else rest(state);

@@ -70,12 +70,12 @@ export function valueOf(path, context) {
     return scene.labels[name]?.[at] ?? numbersOf(context, name)?.[at];
   }
   if (step.show.compute === "softmax") {
-    const found = softmaxRow(context)[name];
-    if (typeof found === "number") return found;
+    const softmaxed = softmaxRow(context)[name];
+    if (typeof softmaxed === "number") return softmaxed;
   }
-  const found = context.picture?.value?.(name, context) ?? controls[name] ?? scene.values[name];
-  if (Array.isArray(found)) return found[frame];
-  if (found !== undefined) return found;
+  const given = context.picture?.value?.(name, context) ?? controls[name] ?? scene.values[name];
+  if (Array.isArray(given)) return given[frame];
+  if (given !== undefined) return given;
   const series = scene.arrays[name];
   if (series?.shape.length === 1) return series.numbers[step.show.frames || step.show.axis ? frame : 0];
   return scene.labels[name]?.[frame];
@@ -100,17 +100,17 @@ function named(scene, what = {}) {
 // Controls as plain numbers by name, for a link: scores.3 is a dragged score, hidden.5 a hidden key;
 // `shown` says that the truth is on the screen.
 export function toNumbers(controls) {
-  const found = { shown: 1 };
+  const flat = { shown: 1 };
   for (const [name, value] of Object.entries(controls)) {
-    if (Array.isArray(value)) for (const at of value) found[`${name}.${at}`] = 1;
+    if (Array.isArray(value)) for (const at of value) flat[`${name}.${at}`] = 1;
     else if (value && typeof value === "object") {
       for (const [at, one] of Object.entries(value)) {
-        if (Array.isArray(one)) one.forEach((part, axis) => (found[`${name}.${at}.${axis}`] = part));
-        else found[`${name}.${at}`] = one;
+        if (Array.isArray(one)) one.forEach((part, axis) => (flat[`${name}.${at}.${axis}`] = part));
+        else flat[`${name}.${at}`] = one;
       }
-    } else found[name] = value;
+    } else flat[name] = value;
   }
-  return Object.fromEntries(Object.entries(found).filter(([, value]) => Number.isFinite(value)));
+  return Object.fromEntries(Object.entries(flat).filter(([, value]) => Number.isFinite(value)));
 }
 
 export function fromNumbers(numbers) {

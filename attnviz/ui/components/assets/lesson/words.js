@@ -14,20 +14,20 @@ export function write(element, text, context) {
 }
 
 function nodes(text, context) {
-  const found = [];
+  const nodes = [];
   let end = 0;
   for (const match of text.matchAll(PART)) {
-    if (match.index > end) found.push(document.createTextNode(text.slice(end, match.index)));
+    if (match.index > end) nodes.push(document.createTextNode(text.slice(end, match.index)));
     end = match.index + match[0].length;
-    if (match[1] !== undefined) found.push(linked(match[1], match[2], match[3], context));
+    if (match[1] !== undefined) nodes.push(linked(match[1], match[2], match[3], context));
     else if (match[4]) {
       const raised = document.createElement(match[4] === "^" ? "sup" : "sub");
       raised.append(...nodes(match[5], context));
-      found.push(raised);
-    } else found.push(value(match[6], context));
+      nodes.push(raised);
+    } else nodes.push(value(match[6], context));
   }
-  if (end < text.length) found.push(document.createTextNode(text.slice(end)));
-  return found;
+  if (end < text.length) nodes.push(document.createTextNode(text.slice(end)));
+  return nodes;
 }
 
 function linked(text, kind, place, context) {
@@ -55,8 +55,8 @@ function value(name, context) {
 // The text of a placeholder; its name where there is no such value, so that a mistake is seen.
 export function read(name, context) {
   const [, path, decimals] = name.match(/^(.*?)(?:\.(\d))?$/);
-  const found = valueOf(path, context);
-  return found === undefined
+  const shown = valueOf(path, context);
+  return shown === undefined
     ? `{${name}}`
-    : format(found, decimals === undefined ? undefined : Number(decimals));
+    : format(shown, decimals === undefined ? undefined : Number(decimals));
 }

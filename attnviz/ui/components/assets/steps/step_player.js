@@ -10,13 +10,13 @@ export function createPlayer(place, last, draw) {
   const still = matchMedia("(prefers-reduced-motion: reduce)").matches;
   let step = 0;
   let timer = null;
-  const button = (name, action) => {
-    const made = document.createElement("button");
-    made.type = "button";
-    made.textContent = name;
-    made.addEventListener("click", action);
-    place.append(made);
-    return made;
+  const addButton = (name, action) => {
+    const button = document.createElement("button");
+    button.type = "button";
+    button.textContent = name;
+    button.addEventListener("click", action);
+    place.append(button);
+    return button;
   };
   const go = (to) => {
     step = Math.min(Math.max(to, 0), last);
@@ -42,14 +42,14 @@ export function createPlayer(place, last, draw) {
     play.textContent = "Pause";
     timer = setInterval(tick, SECONDS * 1000);
   };
-  const play = still ? null : button("Play", begin);
+  const play = still ? null : addButton("Play", begin);
   const by = (change) => () => {
     stop();
     go(step + change);
   };
-  const back = button("Back", by(-1));
-  const next = button("Step", by(1));
-  button("Reset", () => {
+  const back = addButton("Back", by(-1));
+  const next = addButton("Step", by(1));
+  addButton("Reset", () => {
     stop();
     go(0);
   });
@@ -71,10 +71,10 @@ export function createPlayer(place, last, draw) {
 
 // Returns a new element with a class and a text; texts reach the page as text alone.
 export function element(kind, name, text = "") {
-  const made = document.createElement(kind);
-  made.className = name;
-  made.textContent = text;
-  return made;
+  const element = document.createElement(kind);
+  element.className = name;
+  element.textContent = text;
+  return element;
 }
 
 // Returns a component whose picture `build(root, data)` makes, with its player, when data.name changes.

@@ -9,10 +9,10 @@ from typing import Any, TypeVar
 import streamlit as st
 
 from attnviz.errors import AttnvizError
+from attnviz.ui.jobs.background_jobs import Job, Jobs, Work
+from attnviz.ui.jobs.lost_work import job_is_over, job_started
 from attnviz.ui.server.permissions import DIAGNOSES
 from attnviz.ui.server.visitors import connected, session
-from attnviz.ui.session.background_jobs import Job, Jobs, Work
-from attnviz.ui.session.lost_work import job_is_over, job_started
 from attnviz.ui.session.plain_text import plain
 
 __all__ = ["FRESH", "long_jobs", "wait_for"]

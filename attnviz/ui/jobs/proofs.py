@@ -10,9 +10,9 @@ from collections.abc import Callable
 
 from attnviz.findings import Progress
 from attnviz.types import Proof
+from attnviz.ui.jobs.background_jobs import Job, Jobs
 from attnviz.ui.server.run_places import give_way
 from attnviz.ui.server.visitors import connected, session
-from attnviz.ui.session.background_jobs import Job, Jobs
 from attnviz.ui.session.model_cache import Request, proved
 
 __all__ = ["Found", "next_look", "proof_of", "unfinished"]
