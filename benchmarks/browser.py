@@ -77,11 +77,13 @@ def served(folders: Path, **settings: str) -> Iterator[Server]:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     here = {"ATTNVIZ_MODEL_FOLDERS": str(folders), "HF_HUB_OFFLINE": "1"}
+    # As for a user, whose second start finds the modules compiled.
+    inherited = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
     command = [sys.executable, "-m", "attnviz", "app", "--headless"]
     server = subprocess.Popen(
         [*command, "--port", str(port), "--address", "127.0.0.1"],
         cwd=ROOT,
-        env={**os.environ, **here, **settings},
+        env={**inherited, **here, **settings},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )

@@ -68,7 +68,7 @@ def test_the_app_keeps_its_settings_wherever_it_is_started(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("streamlit.web.bootstrap.load_config_options", served.update)
     monkeypatch.setattr("streamlit.web.bootstrap.run", lambda script, *_: served.update(at=script))
-    monkeypatch.setattr("attnviz.cli.serve._warm_up", lambda: None)
+    monkeypatch.setattr("attnviz.cli.serve._warm_up", lambda options: None)
     assert cli.main(["app", "--port", "8600", "--address", "0.0.0.0", "--headless"]) == 0
     assert Path(str(served["at"])).is_file()
     assert served["browser.gatherUsageStats"] is False

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import gc
 import os
 import tomllib
 from collections.abc import Mapping
@@ -38,7 +37,7 @@ def run_app(options: argparse.Namespace) -> int:
     from attnviz.ui.server import browser_messages
 
     browser_messages.restrict()
-    _warm_up()
+    _warm_up(options)
     settings: dict[str, object] = {
         # As options: Streamlit would read a file of settings only in the current folder.
         **_flat(tomllib.loads((ENTRY / "settings.toml").read_text("utf-8"))),
@@ -83,20 +82,12 @@ def _flat(settings: Mapping[str, object], prefix: str = "") -> dict[str, object]
     return flat
 
 
-def _warm_up() -> None:
-    """Import torch and the library, load the shipped models, and exempt all of it from collection.
+def _warm_up(options: argparse.Namespace) -> None:
+    """Prepare the first page: beside the server for one person, before it serves for a class."""
+    from attnviz.ui.server import warm_up
 
-    Two threads that import the same modules from different ends can see one of them half made, and
-    a class opens its first page all at once. Streamlit collects garbage after every script run:
-    over the million objects of these libraries that took half of the server's time.
-    """
-    from attnviz.ui.server.load_report import publish
-    from attnviz.ui.server.permissions import listed_models
-    from attnviz.ui.session.model_cache import load_model
-
-    for name in listed_models():
-        load_model(name)
-    publish()
-    gc.collect()
-    gc.freeze()
-    gc.collect()  # the next collections count from the few objects that are left
+    for_a_class = any(name in os.environ for name in ("ATTNVIZ_MODELS", "ATTNVIZ_REPORTS"))
+    if for_a_class:  # a process that answers is ready, and models that fail end the command here
+        warm_up.prepare()
+    else:
+        warm_up.start(options.address, options.port)

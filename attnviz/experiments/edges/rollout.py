@@ -8,7 +8,6 @@ Neither reads values, MLPs or what a head is for.
 
 from __future__ import annotations
 
-import networkx  # type: ignore[import-untyped]
 import numpy as np
 from jaxtyping import Float
 
@@ -55,6 +54,9 @@ def attention_flow(stack: AttentionStack, layer: int, query: int) -> Float[np.nd
             f"attention flow is computed for texts of at most {MOST_FLOW_TOKENS} tokens, and this "
             f"one has {queries}"
         )
+    # Here, not above: it takes a fifth of a second, and the app's first page does not need it.
+    import networkx  # type: ignore[import-untyped]
+
     graph = networkx.DiGraph()
     for level in range(layer + 1):
         table = mixing(stack, level)
