@@ -35,7 +35,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "words": ENGINE | {"words"},
     "experiments": ENGINE | {"efficient", "experiments"},
     "doctor": ENGINE | {"doctor", "experiments", "words", "views", "__init__"},
-    "lessons": ENGINE | {"experiments", "lessons", "words"},
+    "lessons": ENGINE | {"efficient", "experiments", "lessons", "words"},
     "monitor": ENGINE | {"monitor"},
     "efficient": NOUNS | {"efficient"},
     "views": NOUNS | {"views"},

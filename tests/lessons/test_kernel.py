@@ -20,7 +20,8 @@ def kernel(chromium):
     page = chromium.new_page()
     source = KERNEL.read_text("utf-8").replace("export ", "")
     page.add_script_tag(
-        content=f"{source}; window.kernel = {{dot, norm, matmul, mask, softmax, totalVariation}}"
+        content=f"{source}; window.kernel = {{dot, norm, matmul, mask, runningSums, softmax, "
+        "totalVariation}"
     )
 
     def call(expression: str, **numbers: object):
@@ -96,3 +97,14 @@ def test_total_variation(kernel) -> None:
     got = kernel("kernel.totalVariation(a, b)", a=first.tolist(), b=second.tolist())
     assert got == pytest.approx(float((first - second).clamp_min(0).sum()))
     assert kernel("kernel.totalVariation([1, 0], [0, 1])") == 1
+
+
+def test_running_sums_are_those_of_the_keys_read_so_far(kernel) -> None:
+    scores = torch.tensor([2.0, -1.0, 5.0, -torch.inf, 4.0, 700.0], dtype=torch.float64)
+    sent = [None if one == -torch.inf else one for one in scores.tolist()]
+    call = "kernel.runningSums(Float64Array.from(s, (one) => one ?? -Infinity))"
+    highest, sums = (kernel(f"{call}.{name}", s=sent) for name in ("highest", "sums"))
+    for at in range(len(scores)):
+        read = scores[: at + 1]
+        assert highest[at] == float(read.max())
+        assert sums[at] == pytest.approx(float(torch.exp(read - read.max()).sum()), rel=1e-14)

@@ -43,6 +43,24 @@ export function softmax(scores, { temperature = 1, sink = -Infinity } = {}) {
   return scores.map((_, at) => powers[at] / sum);
 }
 
+// The highest score and the sum of exp(score - highest) after each key, read from left to right. A
+// higher score multiplies the sum so far by exp(old highest - new highest) (Milakov and Gimelshein
+// 2018).
+export function runningSums(scores) {
+  const highest = new Float64Array(scores.length);
+  const sums = new Float64Array(scores.length);
+  let most = -Infinity;
+  let sum = 0;
+  for (let at = 0; at < scores.length; at++) {
+    const next = Math.max(most, scores[at]);
+    if (next > -Infinity) sum = sum * Math.exp(most - next) + Math.exp(scores[at] - next);
+    most = next;
+    highest[at] = most;
+    sums[at] = sum;
+  }
+  return { highest, sums };
+}
+
 // Total variation: half the sum of the differences, from 0 to 1; the share that lies elsewhere.
 export function totalVariation(first, second) {
   let sum = 0;

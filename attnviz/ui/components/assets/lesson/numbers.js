@@ -1,6 +1,6 @@
 // Numbers of a step: those that the server sent, and those that follow from the controls.
 
-import { mask, softmax } from "./kernel.js";
+import { mask, runningSums, softmax } from "./kernel.js";
 
 // A short text for a number: two decimals, more for small ones; the sign is a real minus.
 export function format(value, decimals) {
@@ -57,7 +57,9 @@ export function softmaxRow({ scene, controls }) {
   for (const power of powers) sum += power;
   let share = 0;
   for (const weight of weights) share += weight;
-  return { scores, weights, powers, highest, sum, share, rest: 1 - share, temperature, sink };
+  const { highest: highest_so_far, sums } = runningSums(scores);
+  const shares = { share, rest: 1 - share };
+  return { scores, weights, powers, highest, sum, highest_so_far, sums, ...shares, temperature, sink };
 }
 
 // A value by its name: `array@place`, a number of the picture, a control, or a value that was sent.

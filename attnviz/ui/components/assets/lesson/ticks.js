@@ -88,7 +88,8 @@ function paint(picture) {
 
 function textOf(number, yes, show) {
   if (!Number.isFinite(number)) return show.absent ?? "–";
-  return yes ? `${format(100 * number, 0)}%` : "0%";
+  if (!yes) return "0%";
+  return number < 0.005 ? "< 1%" : `${format(100 * number, 0)}%`;
 }
 
 function distance({ context }) {

@@ -1,0 +1,275 @@
+"""Numbers of the lesson about efficient attention: fewer pairs, tiles, and another model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+
+from attnviz import efficient
+from attnviz.attention import AttentionStack
+from attnviz.captures.forward_pass import capture
+from attnviz.efficient.costs import cost
+from attnviz.efficient.methods.sparse_patterns import (
+    bigbird_mask,
+    longformer_mask,
+    longformer_pairs,
+    window_mask,
+)
+from attnviz.efficient.variant_errors import difference
+from attnviz.experiments.text_sets import bundled
+from attnviz.lessons.head_row import HeadRow, head_row
+from attnviz.lessons.scene import LessonInput, Scene
+from attnviz.lessons.word_places import relative_change
+from attnviz.models import Model
+
+__all__ = ["efficient_scenes"]
+
+LENGTHS = (8_000, 16_000, 32_000, 64_000, 128_000)
+"""Tokens of the texts whose pairs are counted."""
+
+WIDE = 4096
+"""Window of the counted texts: that of Mistral 7B (Jiang et al. 2023)."""
+
+ENCODER, ENCODER_TEXT, ENCODER_HEAD = "bert-classroom", "The dog saw it.", (1, 2)
+"""Longformer and BigBird are encoders, and so is the model of their step."""
+
+LONG_WINDOW = 512
+"""Window of Longformer (Beltagy et al. 2020)."""
+
+DECODER, NARROW = "gpt-classroom", 3
+"""Model and window of the step about layers."""
+
+WIDTHS = (0, 32, 16, 8, 4)
+"""Windows over the two heads; 0 for all pairs."""
+
+TAKEN = 3
+"""Place in `WIDTHS` of the predicted window, 8 tokens."""
+
+
+def efficient_scenes(given: LessonInput) -> Mapping[str, Scene]:
+    """Return the scenes: counted pairs, patterns, reach, two heads, tiles, linear attention.
+
+    Raises:
+        InputError: as `head_row`.
+    """
+    row = head_row(given)
+    return {
+        "wall": _pairs(),
+        "pattern": _patterns(given.load(ENCODER)),
+        "reach": _reached(given.load(DECODER), given.capture.text),
+        "hard": _two_heads(given),
+        "fold": _fold(row, given.head.label),
+        "linear": _linear(given, row),
+    }
+
+
+def _pairs() -> Scene:
+    """Return the scores per head and layer in billions, [pattern, length]."""
+    patterns = {
+        "all pairs": [cost("exact", n, d=1, causal=False).pairs for n in LENGTHS],
+        "causal mask": [cost("exact", n, d=1).pairs for n in LENGTHS],
+        "window of 4,096": [cost("window", n, d=1, window=WIDE).pairs for n in LENGTHS],
+        "BigBird, blocks of 64": [
+            cost("bigbird", n, d=1, causal=False, block=64).pairs for n in LENGTHS
+        ],
+    }
+    pairs = np.array(list(patterns.values()), dtype=float)
+    return Scene(
+        labels={"lengths": [f"{one:,}" for one in LENGTHS], "patterns": tuple(patterns)},
+        arrays={"billions": pairs / 1e9},
+        values={
+            "longest": float(LENGTHS[-1]),
+            "all": pairs[0, -1],
+            "pairs": np.round(pairs[:, -1]).tolist(),
+            "gigabytes": (2 * pairs[:, -1] / 1e9).tolist(),
+            "times": float((LENGTHS[-1] / LENGTHS[0]) ** 2),
+        },
+        places={"first": 0, "last": len(LENGTHS) - 1},
+    )
+
+
+def _patterns(model: Model) -> Scene:
+    """Return an encoder's weights under each pattern, [pattern, query, key]; NaN: no score."""
+    stack = capture(model, ENCODER_TEXT, predict=False)["self"]
+    weights = stack.weights(*ENCODER_HEAD)
+    count = len(weights)
+    masks = {
+        "all pairs": np.ones((count, count), bool),
+        "window": window_mask(count, count, 2, causal=False).numpy(),
+        "Longformer": longformer_mask(count, 2, (0,), causal=False).numpy(),
+        "BigBird": bigbird_mask(count, 1, 3, 1, 1, seed=0).numpy(),
+    }
+    shown = np.stack([np.where(mask, weights, np.nan) for mask in masks.values()])
+    lost = [float(np.where(mask, 0, weights).sum(1).mean()) for mask in masks.values()]
+    long_share = longformer_pairs(WIDE, LONG_WINDOW, 1) / WIDE**2
+    return Scene(
+        labels={"tokens": stack.query_tokens.labels, "patterns": tuple(masks)},
+        arrays={"weights": shown, "longformer": masks["Longformer"].astype(float)},
+        values={
+            "pairs": [float(mask.sum()) for mask in masks.values()],
+            "all": float(count**2),
+            "lost": [f"{100 * one:.0f}%" for one in lost],
+            "long_share": f"{100 * long_share:.0f}%",
+        },
+        places={"first": 0, "longformer": 2},
+    )
+
+
+def _reached(model: Model, text: str) -> Scene:
+    """Return how much each token changes the last one's vector after each layer, [token, layer].
+
+    Every query sees the last `NARROW` keys. One token is replaced at a time.
+    """
+    tokens = capture(model, text, predict=False)["self"].query_tokens
+    ids, count = list(tokens.ids), len(tokens.ids)
+    visible = window_mask(count, count, NARROW, causal=True)
+    changed = torch.tensor([ids] * (count + 1))  # the last row stays as it is
+    for at in range(count):
+        changed[at, at] = ids[(at + 1) % count] if ids[(at + 1) % count] != ids[at] else ids[0]
+    vectors = _vectors_under(model, changed, visible)  # (layer, text, width)
+    changes = np.stack(
+        [relative_change(layer[-1:].expand_as(layer[:-1]), layer[:-1]) for layer in vectors], 1
+    )
+    layers = changes.shape[1]
+    step = NARROW - 1
+    return Scene(
+        labels={
+            "tokens": tokens.labels,
+            "layers": ["1 layer", *(f"{at} layers" for at in range(2, layers + 1))],
+        },
+        arrays={"changes": changes},
+        values={
+            "window": float(NARROW),
+            "step": float(step),
+            "layers": float(layers),
+            "far": float(step * layers),
+            "mistral": float(32 * (WIDE - 1)),
+        },
+        places={"last": count - 1},
+    )
+
+
+def _vectors_under(
+    model: Model, ids: torch.Tensor, visible: Bool[torch.Tensor, "query key"]
+) -> list[Float[torch.Tensor, "text width"]]:
+    """Return the last token's vector after each layer, where each query sees the keys given."""
+    lowest = torch.finfo(model.network.dtype).min
+    mask = torch.where(visible, 0.0, lowest).to(model.network.dtype)
+    with torch.inference_mode():
+        run = model.network(
+            ids, attention_mask=mask.expand(len(ids), 1, *mask.shape), output_hidden_states=True
+        )
+    return [layer[:, -1] for layer in run.hidden_states[1:]]
+
+
+def _two_heads(given: LessonInput) -> Scene:
+    """Return maps and errors of two heads of the layer under windows, [window, head, …]."""
+    head = given.head
+    stack = capture(given.model, bundled("decoder").texts[0].source, predict=False)[head.kind]
+    heads = range(stack.shape[1])
+    spread = [_entropy(stack.weights(head.layer, one)) for one in heads]
+    pair = sorted({int(np.argmin(spread)), int(np.argmax(spread))})
+    maps = np.array([[_windowed(stack, head.layer, one, width)[0] for one in pair]
+                     for width in WIDTHS])  # fmt: skip
+    errors = np.array([[_windowed(stack, head.layer, one, width)[1] for one in pair]
+                       for width in WIDTHS])  # fmt: skip
+    harder = int(errors[TAKEN].argmax())
+    return Scene(
+        labels={
+            "heads": [f"L{head.layer}·H{one}" for one in pair],
+            "widths": ["all", *(str(width) for width in WIDTHS[1:])],
+        },
+        arrays={"maps": maps, "errors": errors},
+        values={
+            "width": float(WIDTHS[TAKEN]),
+            "hard_error": errors[TAKEN, harder],
+            "easy_error": errors[TAKEN, 1 - harder],
+            "tokens": float(maps.shape[-1]),
+            "first_error": errors[:, 0].tolist(),
+            "second_error": errors[:, -1].tolist(),
+        },
+        places={"harder": harder, "easier": len(pair) - 1 - harder, "taken": TAKEN},
+    )
+
+
+def _entropy(weights: Float[np.ndarray, "query key"]) -> float:
+    """Return the mean entropy of the rows, nats."""
+    powers = weights * np.log(np.where(weights > 0, weights, 1.0))
+    return float(-powers.sum(1).mean())
+
+
+def _windowed(
+    stack: AttentionStack, layer: int, head: int, width: int
+) -> tuple[Float[np.ndarray, "query key"], float]:
+    """Return a head's weights within a window, and the mean error of its outputs."""
+    vectors = [np.asarray(one(layer, head), dtype=np.float64)
+               for one in (stack.query, stack.key, stack.value)]  # fmt: skip
+    scale = float(stack.layers[layer].scaling)
+    exact = efficient.run("exact", *vectors, scale=scale)
+    if not width:
+        return np.asarray(exact.weights), 0.0
+    result = efficient.run("window", *vectors, scale=scale, window=width)
+    shown = np.where(result.computed, result.weights, np.nan)
+    return shown, float(np.nanmean(difference(result, exact).output))
+
+
+def _fold(row: HeadRow, head: str) -> Scene:
+    """Return the row whose keys are read one after the other.
+
+    The browser computes the highest score and the sum so far, which follow the dragged scores.
+    `jump` is the key at which the earlier sum shrinks most.
+    """
+    scores = row.scores.astype(np.float64)
+    highest = np.maximum.accumulate(scores)
+    sums = np.array([np.exp(scores[: at + 1] - highest[at]).sum() for at in range(len(scores))])
+    factors = np.exp(highest[:-1] - highest[1:])
+    jump = 1 + int(factors.argmin())
+    return Scene(
+        labels={"keys": row.key_labels, "sentence": row.labels},
+        arrays={
+            "scores": row.scores,
+            "weights": row.weights,
+            "highest_so_far": highest,
+            "sums": sums,
+        },
+        values={
+            "query_label": row.labels[row.query],
+            "head": head,
+            "count": float(jump),
+            "earlier": float(sums[jump - 1]),
+            "after": float(sums[jump]),
+            "factor": f"{factors[jump - 1]:.3g}",
+        },
+        places={"query": row.query, "jump": jump, "before": jump - 1, "last": len(scores) - 1},
+    )
+
+
+def _linear(given: LessonInput, row: HeadRow) -> Scene:
+    """Return the weights of the row, and those of linear attention with equal queries and keys.
+
+    Frame 0 of `linear` has the weights of the softmax, from which the prediction starts.
+    """
+    stack, head = given.capture[given.head.kind], given.head
+    vectors = [
+        np.asarray(one(head.layer, head.head), dtype=np.float64)[: row.query + 1]
+        for one in (stack.query, stack.key, stack.value)
+    ]
+    result = efficient.run("linear", *vectors, scale=float(stack.layers[head.layer].scaling))
+    ours = np.asarray(result.weights)[-1][row.keys]
+    d, d_value = vectors[1].shape[1], vectors[2].shape[1]
+    return Scene(
+        labels={"keys": row.key_labels, "sentence": row.labels},
+        arrays={"weights": row.weights, "linear": np.stack([row.weights, ours / ours.sum()])},
+        values={
+            "query_label": row.labels[row.query],
+            "head": head.label,
+            "d": float(d),
+            "d_value": float(d_value),
+            "state": float(d * (d_value + 1)),
+            "apart": f"{50 * float(np.abs(ours - row.weights).sum()):.0f}%",
+        },
+        places={"query": row.query, "top": int(row.order[0])},
+    )
