@@ -77,8 +77,9 @@ def induction_scenes(given: LessonInput) -> Mapping[str, Scene]:
         "best_previous": float(scores["previous_token"][previous]),
     }
     maps = _maps(whole)
+    tokens = whole.capture["self"].query_tokens.labels
     return {
-        **_finding(maps, scores, previous, best, texts),
+        **_finding(maps, tokens, scores, previous, best, texts),
         **_switching(runs, list(conditions), finders, texts),
         "composition": _composition(model, best, previous, texts),
         "backup": Scene(
@@ -133,6 +134,7 @@ def _maps(run: Repetition) -> np.ndarray:
 
 def _finding(
     maps: np.ndarray,
+    tokens: Sequence[str],
     scores: Mapping[str, np.ndarray],
     previous: tuple[int, int],
     best: tuple[int, int],
@@ -140,7 +142,10 @@ def _finding(
 ) -> dict[str, Scene]:
     """Return the scenes in which the heads of the first two layers are looked through."""
     heads = scores["induction"].shape[1]
-    labels = {"heads": [_label((layer, head)) for layer in range(2) for head in range(heads)]}
+    labels = {
+        "heads": [_label((layer, head)) for layer in range(2) for head in range(heads)],
+        "tokens": tokens,
+    }
     places = {
         "previous": previous[0] * heads + previous[1],
         "best": best[0] * heads + best[1],

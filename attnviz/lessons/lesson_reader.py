@@ -29,7 +29,7 @@ PREDICTIONS = (
 names to maps; drag a handle on a line; draw a curve; click a cell; paint cells; set a
 point; tick cells."""
 
-CHANGES = ("slider", "choice", "drag", "hide", "tips", "look")
+CHANGES = ("slider", "choice", "drag", "hide", "tips", "map", "look")
 """What can be changed after the prediction."""
 
 

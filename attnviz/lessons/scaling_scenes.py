@@ -20,7 +20,7 @@ SIZES = tuple(2**power for power in range(11))
 KEYS, DRAWS = 16, 4000
 EDGES = np.linspace(-100, 100, 81)
 GPT, T5 = "gpt-classroom", "t5-classroom"
-TEXTS = {GPT: "The little fox ran. The little fox", T5: "The house is blue."}
+TEXTS = {GPT: "The little girl ran. The little girl", T5: "The house is blue."}
 
 
 def scaling_scenes(given: LessonInput) -> Mapping[str, Scene]:

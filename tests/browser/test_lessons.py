@@ -98,7 +98,7 @@ def test_keys_walk_and_reveal_and_words_light_up_cells(page: Page, server: Serve
     marked = stage(page).locator(".track.marked")
     expect(marked).to_have_count(1)
     assert marked.get_attribute("data-kind") == "weight"
-    stage(page).locator(".track[data-kind=score]").nth(5).hover()
+    stage(page).locator(".track[data-kind=score]").nth(4).hover()
     expect(stage(page).locator(".linked.marked")).to_have_text("·ran")
     page.keyboard.press("ArrowRight")
     expect(stage(page)).to_have_attribute("data-step", "shift")

@@ -23,8 +23,8 @@ def test_each_name_belongs_to_one_head_with_much_of_it(scenes) -> None:
     scene = scenes["names"]
     assert sorted(scene.arrays["patterns"]) == list(range(len(NAMES)))
     assert len(set(scene.labels["heads"])) == len(NAMES)
-    assert scene.arrays["shares"].min() > 0.4
-    ids = load("bert-classroom").tokenizer("The little fox ran. The little fox").input_ids
+    assert scene.arrays["shares"].min() > 0.35
+    ids = load("bert-classroom").tokenizer("The little girl ran. The little girl").input_ids
     with torch.inference_mode():
         maps = eager("bert-classroom")(torch.tensor([ids]), output_attentions=True).attentions
     for label, shown in zip(scene.labels["heads"], scene.arrays["maps"], strict=True):
@@ -56,7 +56,7 @@ def test_pattern_scores_against_a_loop() -> None:
 def test_the_average_and_what_it_costs(scenes) -> None:
     scene = scenes["average"]
     ids = list(
-        attnviz.capture(load("gpt-classroom"), "The little fox ran. The little fox").inputs.ids
+        attnviz.capture(load("gpt-classroom"), "The little girl ran. The little girl").inputs.ids
     )
     network = eager("gpt-classroom")
     with torch.inference_mode():
@@ -80,13 +80,13 @@ def test_the_average_and_what_it_costs(scenes) -> None:
     with torch.inference_mode():
         chance = float(network(torch.tensor([ids])).logits[0, -1].softmax(0)[token])
     assert chance == pytest.approx(scene.values["lost"], abs=1e-4)
-    assert chance < scene.values["kept"] / 50
+    assert chance < scene.values["kept"] / 20
 
 
 def test_the_sum_of_the_heads_is_the_output_of_the_layer(scenes) -> None:
     scene = scenes["sum"]
     ids = list(
-        attnviz.capture(load("gpt-classroom"), "The little fox ran. The little fox").inputs.ids
+        attnviz.capture(load("gpt-classroom"), "The little girl ran. The little girl").inputs.ids
     )
     network = eager("gpt-classroom")
     outputs = []

@@ -30,7 +30,7 @@ def test_the_sum_of_the_arrows_is_the_output_in_the_plane(scenes) -> None:
     handle.remove()
     output = seen["x"][0, -1, :32].numpy()  # head 0, before the output projection
     values = read.capture["self"].value(1, 0)
-    along = values[5] / np.linalg.norm(values[5])
+    along = values[4] / np.linalg.norm(values[4])
     points, weights = scenes["sum"].arrays["points"], scenes["sum"].arrays["weights"]
     total = weights @ points
     assert total[0] == pytest.approx(float(output @ along), abs=1e-3)
@@ -71,5 +71,5 @@ def test_the_emptiest_weight_is_found_by_a_slow_search(scenes) -> None:
     assert scene.values["row_head"] == best[1]
     gap = scene.values["empty_weight"] - scene.values["empty_share"]
     assert gap == pytest.approx(best[0], abs=1e-5)
-    assert gap > 0.3
+    assert gap > 0.2
     assert scene.arrays["shares"].sum() == pytest.approx(1)

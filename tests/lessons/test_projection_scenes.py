@@ -51,7 +51,7 @@ def test_the_products_sum_to_the_score(scenes) -> None:
     read = given(one)
     scores = read.capture["self"].scores(1, 0)[-1]
     scene = scenes["products"]
-    assert scene.arrays["products"].shape == (11, 12)
+    assert scene.arrays["products"].shape == (9, 12)
     order = np.argsort(-scores)
     assert np.abs(scene.arrays["products"].sum(axis=1) - scores[order]).max() < 1e-4
     stack = read.capture["self"]

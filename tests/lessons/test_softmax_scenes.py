@@ -44,7 +44,7 @@ def test_the_untouched_lesson_shows_its_point() -> None:
     labels = scene.labels["keys"]
     assert labels[scene.places["top"]] == "·ran"
     assert scene.arrays["weights"].max() > 0.95
-    assert labels[-1] == "x" and scene.places["query"] == len(labels) - 1
+    assert labels[-1] == "·girl" and scene.places["query"] == len(labels) - 1
 
 
 def test_twice_and_half_are_what_they_say() -> None:

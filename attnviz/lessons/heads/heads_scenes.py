@@ -92,6 +92,7 @@ def _named_heads(read: Capture) -> Scene:
         chosen[pattern] = max(free, key=lambda at: float(scores[at, pattern]))
     order = sorted(chosen, key=lambda pattern: chosen[pattern])
     shown = [places[chosen[pattern]] for pattern in order]
+    shares = np.array([scores[chosen[pattern], pattern] for pattern in order])
     return Scene(
         labels={
             "heads": [f"L{layer}·H{head}" for layer, head in shown],
@@ -101,9 +102,9 @@ def _named_heads(read: Capture) -> Scene:
         arrays={
             "maps": np.stack([stack.weights(*place) for place in shown]),
             "patterns": np.array(order, float),
-            "shares": np.array([scores[chosen[pattern], pattern] for pattern in order]),
+            "shares": shares,
         },
-        places={"before": order.index(0)},
+        places={"before": order.index(0), "purest": int(shares.argmax())},
     )
 
 

@@ -17,7 +17,9 @@ import streamlit as st
 
 from attnviz.lessons import Lesson, Scene, lessons
 from attnviz.ui.components.checked_reports import record
+from attnviz.ui.components.plotly_map import map_fields
 from attnviz.ui.components.served_component import ServedComponent
+from attnviz.views.maps.map_specification import weight_specification
 from attnviz.views.style.kind_colors import kind_colors
 from attnviz.views.style.theme import Theme, palette
 
@@ -40,6 +42,9 @@ MOST_VALUES = 24
 
 _AT = re.compile(r"((scores|hidden)\.\d{1,3}|tips\.\d{1,3}\.[01])")
 """Name of a control of one key, such as `scores.3`."""
+
+_WEIGHTS = dataclasses.replace(weight_specification(), numbered=False)
+"""Of the maps of weights: tokens without their positions."""
 
 _stage = ServedComponent("lesson", '<div class="lesson"></div>', folder="lesson")
 
@@ -165,6 +170,7 @@ def pack_lesson(
         "next": following,
         "hide": list(hide),
         "present": present,
+        "map": {**map_fields(_WEIGHTS), "aside": [], "selected": None, "bare": False},
         "light": _colors("light"),
         "dark": _colors("dark"),
     }

@@ -25,7 +25,15 @@ from attnviz.views.maps.map_specification import LABEL_RULE, MapSpecification, s
 from attnviz.views.style.plotly_config import safe_filename
 from attnviz.views.style.safe_labels import clean_label, shorten
 
-__all__ = ["LABEL_WIDTH", "WHOLE_WIDTH", "MapEvents", "labels_digest", "pack", "plotly_map"]
+__all__ = [
+    "LABEL_WIDTH",
+    "WHOLE_WIDTH",
+    "MapEvents",
+    "labels_digest",
+    "map_fields",
+    "pack",
+    "plotly_map",
+]
 
 LABEL_WIDTH, WHOLE_WIDTH = 16, 80
 """Characters of a label that are sent of long maps and of small ones: bounds the message."""
@@ -136,6 +144,30 @@ def plotly_map(
         "shape": list(shape),
         "window": window.numbers(),
         "small": max(shape) <= SCORED,
+        **map_fields(specification),
+        "aside": list(aside),
+        "how": how,
+        "selected": None if selected is None or not 0 <= selected[0] < shape[0] else selected,
+        "selects": selects,
+        "tallest": tallest,
+        "bare": bare,
+        "filename": safe_filename(filename),
+        "alt": alt,
+    }
+    grid = None if complete else numbers(region)
+    reply = _component(
+        data=pack(header, grid, row_labels, column_labels, pictures),
+        key=key,
+        default={"view": None},
+        on_view_change=lambda: None,
+        on_cell_change=lambda: _take_cell(key, text, shape, on_cell),
+    )
+    return MapEvents(window, reply.get("cell") is not None)
+
+
+def map_fields(specification: MapSpecification) -> dict[str, Any]:
+    """Return the fields of a message that say how the browser draws a map."""
+    return {
         "numbered": specification.numbered,
         "value": specification.value,
         "unit": specification.unit,
@@ -150,26 +182,9 @@ def plotly_map(
         "gap": specification.gap,
         "numbers": specification.numbers,
         "marks": [{"offset": one.offset, "name": one.name} for one in specification.diagonals],
-        "aside": list(aside),
-        "how": how,
-        "selected": None if selected is None or not 0 <= selected[0] < shape[0] else selected,
-        "selects": selects,
         "labelRule": LABEL_RULE,
-        "tallest": tallest,
-        "bare": bare,
-        "filename": safe_filename(filename),
-        "alt": alt,
         "styles": {theme: style(specification, theme) for theme in ("light", "dark")},
     }
-    grid = None if complete else numbers(region)
-    reply = _component(
-        data=pack(header, grid, row_labels, column_labels, pictures),
-        key=key,
-        default={"view": None},
-        on_view_change=lambda: None,
-        on_cell_change=lambda: _take_cell(key, text, shape, on_cell),
-    )
-    return MapEvents(window, reply.get("cell") is not None)
 
 
 def _take_cell(

@@ -92,8 +92,11 @@ function addPointer(picture) {
     event.preventDefault();
   });
   plot.addEventListener("pointermove", (event) => {
-    if (picture.held !== null) move(picture, at(event));
+    if (picture.held !== null) return move(picture, at(event));
+    const { kind, place } = event.target.dataset;
+    context.mark(place === undefined ? null : { kind, place });
   });
+  plot.addEventListener("pointerleave", () => context.mark(null));
   for (const name of ["pointerup", "pointercancel"]) {
     plot.addEventListener(name, () => {
       if (picture.held !== null) context.rest();
@@ -147,18 +150,19 @@ function paint(picture) {
     const [first, second] = ends;
     const length = dot(first, second) / dot(second, second);
     const foot = second.map((part) => part * length);
-    plot.append(line(picture, first, foot, "drop"), line(picture, [0, 0], foot, "shadow"));
+    const shadow = line(picture, [0, 0], foot, "shadow");
+    Object.assign(shadow.dataset, { kind: "score", place: 0 });
+    plot.append(line(picture, first, foot, "drop"), shadow);
   }
   ends.forEach((end, at) => {
     const kind = show.kinds?.[at] ?? "value";
     const arrow = line(picture, [0, 0], end, "arrow");
-    arrow.dataset.kind = kind;
-    arrow.dataset.place = at;
+    Object.assign(arrow.dataset, { kind, place: at });
     if (weights && (revealed || !show.secret_weights)) {
       arrow.style.strokeWidth = 1.5 + 5 * Math.sqrt(weights[at]);
     }
     const tip = drawn("circle", { class: "tip", cx: x(end[0]), cy: y(end[1]), r: 5 });
-    tip.dataset.kind = kind;
+    Object.assign(tip.dataset, { kind, place: at });
     const left = end[0] < 0;
     const word = drawn("text", {
       x: x(end[0]) + (left ? -8 : 8),
@@ -166,13 +170,15 @@ function paint(picture) {
       "text-anchor": left ? "end" : "start",
     });
     word.textContent = labels[at];
+    Object.assign(word.dataset, { kind, place: at });
     plot.append(arrow, tip, word);
   });
   const truth = sum(context);
   if (truth && revealed) {
     const arrow = line(picture, [0, 0], truth, "arrow result");
-    arrow.dataset.kind = "output";
-    plot.append(arrow, drawn("circle", { class: "result-tip", cx: x(truth[0]), cy: y(truth[1]), r: 8 }));
+    const tip = drawn("circle", { class: "result-tip", cx: x(truth[0]), cy: y(truth[1]), r: 8 });
+    for (const part of [arrow, tip]) Object.assign(part.dataset, { kind: "output", place: 0 });
+    plot.append(arrow, tip);
   }
   const pointing = step.predict.kind === "point";
   if (pointing && guess) {

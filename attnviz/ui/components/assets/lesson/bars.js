@@ -5,6 +5,7 @@
 
 import { describe, element, slideOn } from "./elements.js";
 import { totalVariation } from "./kernel.js";
+import { linkTo } from "./marks.js";
 import { format, numbersOf, resolve, softmaxRow } from "./numbers.js";
 
 export function create(context) {
@@ -18,7 +19,7 @@ export function create(context) {
   head.append(element("span", "label", step.show.title ?? ""));
   for (const column of step.show.columns) {
     const title = element("span", "title", column.title);
-    title.dataset.kind = column.kind;
+    linkTo(title, context, column.kind, "all");
     head.append(title);
   }
   root.append(head);
@@ -37,6 +38,7 @@ function addRow(picture, label, at) {
   const word = element("bdi", "", label);
   name.append(word);
   name.title = label;
+  linkTo(name, context, step.show.kind ?? "key", at);
   if (canClick(step)) {
     name.type = "button";
     if (step.predict.kind === "pick") name.dataset.pick = at;
@@ -46,16 +48,12 @@ function addRow(picture, label, at) {
   line.append(name);
   for (const column of step.show.columns) {
     const track = element("div", "track");
-    track.dataset.kind = column.kind;
-    track.dataset.place = at;
     const fill = element("div", "fill");
     const guess = element("div", "guess");
     const handle = element("div", "handle");
     const number = element("span", "number");
     track.append(guess, fill, handle, number);
-    const place = { kind: column.kind, place: String(at) };
-    track.addEventListener("pointerenter", () => context.mark(place));
-    track.addEventListener("pointerleave", () => context.mark(null));
+    linkTo(track, context, column.kind, at);
     slideOn(track, handle, {
       label: `${column.title}: ${label}`,
       range: () => picture.ranges[column.array],

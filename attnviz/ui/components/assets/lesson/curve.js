@@ -1,8 +1,9 @@
 // Picture of curves: numbers along an axis. A student draws one of them ("curve"); a slider moves a
-// mark along it, and small maps show the state at the mark.
+// mark along it, and small maps show the state at the mark. Each point of a line can be linked.
 
 import { describe, drawn, element } from "./elements.js";
 import { smallMap, stopsOf } from "./maps.js";
+import { linkTo } from "./marks.js";
 import { format, numbersOf } from "./numbers.js";
 
 const NARROWEST = 280; // units of the picture; one is a pixel of the page
@@ -66,14 +67,21 @@ function addLine(picture, line) {
   path.dataset.kind = line.kind;
   if (line.dash) path.setAttribute("stroke-dasharray", line.dash);
   picture.plot.append(path);
+  path.dataset.place = "line"; // lit by its name alone
+  const points = Array.from({ length: picture.count }, (_, at) => {
+    const point = drawn("circle", { class: "point", r: 4.5 });
+    Object.assign(point.dataset, { kind: line.kind, place: at });
+    picture.plot.append(point);
+    return point;
+  });
   const item = element("span", "title", line.title);
-  item.dataset.kind = line.kind;
+  linkTo(item, picture.context, line.kind, "all");
   if (line.dash) item.classList.add("dashed");
   const number = element("span", "number");
   const entry = element("span", "entry");
   entry.append(item, " ", number);
   picture.legend.append(entry);
-  (picture.lines ??= []).push({ ...line, path, number });
+  (picture.lines ??= []).push({ ...line, path, number, points });
 }
 
 function addPen(picture) {
@@ -104,8 +112,12 @@ function addPen(picture) {
     put(picture, last, last);
     event.preventDefault();
   });
+  plot.addEventListener("pointerleave", () => context.mark(null));
   plot.addEventListener("pointermove", (event) => {
-    if (!last) return;
+    if (!last) {
+      const place = String(at(event)[0]);
+      return context.mark(context.step.show.lines.map(({ kind }) => ({ kind, place })));
+    }
     const next = at(event);
     put(picture, last, next);
     last = next;
@@ -155,8 +167,9 @@ function addMaps(picture) {
   const { scene, step } = picture.context;
   const row = element("div", "map-row");
   const shape = scene.arrays[step.show.maps].shape;
-  picture.maps = scene.labels[step.show.map_titles].map((title) => {
+  picture.maps = scene.labels[step.show.map_titles].map((title, at) => {
     const map = smallMap(shape[2], shape[3], title);
+    linkTo(map.element, picture.context, "weight", `map-${at}`);
     const cell = element("figure", "map-cell");
     cell.append(map.element, element("figcaption", "", title));
     row.append(cell);
@@ -176,17 +189,22 @@ function paint(picture) {
   const { scene, step, revealed, guess } = context;
   const frame = Math.max(0, Math.min(count - 1, Math.round(context.controls.frame ?? 0)));
   const { low, high } = step.show;
-  const path = (values, line = {}) => {
-    const [from, to] = [line.low ?? low, line.high ?? high];
-    const place = (value) => low + ((high - low) * (Math.max(from, Math.min(to, value)) - from)) / (to - from);
-    return Array.from(values, (value, at) => `${at ? "L" : "M"}${x(at).toFixed(1)},${y(place(value)).toFixed(1)}`).join("");
-  };
+  // A line with its own ends is stretched to those of the picture.
+  const placed = (value, { low: from = low, high: to = high }) =>
+    low + ((high - low) * (Math.max(from, Math.min(to, value)) - from)) / (to - from);
+  const path = (values, line = {}) =>
+    Array.from(values, (value, at) => `${at ? "L" : "M"}${x(at).toFixed(1)},${y(placed(value, line)).toFixed(1)}`).join("");
   const drawing = step.predict.kind === "curve";
   const markable = revealed && step.change.kind === "slider" && !step.show.frames;
   for (const line of picture.lines) {
     const values = numbersOf(context, line.array);
     const secret = !revealed && (line.array === step.predict.of || line.after);
     line.path.setAttribute("d", secret ? "" : path(values, line));
+    line.points.forEach((point, at) => {
+      point.setAttribute("visibility", secret ? "hidden" : "visible");
+      point.setAttribute("cx", x(at));
+      point.setAttribute("cy", y(placed(values[at], line)));
+    });
     line.number.textContent = revealed && markable ? format(values[frame], 2) : "";
   }
   picture.guess.setAttribute("d", drawing && (!revealed || guess) ? path(start(picture)) : "");

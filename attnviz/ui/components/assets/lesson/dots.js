@@ -2,6 +2,7 @@
 // groups where there is one; the texts of the dots are listed beside it.
 
 import { drawn, element } from "./elements.js";
+import { linkTo } from "./marks.js";
 import { numbersOf } from "./numbers.js";
 
 const HALF = 100; // the picture goes from -HALF to HALF in both directions
@@ -19,19 +20,12 @@ export function create(context) {
   const groups = scene.arrays[show.groups].numbers;
   const dots = scene.labels[show.texts].map((text, at) => {
     const kind = scene.labels.kinds[groups[at]];
-    const place = { kind, place: String(at) };
-    const point = (part) => {
-      Object.assign(part.dataset, place);
-      part.addEventListener("pointerenter", () => context.mark(place));
-      part.addEventListener("pointerleave", () => context.mark(null));
-    };
     const dot = drawn("g", { class: "spot" });
     const number = drawn("text", { "text-anchor": "middle", dy: "0.35em" });
     number.textContent = at + 1;
     dot.append(drawn("circle", { r: 6 }), number);
     const item = element("li", "", text);
-    point(dot);
-    point(item);
+    for (const part of [dot, item]) linkTo(part, context, kind, at);
     plot.append(dot);
     list.append(item);
     return dot;

@@ -9,21 +9,19 @@ import * as arrows from "./arrows.js";
 import * as bars from "./bars.js";
 import * as change from "./change.js";
 import * as curve from "./curve.js";
-import { button, element } from "./elements.js";
 import * as dots from "./dots.js";
+import { build, writeTexts } from "./frame.js";
 import * as guessLine from "./guess_line.js";
-import { saveHandout } from "./handout.js";
+import { mark } from "./marks.js";
 import { decode } from "./sent_lesson.js";
 import * as ticks from "./ticks.js";
 import { controlsAtStart, controlsAtTruth, fromNumbers, toNumbers } from "./numbers.js";
 import * as matrix from "./matrix.js";
 import * as thumbs from "./thumbs.js";
-import { write } from "./words.js";
 
 const PICTURES = { arrows, bars, curve, dots, matrix, thumbs, ticks };
 const REVEAL = 900; // milliseconds from the start to the truth
 const HIDEABLE = ["steps", "sentence", "change", "formula", "misconception", "keep", "handout"];
-const AFTER = { reveal: 1, formula: 1, wrong: 1, right: 1 }; // below the picture on a phone
 const states = new WeakMap();
 
 export default function (component) {
@@ -106,11 +104,12 @@ function open(state, number, values = {}) {
     step,
     light: sent.light,
     dark: sent.dark,
+    map: sent.map,
     controls: {},
     guess: answer.guess ?? null,
     revealed: Boolean(answer.revealed || values.shown),
     picture: null,
-    mark: (place) => mark(state, place),
+    mark: (places) => mark(state.root, context.picture, places),
     predict: (guess) => {
       context.guess = guess;
       paint(state);
@@ -130,82 +129,20 @@ function open(state, number, values = {}) {
   context.picture = PICTURES[step.picture].create(context);
   const line = step.predict?.kind === "number" ? guessLine.create(context) : null;
   state.parts = { picture: context.picture, line, change: change.create(context) };
-  build(state);
+  build(state, {
+    go: (at) => go(state, at),
+    forward: () => forward(state),
+    reset: () => reset(state),
+  });
   paint(state);
 }
 
-function build(state) {
-  const { root, sent, context, parts } = state;
-  const { step } = context;
-  const texts = {};
-  const before = element("div", "words before");
-  const after = element("div", "words after");
-  for (const name of ["title", "question", "task", "distance", "reveal", "formula", "wrong", "right"]) {
-    texts[name] = element(name === "title" ? "h3" : "p", name);
-    (name in AFTER ? after : before).append(texts[name]);
-  }
-  texts.distance.setAttribute("aria-live", "polite");
-  texts.keep = element("ul", "keep");
-  after.append(texts.keep);
-  const stage = element("div", "stage");
-  const sentence = sentenceLine(context);
-  if (sentence) stage.append(sentence);
-  stage.append(parts.picture.element);
-  if (parts.line) stage.append(parts.line.element);
-  stage.append(parts.change.element);
-  const columns = element("div", "columns");
-  columns.append(before, stage, after);
-  const tools = toolsOf(state);
-  parts.texts = texts;
-  parts.tools = tools;
-  root.replaceChildren(tools.element, columns);
-  root.dataset.step = step.name;
-  root.dataset.lesson = sent.name;
-}
-
-// The sentence that the lesson is about; the query's token and its keys can be pointed at.
-function sentenceLine(context) {
-  const labels = context.scene.labels.sentence;
-  if (!labels) return null;
-  const line = element("div", "sentence");
-  labels.forEach((label, at) => {
-    const word = element("bdi", "token", label);
-    const query = context.scene.places.query === at;
-    word.dataset.kind = query ? "query" : "key";
-    word.dataset.place = at;
-    const place = { kind: word.dataset.kind, place: String(at) };
-    word.addEventListener("pointerenter", () => context.mark(place));
-    word.addEventListener("pointerleave", () => context.mark(null));
-    line.append(word);
-  });
-  return line;
-}
-
-function toolsOf(state) {
-  const { sent, step } = state;
-  const bar = element("div", "tools");
-  const steps = element("div", "steps");
-  sent.lesson.steps.forEach((one, at) => {
-    const dot = button("dot", String(at + 1), () => go(state, at));
-    dot.title = one.title;
-    dot.setAttribute("aria-label", `Step ${at + 1}: ${one.title}`);
-    if (at === step) dot.setAttribute("aria-current", "step");
-    dot.dataset.done = String(Boolean(state.answers[one.name]?.revealed));
-    steps.append(dot);
-  });
-  const back = button("back", "‹ Back", () => go(state, step - 1));
-  back.disabled = step === 0;
-  const main = button("main", "Reveal", () => forward(state));
-  const reset = button("reset", "Reset", () => {
-    delete state.answers[state.context.step.name];
-    open(state, state.step);
-    keep(state);
-    rest(state);
-  });
-  const print = button("print", "Handout", () => saveHandout(sent));
-  print.title = "Two pages to print: the questions, and the answers.";
-  bar.append(steps, back, main, reset, print);
-  return { element: bar, main, reset };
+// Forget the answer of a step and begin it anew.
+function reset(state) {
+  delete state.answers[state.context.step.name];
+  open(state, state.step);
+  keep(state);
+  rest(state);
 }
 
 function go(state, number) {
@@ -260,59 +197,14 @@ function rest(state) {
 }
 
 function paint(state) {
-  const { context, parts, sent } = state;
-  const { step, revealed } = context;
+  const { context, parts } = state;
+  const { revealed } = context;
   parts.picture.paint();
   parts.line?.paint();
   parts.change.paint();
-  const { texts, tools } = parts;
-  write(texts.title, step.title, context);
-  write(texts.question, step.question, context);
-  write(texts.task, revealed ? "" : step.task, context);
-  const judge = parts.line ?? parts.picture;
-  const distance = revealed && context.guess !== null ? judge.distance() : null;
-  texts.distance.textContent = distance ? `Distance: ${distance.text}.` : "";
-  texts.distance.hidden = !distance;
-  if (distance) texts.distance.dataset.apart = String(distance.apart);
-  write(texts.reveal, revealed ? step.reveal : "", context);
-  write(texts.formula, revealed ? step.formula : "", context);
-  write(texts.wrong, revealed ? step.misconception.wrong : "", context);
-  write(texts.right, revealed ? step.misconception.right : "", context);
-  texts.keep.hidden = !revealed;
-  texts.keep.replaceChildren(
-    ...step.keep.map((sentence) => {
-      const item = element("li", "");
-      write(item, sentence, context);
-      return item;
-    })
-  );
-  const last = state.step + 1 === sent.lesson.steps.length;
-  tools.main.textContent = !revealed
-    ? "Reveal"
-    : !last
-      ? "Next ›"
-      : sent.next
-        ? "Next lesson ›"
-        : "The end";
-  tools.main.disabled = revealed
-    ? last && !sent.next
-    : context.guess === null || sent.hide.includes("reveal");
-  tools.main.title = tools.main.disabled && !revealed ? "Make a guess first." : "";
+  writeTexts(state);
   state.root.classList.toggle("revealed", revealed);
   state.root.dataset.revealed = String(revealed);
-}
-
-// Light up everything of one place: strongly what has the same kind, lightly the rest of it.
-const SAME_PLACE = ["key", "value", "score", "weight"];
-
-function mark(state, place) {
-  for (const one of state.root.querySelectorAll("[data-place]")) {
-    const here = place && one.dataset.place === place.place;
-    const same = here && one.dataset.kind === place.kind;
-    const both = SAME_PLACE.includes(place?.kind) && SAME_PLACE.includes(one.dataset.kind);
-    one.classList.toggle("marked", Boolean(same));
-    one.classList.toggle("near", Boolean(here && !same && both));
-  }
 }
 
 // Space reveals or goes on; the arrows change the step. Fields and handles keep their keys.

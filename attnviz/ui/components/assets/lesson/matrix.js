@@ -2,6 +2,7 @@
 // the cells that are visible ("paint").
 
 import { element } from "./elements.js";
+import { linkTo } from "./marks.js";
 import { betterTextColor } from "../page_colors.js";
 import { format, numbersOf, resolve } from "./numbers.js";
 import { scaleOf } from "./maps.js";
@@ -41,6 +42,7 @@ export function create(context) {
   for (const name of ["pointerup", "pointercancel", "pointerleave"]) root.addEventListener(name, stop);
   root.addEventListener("keydown", (event) => walk(picture, event));
   picture.paint = () => paint(picture);
+  picture.light = (places) => light(picture, places);
   picture.distance = () => distance(picture);
   return picture;
 }
@@ -53,16 +55,27 @@ const indexOf = (target) => {
 function heading(context, className, label, kind, at) {
   const created = element("bdi", className, label);
   created.title = label;
-  created.dataset.kind = kind;
-  created.dataset.place = at;
-  const place = { kind, place: String(at) };
-  created.addEventListener("pointerenter", () => context.mark(place));
-  created.addEventListener("pointerleave", () => context.mark(null));
+  linkTo(created, context, kind, at);
   return created;
 }
 
+// Light up the row of a query and the column of a key that are pointed at elsewhere.
+function light({ cells, columns, context }, places) {
+  const { kind = "score", mirror } = context.step.show;
+  const pointed = places.filter((one) => one.kind === kind);
+  const mirrored = mirror && pointed.map(({ place }) => (place % columns.length) * columns.length + Math.floor(place / columns.length));
+  cells.forEach((cell, at) => {
+    const row = Math.floor(at / columns.length);
+    const inLine = places.some(
+      (one) => (one.kind === "query" && Number(one.place) === row) || (one.kind === "key" && Number(one.place) === at % columns.length)
+    );
+    const near = pointed.length ? Boolean(mirrored?.includes(at)) : inLine;
+    cell.classList.toggle("near", near && !cell.classList.contains("marked"));
+  });
+}
+
 function addCell(picture, row, column) {
-  const { context, columns, cells, rows } = picture;
+  const { context, columns, cells } = picture;
   const at = row * columns.length + column;
   const cell = element("button", "cell");
   cell.type = "button";
@@ -71,10 +84,9 @@ function addCell(picture, row, column) {
   cell.dataset.pick = at;
   cell.dataset.kind = context.step.show.kind ?? "score";
   cell.dataset.place = at;
-  const mirror = rows.length === columns.length ? column * columns.length + row : null;
   cell.addEventListener("pointerenter", () => {
-    context.mark({ kind: cell.dataset.kind, place: String(at) });
-    if (context.step.show.mirror && mirror !== null) cells[mirror].classList.add("near");
+    const here = { kind: cell.dataset.kind, place: String(at) };
+    context.mark([here, { kind: "query", place: String(row) }, { kind: "key", place: String(column) }]);
   });
   cell.addEventListener("pointerleave", () => context.mark(null));
   picture.root.append(cell);

@@ -79,7 +79,8 @@ export function valueOf(path, context) {
   if (Array.isArray(given)) return given[frame];
   if (given !== undefined) return given;
   const series = scene.arrays[name];
-  if (series?.shape.length === 1) return series.numbers[step.show.frames || step.show.axis ? frame : 0];
+  const framed = step.show.frames || step.show.axis || step.change?.kind === "map";
+  if (series?.shape.length === 1) return series.numbers[framed ? frame : 0];
   return scene.labels[name]?.[frame];
 }
 

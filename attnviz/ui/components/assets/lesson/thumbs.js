@@ -1,7 +1,10 @@
-// Picture of many small maps: a student clicks one ("pick"), or gives each a name ("names").
+// Picture of many small maps: a student clicks one ("pick"), or gives each a name ("names"). The map
+// that was clicked or pointed at last is drawn large below them, where the step has its tokens.
 
 import { button, element } from "./elements.js";
+import { largeMap } from "./large_map.js";
 import { smallMap, stopsOf } from "./maps.js";
+import { linkTo } from "./marks.js";
 import { format, numbersOf, resolve } from "./numbers.js";
 
 export function create(context) {
@@ -23,6 +26,9 @@ export function create(context) {
   labels.forEach((label, at) => {
     const cell = button("thumb", "", () => click(picture, at));
     cell.dataset.pick = at;
+    linkTo(cell, context, "weight", at);
+    cell.addEventListener("pointerenter", () => look(picture, at));
+    cell.addEventListener("focus", () => look(picture, at));
     const map = smallMap(...shape, `weights of ${label}`);
     const given = element("span", "given");
     const number = element("span", "number");
@@ -36,6 +42,13 @@ export function create(context) {
     picture.cells.push({ cell, map, given, number });
   });
   root.append(grid);
+  grid.addEventListener("pointerleave", () => look(picture, null));
+  const tokens = scene.labels[step.show.tokens];
+  picture.large = tokens ? largeMap(context, tokens) : null;
+  if (picture.large) {
+    root.append(picture.large.element);
+    picture.light = (places) => picture.large.light(places);
+  }
   if (names.length) root.prepend(bar);
   picture.paint = () => paint(picture);
   picture.distance = () => distance(picture);
@@ -47,9 +60,33 @@ function choose(picture, at, keep = false) {
   paint(picture);
 }
 
+// Draw a map large.
+function look(picture, at) {
+  if (picture.looked === at) return;
+  picture.last = picture.looked ?? picture.last;
+  picture.looked = at;
+  drawLarge(picture);
+}
+
+function drawLarge(picture) {
+  const { context, cells, large } = picture;
+  if (!large) return;
+  const { scene, step, controls, revealed, guess } = context;
+  const chosen = revealed ? controls.frame : typeof guess === "number" ? guess : picture.last;
+  const at = picture.looked ?? chosen ?? 0;
+  const numbers = numbersOf(context, step.show.maps);
+  const size = numbers.length / cells.length;
+  large.draw(numbers.subarray(at * size, (at + 1) * size), scene.labels[step.show.rows][at]);
+}
+
 function click(picture, at) {
   const { context, names } = picture;
-  if (context.revealed) return;
+  look(picture, at);
+  if (context.revealed) {
+    if (context.step.change.kind !== "map") return;
+    context.control("frame", at);
+    return context.rest();
+  }
   if (!names.length) return context.predict(at);
   const given = context.guess ?? new Array(picture.cells.length).fill(null);
   const next = given.map((one) => (one === picture.chosen ? null : one));
@@ -60,7 +97,7 @@ function click(picture, at) {
 
 function paint(picture) {
   const { context, cells, names, root } = picture;
-  const { scene, step, revealed, guess } = context;
+  const { scene, step, revealed, guess, controls } = context;
   const numbers = numbersOf(context, step.show.maps);
   const size = numbers.length / cells.length;
   const stops = stopsOf(context, root);
@@ -77,6 +114,7 @@ function paint(picture) {
       if (mine && guess[at] !== right[at]) given.append(element("s", "", mine), " ");
       given.append(names[right[at]]);
     } else given.textContent = mine;
+    cell.classList.toggle("looked", revealed && controls.frame === at);
     number.textContent = scores ? format(scores[at], 2) : "";
     cell.setAttribute("aria-pressed", String(!names.length && guess === at));
   });
@@ -85,6 +123,7 @@ function paint(picture) {
     one.disabled = revealed;
     one.classList.toggle("given-away", Boolean(guess?.includes?.(at)));
   });
+  drawLarge(picture);
 }
 
 function distance(picture) {

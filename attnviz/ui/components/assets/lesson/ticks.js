@@ -2,6 +2,7 @@
 // holds ("ticks"); afterwards each cell has its number, and the ticks stay in grey.
 
 import { button, element } from "./elements.js";
+import { linkTo } from "./marks.js";
 import { format, numbersOf } from "./numbers.js";
 
 export function create(context) {
@@ -30,22 +31,16 @@ export function create(context) {
 function addRow(picture, label, row) {
   const { context, columns, root, cells, names } = picture;
   const kind = context.step.show.kind;
-  const point = (part, ofKind) => {
-    const place = { kind: ofKind, place: String(row) };
-    Object.assign(part.dataset, place);
-    part.addEventListener("pointerenter", () => context.mark(place));
-    part.addEventListener("pointerleave", () => context.mark(null));
-  };
   const name = element("bdi", "label", label);
   name.title = label;
-  point(name, "key");
+  linkTo(name, context, "key", row);
   root.append(name);
   names.push(name);
   columns.forEach((_, column) => {
     const at = row * columns.length + column;
     const cell = button("tick", "", () => toggle(picture, at));
     cell.dataset.tick = at;
-    point(cell, kind);
+    linkTo(cell, context, kind, row);
     root.append(cell);
     cells.push(cell);
   });

@@ -1,9 +1,10 @@
 // Sentences of a lesson, with current numbers in them and words that are linked with cells.
 //
 // Markup: [[text|kind:place]] is linked with the cell `place` of a kind (query, key, value, score,
-// weight, output); {name} is a value, {array@place} a number or label at a place, {name.3} with
+// weight, output), or with all its cells where the place is `all`; {name} is a value, {array@place} a number or label at a place, {name.3} with
 // three decimals; ^(…) and _(…) are raised and lowered. Everything reaches the page as text.
 
+import { linkTo } from "./marks.js";
 import { format, resolve, valueOf } from "./numbers.js";
 
 const PART = /\[\[(.*?)\|(\w+):([\w-]+)\]\]|([\^_])\(((?:[^()]|\([^()]*\))*)\)|\{([^{}]+)\}/g;
@@ -34,13 +35,10 @@ function linked(text, kind, place, context) {
   const word = document.createElement("span");
   word.className = "linked";
   word.tabIndex = 0;
-  word.dataset.kind = kind;
-  const at = resolve(context.scene, place);
-  word.dataset.place = at ?? place;
+  const at = resolve(context.scene, place) ?? place;
+  const here = { kind, place: String(at) };
+  linkTo(word, context, kind, at);
   word.append(...nodes(text, context));
-  const here = { kind, place: String(at ?? place) };
-  word.addEventListener("pointerenter", () => context.mark(here));
-  word.addEventListener("pointerleave", () => context.mark(null));
   word.addEventListener("focus", () => context.mark(here));
   word.addEventListener("blur", () => context.mark(null));
   return word;

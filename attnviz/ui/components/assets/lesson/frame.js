@@ -1,0 +1,113 @@
+// The frame of a step: buttons, words before and after the prediction, sentence, picture, control.
+
+import { button, element } from "./elements.js";
+import { saveHandout } from "./handout.js";
+import { linkTo } from "./marks.js";
+import { write } from "./words.js";
+
+const AFTER = { reveal: 1, formula: 1, wrong: 1, right: 1 }; // below the picture on a phone
+
+// Fill the page with a step. `acts`: go(number), forward(), reset().
+export function build(state, acts) {
+  const { root, sent, context, parts } = state;
+  const { step } = context;
+  const texts = {};
+  const before = element("div", "words before");
+  const after = element("div", "words after");
+  for (const name of ["title", "question", "task", "distance", "reveal", "formula", "wrong", "right"]) {
+    texts[name] = element(name === "title" ? "h3" : "p", name);
+    (name in AFTER ? after : before).append(texts[name]);
+  }
+  texts.distance.setAttribute("aria-live", "polite");
+  texts.keep = element("ul", "keep");
+  after.append(texts.keep);
+  const stage = element("div", "stage");
+  const sentence = sentenceLine(context);
+  if (sentence) stage.append(sentence);
+  stage.append(parts.picture.element);
+  if (parts.line) stage.append(parts.line.element);
+  stage.append(parts.change.element);
+  const columns = element("div", "columns");
+  columns.append(before, stage, after);
+  const tools = toolsOf(state, acts);
+  parts.texts = texts;
+  parts.tools = tools;
+  root.replaceChildren(tools.element, columns);
+  root.dataset.step = step.name;
+  root.dataset.lesson = sent.name;
+}
+
+// The sentence that the lesson is about; the query's token and its keys can be pointed at.
+function sentenceLine(context) {
+  const labels = context.scene.labels.sentence;
+  if (!labels) return null;
+  const line = element("div", "sentence");
+  labels.forEach((label, at) => {
+    const word = element("bdi", "token", label);
+    linkTo(word, context, context.scene.places.query === at ? "query" : "key", at);
+    line.append(word);
+  });
+  return line;
+}
+
+function toolsOf(state, { go, forward, reset }) {
+  const { sent, step } = state;
+  const bar = element("div", "tools");
+  const steps = element("div", "steps");
+  sent.lesson.steps.forEach((one, at) => {
+    const dot = button("dot", String(at + 1), () => go(at));
+    dot.title = one.title;
+    dot.setAttribute("aria-label", `Step ${at + 1}: ${one.title}`);
+    if (at === step) dot.setAttribute("aria-current", "step");
+    dot.dataset.done = String(Boolean(state.answers[one.name]?.revealed));
+    steps.append(dot);
+  });
+  const back = button("back", "‹ Back", () => go(step - 1));
+  back.disabled = step === 0;
+  const main = button("main", "Reveal", forward);
+  const again = button("reset", "Reset", reset);
+  const print = button("print", "Handout", () => saveHandout(sent));
+  print.title = "Two pages to print: the questions, and the answers.";
+  bar.append(steps, back, main, again, print);
+  return { element: bar, main };
+}
+
+// Write the words of a step, as far as they are shown by now.
+export function writeTexts(state) {
+  const { context, parts } = state;
+  const { step, revealed } = context;
+  const { texts } = parts;
+  write(texts.title, step.title, context);
+  write(texts.question, step.question, context);
+  write(texts.task, revealed ? "" : step.task, context);
+  const judge = parts.line ?? parts.picture;
+  const distance = revealed && context.guess !== null ? judge.distance() : null;
+  texts.distance.textContent = distance ? `Distance: ${distance.text}.` : "";
+  texts.distance.hidden = !distance;
+  if (distance) texts.distance.dataset.apart = String(distance.apart);
+  write(texts.reveal, revealed ? step.reveal : "", context);
+  write(texts.formula, revealed ? step.formula : "", context);
+  write(texts.wrong, revealed ? step.misconception.wrong : "", context);
+  write(texts.right, revealed ? step.misconception.right : "", context);
+  texts.keep.hidden = !revealed;
+  texts.keep.replaceChildren(
+    ...step.keep.map((sentence) => {
+      const item = element("li", "");
+      write(item, sentence, context);
+      return item;
+    })
+  );
+  writeButton(state);
+}
+
+// Reveal, next step, or next lesson.
+function writeButton({ sent, step, context, parts }) {
+  const { revealed } = context;
+  const { main } = parts.tools;
+  const last = step + 1 === sent.lesson.steps.length;
+  const ahead = !last ? "Next ›" : sent.next ? "Next lesson ›" : "The end";
+  main.textContent = revealed ? ahead : "Reveal";
+  const locked = context.guess === null || sent.hide.includes("reveal");
+  main.disabled = revealed ? last && !sent.next : locked;
+  main.title = main.disabled && !revealed ? "Make a guess first." : "";
+}
