@@ -189,7 +189,7 @@ function paint(picture) {
   const { scene, step, revealed, guess } = context;
   const frame = Math.max(0, Math.min(count - 1, Math.round(context.controls.frame ?? 0)));
   const { low, high } = step.show;
-  // A line with its own ends is stretched to those of the picture.
+  // A line with other ends than the picture is stretched to fit.
   const placed = (value, { low: from = low, high: to = high }) =>
     low + ((high - low) * (Math.max(from, Math.min(to, value)) - from)) / (to - from);
   const path = (values, line = {}) =>
