@@ -10,6 +10,7 @@ from typing import Literal, get_args
 from attnviz.types import Head
 
 __all__ = [
+    "CLOSE_CALL",
     "DEGENERATE",
     "LABELS",
     "LABEL_MEANINGS",
@@ -72,6 +73,10 @@ Replacement = Literal["zero", "mean", "uniform"]
 average of the values at the query's visible keys."""
 
 REPLACEMENTS: tuple[Replacement, ...] = get_args(Replacement)
+
+
+CLOSE_CALL = "A close call: "
+"""Beginning of the sentences on measures whose intervals contain their limits."""
 
 
 class Verdict(StrEnum):
@@ -192,6 +197,12 @@ class Finding:
     def removal(self) -> Interval | None:
         """Change of the loss without the head: by zero if it was tried, else by the first."""
         return self.ablation.get("zero", next(iter(self.ablation.values()), None))
+
+    @property
+    def close_calls(self) -> tuple[str, ...]:
+        """Sentences on the labels of `close`, without the words that mark them."""
+        marked = [one for one in self.sentences if one.startswith(CLOSE_CALL)]
+        return tuple(one.removeprefix(CLOSE_CALL) for one in marked)
 
     @property
     def degenerate(self) -> bool:

@@ -17,7 +17,7 @@ from attnviz import cli
 from attnviz.doctor.labels.thresholds import Thresholds
 from attnviz.errors import AttnvizError
 from attnviz.experiments.text_sets import TextSet, bundled
-from attnviz.findings import Finding, Progress, Verdict
+from attnviz.findings import Finding, Interval, Progress, Verdict
 from attnviz.types import Head
 
 TEXT = "The old king sat down. The old king"
@@ -85,6 +85,9 @@ FINDINGS = (
 )
 
 
+LOSS = Interval(3.7, 3.6, 3.8, 0.5, 60)
+
+
 @dataclass
 class Doctor:
     """Stands in for `attnviz.diagnose`: notes how it is called, and finds the same each time."""
@@ -95,6 +98,8 @@ class Doctor:
     findings: tuple[Finding, ...] = FINDINGS
     notes: tuple[str, ...] = ("a note",)
     not_finite: str = ""
+    loss: Interval = LOSS
+    groups: tuple[str, ...] = ("2 heads that do the same.",)
 
     def __call__(self, model: attnviz.Model, texts: TextSet, **options: Any) -> Doctor:
         self.called_with = {"model": model.info.name, "texts": texts, **options}
@@ -143,9 +148,13 @@ def test_diagnose_says_what_it_found(doctor: Doctor, capsys: pytest.CaptureFixtu
         "seed": 0,
     }
     said = capsys.readouterr().out
-    assert said.startswith("gpt-classroom: 3 heads on 60 texts, bundled (decoder)\n")
+    assert said.startswith(
+        "gpt-classroom: 3 heads on 60 texts, bundled (decoder), "
+        "loss 3.70 nats per token (3.60 to 3.80)\n"
+    )
     assert "L0·H1  uniform\n    It spreads its weight evenly." in said
     assert "Look degenerate but are needed\n  L0·H3  dead\n    Yet it matters." in said
+    assert "Heads that do the same\n  2 heads that do the same.\n" in said
     assert said.endswith("Notes\n  a note\n")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import sys
 from collections.abc import Sequence
@@ -11,6 +12,7 @@ from typing import Any
 
 from attnviz.cli.screen import say, show, shown_progress
 from attnviz.errors import AttnvizError, InputError
+from attnviz.findings import Interval
 
 __all__ = ["run_diagnose"]
 
@@ -48,8 +50,8 @@ def run_diagnose(options: argparse.Namespace) -> int:
         )
     lost = [path for kind, path in files.items() if not _write(diagnosis, kind, path)]
     measured = f"{_number(diagnosis.findings, 'head')} on {_number(texts.texts, 'text')}"
-    show(f"{model.info.name}: {measured}, {texts.name}\n")
-    show(summary(diagnosis.findings, diagnosis.notes))
+    show(f"{model.info.name}: {measured}, {texts.name}{_loss(diagnosis.loss)}\n")
+    show(summary(diagnosis.findings, diagnosis.notes, diagnosis.groups))
     failing = [one for one in diagnosis.findings if any(name.fits(one) for name in names)]
     if failing:
         listed = ", ".join(f"{one.head.label} ({one.name})" for one in failing)
@@ -66,6 +68,13 @@ def _threshold(written: str) -> tuple[str, object]:
         return name, float(value)
     except ValueError:
         return name, value
+
+
+def _loss(loss: Interval) -> str:
+    """Return the loss of the whole model in words; nothing if it has none."""
+    from attnviz.doctor.labels.number_words import nats
+
+    return "" if math.isnan(loss.mean) else f", loss {nats(loss)}"
 
 
 def _number(things: Sequence[object], name: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
@@ -9,6 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from attnviz.doctor.diagnosis import Diagnosis
@@ -18,6 +20,7 @@ from attnviz.doctor.labels.thresholds import Thresholds
 from attnviz.doctor.measures.bootstrap import Intervals
 from attnviz.doctor.report_data import threshold_meanings, without_nan
 from attnviz.findings import Interval
+from attnviz.spreadsheets import as_csv
 from attnviz.types import Head, Kind
 from attnviz.whole_files import write_whole
 
@@ -57,6 +60,21 @@ class Comparison:
         """Return the heads with another label that may be due to the choice of texts."""
         return tuple(one for one in self._relabelled if not one.clear)
 
+    @property
+    def by_weight(self) -> list[Change]:
+        """Return the clear changes, the most important first.
+
+        Heads that became degenerate; heads that look so but are needed; heads that recovered; the
+        others. Within each of these the head that moved furthest comes first.
+        """
+
+        def rank(one: Change) -> tuple[bool, bool, bool, float]:
+            moved = self._at(self.divergence, one.head).mean
+            new = one.after.contradicted and not one.before.degenerate
+            return not one.lost, not new, not one.recovered, -float(np.nan_to_num(moved))
+
+        return sorted(self.changes, key=rank)
+
     @cached_property
     def _relabelled(self) -> tuple[Change, ...]:
         worse = self.loss_change > 0
@@ -80,12 +98,13 @@ class Comparison:
         one, other = self.first.loss, self.second.loss
         if math.isnan(one.mean) or math.isnan(other.mean):
             return ""
+        first, second = self.first.model.name, self.second.model.name
         verdict = {
-            1: "the second model is worse",
-            -1: "the second model is better",
+            1: f"{second} is worse on these texts",
+            -1: f"{second} is better on these texts",
             0: "the intervals overlap",
         }[self.loss_change]
-        return f"Loss: {nats(one)} in the first model, {nats(other)} in the second: {verdict}."
+        return f"Loss: {nats(one)} in {first}, {nats(other)} in {second}: {verdict}."
 
     @property
     def sentences(self) -> tuple[str, ...]:
@@ -94,7 +113,7 @@ class Comparison:
 
         return comparison_sentences(
             self.loss_sentence,
-            [one.sentence for one in self.changes],
+            [one.sentence for one in self.by_weight],
             close=len(self.close_changes),
             heads=len(self.first.findings),
             lost=sum(one.lost for one in self.changes),
@@ -165,6 +184,15 @@ class Comparison:
             }
         )
         return values
+
+    def to_json(self, path: str | Path) -> None:
+        """Write both diagnoses, divergences and changed labels, without the texts."""
+        written = json.dumps(self.plain(), indent=2, allow_nan=False, ensure_ascii=False)
+        write_whole(path, written + "\n")
+
+    def to_csv(self, path: str | Path) -> None:
+        """Write the table: a line per head with both labels and every number."""
+        write_whole(path, as_csv(self.table, float_format="%.6g"))
 
     def html(self) -> str:
         """Return the report: one HTML page that needs no network, without the texts."""

@@ -102,6 +102,12 @@ class Diagnosis:
         labelled = findings(self.measures, thresholds, self.experiments, self.names)
         return replace(self, findings=labelled, thresholds=thresholds)
 
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """Return the groups of heads that do the same, and what removing them costs, in words."""
+        limit = self.thresholds.tolerance
+        return tuple(one.summary(limit) for one in self.experiments.groups)
+
     @cached_property
     def agreement(self) -> dict[Kind, float]:
         """Spearman's rank correlation between importance and the cost of removing heads, per kind.
@@ -209,7 +215,9 @@ class Diagnosis:
                 },
                 "heads": heads,
                 "pairs": together,
-                "groups": [plain_group(one) for one in self.experiments.groups],
+                "groups": [
+                    plain_group(one, self.thresholds.tolerance) for one in self.experiments.groups
+                ],
             }
         )
         return everything

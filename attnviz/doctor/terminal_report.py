@@ -20,6 +20,8 @@ KINDS: Mapping[Label, tuple[str, ...]] = {
 """Labels that have kinds, and which; of specialists there are too many to list. The detail of
 another label differs from head to head."""
 
+CLOSE = 12  # close calls that are listed
+
 
 @dataclass(frozen=True)
 class Named:
@@ -60,9 +62,16 @@ def _named(name: str) -> Named:
     return Named(label, detail)
 
 
-def summary(findings: Sequence[Finding], notes: Sequence[str]) -> str:
-    """Return the headline, the number of heads per label and verdict, and the heads to look at."""
-    from attnviz.views.report.summary_sentences import diagnosis_sentences  # loads plotly
+def summary(findings: Sequence[Finding], notes: Sequence[str], groups: Sequence[str] = ()) -> str:
+    """Return the headline, the number of heads per label and verdict, and the heads to look at.
+
+    Args:
+        findings: of all heads.
+        notes: what a reader has to know.
+        groups: groups of heads that do the same, in words.
+    """
+    from attnviz.views.report.removal_lists import kept_sentence, removal_lists  # loads plotly
+    from attnviz.views.report.summary_sentences import diagnosis_sentences
 
     needed = [one for one in findings if one.contradicted]
     harmful = [one for one in findings if one.verdict is Verdict.BETTER_WITHOUT]
@@ -71,9 +80,24 @@ def summary(findings: Sequence[Finding], notes: Sequence[str]) -> str:
     lines += _section("Look degenerate", others)
     lines += _section("Look degenerate but are needed", needed)
     lines += _section("Better without", harmful)
+    lists = [f"{title} {names}" for title, names in removal_lists(findings)]
+    lines += _listed("What removing heads showed (change of the loss, nats per token)", lists)
+    lines += _listed("Heads that do the same", [*filter(None, (kept_sentence(findings),)), *groups])
+    close = [
+        f"{one.head.label} ({one.name}): {said}" for one in findings for said in one.close_calls
+    ]
+    lines += _listed("Close calls: other texts could change these labels", close, most=CLOSE)
     if notes:
         lines += ["", "Notes", *(f"  {note}" for note in notes)]
     return "\n".join(lines)
+
+
+def _listed(title: str, items: Sequence[str], most: int | None = None) -> list[str]:
+    """Return a title with a line per item; nothing without items."""
+    if not items:
+        return []
+    more = [] if most is None or len(items) <= most else [f"  and {len(items) - most} more"]
+    return ["", title, *(f"  {item}" for item in items[:most]), *more]
 
 
 def _counts(findings: Sequence[Finding]) -> Iterator[str]:

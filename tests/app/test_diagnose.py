@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 import threading
 import time
 from collections.abc import Callable
@@ -13,14 +15,15 @@ import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
 
-from attnviz.doctor import THRESHOLDS
+from attnviz.doctor import THRESHOLDS, Diagnosis, TextSet
 from attnviz.errors import InputError
 from attnviz.experiments.text_sets import bundled
 from attnviz.findings import Progress
+from attnviz.models import Model
 from attnviz.ui.diagnose import diagnose_page as page
 from attnviz.ui.jobs import long_jobs
 from tests.app.conftest import ROOT, OpenApp, clickable, said
-from tests.app.diagnosis_samples import quick
+from tests.app.diagnosis_samples import make_diagnosis, quick
 
 DIAGNOSE = "pages/diagnose/diagnosis.py"
 SOURCE = "diagnose_source"
@@ -184,6 +187,36 @@ def test_every_threshold_has_its_meaning_and_source(open_app: OpenApp, quickly: 
     assert shown == set(THRESHOLDS)
     app.selectbox(key="limits_of").select("uniform").run()
     assert app.slider(key="limit:uniform_entropy").value == 0.99  # kept while others were shown
+
+
+def test_close_calls_are_listed_beside_the_limits(
+    open_app: OpenApp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Fourteen heads of which each interval of the weight on the token before contains 0.5."""
+    close = [(layer, head) for layer in (2, 3) for head in range(7)]
+
+    def diagnose(model: Model, texts: TextSet, **options: Any) -> Diagnosis:
+        return make_diagnosis(model, texts, close=close)
+
+    monkeypatch.setattr(page, "diagnose", diagnose)
+    app = diagnosed(open_app)
+    assert not app.exception
+    lines = [line for line in protos(app, "html").splitlines() if "narrowly misses" in line]
+    for layer, head in close[:12]:
+        (line,) = [one for one in lines if f">L{layer}·H{head} (healthy):" in one]
+        numbers = re.search(r"is 0\.498 \((0\.4\d+) to (0\.5\d+)\), the limit 0\.50", line)
+        assert numbers is not None, line
+        assert float(numbers[1]) < 0.5 < float(numbers[2])
+        # the interval of a mean is near the normal one: 1.96 standard errors to each side
+        error = 0.1 / math.sqrt(60)
+        assert abs(float(numbers[2]) - float(numbers[1]) - 2 * 1.96 * error) < error
+    assert len(lines) == 12
+    assert "Close calls: 14." in said(app) and "And 2 more." in said(app)
+    app.selectbox(key="limits_of").select("specialised").run()
+    app.slider(key="limit:previous_token").set_value(0.9).run()
+    assert "No close calls: no interval contains its limit." in said(app)
+    app.slider(key="limit:previous_token").set_value(0.5).run()
+    assert "Close calls: 14." in said(app)
 
 
 def test_lists_name_what_removal_showed(open_app: OpenApp, quickly: None) -> None:

@@ -208,8 +208,9 @@ def test_the_losses_come_first(pair: tuple[Model, Model]) -> None:
     assert comparison.loss_change == 0 and "the intervals overlap" in comparison.loss_sentence
     worse = replace(comparison.second, loss=Interval(99.0, 98.0, 100.0, 1.0, 6))
     ruined = replace(comparison, second=worse)
-    assert ruined.loss_sentence.endswith("the second model is worse.")
-    assert "99.00 nats per token (98.00 to 100.00) in the second" in ruined.loss_sentence
+    name = base.info.name
+    assert ruined.loss_sentence.endswith(f": {name} is worse on these texts.")
+    assert f"99.00 nats per token (98.00 to 100.00) in {name}" in ruined.loss_sentence
     assert compare(base, base, TEXTS, ablate=False).loss_sentence == ""
 
 
@@ -224,9 +225,9 @@ def test_the_losses_come_first(pair: tuple[Model, Model]) -> None:
         ),
         (1, 0, ["1 of 32 heads has another label.", "1 became degenerate, none", "change 0"]),
         (
-            6,
+            8,
             2,
-            ["6 of 32 heads have", "1 became", "change 0", "And 2 more.", "2 more heads have"],
+            ["8 of 32 heads have", "1 became", "change 0", "And 2 more.", "2 more heads have"],
         ),
     ],
 )

@@ -688,4 +688,5 @@ def test_a_group_of_copies_is_spare_and_not_useless() -> None:
         "No head is proven useless.",
         "L0·H0, L0·H1 and L0·H2 do the same: removing one makes no difference.",
         "Removing all of them changes the loss by +0.35 nats.",
+        "Of 1 head, 1 makes no difference.",
     )

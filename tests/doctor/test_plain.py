@@ -67,7 +67,7 @@ def test_kinds_of_sinks_are_counted() -> None:
 
 
 def test_what_is_degenerate_is_listed_with_its_sentences() -> None:
-    _, _, _, degenerate, needed, harmful = parts(FINDINGS)
+    _, _, _, degenerate, needed, harmful, removed = parts(FINDINGS)
     assert degenerate.splitlines()[:4] == [
         "Look degenerate",
         "  L1·H0  uniform",
@@ -84,11 +84,25 @@ def test_what_is_degenerate_is_listed_with_its_sentences() -> None:
         "    It looks dead, and matters.",
     ]
     assert harmful.splitlines()[:2] == ["Better without", "  L1·H6  healthy"]
+    assert removed.splitlines()[1].startswith("  Better without: 1 head. L1·H6")
+
+
+def test_groups_and_close_calls_are_listed() -> None:
+    close = finding(8, "healthy", sentences=("It is.", "A close call: it misses “uniform”."))
+    said = summary([*FINDINGS, close], [], ["2 induction heads (L1·H0 and L1·H1)."])
+    assert "Heads that do the same\n  2 induction heads (L1·H0 and L1·H1).\n" in said
+    listed = said.partition("Close calls: other texts could change these labels\n")[2]
+    assert listed == "  L1·H8 (healthy): it misses “uniform”."
+    many = [finding(number, "healthy", sentences=close.sentences) for number in range(14)]
+    assert summary(many, []).splitlines()[-2:] == [
+        "  L1·H11 (healthy): it misses “uniform”.",
+        "  and 2 more",
+    ]
 
 
 def test_a_sound_model_has_no_lists() -> None:
     said = summary([finding(0, "healthy", verdict=Verdict.NEEDED)], ["one text only"])
-    assert said.startswith("No head is proven useless.\n\n")
+    assert said.startswith("No head is proven useless.\nOf 1 head, 1 is needed.\n\n")
     assert "Look degenerate" not in said and "Better without" not in said
     assert said.endswith("Notes\n  one text only")
 

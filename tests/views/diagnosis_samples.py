@@ -129,4 +129,5 @@ def make_plain(*, hostile: bool = False, ablated: bool = True, kinds: int = 1) -
         "heads": heads,
         "measures": {},
         "pairs": [],
+        "groups": [{"summary": f"3 heads that do the same{evil}."}],
     }  # fmt: skip

@@ -108,8 +108,13 @@ def test_a_contradicted_label_is_an_outline_in_its_colour() -> None:
     assert (outline.x0 + 0.44, outline.y0 + 0.44) == (1, 0)
     assert outline.line.color == label_colors("light")[findings[1].label]
     assert any("contradicted" in name for name in names(figure))
-    assert short_mark(findings[1], 6) == ("peaked!", "self")
+    assert short_mark(findings[1], 6) == ("peak!", "self")
     assert short_mark(findings[1], 1) == ("P!",)
+    (bars,) = (one for one in draw_ablation(findings).data if one.type == "bar")
+    hollow = [name for name, color in zip(bars.x, bars.marker.color, strict=True) if "," in color]
+    assert hollow == [findings[1].head.label]  # the others have a colour without transparency
+    edges = dict(zip(bars.x, bars.marker.line.color, strict=True))
+    assert edges[findings[1].head.label] == outline.line.color
     calm = draw_label_map(list(make_findings(1, 1)))
     assert not calm.layout.shapes and not any("contradicted" in name for name in names(calm))
 
@@ -269,6 +274,9 @@ def test_the_headline_names_heads_and_costs() -> None:
         "L0·H1 (+0.39 nats) looks degenerate but is needed.",
         "Better without: L2·H1 (-0.28 nats).",
         "Unclear: L1·H2 looks degenerate; more texts would tell.",
+        "Of 9 heads, 3 are needed, 3 make no difference, 1 is better removed, 1 is unclear and 1 "
+        "was not tested.",
+        "1 head has a sink: resting (1).",
         "1 head follows a known pattern: induction (1).",
     )
 
@@ -279,8 +287,12 @@ def test_the_headline_of_a_sound_model_and_of_nothing_removed() -> None:
     assert diagnosis_sentences([findings[0], peaked]) == (
         "No head is proven useless.",
         "L0·H1 (+0.38 nats) looks degenerate but is needed.",
+        "Of 2 heads, 2 are needed.",
     )
-    assert diagnosis_sentences([findings[0]]) == ("No head is proven useless.",)
+    assert diagnosis_sentences([findings[0]]) == (
+        "No head is proven useless.",
+        "Of 1 head, 1 is needed.",
+    )
     untried = make_findings(2, 4, ablated=False)
     said = " ".join(diagnosis_sentences(untried))
     assert said.startswith("4 of 8 heads look degenerate: ") and "No head was removed" in said

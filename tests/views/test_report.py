@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from attnviz.findings import LABELS
+from attnviz.findings import LABELS, Verdict
 from attnviz.views import draw_report
 from attnviz.views.report.comparison_report import draw_comparison_report
+from attnviz.views.report.plain_values import findings_of
 from tests.views.diagnosis_samples import HOSTILE, make_plain
 
 if TYPE_CHECKING:
@@ -88,6 +89,25 @@ def test_every_head_is_in_the_map_and_in_the_table() -> None:
     for label in LABELS:
         assert f"--{label}:" in shown
     assert shown.index("Heads that look degenerate") < shown.index("All heads")
+
+
+def test_it_lists_effects_groups_and_close_calls() -> None:
+    plain = make_plain()
+    told = "A close call: it narrowly misses “uniform”."
+    plain["heads"][3]["sentences"].append(told)
+    findings = findings_of(plain)
+    shown = without_code(draw_report(plain))
+    (better,) = [one for one in findings if one.verdict is Verdict.BETTER_WITHOUT]
+    cost = f"{better.ablation['zero'].mean:+.2f}"
+    assert f"<b>Better without: 1 head.</b> {better.head.label} ({cost})" in shown
+    needed = [one for one in findings if one.verdict is Verdict.NEEDED]
+    assert f"Needed: {len(needed)} heads." in shown
+    assert "<p>3 heads that do the same.</p>" in shown
+    assert f"{findings[3].head.label}</a> ({findings[3].name}): it narrowly misses" in shown
+    assert "Close calls" not in without_code(draw_report(make_plain()))
+    cell = re.search(rf'aria-label="{better.head.label}: [^>]*>([^/]*)</a>', shown)
+    assert cell is not None and cell[1].endswith(f"<br>{cost}")
+    assert "What removing heads showed" not in draw_report(make_plain(ablated=False))
 
 
 def plain_pair(*, hostile: bool = False, kinds: int = 1) -> dict[str, Any]:

@@ -9,12 +9,9 @@ from dataclasses import dataclass
 from attnviz.doctor.labels.head_groups import GroupRemoval
 from attnviz.doctor.labels.number_words import number, percent, quoted, with_article
 from attnviz.doctor.labels.removal_effects import Effect, decisive, effect, removal_sentence
-from attnviz.findings import Evidence, Finding, HeadFunction, Interval, Verdict
+from attnviz.findings import CLOSE_CALL, Evidence, Finding, HeadFunction, Interval, Verdict
 
-__all__ = ["CLOSE_CALL", "Names", "sentences"]
-
-CLOSE_CALL = "A close call: "
-"""Beginning of the sentences on measures whose intervals contain their limits."""
+__all__ = ["Names", "sentences"]
 
 
 @dataclass(frozen=True)

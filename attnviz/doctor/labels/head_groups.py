@@ -64,9 +64,16 @@ class GroupRemoval:
     repeated: tuple[Interval, Interval, Interval] | None = None
 
     def sentences(self, tolerance: float) -> Iterator[str]:
-        """Yield the costs in words."""
-        others = f"removing all of them but {self.kept.label}"
+        """Yield the costs in words, for one of the heads."""
         yield f"It is one of {self.group.name}."
+        yield from self._costs(tolerance)
+
+    def summary(self, tolerance: float) -> str:
+        """Return the group and its costs in words."""
+        return " ".join((f"{self.group.name}.", *self._costs(tolerance)))
+
+    def _costs(self, tolerance: float) -> Iterator[str]:
+        others = f"removing all of them but {self.kept.label}"
         yield removal_sentence(self.all_but_one, tolerance, others)
         yield removal_sentence(self.everything, tolerance, "removing all of them")
         if self.repeated is not None:
@@ -81,7 +88,7 @@ class GroupRemoval:
             )
 
 
-def plain_group(removal: GroupRemoval) -> dict[str, Any]:
+def plain_group(removal: GroupRemoval, tolerance: float) -> dict[str, Any]:
     """Return a removal as plain values for JSON."""
     repeated = removal.repeated or (None, None, None)
     names = ("one", "all_but_one", "all")
@@ -90,6 +97,7 @@ def plain_group(removal: GroupRemoval) -> dict[str, Any]:
         "kind": removal.group.heads[0].kind,
         "function": removal.group.function and str(removal.group.function),
         "kept": removal.kept.label,
+        "summary": removal.summary(tolerance),
         "all_but_one": asdict(removal.all_but_one),
         "all": asdict(removal.everything),
         "repeated": {

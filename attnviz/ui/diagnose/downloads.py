@@ -97,6 +97,15 @@ def save_comparison(comparison: Comparison, before: str, after: str, divergence:
             icon=":material/table:",
             explanation="A line per head with both labels and every number.",
         ),
+        SavedFile(
+            "Everything (JSON)",
+            lambda: json.dumps(comparison.plain(), ensure_ascii=False, allow_nan=False).encode(),
+            key="two:json",
+            filename=f"{name}.json",
+            mime="application/json",
+            icon=":material/data_object:",
+            explanation="Both diagnoses and what has changed, for programs.",
+        ),
     ]
     pictures = [
         _label_map(before, f"Labels of {first}"),

@@ -24,7 +24,7 @@ from attnviz.views.diagnosis.label_colors import text_color_on
 from attnviz.views.diagnosis.received_weight import well_seen_places
 from attnviz.views.report.tables import interval_text
 
-__all__ = ["head_numbers", "head_pictures", "head_words"]
+__all__ = ["head_numbers", "head_pictures", "head_words", "measured_evidence"]
 
 
 def head_words(diagnosis: Diagnosis, finding: Finding) -> None:
@@ -41,9 +41,6 @@ def head_words(diagnosis: Diagnosis, finding: Finding) -> None:
         query_params={state.MODEL: diagnosis.model.name, **state.address_of(head)},
         help="The same head on the text of the side bar: every weight, query and key.",
     )
-    _evidence(finding)
-    with st.expander("All numbers of this head"):
-        st.dataframe(head_numbers(diagnosis, finding), key="head_numbers", hide_index=True)
 
 
 def _badge(finding: Finding) -> None:
@@ -65,10 +62,16 @@ def _escaped(text: str) -> str:
     return text
 
 
-def _evidence(finding: Finding) -> None:
-    """Show the numbers that the label rests on, beside their limits."""
-    if not finding.evidence:
-        return
+def measured_evidence(diagnosis: Diagnosis, finding: Finding) -> None:
+    """Show the numbers that the label rests on, beside their limits; all numbers folded."""
+    if finding.evidence:
+        _limits(finding)
+    with st.expander("All numbers of this head"):
+        st.dataframe(head_numbers(diagnosis, finding), key="head_numbers", hide_index=True)
+
+
+def _limits(finding: Finding) -> None:
+    """Show each measure of the label's rule, its limit and its meaning."""
     rows = [
         {
             "what was measured": one.label,

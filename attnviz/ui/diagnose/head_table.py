@@ -79,13 +79,19 @@ def _rows(diagnosis: Diagnosis, shown: list[Finding]) -> None:
     frame = known_columns(pd.DataFrame([_row(diagnosis, one) for one in shown]))
     label_fills = label_colors(current_theme())
 
-    def colored(name: Any) -> str:
-        color = label_fills[next(label for label in LABELS if str(name).startswith(label))]
-        return f"background-color: {color}; color: {text_color_on(color)}"
+    def colored(_: pd.Series) -> list[str]:
+        """Return the style of each label: no field of colour where removal contradicts it."""
+        return [
+            "font-weight: bold"
+            if one.contradicted
+            else f"background-color: {label_fills[one.label]}; "
+            f"color: {text_color_on(label_fills[one.label])}"
+            for one in shown
+        ]
 
     number = st.column_config.NumberColumn
     st.dataframe(
-        frame.style.map(colored, subset=["label"]),
+        frame.style.apply(colored, subset=["label"]),
         hide_index=True,
         key="diagnosis_table",
         height=min(38 + 35 * len(shown), 460),
@@ -94,7 +100,8 @@ def _rows(diagnosis: Diagnosis, shown: list[Finding]) -> None:
         column_config={
             "head": st.column_config.TextColumn(help="Layer and head, counted from zero."),
             "label": st.column_config.TextColumn(
-                help="The first label whose rule the head fits, and which kind of it."
+                help="The first label whose rule the head fits, and which kind of it. No colour: "
+                "the label is contradicted, because the head is needed."
             ),
             "verdict": st.column_config.TextColumn(help="Effect of removing the head on the loss."),
             "cost": number(

@@ -11,8 +11,8 @@ from attnviz.findings import Finding
 from attnviz.types import Head, Kind
 from attnviz.ui.components.browser_theme import current_theme
 from attnviz.ui.diagnose.downloads import save_diagnosis
-from attnviz.ui.diagnose.head_evidence import head_pictures, head_words
-from attnviz.ui.diagnose.head_example import head_example
+from attnviz.ui.diagnose.head_evidence import head_pictures, head_words, measured_evidence
+from attnviz.ui.diagnose.head_example import head_example, show_example
 from attnviz.ui.diagnose.head_table import head_table
 from attnviz.ui.diagnose.pruning_lists import pruning_lists
 from attnviz.ui.diagnose.threshold_sliders import (
@@ -61,16 +61,29 @@ def results(measured: Diagnosis, texts: TextSet) -> None:
             consequences(measured, diagnosis)
             choose_limits()
             _close_calls(diagnosis)
-        head_example(diagnosis, finding, texts)
     with menu:
         save_diagnosis(diagnosis, finding, MAP)
     with right:
         head_words(diagnosis, finding)
+    _evidence(diagnosis, finding, texts)
     head_pictures(diagnosis, finding)
     pruning_lists(diagnosis)
     st.subheader("All heads", anchor=False)
     head_table(diagnosis)
     _origin(diagnosis)
+
+
+def _evidence(diagnosis: Diagnosis, finding: Finding, texts: TextSet) -> None:
+    """Show the measures of a head beside its weights on one of the texts."""
+    example = head_example(diagnosis, finding, texts)
+    if example is None:
+        measured_evidence(diagnosis, finding)
+        return
+    left, right = st.columns([5, 7], gap="large")
+    with left:
+        show_example(example, diagnosis.model.family)
+    with right:
+        measured_evidence(diagnosis, finding)
 
 
 def _close_calls(diagnosis: Diagnosis) -> None:

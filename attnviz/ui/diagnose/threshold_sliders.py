@@ -7,7 +7,6 @@ from itertools import groupby
 import streamlit as st
 
 from attnviz.doctor import THRESHOLDS, Diagnosis, Limit, Thresholds
-from attnviz.doctor.labels.evidence_sentences import CLOSE_CALL
 from attnviz.findings import LABEL_MEANINGS
 from attnviz.ui.components.choices import choice
 from attnviz.ui.session.plain_text import plain
@@ -54,10 +53,9 @@ def sorted_limits() -> list[Limit]:
 def close_calls(diagnosis: Diagnosis) -> list[str]:
     """Return a sentence for each label that a head has, or misses, by less than the interval."""
     return [
-        f"{one.head.label} ({one.name}): {said.removeprefix(CLOSE_CALL)}"
+        f"{one.head.label} ({one.name}): {said}"
         for one in diagnosis.findings
-        for said in one.sentences
-        if said.startswith(CLOSE_CALL)
+        for said in one.close_calls
     ]
 
 

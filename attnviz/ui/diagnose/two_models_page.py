@@ -195,15 +195,17 @@ def _summary(comparison: Comparison) -> None:
     if comparison.loss_sentence:
         show_plain(Strong(said.pop(0)))
     st.subheader(plain(said[0]), anchor=False)
-    if said[1:]:
-        show_plain(" ".join(said[1:]))
+    for sentence in said[1:]:
+        show_plain(sentence)
     for note in comparison.notes:
         show_plain(f"{note[:1].upper()}{note[1:]}.", small=True)
 
 
 def _said(finding: Finding) -> None:
     """Show label and sentences of the chosen head in one model."""
-    show_plain(Strong(f"{finding.head.label}: {finding.name}. "), " ".join(finding.sentences))
+    show_plain(Strong(f"{finding.head.label}: {finding.name}"), f" · {finding.verdict}")
+    for sentence in finding.sentences:
+        show_plain(sentence)
 
 
 def _divergence_map(comparison: Comparison, head: Head) -> None:

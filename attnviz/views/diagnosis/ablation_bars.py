@@ -28,6 +28,7 @@ FLAT = 10  # more names than this stand upright
 
 TICKS = (-3, -1, -0.3, -0.1, -0.03, -0.01, 0, 0.01, 0.03, 0.1, 0.3, 1, 3, 10)
 LEAST_STRETCH = 0.005  # nats
+HOLLOW = "rgba(0,0,0,0)"
 
 WAYS: Mapping[Replacement, str] = {
     "zero": "removed",
@@ -47,9 +48,10 @@ def draw_ablation(
     """Draw what replacing each head costs, most expensive first, with 95% intervals.
 
     Bars stand for removing the head altogether (the first replacement there is), diamonds for its
-    average in its place, and circles for a plain average if that was tried. The band is what counts
-    as nothing. The scale is stretched around it (an inverse hyperbolic sine): one head may cost a
-    thousand times as much as another, and both questions matter.
+    average in its place, and circles for a plain average if that was tried. A hollow bar is a head
+    whose label the removal contradicts. The band is what counts as nothing. The scale is stretched
+    around it (an inverse hyperbolic sine): one head may cost a thousand times as much as another,
+    and both questions matter.
 
     Args:
         findings: of the heads to compare; those that were not ablated are left out.
@@ -103,10 +105,22 @@ def draw_ablation(
             figure.add_trace(
                 go.Bar(
                     marker={
-                        "color": [color_of[one.label] for one in tried],
+                        "color": [
+                            HOLLOW if one.contradicted else color_of[one.label] for one in tried
+                        ],
                         "line": {
-                            "color": [colors.accent if one else colors.line for one in marked],
-                            "width": [3 if one else 1 for one in marked],
+                            "color": [
+                                color_of[one.label]
+                                if one.contradicted
+                                else colors.accent
+                                if mark
+                                else colors.line
+                                for one, mark in zip(tried, marked, strict=True)
+                            ],
+                            "width": [
+                                3 if one.contradicted or mark else 1
+                                for one, mark in zip(tried, marked, strict=True)
+                            ],
                         },
                     },
                     showlegend=False,

@@ -8,14 +8,16 @@ letters.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 
 from attnviz.errors import InputError
 from attnviz.findings import LABELS, Finding, Label
+from attnviz.views.report.summary_sentences import removal_cost
 from attnviz.views.style.theme import Theme
 
-__all__ = ["LABEL_MARKS", "label_colors", "short_mark", "text_color_on"]
+__all__ = ["LABEL_MARKS", "cell_lines", "label_colors", "short_mark", "text_color_on"]
 
 _COLORS: Mapping[Theme, Mapping[Label, str]] = {
     "light": {
@@ -59,7 +61,7 @@ _WORDS: Mapping[Label, str] = {
     "non-finite": "NaN",
     "dead": "dead",
     "uniform": "even",
-    "peaked": "peaked",
+    "peaked": "peak",
     "redundant": "copy",
     "sink": "sink",
     "specialised": "does",
@@ -123,6 +125,18 @@ def short_mark(finding: Finding, letters: int) -> tuple[str, ...]:
     if finding.label == "specialised":
         word, detail = detail, ""
     return tuple(line for line in (word + warns, detail) if line)
+
+
+def cell_lines(finding: Finding, letters: int) -> tuple[str, ...]:
+    """Return the text of a map's cell: label and cost where both are known, else `short_mark`.
+
+    Not escaped. The cost is the change of the loss without the head, nats per token.
+    """
+    mark, cost = short_mark(finding, letters), removal_cost(finding)
+    if letters < 6 or math.isnan(cost):
+        return mark
+    signed = f"{cost:+z.2f}" if abs(cost) >= 0.005 else "0"
+    return (*(word.rstrip("!") for word in mark[:1]), signed)
 
 
 def _luminance(color: str) -> float:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import textwrap
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -14,10 +13,9 @@ import plotly.graph_objects as go
 from attnviz.errors import CaptureError
 from attnviz.findings import LABELS, Finding
 from attnviz.types import Head
-from attnviz.views.diagnosis.label_colors import label_colors, short_mark, text_color_on
+from attnviz.views.diagnosis.label_colors import cell_lines, label_colors, text_color_on
 from attnviz.views.maps.head_map import CLICK_LIMIT
 from attnviz.views.maps.heatmap import CELLS, outline
-from attnviz.views.report.summary_sentences import removal_cost
 from attnviz.views.style.safe_labels import escape_label
 from attnviz.views.style.theme import Theme, apply, heading, palette
 from attnviz.views.style.token_axes import number_axis
@@ -172,7 +170,7 @@ def _words(
         text = np.full((layers, heads), "", object)
         for place, one in at.items():
             if written_in(one) == text_color:
-                text[place] = "<br>".join(map(escape_label, _lines(one, letters)))
+                text[place] = "<br>".join(map(escape_label, cell_lines(one, letters)))
         if not text.any():
             continue
         marks.append(
@@ -192,15 +190,6 @@ def _words(
             )
         )
     return marks
-
-
-def _lines(one: Finding, letters: int) -> tuple[str, ...]:
-    """Return the text of a cell: label and cost where both are known, else label and detail."""
-    mark, cost = short_mark(one, letters), removal_cost(one)
-    if letters < 6 or math.isnan(cost):
-        return mark
-    signed = f"{cost:+z.2f}" if abs(cost) >= 0.005 else "0"
-    return (*(word.rstrip("!") for word in mark[:1]), signed)
 
 
 def _targets(findings: Sequence[Finding], cell: float) -> go.Scatter:

@@ -65,7 +65,7 @@ def draw_comparison_report(plain: Mapping[str, Any]) -> str:
     body = [
         f"<h1>{escape(title)}</h1>",
         f'<p class="lead">{lead}</p>',
-        f"<p>{' '.join(others)}</p>",
+        *(f"<p>{sentence}</p>" for sentence in others),
     ]
     body += notes_list(plain["notes"])
     for name, findings in zip(("Before", "After"), (before, after), strict=True):

@@ -8,7 +8,7 @@ from attnviz.views.report.summary_sentences import head_count
 
 __all__ = ["comparison_sentences"]
 
-SHOWN = 4  # changes that are written out
+SHOWN = 6  # changes that are written out
 
 
 def comparison_sentences(

@@ -15,9 +15,11 @@ from attnviz.views.diagnosis.ablation_bars import MOST_BARS, draw_ablation
 from attnviz.views.diagnosis.entropy_ridges import draw_entropy_by_layer
 from attnviz.views.diagnosis.received_weight import draw_received_by_head, well_seen_places
 from attnviz.views.report.plain_values import array, findings_of
+from attnviz.views.report.removal_lists import kept_sentence, removal_lists
 from attnviz.views.report.report_page import THEMES, Figures, draw_page, figure_place
 from attnviz.views.report.summary_sentences import diagnosis_sentences, text_count
 from attnviz.views.report.tables import (
+    anchor,
     cases,
     head_table,
     label_legend,
@@ -48,11 +50,14 @@ def draw_report(plain: Mapping[str, Any]) -> str:
         f'<p class="muted">{_subtitle(plain)}</p>',
         *_summary(plain, findings),
         "<h2>The label of every head</h2>",
-        "<p>A row per layer, a column per head. An exclamation mark and a dotted frame stand for a "
-        "label that removing the head contradicts. A click leads to the head's row below.</p>",
+        "<p>A row per layer, a column per head; the number is the change of the loss without the "
+        "head, nats per token. A dotted frame without a field of colour is a label that removing "
+        "the head contradicts. A click leads to the head's row below.</p>",
         *(label_table(by_kind[kind], several=len(kinds) > 1) for kind in kinds),
         label_legend(findings),
         *cases(findings),
+        *_removals(plain, findings),
+        *_close_calls(findings),
     ]
     for kind in kinds:
         body += _pictures(plain, kind, by_kind[kind], figures, several=len(kinds) > 1)
@@ -81,6 +86,39 @@ def _summary(plain: Mapping[str, Any], findings: Sequence[Finding]) -> list[str]
     said = [escape(sentence) for sentence in diagnosis_sentences(findings)]
     lines = [f'<p class="lead">{said[0]}</p>', f"<p>{' '.join(said[1:])}</p>"]
     return lines + notes_list(plain["notes"])
+
+
+def _removals(plain: Mapping[str, Any], findings: Sequence[Finding]) -> list[str]:
+    """Return the heads by the effect of their removal, and the groups that do the same."""
+    lists = removal_lists(findings)
+    if not lists:
+        return []
+    lines = [f"<p><b>{escape(title)}</b> {escape(names)}</p>" for title, names in lists]
+    together = [kept_sentence(findings), *(one["summary"] for one in plain.get("groups", ()))]
+    return [
+        "<h2>What removing heads showed</h2>",
+        '<p class="muted">In parentheses: the change of the loss without the head, nats per '
+        "token.</p>",
+        *lines,
+        *(f"<p>{escape(sentence)}</p>" for sentence in together if sentence),
+    ]
+
+
+def _close_calls(findings: Sequence[Finding]) -> list[str]:
+    """Return the labels that other texts could change."""
+    items = "".join(
+        f'<li><a href="#{anchor(one.head)}">{escape(one.head.label)}</a> ({escape(one.name)}): '
+        f"{escape(said)}</li>"
+        for one in findings
+        for said in one.close_calls
+    )
+    if not items:
+        return []
+    return [
+        "<h2>Close calls</h2>",
+        "<p>Other texts could change these labels: a limit is inside the interval.</p>",
+        f'<ul class="notes">{items}</ul>',
+    ]
 
 
 def _pictures(

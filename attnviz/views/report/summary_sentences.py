@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from attnviz.findings import Finding, Verdict
 from attnviz.types import Head
 
-__all__ = ["diagnosis_sentences", "head_count", "removal_cost", "signed", "text_count"]
+__all__ = [
+    "diagnosis_sentences",
+    "head_count",
+    "listed",
+    "removal_cost",
+    "signed",
+    "text_count",
+]
 
 SHOWN = 6  # heads that are named one by one
 
@@ -24,10 +31,15 @@ def diagnosis_sentences(findings: Sequence[Finding]) -> tuple[str, ...]:
     if all(one.verdict is Verdict.NOT_TESTED for one in findings):
         said = [_looks(suspects, len(findings)), "No head was removed: labels rest on weights."]
     else:
-        said = [*_broken(suspects), *_tested(findings, suspects)]
+        said = [*_broken(suspects), *_tested(findings, suspects), _effects(findings)]
+    sinks = Counter(one.detail for one in findings if one.label == "sink" and not one.degenerate)
+    if sinks:
+        kinds = listed([f"{detail} ({count})" for detail, count in sinks.most_common()])
+        have = "has" if sinks.total() == 1 else "have"
+        said.append(f"{head_count(sinks.total())} {have} a sink: {kinds}.")
     patterns = Counter(one.detail for one in findings if one.label == "specialised")
     if patterns:
-        kinds = _listed([f"{detail} ({count})" for detail, count in patterns.most_common()])
+        kinds = listed([f"{detail} ({count})" for detail, count in patterns.most_common()])
         does = "follows a known pattern" if patterns.total() == 1 else "follow a known pattern"
         said.append(f"{head_count(patterns.total())} {does}: {kinds}.")
     return tuple(said)
@@ -59,7 +71,7 @@ def _looks(suspects: Sequence[Finding], heads: int) -> str:
     if not suspects:
         return f"None of the {head_count(heads)} looks degenerate."
     counts = Counter(one.name if one.label == "sink" else one.label for one in suspects)
-    labels = _listed([f"{count} {name}" for name, count in counts.items()])
+    labels = listed([f"{count} {name}" for name, count in counts.items()])
     look = "looks" if len(suspects) == 1 else "look"
     return f"{len(suspects)} of {head_count(heads)} {look} degenerate: {labels}."
 
@@ -98,6 +110,26 @@ def _tested(findings: Sequence[Finding], suspects: Sequence[Finding]) -> list[st
     return said
 
 
+EFFECTS: Mapping[Verdict, tuple[str, str]] = {
+    Verdict.NEEDED: ("is needed", "are needed"),
+    Verdict.NO_DIFFERENCE: ("makes no difference", "make no difference"),
+    Verdict.BETTER_WITHOUT: ("is better removed", "are better removed"),
+    Verdict.UNCLEAR: ("is unclear", "are unclear"),
+    Verdict.NOT_TESTED: ("was not tested", "were not tested"),
+}
+
+
+def _effects(findings: Sequence[Finding]) -> str:
+    """Return the number of heads of each verdict, in words."""
+    counts = Counter(one.verdict for one in findings)
+    said = [
+        f"{counts[verdict]} {one if counts[verdict] == 1 else several}"
+        for verdict, (one, several) in EFFECTS.items()
+        if counts[verdict]
+    ]
+    return f"Of {head_count(len(findings))}, {listed(said)}."
+
+
 def _spare(findings: Sequence[Finding]) -> list[str]:
     """Return a sentence per group of copies of which each can be removed, but not all."""
     groups: dict[frozenset[Head], Finding] = {}
@@ -109,7 +141,7 @@ def _spare(findings: Sequence[Finding]) -> list[str]:
         names = [head.label for head in sorted(group, key=lambda head: (head.layer, head.head))]
         if len(names) > SHOWN:
             names = [*names[:SHOWN], f"{len(names) - SHOWN} more"]
-        said.append(f"{_listed(names)} do the same: removing one makes no difference.")
+        said.append(f"{listed(names)} do the same: removing one makes no difference.")
         if one.together is not None and not math.isnan(one.together.mean):
             said.append(
                 f"Removing all of them changes the loss by {signed(one.together.mean)} nats."
@@ -128,8 +160,9 @@ def _named(findings: Sequence[Finding], *, costs: bool = False, labels: bool = F
         shown.append(f"{one.head.label}{extra}")
     if len(findings) > SHOWN:
         shown.append(f"{len(findings) - SHOWN} more")
-    return _listed(shown)
+    return listed(shown)
 
 
-def _listed(words: Sequence[str]) -> str:
+def listed(words: Sequence[str]) -> str:
+    """Return "a", "a and b", "a, b and c"."""
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"

@@ -8,10 +8,11 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
-from attnviz.findings import LABEL_MEANINGS, LABELS, Finding, Interval
+from attnviz.findings import LABEL_MEANINGS, LABELS, Finding, Interval, Verdict
 from attnviz.types import KIND_LABELS, Head
-from attnviz.views.diagnosis.label_colors import short_mark
+from attnviz.views.diagnosis.label_colors import cell_lines
 from attnviz.views.report.plain_values import interval_of
+from attnviz.views.report.summary_sentences import removal_cost
 
 __all__ = [
     "anchor",
@@ -64,7 +65,7 @@ def label_table(findings: Sequence[Finding], *, several: bool) -> str:
 def _cell(one: Finding | None, small: bool) -> str:
     if one is None:
         return "<td></td>"
-    mark = "<br>".join(map(escape, short_mark(one, 1 if small else 6)))
+    mark = "<br>".join(map(escape, cell_lines(one, 1 if small else 6)))
     disputed = " disputed" if one.contradicted else ""
     said = escape(f"{one.head.label}: {one.name}", quote=True)
     return (
@@ -91,12 +92,20 @@ def label_legend(findings: Sequence[Finding]) -> str:
 
 
 def cases(findings: Sequence[Finding]) -> list[str]:
-    """Return heads that look degenerate, in sentences; those that matter all the same first."""
+    """Return the heads to look at, in sentences.
+
+    Heads that look degenerate, those that matter all the same first; then other heads without
+    which the loss is lower.
+    """
     suspects = [one for one in findings if one.degenerate]
-    if not suspects:
-        return []
     suspects.sort(key=lambda one: (not one.contradicted, LABELS.index(one.label)))
-    return ["<h2>Heads that look degenerate</h2>", *(_case(one) for one in suspects)]
+    harmful = [
+        one for one in findings if one.verdict is Verdict.BETTER_WITHOUT and one not in suspects
+    ]
+    lines = ["<h2>Heads that look degenerate</h2>"] if suspects else []
+    lines += map(_case, suspects)
+    lines += ["<h2>Other heads without which the model is better</h2>"] if harmful else []
+    return [*lines, *map(_case, sorted(harmful, key=removal_cost))]
 
 
 def _case(one: Finding) -> str:
