@@ -214,6 +214,16 @@ class Finding:
         """True if the head looks degenerate and removing it makes the model worse."""
         return self.degenerate and self.label != "non-finite" and self.verdict is Verdict.NEEDED
 
+    @property
+    def useless(self) -> bool:
+        """True if the head looks degenerate and neither it nor its group makes a difference."""
+        return (
+            self.degenerate
+            and self.label != "non-finite"
+            and self.verdict is Verdict.NO_DIFFERENCE
+            and not self.spare
+        )
+
 
 @dataclass(frozen=True)
 class Progress:

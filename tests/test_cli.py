@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import io
+import json
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -171,6 +172,23 @@ def test_diagnose_passes_its_options_on(doctor: Doctor, tmp_path: Path) -> None:
     assert [text.source for text in doctor.called_with["texts"].texts] == ["one", "two"]
 
 
+def test_thresholds_come_from_a_file_and_single_ones_move_them(
+    doctor: Doctor, tmp_path: Path
+) -> None:
+    limits = tmp_path / "limits.json"
+    diagnosis = tmp_path / "diagnosis.json"
+    limits.write_text('{"uniform_entropy": 0.9, "sink_mass": 0.4}', "utf-8")
+    diagnosis.write_text('{"seed": 0, "thresholds": {"uniform_entropy": 0.91}}', "utf-8")
+    for options, expected in (
+        ([limits], Thresholds(uniform_entropy=0.9, sink_mass=0.4)),
+        ([limits, "--threshold", "sink_mass=0.5"], Thresholds(uniform_entropy=0.9, sink_mass=0.5)),
+        ([diagnosis], Thresholds(uniform_entropy=0.91)),
+    ):
+        assert cli.main(["diagnose", "gpt-classroom", "--thresholds", *map(str, options)]) == 0
+        assert doctor.called_with is not None
+        assert doctor.called_with["thresholds"] == expected
+
+
 def test_diagnose_writes_its_files(doctor: Doctor, tmp_path: Path) -> None:
     files = {kind: tmp_path / f"found.{kind}" for kind in ("out", "json", "csv")}
     files["json"].write_text("of yesterday", "utf-8")
@@ -205,6 +223,9 @@ def test_a_file_that_fails_does_not_take_the_findings_with_it(
         ("sink", 1),
         ("sink:broken", 0),
         ("sink: resting", 1),
+        ("needed", 1),
+        ("better-without", 0),
+        ("better without,Useless", 0),
     ],
 )
 def test_fail_on_sets_the_status(
@@ -218,7 +239,9 @@ def test_fail_on_sets_the_status(
 
 def test_fail_on_names_the_heads(doctor: Doctor, capsys: pytest.CaptureFixture[str]) -> None:
     cli.main(["diagnose", "gpt-classroom", "--fail-on", "sink,dead"])
-    assert "found L0·H2 (sink: resting), L0·H3 (dead)" in capsys.readouterr().err
+    assert (
+        "found L0·H2 (sink: resting, not tested), L0·H3 (dead, needed)" in capsys.readouterr().err
+    )
 
 
 @pytest.mark.parametrize(
@@ -226,6 +249,13 @@ def test_fail_on_names_the_heads(doctor: Doctor, capsys: pytest.CaptureFixture[s
     [
         (["gpt-classroom", "--fail-on", "unifrom"], "no head is called 'unifrom'; the labels are"),
         (["gpt-classroom", "--fail-on", "sink:bad"], "the kinds are resting, working, "),
+        (["gpt-classroom", "--fail-on", "unifrom"], "and the verdicts useless, needed, no-diff"),
+        (["gpt-classroom", "--thresholds", "none.json"], "'none.json' cannot be read: No such"),
+        (["gpt-classroom", "--thresholds", "empty.txt"], "of 'empty.txt' are no JSON"),
+        (["gpt-classroom", "--thresholds", "list.json"], "'list.json' should hold a JSON object"),
+        (["gpt-classroom", "--thresholds", "odd.json"], "there is no threshold 'unifrom'"),
+        (["gpt-classroom", "--prune", "p", "--no-ablation"], "leave out --no-ablation"),
+        (["gpt-classroom", "--prune", "no-folder/p.json"], "there is no folder 'no-folder'"),
         (["gpt-classroom", "--threshold", "unifrom=0.9"], "there is no threshold 'unifrom'"),
         (["gpt-classroom", "--threshold", "sink_mass=most"], "from 0 to 1, not 'most'"),
         (["gpt-classroom", "--threshold", "sink_mass"], "from 0 to 1, not ''"),
@@ -252,12 +282,75 @@ def test_diagnose_refuses_before_it_begins(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "empty.txt").write_text("\n \n", "utf-8")
     (tmp_path / "pairs.tsv").write_text("one\tun\n", "utf-8")
+    (tmp_path / "list.json").write_text("[1]", "utf-8")
+    (tmp_path / "odd.json").write_text('{"unifrom": 0.9}', "utf-8")
     assert cli.main(["diagnose", *options]) == 2
     said = capsys.readouterr()
     assert says in said.err
     assert len(said.err.splitlines()) == 1
     assert not said.out
     assert doctor.called_with is None
+
+
+def test_heads_to_prune_are_written(tmp_path: Path) -> None:
+    """The file has the heads that the table of the same run calls so."""
+    texts, heads, csv = (tmp_path / name for name in ("texts.txt", "heads.json", "heads.csv"))
+    texts.write_text("The cat saw the dog.\nThe old king sat down again.\n", "utf-8")
+    options = ["--texts", str(texts), "--prune", str(heads), "--csv", str(csv)]
+    assert cli.main(["diagnose", "gpt-classroom", *options]) == 0
+    table = pd.read_csv(csv)
+    written = json.loads(heads.read_text("utf-8"))
+    for name in ("better_without", "no_difference", "needed", "unclear"):
+        expected = table[table.verdict == name.replace("_", " ")]
+        assert {(one["layer"], one["head"]) for one in written[name]} == set(
+            zip(expected["layer"], expected["head"], strict=True)
+        )
+
+
+def test_compare_prints_and_writes_what_has_changed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    texts = tmp_path / "texts.txt"
+    texts.write_text("The cat saw the dog. The cat saw the dog.\nA king sat down.\n", "utf-8")
+    files = {name: tmp_path / f"two.{name}" for name in ("out", "json", "csv")}
+    options = [part for name, path in files.items() for part in (f"--{name}", str(path))]
+    options += ["--texts", str(texts), "--no-ablation", "--fail-on", "worse,changed"]
+    status = cli.main(["compare", "gpt-classroom", "french-classroom", *options])
+    said = capsys.readouterr()
+    assert said.out.startswith("gpt-classroom and french-classroom: 2 texts, texts.txt\n")
+    table = pd.read_csv(files["csv"])
+    furthest = table.loc[table.divergence.idxmax()]
+    name = f"L{furthest['layer']}·H{furthest['head']}"
+    listed = said.out.partition("Moved furthest (divergence of the rows, nats)\n")[2]
+    assert listed.startswith(f"  {name}  {furthest.divergence:.3f} ({furthest.before} before, ")
+    plain = json.loads(files["json"].read_text("utf-8"))
+    assert len(plain["heads"]) == len(table) == 32
+    assert files["out"].read_text("utf-8").startswith("<!doctype html>")
+    assert status == int(table.changed.any())  # without removals there is no loss to be worse
+    assert ("found: changed" in said.err) == bool(status)
+    assert ("Changed labels" in said.out) == table.changed.any()
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (["gpt-classroom", "gpt-classroom"], "the same model: nothing can differ"),
+        (["gpt-classroom", "bert-classroom"], "only two models of one kind can be compared"),
+        (["gpt-classroom", "french-classroom", "--fail-on", "bad"], "takes worse, lost, changed"),
+        (["gpt-classroom", "french-classroom", "--out", "no/x.html"], "there is no folder 'no'"),
+    ],
+)
+def test_compare_refuses_before_it_begins(
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    options: list[str],
+    says: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["compare", *options]) == 2
+    said = capsys.readouterr()
+    assert says in said.err.splitlines()[-1] and not said.out
 
 
 def test_progress_is_lines_where_no_terminal_is(

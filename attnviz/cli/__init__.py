@@ -1,14 +1,17 @@
-"""Command line: the app, the numbers of a text, and the diagnosis of a model."""
+"""Command line: the app, the numbers of a text, the diagnosis of a model, two models compared."""
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Sequence
 
 from attnviz import __version__
 from attnviz.cli.capture import run_capture
+from attnviz.cli.compare import CHANGES, run_compare
 from attnviz.cli.diagnose import run_diagnose
 from attnviz.cli.screen import Parser, say
 from attnviz.cli.serve import run_app
+from attnviz.cli.threshold_options import add_threshold_options
 from attnviz.errors import AttnvizError
 from attnviz.findings import LABELS
 
@@ -18,7 +21,7 @@ __all__ = ["main", "parser"]
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command.
 
-    Its exit status is 0; 1 when `diagnose --fail-on` finds what it looks for; 2 for input that
+    Its exit status is 0; 1 when `--fail-on` finds what it looks for; 2 for input that
     cannot be used; 130 when it is interrupted.
     """
     options = parser().parse_args(arguments)
@@ -80,47 +83,81 @@ def parser() -> Parser:
     capture.add_argument("--cut", action="store_true", help="cut texts that are too long")
     capture.set_defaults(run=run_capture)
 
-    diagnose = commands.add_parser(
-        "diagnose",
-        help="say which heads are degenerate, with evidence",
-        description="Measure every head on a set of texts, remove each to see what it costs, and "
-        "say what it is: " + ", ".join(LABELS) + ".",
-        epilog="Exit status: 0; 1 when --fail-on found a head, or the model computes NaN or "
-        "infinity; 2 for input that cannot be used.",
+    _add_diagnose(
+        commands.add_parser(
+            "diagnose",
+            help="say which heads are degenerate, with evidence",
+            description="Measure every head on a set of texts, remove each to see what it costs, "
+            "and say what it is: " + ", ".join(LABELS) + ".",
+            epilog="Exit status: 0; 1 when --fail-on found a head, or the model computes NaN or "
+            "infinity; 2 for input that cannot be used.",
+        )
     )
+    _add_compare(
+        commands.add_parser(
+            "compare",
+            help="say what has changed between two models: a base and what was made from it",
+            description="Diagnose two models on the same texts and compare their heads one by "
+            "one: two checkpoints of a training, or a model before and after fine-tuning.",
+            epilog="Exit status: 0; 1 when --fail-on found a change; 2 for input that cannot be "
+            "used.",
+        )
+    )
+    return root
+
+
+def _add_diagnose(diagnose: argparse.ArgumentParser) -> None:
     diagnose.add_argument("model", help="a shipped model, a hub name, or a folder")
+    _add_examination(diagnose)
     diagnose.add_argument(
+        "--prune",
+        metavar="FILE",
+        help="write the heads that may be pruned, and those that are needed, as JSON",
+    )
+    diagnose.add_argument(
+        "--fail-on",
+        metavar="NAMES",
+        default="",
+        help="exit with status 1 when a head has one of these labels or verdicts, such as "
+        "uniform,sink:broken or useless,better-without",
+    )
+    diagnose.set_defaults(run=run_diagnose)
+
+
+def _add_compare(compare: argparse.ArgumentParser) -> None:
+    compare.add_argument("first", help="the model before: a shipped model, a hub name, or a folder")
+    compare.add_argument("second", help="the model after, with the same layers and tokenizer")
+    _add_examination(compare)
+    compare.add_argument(
+        "--fail-on",
+        metavar="NAMES",
+        default="",
+        help="exit with status 1 when the second model is worse, when heads are lost (became "
+        "degenerate), or when labels have changed: " + ",".join(CHANGES),
+    )
+    compare.set_defaults(run=run_compare)
+
+
+def _add_examination(command: argparse.ArgumentParser) -> None:
+    """Add the options that a diagnosis and a comparison share."""
+    command.add_argument(
         "--texts",
         metavar="FILE",
         help="a file with a text on each line (a tab before what an encoder-decoder is to write), "
         "or a folder of .txt files; texts that come with attnviz if left out",
     )
-    diagnose.add_argument("--out", metavar="FILE", help="write a report: one HTML file")
-    diagnose.add_argument("--json", metavar="FILE", help="write everything, to be read by programs")
-    diagnose.add_argument("--csv", metavar="FILE", help="write the table of heads")
-    diagnose.add_argument(
-        "--fail-on",
-        metavar="LABELS",
-        default="",
-        help="exit with status 1 when a head is called one of these, such as uniform,sink:broken",
-    )
-    diagnose.add_argument(
-        "--threshold",
-        metavar="NAME=NUMBER",
-        action="append",
-        default=[],
-        help="move a limit of the rules, such as uniform_entropy=0.9; may be given several times",
-    )
-    diagnose.add_argument(
+    command.add_argument("--out", metavar="FILE", help="write a report: one HTML file")
+    command.add_argument("--json", metavar="FILE", help="write everything, to be read by programs")
+    command.add_argument("--csv", metavar="FILE", help="write the table of heads")
+    add_threshold_options(command)
+    command.add_argument(
         "--long",
         choices=("windows", "refuse"),
         default="windows",
         help="what becomes of texts that are too long for the model",
     )
-    diagnose.add_argument(
+    command.add_argument(
         "--no-ablation", action="store_true", help="do not remove heads: faster, proves nothing"
     )
-    diagnose.add_argument("--device", default="auto", help="where to compute: auto, cpu, cuda ...")
-    diagnose.add_argument("--seed", type=int, default=0, help="of what is drawn at random")
-    diagnose.set_defaults(run=run_diagnose)
-    return root
+    command.add_argument("--device", default="auto", help="where to compute: auto, cpu, cuda ...")
+    command.add_argument("--seed", type=int, default=0, help="of what is drawn at random")

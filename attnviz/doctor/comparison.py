@@ -60,6 +60,10 @@ class Comparison:
         """Return the heads with another label that may be due to the choice of texts."""
         return tuple(one for one in self._relabelled if not one.clear)
 
+    def moved(self, head: Head) -> float:
+        """Return the divergence of one head's rows in the two models, nats; 0 if not measured."""
+        return float(np.nan_to_num(self._at(self.divergence, head).mean))
+
     @property
     def by_weight(self) -> list[Change]:
         """Return the clear changes, the most important first.
@@ -69,9 +73,8 @@ class Comparison:
         """
 
         def rank(one: Change) -> tuple[bool, bool, bool, float]:
-            moved = self._at(self.divergence, one.head).mean
             new = one.after.contradicted and not one.before.degenerate
-            return not one.lost, not new, not one.recovered, -float(np.nan_to_num(moved))
+            return not one.lost, not new, not one.recovered, -self.moved(one.head)
 
         return sorted(self.changes, key=rank)
 

@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 from attnviz.doctor.diagnosis import Diagnosis
 from attnviz.findings import Finding, Verdict
 from attnviz.views.report.removal_lists import Removals, kept_heads, known_cost, removals
 from attnviz.views.report.summary_sentences import removal_cost
+from attnviz.whole_files import write_whole
 
-__all__ = ["Removals", "by_surprise", "kept_heads", "pruning_file", "removals"]
+__all__ = [
+    "Removals",
+    "by_surprise",
+    "kept_heads",
+    "pruning_file",
+    "removals",
+    "write_pruning_file",
+]
 
 
 def by_surprise(findings: Iterable[Finding]) -> list[Finding]:
@@ -62,6 +72,11 @@ def pruning_file(diagnosis: Diagnosis) -> dict[str, Any]:
         **{name: _costs(getattr(effects, name)) for name in (
             "better_without", "no_difference", "needed", "unclear")},
     }  # fmt: skip
+
+
+def write_pruning_file(diagnosis: Diagnosis, path: str | Path) -> None:
+    """Write `pruning_file` as JSON."""
+    write_whole(path, json.dumps(pruning_file(diagnosis), indent=1, allow_nan=False) + "\n")
 
 
 def _costs(findings: Sequence[Finding]) -> list[dict[str, Any]]:

@@ -6,11 +6,12 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from attnviz.doctor.comparison import Comparison
 from attnviz.doctor.labels.number_words import joined
 from attnviz.errors import InputError
 from attnviz.findings import LABELS, Finding, Label, Verdict
 
-__all__ = ["KINDS", "Named", "named", "summary"]
+__all__ = ["KINDS", "Named", "comparison_summary", "named", "summary"]
 
 KINDS: Mapping[Label, tuple[str, ...]] = {
     "peaked": ("own token", "same key"),
@@ -20,46 +21,66 @@ KINDS: Mapping[Label, tuple[str, ...]] = {
 """Labels that have kinds, and which; of specialists there are too many to list. The detail of
 another label differs from head to head."""
 
+USELESS = "useless"
+"""Name of the heads that look degenerate and make no difference, neither alone nor together."""
+
 CLOSE = 12  # close calls that are listed
+FURTHEST = 10  # heads that moved, listed
 
 
 @dataclass(frozen=True)
 class Named:
-    """Label as it is typed.
+    """Label, verdict or "useless" as it is typed.
 
     Attributes:
-        label: the label.
-        detail: which kind of it; all kinds if empty.
+        word: the name.
+        detail: which kind of a label; all kinds if empty.
     """
 
-    label: Label
+    word: str
     detail: str = ""
 
     def fits(self, finding: Finding) -> bool:
-        """Return True if this is the label of a finding; `Finding.also` does not count."""
-        return finding.label == self.label and self.detail in ("", finding.detail.lower())
+        """Return True if this is the label or verdict of a finding, or if it is useless.
+
+        `Finding.also` does not count.
+        """
+        if self.word == USELESS:
+            return finding.useless
+        if self.word in set(Verdict):
+            return finding.verdict == self.word
+        return finding.label == self.word and self.detail in ("", finding.detail.lower())
 
 
 def named(names: str) -> tuple[Named, ...]:
-    """Return the labels of a text such as "uniform, sink:broken"; none for an empty text.
+    """Return the labels and verdicts of a text such as "uniform, sink:broken, better-without".
+
+    None for an empty text.
 
     Raises:
-        InputError: a name that is no label, or a detail that no head of that label could have.
+        InputError: a name that is no label or verdict, or a detail that no head of that label
+            could have.
     """
     return tuple(_named(name.strip().lower()) for name in names.split(",") if name.strip())
 
 
 def _named(name: str) -> Named:
     word, _, detail = (part.strip() for part in name.partition(":"))
-    label = next((one for one in LABELS if one == word), None)
-    if label is None:
-        raise InputError(f"no head is called '{word}'; the labels are {joined(LABELS)}")
-    kinds = KINDS.get(label)
+    verdict = word.replace("-", " ")
+    if verdict in {USELESS, *Verdict} and not detail:
+        return Named(verdict)
+    if word not in LABELS:
+        verdicts = [one.replace(" ", "-") for one in (USELESS, *Verdict)]
+        raise InputError(
+            f"no head is called '{word}'; the labels are {joined(LABELS)}, and the verdicts "
+            f"{joined(verdicts)}"
+        )
+    kinds = KINDS.get(next(one for one in LABELS if one == word))
     if detail and kinds is None:
-        raise InputError(f"'{label}' has no kinds that could be named: write {label} alone")
+        raise InputError(f"'{word}' has no kinds that could be named: write {word} alone")
     if detail and kinds and detail not in kinds:
-        raise InputError(f"no {label} head is called '{detail}'; the kinds are {joined(kinds)}")
-    return Named(label, detail)
+        raise InputError(f"no {word} head is called '{detail}'; the kinds are {joined(kinds)}")
+    return Named(word, detail)
 
 
 def summary(findings: Sequence[Finding], notes: Sequence[str], groups: Sequence[str] = ()) -> str:
@@ -89,6 +110,24 @@ def summary(findings: Sequence[Finding], notes: Sequence[str], groups: Sequence[
     lines += _listed("Close calls: other texts could change these labels", close, most=CLOSE)
     if notes:
         lines += ["", "Notes", *(f"  {note}" for note in notes)]
+    return "\n".join(lines)
+
+
+def comparison_summary(comparison: Comparison) -> str:
+    """Return the losses, the headline, every changed label, and the heads that moved furthest."""
+    pairs = zip(comparison.first.findings, comparison.second.findings, strict=True)
+    ordered = sorted(pairs, key=lambda pair: -comparison.moved(pair[0].head))
+    moved = [
+        f"{before.head.label}  {comparison.moved(before.head):.3f} "
+        f"({before.name} before, {after.name} after)"
+        for before, after in ordered[:FURTHEST]
+    ]
+    told = [one.sentence for one in comparison.by_weight]
+    lines = [one for one in comparison.sentences if one not in told]
+    lines += _listed("Changed labels", told)
+    lines += _listed("Close calls", [one.sentence for one in comparison.close_changes], most=CLOSE)
+    lines += _listed("Moved furthest (divergence of the rows, nats)", moved)
+    lines += _listed("Notes", comparison.notes)
     return "\n".join(lines)
 
 

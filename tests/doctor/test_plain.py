@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import product
 
 import pytest
@@ -121,11 +122,28 @@ def test_a_sound_model_has_no_lists() -> None:
         ("specialised: previous token", []),
         ("specialised:[CLS]", [7]),
         ("peaked:own token", []),
+        ("needed", [1]),
+        ("better without", [6]),
+        ("better-without, dead", [1, 6]),
+        ("useless", []),
     ],
 )
 def test_names_fit_heads(names: str, fitting: list[int]) -> None:
     wanted = named(names)
     assert [one.head.head for one in FINDINGS if any(name.fits(one) for name in wanted)] == fitting
+
+
+def test_useless_is_what_neither_head_nor_group_needs() -> None:
+    (name,) = named("useless")
+    proven = finding(0, "uniform", verdict=Verdict.NO_DIFFERENCE)
+    assert name.fits(proven)
+    for other in (
+        replace(proven, spare=True),
+        replace(proven, verdict=Verdict.UNCLEAR),
+        replace(proven, label="healthy"),
+        replace(proven, label="non-finite"),
+    ):
+        assert not name.fits(other)
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 
-import numpy as np
 import pandas as pd
 import streamlit as st
 
@@ -182,12 +181,7 @@ def _furthest(comparison: Comparison) -> Head:
     pool = [one.head for one in comparison.changes] or [
         one.head for one in comparison.first.findings
     ]
-
-    def moved(head: Head) -> float:
-        value = comparison.divergence[head.kind].mean[head.layer, head.head]
-        return float(np.nan_to_num(value))
-
-    return max(pool, key=moved)
+    return max(pool, key=comparison.moved)
 
 
 def _summary(comparison: Comparison) -> None:

@@ -89,7 +89,7 @@ def _tested(findings: Sequence[Finding], suspects: Sequence[Finding]) -> list[st
     """Return the sentences on the removals: useless, needed, harmful and unclear heads."""
     suspects = [one for one in suspects if one.label != "non-finite"]
     alone = [one for one in suspects if one.verdict is Verdict.NO_DIFFERENCE]
-    useless = [one for one in alone if not one.spare]
+    useless = [one for one in alone if one.useless]
     needed = sorted((one for one in suspects if one.contradicted), key=removal_cost, reverse=True)
     unclear = [one for one in suspects if one.verdict is Verdict.UNCLEAR]
     harmful = [one for one in findings if one.verdict is Verdict.BETTER_WITHOUT]

@@ -1,0 +1,73 @@
+"""`attnviz compare`: what has changed between two models, as text and as files."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from attnviz.cli.result_files import check_places, write_files
+from attnviz.cli.screen import say, show, shown_progress
+from attnviz.cli.threshold_options import thresholds_of
+from attnviz.errors import InputError
+
+__all__ = ["CHANGES", "run_compare"]
+
+CHANGES = ("worse", "lost", "changed")
+"""What `--fail-on` can name: a higher loss, heads that became degenerate, other labels."""
+
+
+def run_compare(options: argparse.Namespace) -> int:
+    """Compare two models, print what has changed, write the files of the options."""
+    names = ("out", "json", "csv")
+    files = {name: Path(path) for name in names if (path := getattr(options, name)) is not None}
+    check_places(list(files.values()))
+    wanted = [name.strip().lower() for name in options.fail_on.split(",") if name.strip()]
+    for name in wanted:
+        if name not in CHANGES:
+            raise InputError(f"--fail-on takes {', '.join(CHANGES)}, not '{name}'")
+    if options.first == options.second:
+        raise InputError("both names are the same model: nothing can differ")
+    if not sys.stderr.isatty():  # no bars of the library's own in a log; it asks when imported
+        os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    from attnviz.doctor.terminal_report import comparison_summary
+    from attnviz.experiments.text_sets import as_text_set, read_texts
+
+    thresholds = thresholds_of(options)
+    given = None if options.texts is None else read_texts(options.texts)
+    import attnviz
+
+    first, second = (
+        attnviz.load(name, device=options.device) for name in (options.first, options.second)
+    )
+    texts = as_text_set(given, first.info.family)
+    with shown_progress() as progress:
+        comparison = attnviz.doctor.compare(
+            first,
+            second,
+            texts,
+            ablate=not options.no_ablation,
+            thresholds=thresholds,
+            long=options.long,
+            seed=options.seed,
+            progress=progress,
+        )
+    writers: dict[str, Callable[[Path], None]] = {
+        "out": comparison.to_html,
+        "json": comparison.to_json,
+        "csv": comparison.to_csv,
+    }
+    whole = write_files({path: writers[name] for name, path in files.items()})
+    show(f"{first.info.name} and {second.info.name}: {len(texts.texts)} texts, {texts.name}\n")
+    show(comparison_summary(comparison))
+    reached = {
+        "worse": comparison.loss_change > 0,
+        "lost": any(one.lost for one in comparison.changes),
+        "changed": bool(comparison.changes),
+    }
+    failing = [name for name in wanted if reached[name]]
+    if failing:
+        say(f"--fail-on {options.fail_on} found: {', '.join(failing)}")
+    return 2 if not whole else 1 if failing else 0
