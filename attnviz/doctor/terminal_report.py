@@ -122,9 +122,9 @@ def comparison_summary(comparison: Comparison) -> str:
         f"({before.name} before, {after.name} after)"
         for before, after in ordered[:FURTHEST]
     ]
-    told = [one.sentence for one in comparison.by_weight]
-    lines = [one for one in comparison.sentences if one not in told]
-    lines += _listed("Changed labels", told)
+    changed = [one.sentence for one in comparison.by_weight]
+    lines = [one for one in comparison.sentences if one not in changed]
+    lines += _listed("Changed labels", changed)
     lines += _listed("Close calls", [one.sentence for one in comparison.close_changes], most=CLOSE)
     lines += _listed("Moved furthest (divergence of the rows, nats)", moved)
     lines += _listed("Notes", comparison.notes)

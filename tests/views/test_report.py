@@ -93,8 +93,8 @@ def test_every_head_is_in_the_map_and_in_the_table() -> None:
 
 def test_it_lists_effects_groups_and_close_calls() -> None:
     plain = make_plain()
-    told = "A close call: it narrowly misses “uniform”."
-    plain["heads"][3]["sentences"].append(told)
+    added = "A close call: it narrowly misses “uniform”."
+    plain["heads"][3]["sentences"].append(added)
     findings = findings_of(plain)
     shown = without_code(draw_report(plain))
     (better,) = [one for one in findings if one.verdict is Verdict.BETTER_WITHOUT]
