@@ -28,7 +28,7 @@ LONGEST = 96  # tokens; a larger map cannot be read at this size
 
 @dataclass(frozen=True)
 class HeadExample:
-    """One of the texts, with the weights of a head on it.
+    """Text of a diagnosis with the weights of a head on it.
 
     Attributes:
         request: the text as the diagnosis has read it.
