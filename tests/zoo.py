@@ -152,8 +152,8 @@ class Pair:
     folder: Path
 
 
-def make_pair(name: str, folder: Path) -> Pair:
-    """Build a model, save it, load it by attnviz and by the library."""
+def make_pair(name: str, folder: Path, **more: Any) -> Pair:
+    """Build a model, save it, load it by attnviz and by the library; `more` are further sizes."""
     what = EVERYTHING[name]
     auto = what.auto or AUTO[what.family]
     tokenizer = vocabulary("bpe" if "text_config" in what.sizes else VOCABULARIES[what.family])
@@ -164,7 +164,7 @@ def make_pair(name: str, folder: Path) -> Pair:
     if "text_config" in what.sizes:
         sizes = what.sizes | {"text_config": words | what.sizes["text_config"]}
     else:
-        sizes = words | what.sizes
+        sizes = words | what.sizes | more
     torch.manual_seed(0)  # the same weights, whichever tests ran before
     network = auto.from_config(AutoConfig.for_model(what.model_type, **sizes))
     shake(network)

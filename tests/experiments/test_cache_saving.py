@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -22,11 +23,10 @@ from attnviz.experiments.generation.cut_losses import run_with_cuts
 from attnviz.experiments.generation.model_layers import layers_of
 from attnviz.experiments.generation.multiplications import forward_multiplications
 from attnviz.models.catalogue import FOLDER
-from tests.zoo import random_ids
+from tests.zoo import Pair, make_pair, random_ids
 
 if TYPE_CHECKING:
     from attnviz import Model
-    from tests.zoo import Pair
 
 DECODERS = ("gpt-classroom", "llama-classroom", "hybrid-classroom")
 
@@ -93,13 +93,64 @@ def test_a_hybrid_is_its_products_and_its_states(shipped_models: dict[str, Model
         assert forward_multiplications(model, new, cached) == sum(met) + attention + states
 
 
-def test_experts_are_refused(zoo: Callable[[str], Pair]) -> None:
-    with pytest.raises(InputError, match="not counted here"):
-        forward_multiplications(zoo("mixtral").model, 3)
+DEEPSEEK = {"first_k_dense_replace": 1, "moe_intermediate_size": 24, "n_shared_experts": 1}
+"""One dense layer, then layers with 4 experts, of which 2 read a token, and a shared one."""
+
+
+def with_experts(name: str, folder: Path) -> Pair:
+    """Return a small model of which each token is read by two of four or more experts."""
+    sizes = DEEPSEEK if name == "deepseek_v3" else {"num_local_experts": 5}
+    return make_pair(name, folder, num_experts_per_tok=2, **sizes)
+
+
+@pytest.mark.parametrize(("new", "cached"), [(1, 0), (12, 0), (1, 11), (3, 20)])
+@pytest.mark.parametrize("name", ["mixtral", "gpt_oss", "deepseek_v3"])
+def test_experts_and_latent_attention_equal_the_counter(
+    name: str, new: int, cached: int, tmp_path: Path
+) -> None:
+    pair = with_experts(name, tmp_path)
+    pair.eager.set_experts_implementation("eager")
+    wanted = sum(counted(pair.eager, new, cached).values())
+    assert forward_multiplications(pair.model, new, cached) == wanted
+
+
+def test_an_expert_more_is_multiplied_more(tmp_path: Path) -> None:
+    model = with_experts("mixtral", tmp_path).model
+    two = forward_multiplications(model, 7)
+    model.network.config.num_experts_per_tok = 3
+    experts = model.network.get_submodule("model.layers.0.mlp.experts")
+    of_one = sum(one[0].numel() for one in experts.parameters())
+    assert forward_multiplications(model, 7) - two == 7 * 3 * of_one  # three layers
+    vars(model.network.config)["num_experts_per_tok"] = None
+    with pytest.raises(InputError, match="how many experts"):
+        forward_multiplications(model, 7)
+
+
+def test_latent_attention_keeps_the_bytes_of_the_library_s_cache(tmp_path: Path) -> None:
+    model = with_experts("deepseek_v3", tmp_path).model
+    layers = layers_of(model)
+    assert {one.kind for one in layers} == {"latent attention"}
+    cached, total = CachedModel(model), 0
+    for read in (1, 4, 9):
+        cached.read(random_ids(model, read))
+        total += read
+        assert cached.cache is not None
+        held = cache_bytes(cached.cache)
+        assert layer_bytes(layers, total, bytes_per_number=4).tolist() == list(held.values())
+
+
+def test_what_is_not_counted_is_refused(zoo: Callable[[str], Pair]) -> None:
     with pytest.raises(InputError, match="choose a GPT"):
         forward_multiplications(attnviz.load("bert-classroom"), 3)
     with pytest.raises(InputError, match="at least one token"):
         forward_multiplications(zoo("gpt2").model, 0)
+    model = zoo("gpt2").model
+    try:
+        model.network.register_parameter("odd", torch.nn.Parameter(torch.zeros(2, 3)))
+        with pytest.raises(InputError, match="not counted here"):
+            forward_multiplications(model, 3)
+    finally:
+        del model.network.odd
 
 
 def test_both_ways_write_what_the_library_writes(shipped_models: dict[str, Model]) -> None:

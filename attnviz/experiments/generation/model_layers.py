@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from attnviz.efficient.layer_stack import Layer, attention_layer, state_layer
+from attnviz.efficient.layer_stack import Layer, attention_layer, latent_layer, state_layer
 from attnviz.errors import InputError
 from attnviz.models import Model
 
@@ -18,8 +18,8 @@ def layers_of(model: Model) -> tuple[Layer, ...]:
     """Return the layers of a decoder, first to last.
 
     The formulas are those of attention with keys and values per head, with and without a window,
-    and of Mamba's state. The library's cache of a window holds window - 1 tokens between two steps:
-    the next query brings the last one.
+    of latent attention (DeepSeek-AI 2024), and of Mamba's state. The library's cache of a window
+    holds window - 1 tokens between two steps: the next query brings the last one.
 
     Raises:
         InputError: the model is no decoder, or has layers of another kind.
@@ -27,13 +27,19 @@ def layers_of(model: Model) -> tuple[Layer, ...]:
     info, config = model.info, model.network.config
     if info.family != "decoder":
         raise InputError(f"{info.name} is an {info.family}; choose a GPT")
-    if getattr(config, "kv_lora_rank", None) is not None:
-        raise InputError(f"{info.name} has latent attention, whose cache is not computed here")
+    latent = getattr(config, "kv_lora_rank", None) is not None
+    if latent and getattr(config, "index_topk", None) is not None:
+        raise InputError(
+            f"{info.name} chooses keys with an indexer that has a cache of its own, which is not "
+            "counted here"
+        )
     width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
     attends = set(info.layers.get("self", ()))
     count = len(attends) + len(info.other_layers)
     return tuple(
-        _attention(config, at, info.key_heads["self"], int(width))
+        _latent(config)
+        if latent and at in attends
+        else _attention(config, at, info.key_heads["self"], int(width))
         if at in attends
         else _state(config, at, info.name)
         for at in range(count)
@@ -45,6 +51,10 @@ def _attention(config: Any, layer: int, key_heads: int, width: int) -> Layer:
     window = getattr(config, "sliding_window", None)
     kind = kinds[layer] if layer < len(kinds) else (WINDOWED if window and not kinds else FULL)
     return attention_layer(key_heads, width, int(window) if kind == WINDOWED and window else None)
+
+
+def _latent(config: Any) -> Layer:
+    return latent_layer(int(config.kv_lora_rank), int(config.qk_rope_head_dim))
 
 
 def _state(config: Any, layer: int, name: str) -> Layer:

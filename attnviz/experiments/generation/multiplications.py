@@ -7,11 +7,16 @@ import inspect
 from torch import nn
 from transformers.pytorch_utils import Conv1D
 
+from attnviz.efficient.layer_stack import Layer
 from attnviz.errors import InputError
 from attnviz.experiments.generation.model_layers import layers_of
 from attnviz.models import Model
 
 __all__ = ["forward_multiplications", "reads_last_logits"]
+
+EXPANSION = ".kv_b_proj"
+"""Name of the matrix that makes keys and values from latent vectors, in all models of the
+library."""
 
 PER_STATE = 4
 """Multiplications per number of a state and token: step times decay, decay times state, input
@@ -31,39 +36,78 @@ def forward_multiplications(model: Model, new: int, cached: int = 0) -> int:
     The matrix of the words is counted once, where the library computes the logits of the last token
     alone. Keys are cached + new, at most a layer's window where a cache is read; masked pairs
     count, as the library's eager attention multiplies them too. Tables of embeddings are looked
-    up, not multiplied. States of Mamba count `PER_STATE` per number and token.
+    up, not multiplied. States of Mamba count `PER_STATE` per number and token. Of a layer's experts
+    each token is multiplied with those that its router chooses. Latent attention makes the keys and
+    values of all cached tokens again in every pass.
 
     Args:
-        model: a decoder of dense layers.
+        model: a decoder.
         new: tokens that are read now, at least 1.
         cached: tokens that are in the cache.
 
     Raises:
-        InputError: the model is no decoder, or has weights of another kind, such as experts.
+        InputError: the model is no decoder, or has weights whose use is not known here.
     """
     if new < 1 or cached < 0:
         raise InputError(f"at least one token is read, after none or more, not {new} and {cached}")
     layers = layers_of(model)
     words = model.network.get_output_embeddings()
     total = 0
-    for module in model.network.modules():
+    for name, module in model.network.named_modules():
         if isinstance(module, (nn.Linear, Conv1D, nn.Conv1d)):
-            times = 1 if module is words and reads_last_logits(model) else new
+            times = new
+            if module is words and reads_last_logits(model):
+                times = 1
+            elif name.endswith(EXPANSION):
+                times = cached + new
             total += module.weight.numel() * times
         elif not isinstance(module, nn.Embedding):
-            for name, numbers in module.named_parameters(recurse=False):
-                if name == "A_log":
-                    total += PER_STATE * numbers.numel() * new
-                elif numbers.dim() > 1:
-                    raise InputError(
-                        f"{model.info.name} has weights ({name}) whose multiplications are not "
-                        "counted here, such as those of experts"
-                    )
-    heads, groups = model.info.heads["self"][1], model.info.key_heads["self"]
-    for layer in layers:
-        if layer.per_token:
-            keys = cached + new
-            if cached and layer.window is not None:
-                keys = min(keys, layer.window + new - 1)
-            total += heads * new * keys * (layer.per_token // groups)  # 2 d per head and pair
+            total += new * _other_weights(model, module)
+    return total + sum(_of_pairs(model, layer, new, cached) for layer in layers if layer.per_token)
+
+
+def _of_pairs(model: Model, layer: Layer, new: int, cached: int) -> int:
+    """Return the multiplications of the scores and of the weighted sums of a layer."""
+    keys = cached + new
+    if cached and layer.window is not None:
+        keys = min(keys, layer.window + new - 1)
+    if layer.kind == "latent attention":
+        config = model.network.config
+        width = int(config.qk_nope_head_dim + config.qk_rope_head_dim + config.v_head_dim)
+    else:
+        width = layer.per_token // model.info.key_heads["self"]  # 2 d
+    return model.info.heads["self"][1] * new * keys * width
+
+
+def _other_weights(model: Model, module: nn.Module) -> int:
+    """Return the multiplications per token with the weights that a module has besides linear maps.
+
+    Raises:
+        InputError: weights of an unknown kind.
+    """
+    total = 0
+    for name, numbers in module.named_parameters(recurse=False):
+        if name == "A_log":
+            total += PER_STATE * numbers.numel()
+        elif numbers.dim() < 2 or name.endswith("bias"):
+            continue
+        elif numbers.dim() == 3 and hasattr(module, "is_transposed"):  # experts that are dispatched
+            total += numbers.numel() // len(numbers) * _chosen_experts(model)
+        elif name == "weight" and isinstance(getattr(module, "top_k", None), int):  # a router
+            total += numbers.numel()
+        else:
+            raise InputError(
+                f"{model.info.name} has weights ({name}) of a kind whose multiplications are not "
+                "counted here"
+            )
     return total
+
+
+def _chosen_experts(model: Model) -> int:
+    chosen = getattr(model.network.config, "num_experts_per_tok", None)
+    if not isinstance(chosen, int):
+        raise InputError(
+            f"the configuration of {model.info.name} does not say how many experts read a "
+            "token, so that its multiplications are not counted"
+        )
+    return chosen
