@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
 import inspect
 import re
 from collections.abc import Iterator
@@ -14,8 +15,16 @@ import pytest
 
 import attnviz
 from attnviz.attention import AttentionStack
+from attnviz.efficient.variants import VARIANTS
 
-PAGE = (Path(__file__).parents[1] / "docs" / "reference" / "api.md").read_text("utf-8")
+ROOT = Path(__file__).parents[1]
+PAGES = [
+    ROOT / "README.md",
+    ROOT / "CHANGELOG.md",
+    ROOT / "CONTRIBUTING.md",
+    *ROOT.glob("docs/**/*.md"),
+]
+PAGE = (ROOT / "docs/reference/api.md").read_text("utf-8")
 SECTIONS = dict(re.findall(r"^### `(\w+)`\n(.*?)(?=^##|\Z)", PAGE, re.MULTILINE | re.DOTALL))
 """The last section of each name: a function and a type can differ in capitals only."""
 
@@ -106,3 +115,47 @@ def test_every_public_attribute_is_described(owner: type) -> None:
     section = SECTIONS[owner.__name__]
     for name in _public(owner):
         assert re.search(rf"`{name}`|\.{name}\(", section), name
+
+
+def test_every_variant_has_its_row_with_its_options() -> None:
+    rows = re.findall(r"^\| (`\w+` \| [a-z ]+ \| .*) \|$", SECTIONS["efficient"], re.MULTILINE)
+    expected = []
+    for variant, function in VARIANTS:
+        options = [
+            f"`{one.replace(annotation=inspect.Parameter.empty)}`"
+            for one in inspect.signature(function).parameters.values()
+            if one.name != "inputs"
+        ]
+        cells = (f"`{variant.name}`", variant.relation, ", ".join(options), variant.paper)
+        expected.append(" | ".join(cells).replace("|  |", "| |"))
+    assert rows == expected
+
+
+def dotted_names(text: str) -> set[str]:
+    """Return names below attnviz with dots, without file names and calls' arguments."""
+    names = re.findall(r"\battnviz((?:\.[A-Za-z_]\w*)+)", text)
+    return {name[1:] for name in names if not re.search(r"\.(py|toml|md|png|csv|json|db)$", name)}
+
+
+def resolved(name: str) -> object:
+    """Return what a dotted name below attnviz stands for; an attribute may be a field."""
+    here: object = attnviz
+    path = "attnviz"
+    for part in name.split("."):
+        path += f".{part}"
+        here = getattr(here, part) if hasattr(here, part) else importlib.import_module(path)
+    return here
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_name_in_the_documents_exists(page: Path) -> None:
+    for name in dotted_names(page.read_text("utf-8")):
+        resolved(name)
+
+
+def test_a_name_that_does_not_exist_is_noticed() -> None:
+    assert dotted_names("`attnviz.efficient.run(x)`, attnviz/app.py, attnviz.app.py") == {
+        "efficient.run"
+    }
+    with pytest.raises(ImportError):
+        resolved("efficient.nothing_of_this_name")

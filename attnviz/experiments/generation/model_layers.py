@@ -30,8 +30,7 @@ def layers_of(model: Model) -> tuple[Layer, ...]:
     latent = getattr(config, "kv_lora_rank", None) is not None
     if latent and getattr(config, "index_topk", None) is not None:
         raise InputError(
-            f"{info.name} chooses keys with an indexer that has a cache of its own, which is not "
-            "counted here"
+            f"{info.name} chooses keys with an indexer, whose separate cache is not counted here"
         )
     width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
     attends = set(info.layers.get("self", ()))
