@@ -9,13 +9,22 @@ from streamlit.testing.v1 import AppTest
 import attnviz
 from attnviz.captures.forward_pass import encode
 from attnviz.experiments.edges.edge_removal import remove_edges
+from attnviz.experiments.edges.value_zeroing import value_zeroing
 from attnviz.types import Head
-from attnviz.ui.explore.edge_numbers import edge_numbers
+from attnviz.ui.explore.edge_numbers import EdgeNumbers, quick_edges, slow_edges
 from attnviz.ui.explore.edge_panel import MEASURES, agreement_table
+from attnviz.ui.session.long_jobs import long_jobs
 from attnviz.ui.session.model_cache import Request
-from tests.app.conftest import OpenApp, maps, said
+from tests.app.conftest import OpenApp, maps, said, until
 
 TEXT = "The red dog saw the blue bird. The red"
+
+
+def edge_numbers(request: Request, head: Head, row: int) -> EdgeNumbers:
+    """Return all measures of a short text."""
+    slow = slow_edges(request, head, row)
+    assert slow is not None
+    return quick_edges(request, head, row).with_slow(slow)
 
 
 def flows(app: AppTest) -> AppTest:
@@ -80,6 +89,31 @@ def test_other_kinds_of_models(open_app: OpenApp, name: str) -> None:
     assert not app.exception
     if name == "t5-classroom":  # it opens with cross-attention
         assert "cross-attention reads two texts" in said(app)
+
+
+def test_a_longer_text_is_measured_in_the_background(open_app: OpenApp) -> None:
+    app = open_app(layer=1, head=3)
+    text = "The little fox ran into the dark forest. The old owl saw the little fox ran into the"
+    app.text_area[0].set_value(text).run()
+    flows(app)
+    # The removal of the row's largest weight is one run, and known at once.
+    before = sentence(app)
+    assert "nats" in before
+    assert "matters most" not in before
+    app.selectbox(key="edge_measure").select("zeroing").run()
+    assert not any(one["filename"].startswith("attnviz-zeroing") for one in maps(app))  # type: ignore[attr-defined]
+    app.button(key="start:Measure every edge").click().run()
+    until(lambda: long_jobs().unfinished == 0)
+    app.run()
+    assert any(one["filename"].startswith("attnviz-zeroing") for one in maps(app))  # type: ignore[attr-defined]
+    assert sentence(app).startswith(before.rstrip("."))
+    request, model = Request("gpt-classroom", text), attnviz.load("gpt-classroom")
+    last = len(encode(model, text).ids) - 1
+    numbers = slow_edges(request, Head("self", 1, 3), last)
+    assert numbers is not None
+    plain = value_zeroing(model, encode(model, text), Head("self", 1, 3))
+    known = numbers.visible
+    np.testing.assert_allclose(numbers.tables["zeroing"][known], plain[known], atol=1e-5)
 
 
 def test_long_texts_get_a_sentence(open_app: OpenApp) -> None:

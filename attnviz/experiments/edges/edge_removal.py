@@ -15,14 +15,13 @@ from torch import Tensor
 
 from attnviz.attention.call_changes import changing
 from attnviz.errors import InputError
-from attnviz.experiments.edges.one_head import OneHead, weights_of
-from attnviz.experiments.patching.head_patches import MOST_COPIES
+from attnviz.experiments.edges.one_head import OneHead, copies_at_once, weights_of
 from attnviz.experiments.patching.text_pair import check_position, logits_of
 from attnviz.experiments.prediction_divergence import prediction_divergence
 from attnviz.models import Encoded, Model
 from attnviz.types import Head
 
-__all__ = ["RemovedEdges", "remove_edges"]
+__all__ = ["Edge", "RemovedEdges", "remove_edges"]
 
 Edge = tuple[int, int]
 """Query and key."""
@@ -82,8 +81,9 @@ def remove_edges(
     plain = logits_of(model, encoded)[0, position].float().log_softmax(-1)
     best = int(plain.argmax())
     divergence, loss = np.zeros(len(edges)), np.zeros(len(edges))
-    for start in range(0, len(edges), MOST_COPIES):
-        group = edges[start : start + MOST_COPIES]
+    room = copies_at_once(encoded)
+    for start in range(0, len(edges), room):
+        group = edges[start : start + room]
 
         def change(output: Tensor, values: Tensor, group: Sequence[Edge] = group) -> Tensor:
             changed = output.clone()

@@ -13,13 +13,17 @@ from attnviz.attention.recorder import Call
 from attnviz.captures.forward_pass import capture_ids
 from attnviz.errors import InputError
 from attnviz.experiments.edits.edit_rules import check_head
+from attnviz.experiments.patching.head_patches import MOST_COPIES
 from attnviz.models import Encoded, Model
 from attnviz.types import Head
 
-__all__ = ["MOST_EDGE_TOKENS", "OneHead", "weights_of"]
+__all__ = ["MOST_EDGE_TOKENS", "OneHead", "copies_at_once", "weights_of"]
 
 MOST_EDGE_TOKENS = 128
 """Longest text: a run per key is made of it."""
+
+READ_AT_ONCE = 2_048
+"""Most tokens of the runs of one batch: progress is reported, and may cancel, between batches."""
 
 Change = Callable[
     ["Float[Tensor, 'copy query value_dim']", "Float[Tensor, 'copy key value_dim']"],
@@ -58,6 +62,12 @@ class OneHead:
         )
         changed[:, :, head.head] = new.to(output.dtype)
         return changed
+
+
+def copies_at_once(encoded: Encoded) -> int:
+    """Return the number of runs of one batch."""
+    tokens = len(encoded.ids) + len(encoded.target or ())
+    return max(1, min(MOST_COPIES, READ_AT_ONCE // tokens))
 
 
 def weights_of(model: Model, encoded: Encoded, head: Head) -> Float[Tensor, "query key"]:

@@ -8,6 +8,8 @@ Neither reads values, MLPs or what a head is for.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from jaxtyping import Float
 
@@ -42,8 +44,16 @@ def rollout(stack: AttentionStack, layer: int) -> Float[np.ndarray, "query key"]
     return product
 
 
-def attention_flow(stack: AttentionStack, layer: int, query: int) -> Float[np.ndarray, " key"]:
+def attention_flow(
+    stack: AttentionStack,
+    layer: int,
+    query: int,
+    *,
+    progress: Callable[[float], None] | None = None,
+) -> Float[np.ndarray, " key"]:
     """Return the largest flow from a query at the output of a layer to each input position.
+
+    `progress` is a callback for the finished share. It may raise to cancel.
 
     Raises:
         InputError: as `mixing`, or a text that is too long.
@@ -68,4 +78,6 @@ def attention_flow(stack: AttentionStack, layer: int, query: int) -> Float[np.nd
     for key in range(queries):
         if (0, key) in graph and start in graph:
             flows[key] = networkx.maximum_flow_value(graph, start, (0, key))
+        if progress is not None:
+            progress((key + 1) / queries)
     return flows

@@ -8,24 +8,33 @@ Context Mixing in Transformers"; there the value is zero in all heads of a layer
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from attnviz.attention.call_changes import changing
-from attnviz.experiments.edges.one_head import OneHead, weights_of
+from attnviz.experiments.edges.one_head import OneHead, copies_at_once, weights_of
 from attnviz.experiments.hooked_model import HookedModel
 from attnviz.experiments.model_blocks import block_of, repeated, streams_recorded
-from attnviz.experiments.patching.head_patches import MOST_COPIES
 from attnviz.models import Encoded, Model, model_inputs
 from attnviz.types import Head
 
 __all__ = ["value_zeroing"]
 
 
-def value_zeroing(model: Model, encoded: Encoded, head: Head) -> Float[np.ndarray, "query key"]:
+def value_zeroing(
+    model: Model,
+    encoded: Encoded,
+    head: Head,
+    *,
+    progress: Callable[[float], None] | None = None,
+) -> Float[np.ndarray, "query key"]:
     """Return the cosine distance of every edge of a head, 0 to 2.
+
+    `progress` is a callback for the finished share. It may raise to cancel.
 
     Raises:
         InputError: as `weights_of`.
@@ -36,11 +45,13 @@ def value_zeroing(model: Model, encoded: Encoded, head: Head) -> Float[np.ndarra
     inputs = model_inputs(model, [encoded])
     whole = _streams(hooked, block, inputs, head, [], weights)[0]
     keys = list(range(weights.shape[1]))
-    columns = []
-    for start in range(0, len(keys), MOST_COPIES):
-        group = keys[start : start + MOST_COPIES]
+    columns, room = [], copies_at_once(encoded)
+    for start in range(0, len(keys), room):
+        group = keys[start : start + room]
         streams = _streams(hooked, block, inputs, head, group, weights)
         columns.append(1 - torch.cosine_similarity(streams, whole[None], dim=-1))
+        if progress is not None:
+            progress((start + len(group)) / len(keys))
     distances: np.ndarray = torch.cat(columns).T.cpu().numpy()
     return distances
 

@@ -15,7 +15,7 @@ from attnviz.types import Head
 from attnviz.ui.components.choices import choice
 from attnviz.ui.components.figures_and_tables import show_table
 from attnviz.ui.components.plotly_map import plotly_map
-from attnviz.ui.explore.edge_numbers import EdgeNumbers, edge_numbers
+from attnviz.ui.explore.edge_numbers import SLOW, EdgeNumbers, quick_edges, slow_edges
 from attnviz.ui.explore.weight_panel import row_note
 from attnviz.ui.session import state
 from attnviz.ui.session.model_cache import Request
@@ -63,14 +63,24 @@ def show_edges(capture: Capture, request: Request, head: Head) -> None:
     chosen = state.token(len(stack.query_tokens))
     row = len(stack.query_tokens) - 1 if chosen is None else chosen
     measure = choice("What the map shows", MEASURES, "edge_measure", shape="menu")
-    numbers = edge_numbers(request, head, row)
+    numbers = quick_edges(request, head, row)
     st.caption(MEANINGS[measure])
-    if measure in numbers.reasons:
-        st.info(plain(numbers.reasons[measure]), icon=":material/info:")
-    else:
-        row_note(head)
-        _map(capture, head, numbers, measure, chosen)
-    _removal_sentence(capture, head, numbers)
+    above, middle, below = (st.container() for _ in range(3))
+    with above if measure in SLOW else below:
+        slow = slow_edges(request, head, row)
+    numbers = numbers if slow is None else numbers.with_slow(slow)
+    with middle:
+        if measure in numbers.reasons:
+            st.info(plain(numbers.reasons[measure]), icon=":material/info:")
+        elif measure not in SLOW or slow is not None:
+            row_note(head)
+            _map(capture, head, numbers, measure, chosen)
+        _removal_sentence(capture, head, numbers)
+        _agreement(numbers)
+
+
+def _agreement(numbers: EdgeNumbers) -> None:
+    """Show how far the measures agree."""
     table = agreement_table(numbers)
     if len(table):
         with st.expander("Do the measures agree?"):
@@ -145,14 +155,18 @@ def _removal_sentence(capture: Capture, head: Head, numbers: EdgeNumbers) -> Non
 
 
 def agreement_table(numbers: EdgeNumbers) -> pd.DataFrame:
-    """Return Spearman's rank correlation of each measure with weights and with removals."""
+    """Return Spearman's rank correlation of each measure with weights and with removals.
+
+    Of one edge alone there is none.
+    """
     rows = []
-    for name, table in numbers.tables.items():
+    tables = {name: one for name, one in numbers.tables.items() if np.isfinite(one).sum() > 1}
+    for name, table in tables.items():
         row: dict[str, object] = {"measure": MEASURES[name]}
         for other in ("weight", "removal"):
-            if other in numbers.tables:
+            if other in tables:
                 known = numbers.visible
-                one, two = (np.abs(part[known]) for part in (table, numbers.tables[other]))
+                one, two = (np.abs(part[known]) for part in (table, tables[other]))
                 row[f"with {MEASURES[other].lower()}"] = round(rank_agreement(one, two), 3)
         rows.append(row)
     return pd.DataFrame(rows)
