@@ -12,6 +12,7 @@ from torch.utils import _pytree as trees
 
 from attnviz.errors import InputError
 from attnviz.experiments.hooked_model import HookedModel
+from attnviz.models import Encoded, Model, check_encoded, model_inputs
 from attnviz.types import Kind
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "block_of",
     "cached_forward",
     "prediction_blocks",
+    "prediction_run",
     "repeated",
     "stream_of",
     "streams_recorded",
@@ -88,6 +90,22 @@ def prediction_blocks(hooked: HookedModel) -> tuple[Kind, list[str]]:
     children = hooked.network.get_submodule(parent).named_children()
     blocks = [f"{parent}.{name}" for name, _ in children if name.isdigit()]
     return kind, blocks
+
+
+def prediction_run(
+    model: Model, encoded: Encoded
+) -> tuple[HookedModel, list[str], dict[str, Tensor]]:
+    """Return a model with hooks, the blocks of the stack that predicts, and inputs for a text.
+
+    Raises:
+        InputError: the model predicts no tokens or has no list of blocks; ids that do not fit.
+    """
+    if not model.predicts:
+        raise InputError(f"{model.info.name} predicts no tokens: it has no trained language head")
+    check_encoded(model, [encoded])
+    hooked = HookedModel.of(model)
+    _, blocks = prediction_blocks(hooked)
+    return hooked, blocks, model_inputs(model, [encoded])
 
 
 def stream_of(output: Any) -> Float[Tensor, "batch position width"]:

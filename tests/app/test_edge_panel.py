@@ -13,7 +13,7 @@ from attnviz.experiments.edges.value_zeroing import value_zeroing
 from attnviz.types import Head
 from attnviz.ui.explore.edge_numbers import EdgeNumbers, quick_edges, slow_edges
 from attnviz.ui.explore.edge_panel import MEASURES, agreement_table
-from attnviz.ui.session.long_jobs import long_jobs
+from attnviz.ui.jobs.long_jobs import long_jobs
 from attnviz.ui.session.model_cache import Request
 from tests.app.conftest import OpenApp, maps, said, until
 

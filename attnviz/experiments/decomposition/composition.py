@@ -8,7 +8,8 @@ With W_OV = W_V W_O of the earlier head and W_QK = W_Q W_K^T of the later one (v
 
 with Frobenius norms and W_OV' of the later head. Source: Elhage et al. 2021, "A Mathematical
 Framework for Transformer Circuits". Rotations by position between queries and keys are left out.
-Matrices that have nothing to do with each other score about 1/sqrt(width).
+Matrices that have nothing to do with each other score about 1/sqrt(width). Divisions by norms are
+left out, those of queries and keys too: they change no direction.
 """
 
 from __future__ import annotations
@@ -20,11 +21,17 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from attnviz.errors import InputError
 from attnviz.experiments.decomposition.head_matrices import head_matrices
 from attnviz.models import Model
 from attnviz.types import Kind
 
 __all__ = ["Composition", "composition"]
+
+MISSING = (
+    "A norm in {name} divides a part of each query or key alone, so both together have no matrix. "
+    "Composition with values is known; patch queries and keys for the others."
+)
 
 
 @dataclass(frozen=True)
@@ -37,12 +44,14 @@ class Composition:
         value: of what is read into values.
         chance: root mean square of the score of two matrices in random relative rotation:
             1/sqrt(width).
+        missing: sentence why scores are NaN throughout; empty if all are known.
     """
 
     query: Float[np.ndarray, "layer head layer head"]
     key: Float[np.ndarray, "layer head layer head"]
     value: Float[np.ndarray, "layer head layer head"]
     chance: float
+    missing: str = ""
 
 
 def composition(model: Model, kind: Kind | None = None) -> Composition:
@@ -64,12 +73,21 @@ def composition(model: Model, kind: Kind | None = None) -> Composition:
     """
     chosen: Kind = next(iter(model.info.heads)) if kind is None else kind
     matrices = head_matrices(model, chosen)
+    if matrices.value is None:
+        raise InputError(
+            f"the value vectors of {model.info.name} are not linear in what a layer reads, so what "
+            "a head writes has no matrix; patch outputs instead"
+        )
     writes = (matrices.value, matrices.output)
     back = matrices.output.transpose(-1, -2)
+    value = _scores(writes, matrices.value, back)
+    chance = matrices.output.shape[-1] ** -0.5
+    if matrices.query is None or matrices.key is None:
+        unknown = np.full_like(value, np.nan)
+        return Composition(unknown, unknown, value, chance, MISSING.format(name=model.info.name))
     query = _scores(writes, matrices.query, matrices.key)
     key = _scores(writes, matrices.key, matrices.query)
-    value = _scores(writes, matrices.value, back)
-    return Composition(query, key, value, matrices.output.shape[-1] ** -0.5)
+    return Composition(query, key, value, chance)
 
 
 def _scores(

@@ -59,9 +59,9 @@ def read_norm(module: nn.Module, width: int) -> Norm:
     if width % 2:
         turns[-1] = 0
     size = float(turns.double().square().mean().sqrt())
-    with torch.inference_mode():
-        one, two = (module(sign * turns[None])[0].double() for sign in (1, -1))
-        high, low = (module(sign * even[None])[0].double() for sign in (1, -1))
+    with torch.inference_mode():  # forward, not a call: hooks may stand on the layer
+        one, two = (module.forward(sign * turns[None])[0].double() for sign in (1, -1))
+        high, low = (module.forward(sign * even[None])[0].double() for sign in (1, -1))
     flat = (high - low) / 2  # the gain of an RMS norm; 0 where the mean is subtracted
     swing = (one - two) / 2 * turns.double() * size
     largest = float(swing.abs().max())

@@ -4,6 +4,9 @@ They are read from the model's answers to the unit vectors, so that no names of 
 known: in one forward pass over texts of one token, every attention module reads the unit vectors in
 place of its input. The first position is not rotated by rotary positions. The gain of the norm
 before the module is part of the matrices, as is its subtraction of the mean; its division is not.
+Norms inside the module (of queries and keys in Qwen3, of a latent vector in DeepSeek) are treated
+likewise: each divides the whole vector of a head by one number per token, which changes no
+direction. Where such a norm divides only a part of the vector, the vector has no matrix.
 """
 
 from __future__ import annotations
@@ -35,16 +38,16 @@ class HeadMatrices:
     """Matrices of all heads of one kind; vectors are rows and multiply from the left.
 
     Attributes:
-        query: from the stream to the queries.
-        key: from the stream to the keys; equal for heads that share them.
-        value: from the stream to the values; equal for heads that share them.
+        query: from the stream to the queries; None where they have no matrix.
+        key: from the stream to the keys; equal for heads that share them; None likewise.
+        value: from the stream to the values; equal for heads that share them; None likewise.
         output: from a head's output to the stream.
         key_heads: number of heads with keys of their own.
     """
 
-    query: Float[Tensor, "layer head width dim"]
-    key: Float[Tensor, "layer head width dim"]
-    value: Float[Tensor, "layer head width value_dim"]
+    query: Float[Tensor, "layer head width dim"] | None
+    key: Float[Tensor, "layer head width dim"] | None
+    value: Float[Tensor, "layer head width value_dim"] | None
     output: Float[Tensor, "layer head value_dim width"]
     key_heads: int
 
@@ -54,7 +57,7 @@ def head_matrices(model: Model, kind: Kind) -> HeadMatrices:
 
     Raises:
         InputError: cross-attention, which reads two streams; a model that runs one module for
-            several layers, or whose queries are not linear in the stream (a norm on queries).
+            several layers.
     """
     if kind not in model.info.heads or kind == "cross":
         raise InputError(
@@ -72,17 +75,16 @@ def head_matrices(model: Model, kind: Kind) -> HeadMatrices:
     width = output[0].shape[-1]
     read = _Readings(hooked, kind, width)
     read.run()
-    each: dict[str, list[Tensor]] = {"query": [], "key": [], "value": []}
+    each: dict[str, list[Tensor] | None] = {"query": [], "key": [], "value": []}
     for layer in range(layers):
         for name, matrix in read.of(layer).items():
-            each[name].append(matrix.repeat_interleave(heads // len(matrix), 0))
-    return HeadMatrices(
-        torch.stack(each["query"]),
-        torch.stack(each["key"]),
-        torch.stack(each["value"]),
-        torch.stack(output).double(),
-        model.info.key_heads[kind],
-    )
+            known = each[name]
+            if known is None or matrix is None:
+                each[name] = None
+            else:
+                known.append(matrix.repeat_interleave(heads // len(matrix), 0))
+    query, key, value = (None if one is None else torch.stack(one) for one in each.values())
+    return HeadMatrices(query, key, value, torch.stack(output).double(), model.info.key_heads[kind])
 
 
 class _Readings:
@@ -93,7 +95,7 @@ class _Readings:
         self.kind = kind
         self.width = width
         self.places: Places = hooked.places()
-        self.calls: dict[int, Call] = {}
+        self.calls: list[dict[int, Call]] = []
         self.norms: dict[int, nn.Module] = {}
         device, dtype = hooked.network.device, hooked.network.dtype
         generator = torch.Generator().manual_seed(0)
@@ -105,7 +107,7 @@ class _Readings:
         """Keep a call; return it unchanged."""
         place = self.places.of(call)
         if place is not None and place[0] == self.kind:
-            self.calls[place[1]] = call
+            self.calls[-1][place[1]] = call
         return call
 
     def output(self, call: Call, output: Tensor) -> Tensor:
@@ -113,7 +115,25 @@ class _Readings:
         return output
 
     def run(self) -> None:
-        """Run the model once; its attention modules read the unit vectors."""
+        """Run the model twice; its attention modules read the unit vectors.
+
+        The norms inside of them divide by 1 in the first run and by 1/2 in the second one.
+        """
+        for factor in (1.0, 2.0):
+            self.calls.append({})
+            handles = [
+                module.register_forward_hook(_undivided(factor))
+                for name in self.hooked.names[self.kind]
+                for module in self.hooked.network.get_submodule(name).modules()
+                if "norm" in type(module).__name__.lower() and not list(module.children())
+            ]
+            try:
+                self._read()
+            finally:
+                for handle in handles:
+                    handle.remove()
+
+    def _read(self) -> None:
         network = self.hooked.network
         names = self.hooked.names[self.kind]
         with torch.inference_mode(), norms_recorded(network) as norms, changing(self):
@@ -148,20 +168,25 @@ class _Readings:
                 for handle in handles:
                     handle.remove()
 
-    def of(self, layer: int) -> dict[str, Float[Tensor, "head width dim"]]:
-        """Return the matrices of one layer, with the gain of the norm before it."""
-        call, matrices = self.calls[layer], {}
+    def of(self, layer: int) -> dict[str, Float[Tensor, "head width dim"] | None]:
+        """Return the matrices of one layer, with the gain of the norm before it.
+
+        None for vectors that are not linear, or of which a norm divides only a part.
+        """
+        matrices: dict[str, Tensor | None] = {}
         for name in ("query", "key", "value"):
-            answers = getattr(call, name)[:, :, 0].double().transpose(0, 1)  # (h, rows, d)
+            answers, others = (
+                getattr(calls[layer], name)[:, :, 0].double().transpose(0, 1)  # (h, rows, d)
+                for calls in self.calls
+            )
             zero = answers[:, self.width : self.width + 1]
             matrix = answers[:, : self.width] - zero
             expected = self.rows[-1].double() @ matrix + zero[:, 0]
-            error = float((expected - answers[:, -1]).abs().max())
-            if error > LINEAR * float(expected.abs().max()):
-                raise InputError(
-                    f"the {name} vectors of {self.hooked.model.info.name} are not linear in what "
-                    "the layer reads, so they have no matrix"
-                )
+            again = others[:, : self.width] - others[:, self.width : self.width + 1]
+            ratio = float((again * matrix).sum() / matrix.square().sum())
+            if not (_agree(answers[:, -1], expected) and _agree(again, ratio * matrix)):
+                matrices[name] = None
+                continue
             if layer in self.norms:
                 norm = read_norm(self.norms[layer], self.width)
                 matrix = norm.gain[:, None] * matrix
@@ -169,3 +194,18 @@ class _Readings:
                     matrix = matrix - matrix.mean(1, keepdim=True)
             matrices[name] = matrix
         return matrices
+
+
+def _agree(one: Tensor, other: Tensor) -> bool:
+    return float((one - other).abs().max()) <= LINEAR * float(other.abs().max())
+
+
+def _undivided(factor: float) -> Any:
+    """Return a hook that gives a norm's output without its division, times a factor."""
+
+    def hook(module: nn.Module, arguments: tuple[Tensor, ...], output: Tensor) -> Tensor:
+        given = arguments[0]
+        norm = read_norm(module, given.shape[-1])
+        return (factor * norm.unscaled(given.double())).to(output.dtype)
+
+    return hook

@@ -18,11 +18,11 @@ from torch import Tensor
 from attnviz.errors import InputError
 from attnviz.experiments.hooked_model import HookedModel
 from attnviz.experiments.model_blocks import (
-    prediction_blocks,
+    prediction_run,
     streams_recorded,
     with_stream,
 )
-from attnviz.models import Encoded, Model, check_encoded, model_inputs
+from attnviz.models import Encoded, Model
 
 __all__ = ["LogitLens", "logit_lens"]
 
@@ -64,12 +64,7 @@ def logit_lens(model: Model, encoded: Encoded) -> LogitLens:
     Raises:
         InputError: the model predicts no tokens, or has no list of blocks.
     """
-    if not model.predicts:
-        raise InputError(f"{model.info.name} predicts no tokens: it has no trained language head")
-    check_encoded(model, [encoded])
-    hooked = HookedModel.of(model)
-    _, blocks = prediction_blocks(hooked)
-    inputs = model_inputs(model, [encoded])
+    hooked, blocks, inputs = prediction_run(model, encoded)
     with torch.inference_mode(), streams_recorded(hooked, blocks) as streams:
         logits = hooked.run(inputs).logits
     if logits.dim() != 3:

@@ -2,36 +2,39 @@
 
 The residual stream that the last norm reads is the sum of the embedding, of what each head adds,
 and of what the rest of each block adds (MLP, biases). With the norm's statistics held fixed as they
-are on this input, the logit is linear in the stream, so it is a sum over these parts. A part's
-number is its direct effect alone: what later layers make of it is counted as theirs. Sources:
-nostalgebraist 2020, Elhage et al. 2021, Wang et al. 2022.
+are on this input, the logit is linear in the stream, so it is a sum over these parts. In a model
+with norms behind its residual connections (BERT, BART) a part passes through all norms above it,
+held fixed likewise. A part's number is its direct effect alone: what later layers make of it is
+counted as theirs. Sources: nostalgebraist 2020, Elhage et al. 2021, Wang et al. 2022.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from attnviz.attention import Added, Additions, following
 from attnviz.errors import InputError
-from attnviz.experiments.decomposition.frozen_norm import Norm, NormCall, norms_recorded, read_norm
+from attnviz.experiments.decomposition.stream_gradient import AGREEMENT, StreamRun
 from attnviz.experiments.hooked_model import HookedModel
-from attnviz.experiments.model_blocks import block_of, prediction_blocks, streams_recorded
+from attnviz.experiments.model_blocks import block_of, prediction_run
 from attnviz.experiments.patching.text_pair import LogitDifference
-from attnviz.models import Encoded, Model, check_encoded, model_inputs
+from attnviz.models import Encoded, Model
 from attnviz.types import Kind
 
 __all__ = ["LogitParts", "logit_parts"]
 
-AGREEMENT = 1e-3
-"""Largest difference, as a share of the largest number, of a step that is taken to be linear."""
+NOTES = (
+    "Each layer ends in a norm. Effects of lower heads pass through all norms above, held fixed.",
+    "The activation before the vocabulary is held fixed, as a factor per dimension.",
+    "This model caps its logits. The numbers are of logits before the cap.",
+)
+"""Sentences for norms between blocks, for an activation, and for a cap."""
 
 
 @dataclass(frozen=True)
@@ -42,8 +45,9 @@ class LogitParts:
         heads: by kind, the direct effect of each head.
         embedding: direct effect of the stream before the first block.
         rest: direct effect of the rest of each block: MLP, biases, layers without attention.
-        constant: the offset of the last norm and the bias of the vocabulary's matrix.
+        constant: what stands behind the last block: offsets of norms, biases.
         total: the model's logit difference; the sum of the others within float error.
+        notes: sentences on what is held fixed or left out in this model.
     """
 
     heads: Mapping[Kind, Float[np.ndarray, "layer head"]]
@@ -51,6 +55,7 @@ class LogitParts:
     rest: Float[np.ndarray, " block"]
     constant: float
     total: float
+    notes: tuple[str, ...] = ()
 
 
 def logit_parts(model: Model, encoded: Encoded, difference: LogitDifference) -> LogitParts:
@@ -69,169 +74,118 @@ def logit_parts(model: Model, encoded: Encoded, difference: LogitDifference) -> 
     True
 
     Args:
-        model: a decoder or encoder-decoder with a norm behind its last block.
+        model: with a trained language head.
         encoded: a text, with a target for an encoder-decoder.
         difference: logits that are taken apart.
 
     Raises:
-        InputError: the model predicts no tokens; between its last block and its logits is more than
-            a norm and a matrix, as in BERT; its heads could not be followed to the stream.
+        InputError: the model predicts no tokens, has no list of blocks or no matrix of words; its
+            heads could not be followed to the stream.
     """
-    if not model.predicts:
-        raise InputError(f"{model.info.name} predicts no tokens: it has no trained language head")
-    check_encoded(model, [encoded])
-    hooked = HookedModel.of(model)
-    _, blocks = prediction_blocks(hooked)
-    inputs = model_inputs(model, [encoded])
+    hooked, blocks, inputs = prediction_run(model, encoded)
     at = difference.position
-    vectors: dict[tuple[Kind, int], Tensor] = {}
-
-    def report(place: tuple[Kind, int], added: Added) -> None:
-        if place[0] != "encoder" and all(part.dim() == 3 for part in added.parts):
-            vectors[place] = torch.stack([part[0, at] for part in added.parts]).double()
-
-    with (
-        torch.inference_mode(),
-        norms_recorded(hooked.network) as norms,
-        streams_recorded(hooked, blocks) as streams,
-        _head_recorded(hooked) as head,
-    ):
-        with following(Additions(hooked.places(), report)):
-            logits = hooked.run(inputs).logits
-        total = float(difference.of(logits)[0])
-        end = _End.of(hooked, norms, head, logits[0, at], at, streams[blocks[-1]], blocks)
-        direction, constant = end.direction(difference)
-    kinds = [kind for kind in model.info.heads if kind != "encoder"]
-    heads: dict[Kind, np.ndarray] = {}
-    for kind in kinds:
-        layers, _ = model.info.heads[kind]
-        if any((kind, layer) not in vectors for layer in range(layers)):
-            raise InputError(
-                f"what the heads of {model.info.name} add could not be followed to its stream"
-            )
-        heads[kind] = (
-            torch.stack([end.effect(vectors[kind, layer], direction) for layer in range(layers)])
-            .cpu()
-            .numpy()
+    added = _additions(hooked, inputs)
+    places = [
+        (kind, layer)
+        for kind, (layers, _) in model.info.heads.items()
+        if kind != "encoder"
+        for layer in range(layers)
+    ]
+    if any(place not in added for place in places):
+        raise InputError(
+            f"what the heads of {model.info.name} add could not be followed to its stream"
         )
-    stops = [streams[""], *(streams[name] for name in blocks[:-1])]
-    effects = [float(end.effect(one[0, at].double(), direction)) for one in stops]
-    effects.append(float(end.effect(end.stream, direction)))
+    run = StreamRun(
+        hooked,
+        blocks,
+        {place: one.projection for place, one in added.items() if one.projection is not None},
+    )
+    run.run(inputs)
+    end = _End.of(run, difference)
+    slopes, behind = run.gradients(end.value, at)
+    heads: dict[Kind, np.ndarray] = {
+        kind: np.zeros(size) for kind, size in model.info.heads.items() if kind != "encoder"
+    }
+    passed = False  # whether an effect goes through norms between the blocks
+    for kind, layer in places:
+        block = blocks.index(block_of(hooked.names[kind][layer]))
+        through = not _agree(slopes[block], slopes[block + 1])
+        passed = passed or through
+        one = added[kind, layer]
+        vectors, slope = (
+            (one.projected, behind.get((kind, layer)))
+            if through
+            else (one.parts, slopes[block + 1])
+        )
+        if slope is None or not vectors:
+            raise InputError(
+                f"what the heads of {model.info.name} add could not be followed to its logits"
+            )
+        rows = torch.stack([vector[0, at] for vector in vectors]).double()
+        heads[kind][layer] = (rows @ slope).cpu().numpy()
+    effects = [
+        float(slope @ stream.detach()[0, at].double())
+        for slope, stream in zip(slopes, run.streams, strict=True)
+    ]
     rest = np.diff(effects)
-    for kind in kinds:
-        for layer, name in enumerate(hooked.names[kind]):
-            rest[blocks.index(block_of(name))] -= heads[kind][layer].sum()
-    return LogitParts(heads, effects[0], rest, constant, total)
+    for kind, layer in places:
+        rest[blocks.index(block_of(hooked.names[kind][layer]))] -= heads[kind][layer].sum()
+    constant = end.total - effects[-1]
+    notes = [
+        note
+        for there, note in zip((passed, run.activation, end.capped), NOTES, strict=True)
+        if there
+    ]
+    return LogitParts(heads, effects[0], rest, constant, end.total, tuple(notes))
 
 
-@dataclass
-class _Head:
-    """Input and output of the vocabulary's matrix in a forward pass."""
+def _additions(hooked: HookedModel, inputs: dict[str, Tensor]) -> dict[tuple[Kind, int], Added]:
+    """Return what the heads of each layer add to the stream; not those of an encoder."""
+    added: dict[tuple[Kind, int], Added] = {}
 
-    module: nn.Linear
-    given: Tensor | None = None
-    output: Tensor | None = None
+    def report(place: tuple[Kind, int], one: Added) -> None:
+        if place[0] != "encoder" and all(part.dim() == 3 for part in one.parts):
+            added[place] = one
 
-
-@contextmanager
-def _head_recorded(hooked: HookedModel) -> Iterator[_Head]:
-    """Keep the call of the vocabulary's matrix of a forward pass."""
-    module = hooked.network.get_output_embeddings()
-    if not isinstance(module, nn.Linear):
-        raise InputError(f"{hooked.model.info.name} has no matrix from stream to vocabulary")
-    record = _Head(module)
-
-    def hook(module: nn.Module, arguments: tuple[Any, ...], output: Tensor) -> None:
-        record.given, record.output = arguments[0], output
-
-    handle = module.register_forward_hook(hook)
-    try:
-        yield record
-    finally:
-        handle.remove()
+    with torch.inference_mode(), following(Additions(hooked.places(), report)):
+        hooked.run(inputs)
+    return added
 
 
 @dataclass(frozen=True)
 class _End:
-    """Way from the stream at one position to the logits: a norm, and a matrix.
+    """Logit difference that is taken apart.
 
     Attributes:
-        stream: what the norm reads, float64.
-        norm: gain and offset.
-        size: what the norm divides by at this position.
-        before: number between the norm and the matrix, as T5 has one.
-        behind: number behind the matrix.
-        matrix: the vocabulary's.
+        value: with its gradient.
+        total: the same as a number, with the bias behind the vocabulary's matrix.
+        capped: whether it is read before a cap that the model puts on its logits.
     """
 
-    stream: Float[Tensor, " width"]
-    norm: Norm
-    size: float
-    before: float
-    behind: float
-    matrix: nn.Linear
+    value: Tensor
+    total: float
+    capped: bool
 
     @classmethod
-    def of(
-        cls,
-        hooked: HookedModel,
-        norms: Sequence[NormCall],
-        head: _Head,
-        logits: Float[Tensor, " word"],
-        at: int,
-        last: Float[Tensor, "1 position width"],
-        blocks: Sequence[str],
-    ) -> _End:
-        """Return the way, after a comparison of each step with the numbers of the run.
+    def of(cls, run: StreamRun, difference: LogitDifference) -> _End:
+        """Return the logit difference, before a cap if there is one.
 
         Raises:
-            InputError: there is another step on the way.
+            InputError: there is no such position or token.
         """
-        name = hooked.model.info.name
-        refusal = InputError(
-            f"{name} has more than a norm and a matrix between its last block and its logits, so "
-            "a logit is no sum over heads"
-        )
-        calls = [one for one in norms if one.given.shape == last.shape]
-        inside = tuple(f"{block}." for block in blocks)
-        if head.given is None or head.output is None:
-            raise refusal
-        if not calls or calls[-1].name.startswith(inside):
-            raise refusal
-        call = calls[-1]
-        stream, normed = call.given[0, at].double(), call.output[0, at].double()
-        norm = read_norm(call.module, len(stream))
-        plain = norm.unscaled(stream)
-        size = float(plain @ plain / (plain @ (normed - norm.offset)))
-        factor = float(head.given[0, at].double() @ normed / (normed @ normed))
-        words = head.output[0, at].double()
-        scale = float(logits.double() @ words / (words @ words))
-        steps = (
-            (last[0, at].double(), stream),
-            (plain / size + norm.offset, normed),
-            (factor * normed, head.given[0, at].double()),
-            (scale * words, logits.double()),
-        )
-        if not all(_agree(one, other) for one, other in steps):
-            raise refusal
-        return cls(stream, norm, size, factor, scale, head.module)
-
-    def direction(self, difference: LogitDifference) -> tuple[Float[Tensor, " width"], float]:
-        """Return the direction of a logit difference behind the norm, and its constant."""
-        weight, bias = self.matrix.weight.double(), self.matrix.bias
-        row = weight[difference.answer]
-        constant = 0.0 if bias is None else float(bias[difference.answer])
-        if difference.other is not None:
-            row = row - weight[difference.other]
-            constant -= 0.0 if bias is None else float(bias[difference.other])
-        direction = row * (self.before * self.behind)
-        return direction, constant * self.behind + float(direction @ self.norm.offset)
-
-    def effect(
-        self, vectors: Float[Tensor, "*part width"], direction: Float[Tensor, " width"]
-    ) -> Float[Tensor, "*part"]:
-        """Return the direct effects of parts of the stream."""
-        return self.norm.unscaled(vectors) @ direction / self.size
+        total = float(difference.of(run.logits.detach())[0])  # checks tokens and position
+        words, logits = (one[0, difference.position].detach().double()
+                         for one in (run.words, run.logits))  # fmt: skip
+        scale = float(logits @ words / (words @ words))
+        row = run.words[0, difference.position]
+        value = row[difference.answer]
+        value = value if difference.other is None else value - row[difference.other]
+        if _agree(scale * words, logits):
+            return cls(value * scale, total, False)
+        behind = (run.logits - run.words).detach()[0]
+        if len(behind) > 1 and _agree(behind[:1].expand_as(behind), behind):  # a bias per word
+            return cls(value, total, False)
+        return cls(value, float(difference.of(run.words.detach())[0]), True)
 
 
 def _agree(one: Tensor, other: Tensor) -> bool:

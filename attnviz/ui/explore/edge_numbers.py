@@ -19,9 +19,9 @@ from attnviz.experiments.edges.value_norms import value_norms
 from attnviz.experiments.edges.value_zeroing import value_zeroing
 from attnviz.findings import Progress
 from attnviz.types import Head
+from attnviz.ui.jobs.background_jobs import Work
+from attnviz.ui.jobs.long_jobs import wait_for
 from attnviz.ui.server.run_places import giving_way
-from attnviz.ui.session.background_jobs import Work
-from attnviz.ui.session.long_jobs import wait_for
 from attnviz.ui.session.model_cache import Request, captured, load_model
 from attnviz.ui.session.request_ids import request_ids
 

@@ -13,6 +13,7 @@ from attnviz.types import Head, Kind
 from attnviz.ui.components.choices import choice
 from attnviz.ui.components.figures_and_tables import show_table
 from attnviz.ui.patch.effect_maps import show_head_values
+from attnviz.ui.session.plain_text import plain
 from attnviz.views.maps.map_specification import score_specification
 
 __all__ = ["show_composition", "strongest_pairs"]
@@ -36,6 +37,9 @@ def show_composition(scores: Composition | str, head: Head) -> None:
     )
     reads = choice("Reads into its", READS, "patch_reads")
     table: np.ndarray = getattr(scores, reads)
+    if scores.missing and reads != "value":
+        st.info(plain(scores.missing), icon=":material/info:")
+        return
     if head.layer >= table.shape[2] or head.head >= table.shape[3]:
         st.info("Composition is between heads of one kind of self-attention.")
         return

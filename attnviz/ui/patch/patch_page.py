@@ -185,6 +185,8 @@ def _direct(chosen: ChosenPair, study: PatchStudy, kind: Kind, head: Head) -> No
         "What a head adds to the residual stream, read by the vocabulary directly, with the last "
         "norm frozen. What later layers make of it counts as theirs."
     )
+    for note in parts.notes:
+        st.caption(note)
 
 
 def _maps(chosen: ChosenPair, head: Head) -> None:
