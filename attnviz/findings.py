@@ -44,10 +44,10 @@ LABELS: tuple[Label, ...] = get_args(Label)
 LABEL_MEANINGS: Mapping[Label, str] = {
     "non-finite": "It computes NaN or infinity.",
     "dead": "It adds almost nothing to the vectors of the text.",
-    "uniform": "It spreads its weight evenly on every text.",
-    "peaked": "It puts all its weight on one key and follows no pattern known to be useful.",
+    "uniform": "It spreads its weight almost evenly on every text.",
+    "peaked": "It puts nearly all its weight on one key and follows no pattern known to be useful.",
     "redundant": "Another head of the same layer does the same.",
-    "sink": "It puts its weight on one key that is unrelated to the query.",
+    "sink": "Much of its weight rests on one place, whatever the query is.",
     "specialised": "It follows a known, useful pattern.",
     "positional": "It looks at the same positions in every text.",
     "healthy": "None of the other labels: it looks at different keys in different texts.",

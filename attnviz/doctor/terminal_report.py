@@ -91,16 +91,23 @@ def summary(findings: Sequence[Finding], notes: Sequence[str], groups: Sequence[
         notes: what a reader has to know.
         groups: groups of heads that do the same, in words.
     """
-    from attnviz.views.report.removal_lists import kept_sentence, removal_lists  # loads plotly
+    from attnviz.views.report.removal_lists import (  # loads plotly
+        kept_sentence,
+        known_cost,
+        removal_lists,
+    )
     from attnviz.views.report.summary_sentences import diagnosis_sentences
 
     needed = [one for one in findings if one.contradicted]
     harmful = [one for one in findings if one.verdict is Verdict.BETTER_WITHOUT]
     others = [one for one in findings if one.degenerate and one not in needed + harmful]
+    others.sort(key=lambda one: LABELS.index(one.label))
     lines = [*diagnosis_sentences(findings), "", *_counts(findings)]
+    lines += _section(
+        "Look degenerate but are needed", sorted(needed, key=known_cost, reverse=True)
+    )
+    lines += _section("Better without", sorted(harmful, key=known_cost))
     lines += _section("Look degenerate", others)
-    lines += _section("Look degenerate but are needed", needed)
-    lines += _section("Better without", harmful)
     lists = [f"{title} {names}" for title, names in removal_lists(findings)]
     lines += _listed("What removing heads showed (change of the loss, nats per token)", lists)
     lines += _listed("Heads that do the same", [*filter(None, (kept_sentence(findings),)), *groups])

@@ -355,7 +355,7 @@ def test_without_ablation(open_app: OpenApp, quickly: None) -> None:
     wait(press(app, "Diagnose"))
     assert not app.exception
     words = said(app)
-    assert "No head was removed" in words and "there is no cost to show" in words
+    assert "No removal was measured" in words and "there is no cost to show" in words
     assert not any(one.value.isna().all().any() for one in app.dataframe)  # no column of "None"
 
 

@@ -55,7 +55,7 @@ def test_both_maps_and_what_has_changed(open_app: OpenApp, monkeypatch: Any) -> 
     assert not app.exception
     words = said(app).replace("\\", "")
     assert "1 of 32 heads has another label." in words
-    assert "L0·H1 was uniform and is positional: it no longer looks degenerate." in words
+    assert "L0·H1 was “uniform” and is “positional”: it no longer looks degenerate." in words
     assert "None became degenerate, none recovered." in words
     assert "A note" in words
     assert len(app.get("plotly_chart")) == 3

@@ -15,10 +15,11 @@ from scipy.spatial.distance import jensenshannon
 
 import attnviz
 from attnviz import Model
-from attnviz.doctor import Change, Text, TextSet, compare
+from attnviz.doctor import Change, Diagnosis, Text, TextSet, compare
+from attnviz.doctor.measures.bootstrap import intervals
 from attnviz.errors import InputError
 from attnviz.experiments.loss_examples import examples
-from attnviz.findings import Finding, Interval, Progress, Verdict
+from attnviz.findings import Finding, Interval, Label, Progress, Verdict
 from attnviz.types import Head
 from attnviz.views.report.comparison_sentences import comparison_sentences
 from tests.bounds import MODEL, SAME
@@ -212,6 +213,30 @@ def test_the_losses_come_first(pair: tuple[Model, Model]) -> None:
     assert ruined.loss_sentence.endswith(f": {name} is worse on these texts.")
     assert f"99.00 nats per token (98.00 to 100.00) in {name}" in ruined.loss_sentence
     assert compare(base, base, TEXTS, ablate=False).loss_sentence == ""
+
+
+def test_changes_that_matter_most_come_first(pair: tuple[Model, Model]) -> None:
+    base, _ = pair
+    comparison = compare(base, base, TEXTS, ablate=False)
+
+    def with_labels(diagnosis: Diagnosis, labels: list[Label]) -> Diagnosis:
+        labelled = [
+            replace(one, label=label, detail="", close=())
+            for one, label in zip(diagnosis.findings, labels, strict=False)
+        ]
+        return replace(diagnosis, findings=tuple(labelled))
+
+    before = with_labels(comparison.first, ["healthy", "healthy", "healthy"])
+    after = with_labels(comparison.second, ["positional", "positional", "dead"])
+    heads = [one.head for one in before.findings]
+    (kind,) = comparison.divergence
+    moved = np.zeros((*comparison.divergence[kind].mean.shape, 4))
+    for head, far in zip(heads, (0.1, 0.2, 0.05), strict=True):
+        moved[head.layer, head.head] = far
+    changed = replace(comparison, first=before, second=after, divergence={kind: intervals(moved)})
+    assert [one.head for one in changed.by_weight] == [heads[2], heads[1], heads[0]]
+    assert changed.moved(heads[1]) == pytest.approx(0.2)
+    assert changed.sentences[2].startswith(f"{heads[2].label} was “healthy” and is “dead”")
 
 
 @pytest.mark.parametrize(

@@ -690,3 +690,13 @@ def test_a_group_of_copies_is_spare_and_not_useless() -> None:
         "Removing all of them changes the loss by +0.35 nats.",
         "Of 1 head, 1 makes no difference.",
     )
+
+
+def test_of_two_heads_the_other_one_and_both_are_removed() -> None:
+    one, other = Head("self", 0, 0), Head("self", 0, 1)
+    group = HeadGroup((one, other), HeadFunction.INDUCTION)
+    removal = GroupRemoval(group, one, change(0.02, 0.04), change(0.3, 0.4))
+    assert removal.summary(0.01) == (
+        "2 induction heads (L0·H0 and L0·H1). Removing L0·H1 alone costs 0.030 nats per token "
+        "(0.020 to 0.040). Removing both costs 0.35 nats per token (0.30 to 0.40)."
+    )

@@ -68,7 +68,7 @@ def test_kinds_of_sinks_are_counted() -> None:
 
 
 def test_what_is_degenerate_is_listed_with_its_sentences() -> None:
-    _, _, _, degenerate, needed, harmful, removed = parts(FINDINGS)
+    _, _, _, needed, harmful, degenerate, removed = parts(FINDINGS)
     assert degenerate.splitlines()[:4] == [
         "Look degenerate",
         "  L1·H0  uniform",

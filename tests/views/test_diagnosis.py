@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from attnviz.errors import CaptureError, InputError
-from attnviz.findings import DEGENERATE, LABELS, Finding
+from attnviz.findings import DEGENERATE, LABELS, Finding, Interval, Label, Verdict
 from attnviz.types import Family, Head, Kind
 from attnviz.views import (
     draw_ablation,
@@ -270,9 +271,9 @@ def test_figures_wear_the_theme(theme: str) -> None:
 def test_the_headline_names_heads_and_costs() -> None:
     assert diagnosis_sentences(make_findings(3, 3)) == (
         "L2·H2 computes NaN or infinity.",
+        "The model is better without L2·H1 (-0.28 nats).",
         "L0·H2 (uniform) and L2·H0 (dead) look degenerate, and removing each makes no difference.",
         "L0·H1 (+0.39 nats) looks degenerate but is needed.",
-        "Better without: L2·H1 (-0.28 nats).",
         "Unclear: L1·H2 looks degenerate; more texts would tell.",
         "Of 9 heads, 3 are needed, 3 make no difference, 1 is better removed, 1 is unclear and 1 "
         "was not tested.",
@@ -293,11 +294,35 @@ def test_the_headline_of_a_sound_model_and_of_nothing_removed() -> None:
         "No head is proven useless.",
         "Of 1 head, 1 is needed.",
     )
+    close = [replace(findings[0], close=("uniform",))]
+    assert diagnosis_sentences(close)[-1] == "1 label is a close call: other texts could change it."
+    assert "2 labels are close calls" in diagnosis_sentences(close * 2)[-1]
     untried = make_findings(2, 4, ablated=False)
     said = " ".join(diagnosis_sentences(untried))
-    assert said.startswith("4 of 8 heads look degenerate: ") and "No head was removed" in said
+    assert said.startswith("4 of 8 heads look degenerate: ") and "No removal was measured" in said
     assert "needed" not in said
     assert diagnosis_sentences(untried[:1])[0] == "None of the 1 head looks degenerate."
+
+
+def test_a_head_that_ruins_the_model_comes_first() -> None:
+    def head(layer: int, cost: float, verdict: Verdict, label: Label = "healthy") -> Finding:
+        change = Interval(cost, cost - 0.01, cost + 0.01, 0.1, 60)
+        where = Head("self", layer, 0)
+        return Finding(where, label, ablation={"zero": change}, verdict=verdict)
+
+    ruining = head(1, -3.86, Verdict.BETTER_WITHOUT)
+    above = head(2, 0.0, Verdict.NO_DIFFERENCE, "uniform")
+    below = head(0, 0.0, Verdict.NO_DIFFERENCE, "uniform")
+    repair = "Repair L1·H0 first: heads of the layers above may look degenerate because of it."
+    said = diagnosis_sentences([ruining, above])
+    assert said[:2] == ("The model is better without L1·H0 (-3.86 nats).", repair)
+    assert said[2].startswith("L2·H0 (uniform) looks degenerate")
+    assert not any("Better without" in one for one in said)
+    assert repair not in diagnosis_sentences([below, ruining])
+    mild = diagnosis_sentences([head(1, -0.05, Verdict.BETTER_WITHOUT), above])
+    assert (
+        mild[0].startswith("L2·H0 (uniform)") and mild[1] == "Better without: L1·H0 (-0.050 nats)."
+    )
 
 
 def test_samples_have_every_label() -> None:

@@ -149,7 +149,7 @@ def test_hostile_names_stay_text_in_the_report_of_two_models() -> None:
 def test_without_ablation_there_is_no_cost() -> None:
     page = draw_report(make_plain(ablated=False))
     assert "What removing heads costs" not in page
-    assert "No head was removed" in page
+    assert "No removal was measured" in page
     assert "<dt>Loss</dt><dd>none</dd>" in page
 
 

@@ -148,7 +148,9 @@ def _seen_sink(finding: Finding, what: Effect | None, place: str) -> Iterator[st
     """Yield the sentences on a sink: place, weight, value and meaning."""
     mass, *_, elsewhere = finding.evidence
     yield f"It puts {number(mass.value.mean)} of its weight on {place}."
-    away = f"it looks mostly elsewhere in {percent(elsewhere.value.mean)} of its rows"
+    share = elsewhere.value.mean
+    part = "none" if share == 0 else "less than 1%" if share < 0.005 else percent(share)
+    away = f"it looks mostly elsewhere in {part} of its rows"
     moved = next((one.value for one in finding.evidence if one.measure == "sink_value_share"), None)
     if moved is not None and not math.isnan(moved.mean):
         much = "only " if moved.mean < mass.value.mean / 2 else ""

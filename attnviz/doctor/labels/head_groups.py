@@ -73,19 +73,19 @@ class GroupRemoval:
         return " ".join((f"{self.group.name}.", *self._costs(tolerance)))
 
     def _costs(self, tolerance: float) -> Iterator[str]:
-        others = f"removing all of them but {self.kept.label}"
+        others, every = f"removing all of them but {self.kept.label}", "removing all of them"
+        if len(self.group.heads) == 2:
+            (other,) = (one for one in self.group.heads if one != self.kept)
+            others, every = f"removing {other.label} alone", "removing both"
         yield removal_sentence(self.all_but_one, tolerance, others)
-        yield removal_sentence(self.everything, tolerance, "removing all of them")
+        yield removal_sentence(self.everything, tolerance, every)
         if self.repeated is not None:
-            one, but_one, every = self.repeated
+            one, but_one, whole = self.repeated
             yield (
                 "Where random tokens repeat, removing one of them changes the loss of the second "
                 f"copy by at most {short(one.mean)} nats per token."
             )
-            yield (
-                f"There, removing all of them but {self.kept.label} changes it by {nats(but_one)}, "
-                f"and removing all by {nats(every)}."
-            )
+            yield (f"There, {others} changes it by {nats(but_one)}, and {every} by {nats(whole)}.")
 
 
 def plain_group(removal: GroupRemoval, tolerance: float) -> dict[str, Any]:

@@ -70,7 +70,7 @@ class Change:
     @property
     def sentence(self) -> str:
         """Return the change in words."""
-        what = f"{self.head.label} was {self.before.name} and is {self.after.name}"
+        what = f"{self.head.label} was “{self.before.name}” and is “{self.after.name}”"
         if not self.clear:
             return f"{what}: a close call, the intervals contain the limit."
         if self.lost:

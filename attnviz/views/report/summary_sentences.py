@@ -6,7 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from attnviz.findings import Finding, Verdict
+from attnviz.findings import LABELS, Finding, Verdict
 from attnviz.types import Head
 
 __all__ = [
@@ -19,6 +19,9 @@ __all__ = [
 ]
 
 SHOWN = 6  # heads that are named one by one
+SEVERE = 0.1
+"""A fall of the loss without a head that is named before all else, nats per token: a tenth of the
+perplexity."""
 
 
 def diagnosis_sentences(findings: Sequence[Finding]) -> tuple[str, ...]:
@@ -29,7 +32,11 @@ def diagnosis_sentences(findings: Sequence[Finding]) -> tuple[str, ...]:
     """
     suspects = [one for one in findings if one.degenerate]
     if all(one.verdict is Verdict.NOT_TESTED for one in findings):
-        said = [_looks(suspects, len(findings)), "No head was removed: labels rest on weights."]
+        said = [
+            *_broken(suspects),
+            _looks(suspects, len(findings)),
+            "No removal was measured: labels show where heads look, not what the model needs.",
+        ]
     else:
         said = [*_broken(suspects), *_tested(findings, suspects), _effects(findings)]
     sinks = Counter(one.detail for one in findings if one.label == "sink" and not one.degenerate)
@@ -42,6 +49,10 @@ def diagnosis_sentences(findings: Sequence[Finding]) -> tuple[str, ...]:
         kinds = listed([f"{detail} ({count})" for detail, count in patterns.most_common()])
         does = "follows a known pattern" if patterns.total() == 1 else "follow a known pattern"
         said.append(f"{head_count(patterns.total())} {does}: {kinds}.")
+    close = sum(bool(one.close) for one in findings)
+    if close:
+        are = "label is a close call" if close == 1 else "labels are close calls"
+        said.append(f"{close} {are}: other texts could change {'it' if close == 1 else 'them'}.")
     return tuple(said)
 
 
@@ -70,7 +81,8 @@ def _looks(suspects: Sequence[Finding], heads: int) -> str:
     """Return how many heads have a degenerate label, for a diagnosis without removals."""
     if not suspects:
         return f"None of the {head_count(heads)} looks degenerate."
-    counts = Counter(one.name if one.label == "sink" else one.label for one in suspects)
+    ordered = sorted(suspects, key=lambda one: LABELS.index(one.label))
+    counts = Counter(one.name if one.label == "sink" else one.label for one in ordered)
     labels = listed([f"{count} {name}" for name, count in counts.items()])
     look = "looks" if len(suspects) == 1 else "look"
     return f"{len(suspects)} of {head_count(heads)} {look} degenerate: {labels}."
@@ -93,20 +105,42 @@ def _tested(findings: Sequence[Finding], suspects: Sequence[Finding]) -> list[st
     needed = sorted((one for one in suspects if one.contradicted), key=removal_cost, reverse=True)
     unclear = [one for one in suspects if one.verdict is Verdict.UNCLEAR]
     harmful = [one for one in findings if one.verdict is Verdict.BETTER_WITHOUT]
-    said = ["No head is proven useless."]
+    harmful.sort(key=removal_cost)
+    severe = bool(harmful) and removal_cost(harmful[0]) < -SEVERE
+    said = _severe(harmful, suspects) if severe else []
+    said += [] if useless else ["No head is proven useless."]
     if useless:
         looks = "looks degenerate" if len(useless) == 1 else "look degenerate"
         each = "it" if len(useless) == 1 else "each"
-        said = [f"{_named(useless, labels=True)} {looks}, and removing {each} makes no difference."]
+        useless_names = _named(useless, labels=True)
+        said.append(f"{useless_names} {looks}, and removing {each} makes no difference.")
     said += _spare([one for one in alone if one.spare])
     if needed:
         looks, verb = ("looks", "is") if len(needed) == 1 else ("look", "are")
         said.append(f"{_named(needed, costs=True)} {looks} degenerate but {verb} needed.")
-    if harmful:
-        said.append(f"Better without: {_named(sorted(harmful, key=removal_cost), costs=True)}.")
+    if harmful and not severe:
+        said.append(f"Better without: {_named(harmful, costs=True)}.")
     if unclear:
         looks = "looks" if len(unclear) == 1 else "look"
         said.append(f"Unclear: {_named(unclear)} {looks} degenerate; more texts would tell.")
+    return said
+
+
+def _severe(harmful: Sequence[Finding], suspects: Sequence[Finding]) -> list[str]:
+    """Return the sentences on heads of which one raises the loss by more than `SEVERE`.
+
+    What such a head adds is read by all layers above: their heads may be degenerate because of it.
+    """
+    said = [f"The model is better without {_named(harmful, costs=True)}."]
+    worst = harmful[0].head
+    above = [
+        one for one in suspects if one.head.kind == worst.kind and one.head.layer > worst.layer
+    ]
+    if above:
+        said.append(
+            f"Repair {worst.label} first: heads of the layers above may look degenerate because "
+            "of it."
+        )
     return said
 
 
