@@ -10,6 +10,7 @@ import torch
 
 from attnviz import efficient
 from attnviz.efficient.methods.linear import recurrent_attention
+from attnviz.efficient.methods.linformer import projection_matrix
 from attnviz.efficient.methods.performer import positive_features, random_directions
 from attnviz.efficient.methods.result import prepare
 from attnviz.efficient.methods.state_space import implicit_matrix, scan
@@ -44,6 +45,14 @@ def test_linformer_error_of_the_theorem_falls_with_the_rank():
         for rank in (8, 32, 128)
     ]
     assert errors[0] > errors[1] > errors[2]
+    # The theorem's object by numpy: P Eᵀ E V beside P V.
+    scores = (q @ k.mT / math.sqrt(8)).numpy()
+    p = np.exp(scores) / np.exp(scores).sum(1, keepdims=True)
+    e = projection_matrix(32, 200, "gaussian", 7).numpy()
+    apart = np.linalg.norm(p @ e.T @ e @ v.numpy() - p @ v.numpy()) / np.linalg.norm(p @ v.numpy())
+    ours = efficient.run("linformer", q, k, v, causal=False, rank=32, seed=7)
+    assert ours.details["theorem_error"] == pytest.approx(apart, abs=1e-10)
+    assert e.var() * 32 == pytest.approx(1, rel=0.05)
     # The error of a Gaussian projection falls as 1 / sqrt(rank): by 2 for each factor of 4.
     assert errors[0] / errors[1] == pytest.approx(2, rel=0.35)
 
