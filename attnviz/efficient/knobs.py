@@ -71,6 +71,13 @@ _KNOBS: Mapping[str, Knob] = {
     "nystromformer": Knob(
         "landmarks", "Landmarks", 8, _SMALL, "More landmarks average fewer tokens into one."
     ),
+    "state_space": Knob(
+        "memory",
+        "Memory in tokens",
+        16,
+        _SMALL,
+        "After so many tokens the slowest part of the state has faded to a third.",
+    ),
     "reformer": Knob(
         "buckets", "Buckets", 4, (1, 2, 4, 8, 16, 32), "More buckets compute fewer pairs."
     ),

@@ -171,6 +171,16 @@ def test_the_state_space_is_its_implicit_matrix():
     assert full > 4  # the rank of the whole is not bounded
 
 
+@pytest.mark.parametrize("memory", [1, 5, 40])
+def test_the_slowest_part_of_a_state_fades_in_its_memory(memory):
+    c, b = torch.zeros(2, 60, 3, dtype=torch.float64)
+    c[:, 0] = b[:, 0] = 1  # the slowest part alone
+    matrix = efficient.run("state_space", c, b, torch.eye(60).double(), memory=memory).output
+    for distance in (0, 1, memory):
+        expected = math.exp(-distance / memory) / memory
+        assert float(matrix[50, 50 - distance]) == pytest.approx(expected, rel=1e-12)
+
+
 @pytest.mark.parametrize("name", efficient.names())
 def test_every_variant_takes_arrays_and_tensors(name):
     q, k, v = vectors()
@@ -203,6 +213,7 @@ def test_every_variant_takes_arrays_and_tensors(name):
         ("reformer", {"buckets": 3}, "even number"),
         ("longformer", {"global_positions": (99,)}, "no position 99"),
         ("state_space", {"step": [1.0]}, "expected 23 numbers"),
+        ("state_space", {"memory": 0}, "at least one token"),
     ],
 )
 def test_wrong_settings_get_a_sentence(name, change, message):

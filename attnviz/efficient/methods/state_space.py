@@ -61,23 +61,32 @@ def scan(
 
 
 def state_space(
-    inputs: Inputs, *, step: Any = None, decay: Any = None, skip: float = 0.0
+    inputs: Inputs,
+    *,
+    memory: int = 1,
+    step: Any = None,
+    decay: Any = None,
+    skip: float = 0.0,
 ) -> EfficientResult:
     """Compute y = M x + skip x, with C in the place of queries, B of keys and x of values.
 
     Args:
         inputs: C [position, state], B [position, state] and x [position, channel]; causal.
-        step: Δ [position]; 1 everywhere when None.
+        memory: tokens after which the slowest part of the state has faded to 1/e, with the first
+            decays; the step is 1 / memory.
+        step: Δ [position]; 1 / memory everywhere when None.
         decay: diagonal of A [state]; -1, -2, … -state when None, as Mamba begins.
         skip: D.
 
     Raises:
-        InputError: no causal mask, unequal lengths, or steps and decays that do not fit.
+        InputError: no causal mask, unequal lengths, no memory, or steps and decays that do not fit.
     """
+    if memory < 1:
+        raise InputError(f"the memory is at least one token, not {memory}")
     if not inputs.causal or inputs.queries != inputs.keys:
         raise InputError("a state space reads from left to right; use causal=True and one text")
     count, size = inputs.key.shape
-    steps = _vector(step, count, inputs.key, torch.ones(count))
+    steps = _vector(step, count, inputs.key, torch.full((count,), 1 / memory, dtype=torch.float64))
     decays = _vector(decay, size, inputs.key, -torch.arange(1, size + 1))
     if bool((steps < 0).any()):
         raise InputError("steps are at least zero")

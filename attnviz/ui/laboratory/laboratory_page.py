@@ -35,6 +35,11 @@ RELATIONS = {
         "Another model, not an approximation of the softmax.",
     ),
 }
+MOVED = (
+    "Half the sum of all differences of the weights, mean over the rows. With negative weights it "
+    "can exceed 100%."
+)
+APART = "Length of the difference of all outputs, relative to the exact outputs."
 VARIANT, SETTING = "variant", "setting"
 
 
@@ -147,9 +152,9 @@ def _figures(variant: Variant, result: EfficientResult, exact: EfficientResult) 
     if variant.relation == "another model":
         return
     rows = difference(result, exact)
-    three.metric("Weight on other keys", f"{float(rows.moved.mean()):.1%}")
+    three.metric("Weight on other keys", f"{float(rows.moved.mean()):.1%}", help=MOVED)
     apart = np.linalg.norm(result.output - exact.output) / np.linalg.norm(exact.output)
-    four.metric("Error of the outputs", f"{float(apart):.2g}")
+    four.metric("Error of the outputs", f"{float(apart):.2g}", help=APART)
 
 
 def _sides(

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import streamlit as st
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from attnviz.attention.stack.map_tiles import Grid, Window
 from attnviz.efficient import EfficientResult, Variant
@@ -35,25 +35,19 @@ def show_pairs(
     head: Head,
 ) -> None:
     """Draw the exact weights and those of the variant; pairs that are not computed are hatched."""
+    weights, drawn = _exact_side(exact, np.asarray(result.computed))
+    signed = float(np.nanmin(result.weights)) < 0
+    if signed:
+        st.caption("Orange is above zero, blue below: these weights can be negative.")
     left, right = st.columns(2, gap="medium")
     with left:
         st.markdown("**Exact attention**")
-        weights, drawn = exact.weights, weight_specification()
-        left_out = np.asarray(exact.computed) & ~np.asarray(result.computed)
-        if left_out.any():
-            lost = float(np.nan_to_num(weights)[left_out].sum() / len(weights))
-            if st.toggle("Cover the pairs that are not computed", key="lab_cover"):
-                weights = np.where(left_out, np.nan, weights)
-                drawn = replace(drawn, missing_caption="not computed or masked")
-            st.caption(f"{lost:.1%} of its weight lies on pairs that are not computed.")
         _map(weights, drawn, tokens, f"{head.label}, exact", "lab_exact")
     with right:
         st.markdown(f"**{variant.label}**")
-        lowest = float(np.nanmin(result.weights))
-        if lowest < 0:
+        if signed:
             end = float(np.nanmax(np.abs(result.weights)))
-            drawn = difference_specification("zero", variant.label, end)
-            st.caption("Orange is above zero, blue below: these weights can be negative.")
+            drawn = replace(difference_specification("", "", end), value="weight", caption="weight")
         else:
             drawn = weight_specification(
                 high=1.0
@@ -64,6 +58,25 @@ def show_pairs(
             drawn, missing="this pair is not computed", missing_caption="not computed or masked"
         )
         _map(result.weights, drawn, tokens, f"{head.label}, {variant.label}", "lab_variant")
+
+
+def _exact_side(
+    exact: EfficientResult, computed: Bool[np.ndarray, "query key"]
+) -> tuple[Float[np.ndarray, "query key"], MapSpecification]:
+    """Return the exact weights and how they are drawn; a switch covers what is not computed.
+
+    The switch stands above both maps, so that their rows stay beside each other.
+    """
+    weights, drawn = np.asarray(exact.weights), weight_specification()
+    left_out = np.asarray(exact.computed) & ~computed
+    if left_out.any():
+        lost = float(np.nan_to_num(weights)[left_out].sum() / len(weights))
+        cover = st.toggle("Cover the pairs that are not computed", key="lab_cover")
+        st.caption(f"{lost:.1%} of the exact weight lies on pairs that are not computed.")
+        if cover:
+            weights = np.where(left_out, np.nan, weights)
+            drawn = replace(drawn, missing_caption="not computed or masked")
+    return weights, drawn
 
 
 def _map(
