@@ -336,7 +336,10 @@ def test_compare_prints_and_writes_what_has_changed(
     [
         (["gpt-classroom", "gpt-classroom"], "the same model: nothing can differ"),
         (["gpt-classroom", "bert-classroom"], "only two models of one kind can be compared"),
-        (["gpt-classroom", "french-classroom", "--fail-on", "bad"], "takes worse, lost, changed"),
+        (
+            ["gpt-classroom", "french-classroom", "--fail-on", "bad"],
+            "takes worse, lost, harmful, changed",
+        ),
         (["gpt-classroom", "french-classroom", "--out", "no/x.html"], "there is no folder 'no'"),
     ],
 )

@@ -133,7 +133,8 @@ def _add_compare(compare: argparse.ArgumentParser) -> None:
         metavar="NAMES",
         default="",
         help="exit with status 1 when the second model is worse, when heads are lost (became "
-        "degenerate), or when labels have changed: " + ",".join(CHANGES),
+        "degenerate) or harmful (the loss falls without them), or when labels have changed: "
+        + ",".join(CHANGES),
     )
     compare.set_defaults(run=run_compare)
 

@@ -15,8 +15,9 @@ from attnviz.errors import InputError
 
 __all__ = ["CHANGES", "run_compare"]
 
-CHANGES = ("worse", "lost", "changed")
-"""What `--fail-on` can name: a higher loss, heads that became degenerate, other labels."""
+CHANGES = ("worse", "lost", "harmful", "changed")
+"""What `--fail-on` can name: a higher loss, heads that became degenerate, heads without which the
+second model is better, other labels."""
 
 
 def run_compare(options: argparse.Namespace) -> int:
@@ -65,6 +66,7 @@ def run_compare(options: argparse.Namespace) -> int:
     reached = {
         "worse": comparison.loss_change > 0,
         "lost": any(one.lost for one in comparison.changes),
+        "harmful": bool(comparison.harmful),
         "changed": bool(comparison.changes),
     }
     failing = [name for name in wanted if reached[name]]

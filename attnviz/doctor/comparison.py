@@ -19,7 +19,7 @@ from attnviz.doctor.labels.number_words import nats
 from attnviz.doctor.labels.thresholds import Thresholds
 from attnviz.doctor.measures.bootstrap import Intervals
 from attnviz.doctor.report_data import threshold_meanings, without_nan
-from attnviz.findings import Interval
+from attnviz.findings import Finding, Interval, Verdict
 from attnviz.spreadsheets import as_csv
 from attnviz.types import Head, Kind
 from attnviz.whole_files import write_whole
@@ -59,6 +59,22 @@ class Comparison:
     def close_changes(self) -> tuple[Change, ...]:
         """Return the heads with another label that may be due to the choice of texts."""
         return tuple(one for one in self._relabelled if not one.clear)
+
+    @cached_property
+    def harmful(self) -> tuple[tuple[Finding, Finding], ...]:
+        """Return the heads without which only the second model is better, before and after.
+
+        The intervals of both costs do not overlap. The most harmful head comes first.
+        """
+        pairs = []
+        for before, after in zip(self.first.findings, self.second.findings, strict=True):
+            one, other = before.removal, after.removal
+            if one is None or other is None or before.verdict is Verdict.BETTER_WITHOUT:
+                continue
+            if after.verdict is Verdict.BETTER_WITHOUT and other.high < one.low:
+                pairs.append((other.mean, before, after))
+        pairs.sort(key=lambda pair: pair[0])
+        return tuple((before, after) for _, before, after in pairs)
 
     def moved(self, head: Head) -> float:
         """Return the divergence of one head's rows in the two models, nats; 0 if not measured."""
@@ -121,6 +137,7 @@ class Comparison:
             heads=len(self.first.findings),
             lost=sum(one.lost for one in self.changes),
             recovered=sum(one.recovered for one in self.changes),
+            harmful=self.harmful,
         )
 
     def relabelled(self, thresholds: Thresholds) -> Comparison:
@@ -137,6 +154,7 @@ class Comparison:
         rows = []
         changed = {one.head for one in self.changes}
         close = {one.head for one in self.close_changes}
+        harmful = {after.head for _, after in self.harmful}
         for before, after in zip(self.first.findings, self.second.findings, strict=True):
             head = before.head
             row: dict[str, Any] = {"kind": head.kind, "layer": head.layer, "head": head.head}
@@ -151,6 +169,7 @@ class Comparison:
                 "after": after.name,
                 "changed": head in changed,
                 "close": head in close,
+                "harmful": head in harmful,
             }
             for way in before.ablation:
                 row[f"ablation_{way}_before"] = before.ablation[way].mean
@@ -183,6 +202,7 @@ class Comparison:
                 "second": self.second.plain(),
                 "sentences": list(self.sentences),
                 "notes": list(self.notes),
+                "harmful": [after.head.label for _, after in self.harmful],
                 "heads": heads,
             }
         )

@@ -130,7 +130,8 @@ def comparison_summary(comparison: Comparison) -> str:
         for before, after in ordered[:FURTHEST]
     ]
     changed = [one.sentence for one in comparison.by_weight]
-    lines = [one for one in comparison.sentences if one not in changed]
+    more = [one for one in comparison.sentences if one.startswith("And ")]
+    lines = [one for one in comparison.sentences if one not in changed + more]
     lines += _listed("Changed labels", changed)
     lines += _listed("Close calls", [one.sentence for one in comparison.close_changes], most=CLOSE)
     lines += _listed("Moved furthest (divergence of the rows, nats)", moved)

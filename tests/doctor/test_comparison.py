@@ -15,7 +15,7 @@ from scipy.spatial.distance import jensenshannon
 
 import attnviz
 from attnviz import Model
-from attnviz.doctor import Change, Diagnosis, Text, TextSet, compare
+from attnviz.doctor import Change, Comparison, Diagnosis, Text, TextSet, compare
 from attnviz.doctor.measures.bootstrap import intervals
 from attnviz.errors import InputError
 from attnviz.experiments.loss_examples import examples
@@ -213,6 +213,39 @@ def test_the_losses_come_first(pair: tuple[Model, Model]) -> None:
     assert ruined.loss_sentence.endswith(f": {name} is worse on these texts.")
     assert f"99.00 nats per token (98.00 to 100.00) in {name}" in ruined.loss_sentence
     assert compare(base, base, TEXTS, ablate=False).loss_sentence == ""
+
+
+def test_a_head_that_became_harmful_is_named_first(pair: tuple[Model, Model]) -> None:
+    base, _ = pair
+    comparison = compare(base, base, TEXTS, ablate=False)
+    first, *others = comparison.first.findings
+
+    def costing(mean: float, verdict: Verdict) -> Comparison:
+        cost = {"zero": Interval(mean, mean - 0.02, mean + 0.02, 0.1, 60)}
+        after = replace(first, ablation=cost, verdict=verdict)
+        before = {"zero": Interval(0.04, 0.03, 0.05, 0.1, 60)}
+        return replace(
+            comparison,
+            first=replace(
+                comparison.first,
+                findings=(replace(first, ablation=before, verdict=Verdict.NEEDED), *others),
+            ),
+            second=replace(comparison.second, findings=(after, *others)),
+        )
+
+    ruined = costing(-3.86, Verdict.BETTER_WITHOUT)
+    assert [after.head for _, after in ruined.harmful] == [first.head]
+    assert ruined.sentences[0] == (
+        "1 head has become harmful, the loss falls without it: "
+        f"{first.head.label} (+0.040 before, -3.86 now)."
+    )
+    assert list(ruined.table[ruined.table.harmful]["head"]) == [first.head.head]
+    assert ruined.plain()["harmful"] == [first.head.label]
+    mild = costing(-0.05, Verdict.BETTER_WITHOUT)
+    assert mild.sentences[0] == "No head has changed its label."
+    assert mild.sentences[1].startswith("1 head has become harmful")
+    assert costing(-3.86, Verdict.UNCLEAR).harmful == ()
+    assert costing(0.02, Verdict.BETTER_WITHOUT).harmful == ()  # the intervals overlap
 
 
 def test_changes_that_matter_most_come_first(pair: tuple[Model, Model]) -> None:

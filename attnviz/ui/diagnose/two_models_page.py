@@ -222,16 +222,17 @@ def _table(comparison: Comparison) -> None:
     """Show every head with both labels; those whose label changed, or all."""
     st.markdown("**Labels of each head**")
     changed = st.toggle(
-        "Only changed labels",
-        value=bool(comparison.changes),
+        "Only changed heads",
+        value=bool(comparison.changes or comparison.harmful),
         key="two_changed",
         persist_state="session",
         help="Off: all heads, the one that moved furthest first.",
     )
+    harmful = {one.head for _, one in comparison.harmful}
     rows = [
         _row(comparison, before, after)
         for before, after in zip(comparison.first.findings, comparison.second.findings, strict=True)
-        if not changed or before.name != after.name
+        if not changed or before.name != after.name or after.head in harmful
     ]
     if rows:
         number = st.column_config.NumberColumn
@@ -242,7 +243,8 @@ def _table(comparison: Comparison) -> None:
             column_config={
                 "change": st.column_config.TextColumn(
                     help="Clear: no interval contains its limit. Close call: another choice of "
-                    "texts could give the same label."
+                    "texts could give the same label. Harmful now: the loss falls without it, in "
+                    "the second model only."
                 ),
                 "divergence": number(format="%.3f", help="How far its rows have moved, nats."),
                 "entropy shift": number(
@@ -268,11 +270,13 @@ def _row(comparison: Comparison, before: Finding, after: Finding) -> dict[str, o
     cell = (head.layer, head.head)
     changed = {one.head for one in comparison.changes}
     close = {one.head for one in comparison.close_changes}
+    label = "clear" if head in changed else "close call" if head in close else ""
+    harmful = any(head == one.head for _, one in comparison.harmful)
     return {
         "head": head.label,
         "before": before.name,
         "after": after.name,
-        "change": "clear" if head in changed else "close call" if head in close else "",
+        "change": ", ".join(filter(None, (label, "harmful now" if harmful else ""))),
         "divergence": comparison.divergence[head.kind].at(*cell).mean,
         "entropy shift": rounded(comparison.entropy_shift[head.kind].at(*cell).mean),
         "cost before": rounded(removal_cost(before)),

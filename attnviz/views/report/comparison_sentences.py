@@ -1,18 +1,32 @@
-"""Headline of a comparison of two models: losses, then changed labels."""
+"""Headline of a comparison of two models: losses, harmful heads, changed labels."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from attnviz.views.report.summary_sentences import head_count
+from attnviz.findings import Finding
+from attnviz.views.report.summary_sentences import (
+    SEVERE,
+    head_count,
+    listed,
+    removal_cost,
+    signed,
+)
 
 __all__ = ["comparison_sentences"]
 
-SHOWN = 6  # changes that are written out
+SHOWN = 6  # changes that are written out, and harmful heads that are named
 
 
 def comparison_sentences(
-    loss: str, changes: Sequence[str], *, close: int, heads: int, lost: int, recovered: int
+    loss: str,
+    changes: Sequence[str],
+    *,
+    close: int,
+    heads: int,
+    lost: int,
+    recovered: int,
+    harmful: Sequence[tuple[Finding, Finding]] = (),
 ) -> tuple[str, ...]:
     """Return the headline of a comparison, most important sentence first.
 
@@ -23,17 +37,22 @@ def comparison_sentences(
         heads: number of heads.
         lost: heads that became degenerate.
         recovered: heads that were degenerate and without use, and are needed now.
+        harmful: heads without which only the second model is better, before and after; the most
+            harmful first.
     """
-    said = [loss] if loss else []
+    labels = []
     if changes:
         has = "has" if len(changes) == 1 else "have"
-        said.append(f"{len(changes)} of {head_count(heads)} {has} another label.")
-        said.append(f"{lost or 'None'} became degenerate, {recovered or 'none'} recovered.")
-        said += changes[:SHOWN]
-        if len(changes) > SHOWN:
-            said.append(f"And {len(changes) - SHOWN} more.")
+        labels.append(f"{len(changes)} of {head_count(heads)} {has} another label.")
+        labels.append(f"{lost or 'None'} became degenerate, {recovered or 'none'} recovered.")
     else:
-        said.append(f"No head has {'clearly ' if close else ''}changed its label.")
+        labels.append(f"No head has {'clearly ' if close else ''}changed its label.")
+    harm = [_harmful(harmful)] if harmful else []
+    severe = bool(harmful) and removal_cost(harmful[0][1]) < -SEVERE
+    said = [*([loss] if loss else []), *(harm + labels if severe else labels + harm)]
+    said += changes[:SHOWN]
+    if len(changes) > SHOWN:
+        said.append(f"And {len(changes) - SHOWN} more.")
     if close:
         more = " more" if changes else ""
         said.append(
@@ -41,3 +60,19 @@ def comparison_sentences(
             "call: the intervals contain the limit."
         )
     return tuple(said)
+
+
+def _harmful(pairs: Sequence[tuple[Finding, Finding]]) -> str:
+    """Return the heads without which only the second model is better, with both costs."""
+    names = [
+        f"{after.head.label} ({signed(removal_cost(before))} before, "
+        f"{signed(removal_cost(after))} now)"
+        for before, after in pairs[:SHOWN]
+    ]
+    if len(pairs) > SHOWN:
+        names.append(f"{len(pairs) - SHOWN} more")
+    has, them = ("has", "it") if len(pairs) == 1 else ("have", "each of them")
+    return (
+        f"{head_count(len(pairs))} {has} become harmful, the loss falls without {them}: "
+        f"{listed(names)}."
+    )
