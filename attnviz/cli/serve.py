@@ -34,9 +34,10 @@ def run_app(options: argparse.Namespace) -> int:
         return run_workers(options)
     from streamlit.web import bootstrap
 
-    from attnviz.ui.server import browser_messages
+    from attnviz.ui.server import browser_messages, start_page
 
     browser_messages.restrict()
+    start_page.install()
     _warm_up(options)
     settings: dict[str, object] = {
         # As options: Streamlit would read a file of settings only in the current folder.

@@ -92,7 +92,7 @@ def test_rows_are_an_overview_and_the_part_around_the_token(open_long: OpenApp) 
     app.session_state["part"] = "Row by row"
     app.number_input(key="token_position").set_value(400).run()
     assert not app.exception
-    drawn = [one.proto.spec for one in app.get("plotly_chart") if one.key != "candidates"]
+    drawn = [one.proto.spec for one in app.get("plotly_chart")]
     assert len(drawn) == 2  # the whole text in bins, and a bar per token of a part
     bars = next(json.loads(one) for one in drawn if '"type":"bar"' in one)
     places = [int(name.rsplit("(", 1)[1][:-1]) for name in bars["data"][0]["x"]]

@@ -71,6 +71,16 @@ def test_induction_reports_what_the_experiment_measures(open_app: OpenApp) -> No
     assert [one["offset"] for one in stripe["marks"]] == [49, 50]
 
 
+def test_induction_shows_a_text_only_where_it_is_repeated(open_app: OpenApp) -> None:
+    app = open_app()
+    app.text_area[0].set_value("The king sat. The king").run()
+    app.switch_page(INDUCTION).run()
+    assert not app.text_area  # random tokens are repeated
+    app.session_state["repeat"] = "The text in the side bar"
+    app.run()
+    assert app.text_area[0].value == "The king sat. The king"
+
+
 def test_induction_on_ones_own_text(open_app: OpenApp) -> None:
     app = open_app(INDUCTION)
     app.session_state["repeat"] = "The text in the side bar"

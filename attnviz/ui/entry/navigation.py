@@ -11,6 +11,7 @@ import streamlit as st
 from attnviz.ui.components.browser_theme import require_components, watch_theme
 from attnviz.ui.diagnose.diagnose_page import OWN_TEXTS, model_only
 from attnviz.ui.entry.page_table import PAGES, AppPage, show_page
+from attnviz.ui.explore.induction_page import repeats_text
 from attnviz.ui.jobs.lost_work import lost_work_notice
 from attnviz.ui.server.run_places import turn
 from attnviz.ui.server.status_page import STATUS
@@ -18,9 +19,6 @@ from attnviz.ui.session import page_setup, sidebar, state
 from attnviz.ui.session.page_links import remember_pages
 
 __all__ = ["show_app"]
-
-WITHOUT_SIDEBAR = tuple(one.name for one in PAGES if not one.sidebar)
-"""Pages with separate menus for model and text."""
 
 
 def show_app(folder: Path | None = None) -> None:
@@ -41,12 +39,17 @@ def show_app(folder: Path | None = None) -> None:
     else:
         with turn():
             lost_work_notice()
-            if page.url_path not in WITHOUT_SIDEBAR:
-                state.remember(model_only() if page.url_path in OWN_TEXTS else sidebar.sidebar())
+            if page.url_path not in page_setup.WITHOUT_SIDEBAR:
+                state.remember(sidebar.sidebar() if _reads_text(page.url_path) else model_only())
             page.run()
     watch_theme()
     with name_place:  # last: until it is drawn, its place would push the page down
         st.html(f"<h1>{escape(page.title)}</h1>")
+
+
+def _reads_text(page: str) -> bool:
+    """Return whether a page reads the text of the side bar."""
+    return page not in OWN_TEXTS and (page != "induction" or repeats_text())
 
 
 def _registered(page: AppPage, folder: Path | None) -> st.Page:

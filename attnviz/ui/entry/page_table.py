@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from attnviz.ui.compare.compare_page import compare
+from attnviz.ui.components.skip_links import skip_links
 from attnviz.ui.diagnose.diagnose_page import diagnose_page
 from attnviz.ui.diagnose.two_models_page import two_models_page
 from attnviz.ui.edit.edit_page import edit_page
@@ -37,7 +38,6 @@ class AppPage:
         icon: in the navigation, as Streamlit names it.
         draw: draws the contents of the page.
         hidden: the page is not in the navigation, but has an address.
-        sidebar: whether the side bar with model and text is beside the page.
     """
 
     file: str
@@ -45,7 +45,6 @@ class AppPage:
     icon: str | None
     draw: Callable[[], None]
     hidden: bool = False
-    sidebar: bool = True
 
     @property
     def name(self) -> str:
@@ -55,12 +54,14 @@ class AppPage:
 
 def _explore() -> None:
     request = state.request()
+    skip_links({"weights": "Skip to the map of the head", "head_map": "Skip to the map of heads"})
     read(request)
     explore(request)
     proof_badge(request)
 
 
 def _compare() -> None:
+    skip_links({"a_weights": "Skip to the first map", "b_weights": "Skip to the second map"})
     compare(state.request())
     proof_badge(state.request())
 
@@ -112,8 +113,8 @@ PAGES = (
         ":material/difference:",
         lambda: two_models_page(state.request().model),
     ),
-    AppPage("learn/lessons.py", "Learn", ":material/school:", lessons_page, sidebar=False),
-    AppPage("learn/numbers.py", "Numbers", ":material/functions:", numbers_page, sidebar=False),
+    AppPage("learn/lessons.py", "Learn", ":material/school:", lessons_page),
+    AppPage("learn/numbers.py", "Numbers", ":material/functions:", numbers_page),
     AppPage(
         "learn/laboratory.py",
         "Lab",

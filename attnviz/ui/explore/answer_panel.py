@@ -12,14 +12,12 @@ from attnviz import words
 from attnviz.attention import AttentionStack
 from attnviz.captures.forward_pass import Capture
 from attnviz.types import Head, Prediction, Tokens
-from attnviz.ui.components.browser_theme import current_theme
-from attnviz.ui.components.figures_and_tables import show_picture
+from attnviz.ui.components.token_bars import token_bars
 from attnviz.ui.explore.head_removal import without_head
 from attnviz.ui.explore.token_panel import TokenChoice
 from attnviz.ui.session.model_cache import Request
 from attnviz.ui.session.plain_text import Strong, show_plain
 from attnviz.ui.session.request_ids import EDITED_TOKENS
-from attnviz.views.charts.candidate_bars import draw_candidates
 
 __all__ = ["show_answer"]
 
@@ -28,14 +26,14 @@ CANDIDATES = 5
 
 
 def show_answer(capture: Capture, request: Request, head: Head, token: TokenChoice) -> None:
-    """Show where the chosen token looks, and what is predicted there; else at the last token."""
+    """Show what is predicted at the chosen token or at the last, and where the chosen one looks."""
     stack = capture[head.kind]
-    if token.position is not None:
-        _token_in_words(stack, head, token.position, places=not token.whole)
     side = capture.kinds[0] if len(capture.kinds) == 1 else "decoder"
     if capture.predictions and head.kind in (side, "cross"):
         position = len(stack.query_tokens) - 1 if token.position is None else token.position
         _prediction(capture, request, head, position)
+    if token.position is not None:
+        _token_in_words(stack, head, token.position, places=not token.whole)
 
 
 def _token_in_words(stack: AttentionStack, head: Head, token: int, *, places: bool) -> None:
@@ -73,7 +71,8 @@ def _prediction(capture: Capture, request: Request, head: Head, token: int) -> N
     encoder = capture.model.family == "encoder"
     bars: dict[str, Sequence[float]] = {"all heads": list(expected.probabilities)}
     shown: Sequence[str] = expected.labels
-    with st.container(horizontal=True, vertical_alignment="center"):
+    place = st.container(key="next_token", gap=None)
+    with place, st.container(horizontal=True, vertical_alignment="center"):
         show_plain(Strong("This token" if encoder else "Next token"))
         off = st.toggle(
             f"without {head.label}",
@@ -89,19 +88,10 @@ def _prediction(capture: Capture, request: Request, head: Head, token: int) -> N
             "all heads": [one.before for one in ordered],
             f"without {head.label}": [one.after for one in ordered],
         }
-    show_picture(
-        draw_candidates(
-            shown[:CANDIDATES], {k: v[:CANDIDATES] for k, v in bars.items()}, theme=current_theme()
-        ),
-        key="candidates",
-        filename=f"attnviz-candidates-{token}",
-        alt="Probabilities of the likeliest tokens: "
-        + ", ".join(
-            f"{words.quoted(label)} "
-            + " and ".join(f"{bars[name][at]:.0%} ({name})" for name in bars)
-            for at, label in enumerate(shown[:CANDIDATES])
-        ),
-    )
+    with place:
+        token_bars(
+            shown[:CANDIDATES], {k: v[:CANDIDATES] for k, v in bars.items()}, key="candidates"
+        )
     loss = float(capture.losses[token])
     if not np.isnan(loss):
         came = f"The word that came had probability {np.exp(-loss):.0%} (loss {loss:.2f} nats)"

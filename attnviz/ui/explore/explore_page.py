@@ -35,7 +35,7 @@ def read(request: Request) -> None:
     In a separate container: what follows stays in its place, with or without a bar or a notice
     before it. Streamlit would draw it anew, and show the old one beside it until the end.
     """
-    with st.container():
+    with st.container(key="notices"):
         capture = captured(request)
         notices(capture, request)
     st.sidebar.caption(_token_count(capture))

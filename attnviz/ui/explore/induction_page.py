@@ -22,9 +22,14 @@ from attnviz.ui.session.plain_text import plain
 from attnviz.views import draw_loss, draw_scores_by_head
 from attnviz.views.maps.map_specification import repetition_diagonals, weight_specification
 
-__all__ = ["induction"]
+__all__ = ["induction", "repeats_text"]
 
 RANDOM, OWN = "Random tokens", "The text in the side bar"
+
+
+def repeats_text() -> bool:
+    """Return whether the page repeats the text of the side bar, which is shown only then."""
+    return bool(st.session_state.get("repeat") == OWN)
 
 
 def induction(request: Request) -> None:

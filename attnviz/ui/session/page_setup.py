@@ -8,9 +8,12 @@ import streamlit as st
 
 from attnviz.ui.server import browser_messages
 
-__all__ = ["page_setup"]
+__all__ = ["ASSETS", "WITHOUT_SIDEBAR", "page_setup"]
 
 ASSETS = Path(__file__).parents[1] / "assets"
+
+WITHOUT_SIDEBAR = ("lessons", "numbers", "status")
+"""Addresses of the pages with separate menus for model and text, or with none."""
 
 
 def page_setup() -> None:

@@ -1,6 +1,7 @@
 // The map component: one matrix with labels on both sides, drawn by Plotly.
 
 import "../attnviz.vendor/plotly-cartesian-4.1.1.min.js";
+import { markDrawn } from "./drawn.js";
 import { cellAt, decode, describe, formatPosition, labelLookup } from "./map_grids.js";
 import { figureOf } from "./map_figure.js";
 import { listen } from "./map_input.js";
@@ -163,6 +164,7 @@ function draw(state) {
   const identity = `${map.identity}:${wanted(state).window}`;
   Plotly.react(plot, data, layout, { staticPlot: true, responsive: false }).then(() => {
     if (suitableGrid(state)) root.dataset.painted = identity;
+    markDrawn(root);
   });
   for (const [name, value] of Object.entries({ left: box.left, top: box.top, width: box.across, height: box.down })) {
     surface.style[name] = `${value}px`;

@@ -26,7 +26,7 @@ export function layoutOf(map, space, measure) {
     let cell = largestCell;
     for (let again = 0; again < 2; again++) {
       flat = columnWidth !== null && columnWidth + 6 <= cell;
-      top = flat ? 40 : columnWidth !== null ? clamp(columnWidth + 20, 40, Math.max(40, 10 * font)) : left * 0.86;
+      top = flat ? 32 : columnWidth !== null ? clamp(columnWidth + 20, 40, Math.max(40, 10 * font)) : left * 0.86;
       const high = Math.max(160, space.height - top - (map.bare ? 8 : BELOW));
       cell = Math.min(largestCell, room / columns, high / rows);
     }
@@ -72,7 +72,7 @@ export function ticksOf(state, side, measure) {
   const crowded = (at) => selected != null && at !== selected && Math.abs(at - selected) * cell < map.labelRule.least;
   const upright = side === "column" && !box.flat;
   if (step <= SPARSE && positions.every((at) => label(at) !== null)) {
-    const size = clamp(map.labelRule.share * cell * step, map.labelRule.least - 1, map.labelRule.most);
+    const size = clamp(map.labelRule.share * cell * step, map.labelRule.least, map.labelRule.most);
     const room = side === "row" ? box.left - 10 : upright ? box.top - 10 : cell * step - 4;
     const shown = positions.filter((at) => at === selected || (at % step === 0 && !crowded(at)));
     return {

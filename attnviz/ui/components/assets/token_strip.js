@@ -5,6 +5,7 @@
 // The events attnviz:cell (from a map) and attnviz:token (to a map) link both pictures of one text.
 
 import { byteNotes } from "./byte_pieces.js";
+import { markDrawn } from "./drawn.js";
 import { isolate } from "./map_grids.js";
 import { betterTextColor, isDark } from "./page_colors.js";
 
@@ -18,6 +19,7 @@ export default function (component) {
   states.set(parentElement, state);
   state.send = (index) => setTriggerValue("clicked", { index, tokens: state.strip.identity });
   update(state, decode(data));
+  markDrawn(state.root);
   document.addEventListener("attnviz:cell", state.pointCell);
   return () => document.removeEventListener("attnviz:cell", state.pointCell);
 }
