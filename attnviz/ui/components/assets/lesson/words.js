@@ -15,20 +15,20 @@ export function write(element, text, context) {
 }
 
 function nodes(text, context) {
-  const nodes = [];
+  const parts = [];
   let end = 0;
   for (const match of text.matchAll(PART)) {
-    if (match.index > end) nodes.push(document.createTextNode(text.slice(end, match.index)));
+    if (match.index > end) parts.push(document.createTextNode(text.slice(end, match.index)));
     end = match.index + match[0].length;
-    if (match[1] !== undefined) nodes.push(linked(match[1], match[2], match[3], context));
+    if (match[1] !== undefined) parts.push(linked(match[1], match[2], match[3], context));
     else if (match[4]) {
       const raised = document.createElement(match[4] === "^" ? "sup" : "sub");
       raised.append(...nodes(match[5], context));
-      nodes.push(raised);
-    } else nodes.push(value(match[6], context));
+      parts.push(raised);
+    } else parts.push(value(match[6], context));
   }
-  if (end < text.length) nodes.push(document.createTextNode(text.slice(end)));
-  return nodes;
+  if (end < text.length) parts.push(document.createTextNode(text.slice(end)));
+  return parts;
 }
 
 function linked(text, kind, place, context) {
