@@ -184,6 +184,9 @@ class Comparison:
         Numbers that do not exist are None.
         """
         said = {one.head: one.sentence for one in self._relabelled}
+        for _, after in self.harmful:
+            harm = "It has become harmful: the loss falls without it."
+            said[after.head] = " ".join(filter(None, (said.get(after.head), harm)))
         heads = [
             {
                 "kind": one.head.kind,

@@ -241,6 +241,7 @@ def test_a_head_that_became_harmful_is_named_first(pair: tuple[Model, Model]) ->
     )
     assert list(ruined.table[ruined.table.harmful]["head"]) == [first.head.head]
     assert ruined.plain()["harmful"] == [first.head.label]
+    assert "It has become harmful: the loss falls without it." in ruined.html()
     mild = costing(-0.05, Verdict.BETTER_WITHOUT)
     assert mild.sentences[0] == "No head has changed its label."
     assert mild.sentences[1].startswith("1 head has become harmful")

@@ -51,12 +51,12 @@ def draw_report(plain: Mapping[str, Any]) -> str:
         *_summary(plain, findings),
         "<h2>The label of every head</h2>",
         "<p>A row per layer, a column per head; the number is the change of the loss without the "
-        "head, nats per token. A dotted frame without a field of colour is a label that removing "
-        "the head contradicts. A click leads to the head's row below.</p>",
+        "head, nats per token. A frame without a field of colour is a label that removing the "
+        "head contradicts. A click leads to the head's row below.</p>",
         *(label_table(by_kind[kind], several=len(kinds) > 1) for kind in kinds),
         label_legend(findings),
-        *cases(findings),
         *_removals(plain, findings),
+        *cases(findings),
         *_close_calls(findings),
     ]
     for kind in kinds:

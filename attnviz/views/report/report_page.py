@@ -108,4 +108,8 @@ def _colors() -> str:
             rule if theme == "light" else f"@media screen and (prefers-color-scheme:dark){{{rule}}}"
         )
     chips = (f".{label}{{background:var(--{label});color:var(--on-{label})}}" for label in LABELS)
-    return "\n".join([*rules, *chips]) + "\n"
+    hollow = (
+        f".{label}.disputed{{background:none;color:var(--text);outline-color:var(--{label})}}"
+        for label in LABELS
+    )
+    return "\n".join([*rules, *chips, *hollow]) + "\n"

@@ -94,25 +94,28 @@ def label_legend(findings: Sequence[Finding]) -> str:
 def cases(findings: Sequence[Finding]) -> list[str]:
     """Return the heads to look at, in sentences.
 
-    Heads that look degenerate, those that matter all the same first; then other heads without
-    which the loss is lower.
+    Heads that look degenerate but are needed, heads without which the loss is lower, and the
+    other heads that look degenerate; within each the largest change of the loss first.
     """
-    suspects = [one for one in findings if one.degenerate]
-    suspects.sort(key=lambda one: (not one.contradicted, LABELS.index(one.label)))
-    harmful = [
-        one for one in findings if one.verdict is Verdict.BETTER_WITHOUT and one not in suspects
-    ]
-    lines = ["<h2>Heads that look degenerate</h2>"] if suspects else []
-    lines += map(_case, suspects)
-    lines += ["<h2>Other heads without which the model is better</h2>"] if harmful else []
-    return [*lines, *map(_case, sorted(harmful, key=removal_cost))]
+    needed = [one for one in findings if one.contradicted]
+    harmful = [one for one in findings if one.verdict is Verdict.BETTER_WITHOUT]
+    others = [one for one in findings if one.degenerate and one not in needed + harmful]
+    sections = (
+        ("Look degenerate but are needed", sorted(needed, key=removal_cost, reverse=True)),
+        ("Better without", sorted(harmful, key=removal_cost)),
+        ("Look degenerate", sorted(others, key=lambda one: LABELS.index(one.label))),
+    )
+    lines = []
+    for title, heads in sections:
+        lines += [f"<h2>{title}</h2>", *map(_case, heads)] if heads else []
+    return lines
 
 
 def _case(one: Finding) -> str:
     said = " ".join(map(escape, one.sentences))
     return (
         f'<div class="case"><h3><a href="#{anchor(one.head)}">{escape(one.head.label)}</a> '
-        f"{label_chip(one)}</h3><p>{said}</p>{_evidence(one)}</div>"
+        f"{label_chip(one)} {one.verdict}</h3><p>{said}</p>{_evidence(one)}</div>"
     )
 
 
