@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -13,56 +15,88 @@ from attnviz.errors import InputError
 from attnviz.lessons.scene import LessonInput, Scene, Value
 from attnviz.models import Model
 
-__all__ = ["SENTENCES", "WORD", "context_scenes", "line_between", "right_by_nearest_mean"]
+__all__ = ["WordGroups", "context_scenes", "line_between", "read_groups", "right_by_nearest_mean"]
 
-WORD = "bank"
-
-SENTENCES = (
-    "He put his money in the bank.",
-    "She took some gold from the bank.",
-    "They kept all gold in the bank.",
-    "He paid his money to the bank.",
-    "She lost her money at the bank.",
-    "He took his boat to the bank.",
-    "The river rose over the low bank.",
-    "The fish swam back to the bank.",
-    "The grass grew thick on the bank.",
-    "Tall trees grew thick on the bank.",
-)
-"""Five sentences of each meaning; the word has the same position in all ten."""
-
-MEANINGS = np.repeat([0, 1], len(SENTENCES) // 2)
-"""0: money; 1: water."""
+FEWEST, MOST = 3, 5
+"""Sentences of one meaning."""
 
 ANGLES = 720
 """Directions in which a separating line is looked for, over half a turn."""
+
+_WORD = re.compile(r"\w+(?:['’]\w+)*")
+
+
+@dataclass(frozen=True)
+class WordGroups:
+    """Sentences with one word in two meanings.
+
+    Attributes:
+        word: in lower case.
+        sentences: those of the first meaning, then those of the second.
+        meanings: 0 or 1 for each sentence.
+    """
+
+    word: str
+    sentences: tuple[str, ...]
+    meanings: Int[np.ndarray, " sentence"]
+
+
+def read_groups(text: str) -> WordGroups:
+    """Return the sentences of two groups, one a line, with an empty line between the groups.
+
+    The word is the longest of those that all sentences have.
+
+    Raises:
+        InputError: another number of groups, a group that is too small or too large, or no common
+            word.
+    """
+    groups = [
+        [line.strip() for line in part.splitlines() if line.strip()]
+        for part in re.split(r"\n\s*\n", text.strip())
+    ]
+    if len(groups) != 2 or not all(FEWEST <= len(group) <= MOST for group in groups):
+        sizes = " and ".join(str(len(group)) for group in groups)
+        raise InputError(
+            f"the lesson needs two groups of {FEWEST} to {MOST} sentences, not {sizes}; write one "
+            "sentence a line, and an empty line between the two meanings"
+        )
+    sentences = [sentence for group in groups for sentence in group]
+    shared = set.intersection(*({*_WORD.findall(one.lower())} for one in sentences))
+    if not shared:
+        raise InputError("the sentences have no word in common; write the same word in all of them")
+    word = max(sorted(shared), key=len)
+    return WordGroups(word, tuple(sentences), np.repeat([0, 1], [len(group) for group in groups]))
 
 
 def context_scenes(given: LessonInput) -> Mapping[str, Scene]:
     """Return the scenes: the word's vectors in a plane per layer, and how many a line separates.
 
-    The plane is that of the two largest principal components of the ten vectors.
+    The plane is that of the two largest principal components of the vectors.
 
     Raises:
-        InputError: the model splits the word into several tokens.
+        InputError: as `read_groups`; or the model splits the word into several tokens.
     """
-    vectors = _word_vectors(given.model)
-    planes = [_plane(one) for one in vectors]
-    lines = np.array([line_between(plane, MEANINGS) for plane in planes])
+    groups = read_groups(given.capture.text)
+    meanings = groups.meanings
+    vectors = _word_vectors(given.model, groups)
+    planes = [_plane(one, meanings) for one in vectors]
+    lines = np.array([line_between(plane, meanings) for plane in planes])
     apart = [layer for layer, line in enumerate(lines) if np.isfinite(line).all()]
-    right = [right_by_nearest_mean(one, MEANINGS) for one in vectors]
+    right = [right_by_nearest_mean(one, meanings) for one in vectors]
     layers = [str(layer) for layer in range(len(vectors))]
-    labels = {"layers": layers, "sentences": SENTENCES, "kinds": ["key", "query"]}
+    labels = {"layers": layers, "sentences": groups.sentences, "kinds": ["key", "query"]}
     first = apart[0] if apart else len(vectors) - 1
     shared: dict[str, Value] = {
-        "count": float(len(SENTENCES)),
+        "word": groups.word,
+        "count": float(len(meanings)),
+        "chance": len(meanings) / 2,
         "right": right,
         "apart": ["a line" if at in apart else "no line" for at in range(len(lines))],
     }
     dots = Scene(
         labels=labels,
-        arrays={"points": np.array(planes), "lines": lines, "meanings": MEANINGS.astype(float)},
-        values={**shared, "first": float(first)},
+        arrays={"points": np.array(planes), "lines": lines, "meanings": meanings.astype(float)},
+        values={**shared, "first": float(first), "there": "a line" if apart else "no line"},
         places={"from": first, "last_layer": len(vectors) - 1},
     )
     counts = Scene(
@@ -74,30 +108,35 @@ def context_scenes(given: LessonInput) -> Mapping[str, Scene]:
     return {"dots": dots, "count": counts}
 
 
-def _word_vectors(model: Model) -> Float[np.ndarray, "layer sentence width"]:
+def _word_vectors(model: Model, groups: WordGroups) -> Float[np.ndarray, "layer sentence width"]:
     """Return the vector of the word in each sentence, before the first layer and after each."""
     vectors = []
-    for sentence in SENTENCES:
+    for sentence in groups.sentences:
         ids = model.tokenizer(sentence)["input_ids"]
-        tokens = model.tokenizer.convert_ids_to_tokens(ids)
-        if WORD not in tokens:
-            raise InputError(f"{model.info.name} splits “{WORD}”; choose another model")
+        tokens = [str(one).lower() for one in model.tokenizer.convert_ids_to_tokens(ids)]
+        if groups.word not in tokens:
+            raise InputError(
+                f"“{groups.word}” is not in the vocabulary of {model.info.name}; write sentences "
+                "with another word"
+            )
         given = torch.tensor([ids], device=model.network.device)
         with torch.inference_mode():
             run = body_of(model.network)(
                 input_ids=given, attention_mask=torch.ones_like(given), output_hidden_states=True
             )
-        at = tokens.index(WORD)
+        at = tokens.index(groups.word)
         vectors.append([layer[0, at].double().cpu().numpy() for layer in run.hidden_states])
     return np.array(vectors).transpose(1, 0, 2)
 
 
-def _plane(vectors: Float[np.ndarray, "sentence width"]) -> Float[np.ndarray, "sentence 2"]:
+def _plane(
+    vectors: Float[np.ndarray, "sentence width"], meanings: Int[np.ndarray, " sentence"]
+) -> Float[np.ndarray, "sentence 2"]:
     """Return the first two principal components; the first meaning is on the left."""
     centred = vectors - vectors.mean(0)
     _, _, directions = np.linalg.svd(centred, full_matrices=False)
     points: np.ndarray = centred @ directions[:2].T
-    if points[MEANINGS == 0, 0].mean() > points[MEANINGS == 1, 0].mean():
+    if points[meanings == 0, 0].mean() > points[meanings == 1, 0].mean():
         points[:, 0] *= -1
     return points
 

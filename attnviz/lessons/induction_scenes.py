@@ -15,7 +15,7 @@ from attnviz.errors import InputError
 from attnviz.experiments.decomposition.composition import composition
 from attnviz.experiments.edits.edit_rules import Edit
 from attnviz.experiments.edits.edited_model import edited
-from attnviz.experiments.repetition import Repetition, repeat_random
+from attnviz.experiments.repetition import Repetition, repeat_random, repeat_text
 from attnviz.lessons.scene import LessonInput, Scene
 from attnviz.models import Model
 from attnviz.types import Head
@@ -25,6 +25,9 @@ __all__ = ["induction_scenes", "training_record"]
 PERIOD, SEQUENCES = 25, 4
 RECORD = Path(__file__).parent / "induction_training.json"
 
+FEWEST = 6
+"""Tokens of a text that is read twice."""
+
 FINDS = 0.5
 """Induction score from which a head counts as an induction head here."""
 
@@ -32,17 +35,21 @@ FINDS = 0.5
 def induction_scenes(given: LessonInput) -> Mapping[str, Scene]:
     """Return the scenes of all steps.
 
-    Heads are switched off: their output is 0. All runs read the same random tokens, twice.
+    Heads are switched off: their output is 0. All runs read the same tokens twice: random ones, or
+    the first `PERIOD` tokens of the student's text.
 
     Raises:
-        InputError: the model has no induction head, or is no decoder.
+        InputError: the model has no induction head, or is no decoder; or the text is too short.
     """
     model = given.model
-    whole = _run(model, (), given.seed)
+    text = _first_tokens(given) if given.replaced else None
+    whole = _run(model, (), given.seed, text)
     scores = whole.scores
     finders = [tuple(map(int, one)) for one in np.argwhere(scores["induction"] >= FINDS)]
     if not finders:
-        raise InputError(f"{model.info.name} has no induction head; choose gpt-classroom")
+        raise InputError(
+            f"no head of {model.info.name} finds the repetition; write another text, or none"
+        )
     best = _largest(scores["induction"])
     previous = _largest(scores["previous_token"][: best[0]])
     stays = _largest(_self_weight(whole.capture["self"])[: best[0]])
@@ -58,20 +65,26 @@ def induction_scenes(given: LessonInput) -> Mapping[str, Scene]:
         f"without {_label(stays)}": (stays,),
         f"without {_label(idle)}": (idle,),
     }
-    runs = [whole, *(_run(model, off, given.seed) for off in list(conditions.values())[1:])]
+    runs = [whole, *(_run(model, off, given.seed, text) for off in list(conditions.values())[1:])]
     removed = {
         "all heads": (),
         "one removed": finders[:1],
         "three removed": finders[:3],
         f"all {len(finders)} removed": finders,
     }
-    gains = [whole.gain, *(_run(model, off, given.seed).gain for off in list(removed.values())[1:])]
+    weakest = [(), finders[-1:], finders[-3:], finders]  # the other order of removal
+    gains = [
+        [whole.gain, *(_run(model, off, given.seed, text).gain for off in order[1:])]
+        for order in (list(removed.values()), weakest)
+    ]
     texts: dict[str, Any] = {
         "best": _label(best),
         "previous": _label(previous),
         "stays": _label(stays),
         "idle": _label(idle),
         "count": float(len(finders)),
+        "reads": f"{whole.period} {'tokens of your text' if text else 'random tokens'}",
+        "back": float(whole.period - 1),
         "gain": whole.gain,
         "best_induction": float(scores["induction"][best]),
         "best_previous": float(scores["previous_token"][previous]),
@@ -81,21 +94,43 @@ def induction_scenes(given: LessonInput) -> Mapping[str, Scene]:
     return {
         **_finding(maps, tokens, scores, previous, best, texts),
         **_switching(runs, list(conditions), finders, texts),
-        "composition": _composition(model, best, previous, texts),
+        "composition": _composition(model, finders, previous, texts),
         "backup": Scene(
-            labels={"removed": list(removed)},
+            labels={"removed": list(removed), "orders": ("the best first", "the weakest first")},
             arrays={"gains": np.array(gains)},
-            values=texts,
+            values={
+                **texts,
+                "one_left": gains[0][1],
+                "three_left": gains[0][2],
+                "none_left": gains[0][3],
+            },
             places={"one": 1, "three": 2, "every": 3},
         ),
         "training": _training(),
     }
 
 
-def _run(model: Model, off: Sequence[tuple[int, ...]], seed: int) -> Repetition:
+def _first_tokens(given: LessonInput) -> str:
+    """Return the beginning of the student's text, `PERIOD` tokens at most.
+
+    Raises:
+        InputError: fewer than `FEWEST` tokens.
+    """
+    tokenizer = given.model.tokenizer
+    ids = tokenizer(given.capture.text, add_special_tokens=False).input_ids[:PERIOD]
+    if len(ids) < FEWEST:
+        raise InputError(
+            f"the text has {len(ids)} tokens, and the lesson needs {FEWEST}; write a longer text"
+        )
+    return str(tokenizer.decode(ids))
+
+
+def _run(model: Model, off: Sequence[tuple[int, ...]], seed: int, text: str | None) -> Repetition:
     """Return the repetition experiment with some heads switched off."""
     edits = [Edit("zero", Head("self", layer, head)) for layer, head in off]
     with edited(model, edits):
+        if text is not None:
+            return repeat_text(model, text)
         return repeat_random(model, period=PERIOD, sequences=SEQUENCES, seed=seed)
 
 
@@ -171,7 +206,12 @@ def _switching(
     labels = {"conditions": list(names), "finders": [_label(one) for one in finders]}
     values = {**texts, "gains": [run.gain for run in runs]}
     return {
-        "depends": Scene(labels, {"induction": induction}, values, {"first": 0}),
+        "depends": Scene(
+            labels,
+            {"induction": induction},
+            {**values, "fallen": float(induction[1, 0])},
+            {"first": 0},
+        ),
         "cost": Scene(
             {**labels, "copies": ["first copy", "second copy"]},
             {"losses": losses},
@@ -187,17 +227,33 @@ def _switching(
 
 
 def _composition(
-    model: Model, best: tuple[int, int], previous: tuple[int, int], texts: Mapping[str, Any]
+    model: Model,
+    finders: Sequence[tuple[int, ...]],
+    previous: tuple[int, int],
+    texts: Mapping[str, Any],
 ) -> Scene:
-    """Return the scene of the K-composition of the earlier layer's heads with the best head."""
+    """Return the scene of K-composition, [later head, earlier head].
+
+    The earlier heads are those of one layer; the later ones are the induction heads, the best
+    first, and the other heads of the best one's layer.
+    """
     scores = composition(model)
-    table = scores.key[previous[0], :, best[0], best[1]]
     heads = model.info.heads["self"][1]
+    others = [(finders[0][0], head) for head in range(heads)]
+    later = [*finders, *(one for one in others if one not in finders)]
+    table = np.array([scores.key[previous[0], :, layer, head] for layer, head in later])
     return Scene(
-        labels={"earlier": [_label((previous[0], head)) for head in range(heads)]},
+        labels={
+            "earlier": [_label((previous[0], head)) for head in range(heads)],
+            "later": [_label(one) for one in later],
+        },
         arrays={"composition": table},
-        values={**texts, "unrelated": scores.chance},
-        places={"largest": int(table.argmax()), "previous": previous[1]},
+        values={
+            **texts,
+            "unrelated": scores.chance,
+            "largest_composition": float(table[0].max()),
+        },
+        places={"largest": int(table[0].argmax()), "previous": previous[1]},
     )
 
 

@@ -29,6 +29,10 @@ PREDICTIONS = (
 names to maps; drag a handle on a line; draw a curve; click a cell; paint cells; set a
 point; tick cells."""
 
+FORMS = ("sentence", "phrases", "groups", "repeated")
+"""What a student writes: a sentence; phrases that end with one word; sentences with one word in two
+meanings; a text that the model reads twice."""
+
 CHANGES = ("slider", "choice", "drag", "hide", "tips", "map", "look")
 """What can be changed after the prediction."""
 
@@ -92,6 +96,8 @@ class Lesson:
         choose_head: whether layer and head can be chosen.
         choose_sentence: whether the student's sentence can take the place of `sentence`.
         steps: in their order.
+        form: what the student writes, one of `FORMS`.
+        random: whether some of its numbers are drawn at random.
     """
 
     name: str
@@ -105,6 +111,8 @@ class Lesson:
     choose_head: bool
     choose_sentence: bool
     steps: tuple[Step, ...]
+    form: str = "sentence"
+    random: bool = False
 
 
 @cache
@@ -139,6 +147,10 @@ def parse_lesson(name: str, text: str) -> Lesson:
         )
     except (tomllib.TOMLDecodeError, KeyError, TypeError, ValueError) as error:
         raise InputError(f"the lesson {name} cannot be read: {error}") from error
+    if lesson.form not in FORMS:
+        raise InputError(
+            f"the lesson {name} has the form {lesson.form!r}; possible are {', '.join(FORMS)}"
+        )
     names = [step.name for step in lesson.steps]
     if not names or len(set(names)) < len(names):
         raise InputError(f"the lesson {name} needs steps with different names, not {names}")

@@ -15,6 +15,9 @@ from attnviz.models import Model
 
 __all__ = ["losses_under", "mask_scenes"]
 
+AHEAD = (0, 1, 2)
+"""Later tokens that a token sees; 0 is the causal mask."""
+
 SECTION = 6
 """Tokens of the mask that is painted: few enough to be painted by hand."""
 
@@ -40,16 +43,12 @@ def mask_scenes(given: LessonInput) -> Mapping[str, Scene]:
     section = scores[:size, :size]
     ids = list(given.capture.inputs.ids)
     count = len(ids)
+    everything = np.ones((count, count), bool)
     losses = np.stack(
-        [
-            losses_under(model, ids, np.tril(np.ones((count, count), bool))),
-            losses_under(model, ids, np.ones((count, count), bool)),
-        ]
+        [losses_under(model, ids, np.tril(everything, far)) for far in (*AHEAD, count)]
     )
+    means = losses.mean(axis=1)
     top = int(row.order[0])
-    zeroed, hidden = row.weights.copy(), row.weights.copy()
-    zeroed[top] = hidden[top] = 0.0
-    hidden /= hidden.sum()
     labels = stack.query_tokens.labels
     return {
         "paint": Scene(
@@ -62,15 +61,25 @@ def mask_scenes(given: LessonInput) -> Mapping[str, Scene]:
             places={"first": 0},
         ),
         "cheat": Scene(
-            labels={"tokens": labels[1:]},
-            arrays={"with_mask": losses[0], "without": losses[1]},
-            values={"honest": float(losses[0].mean()), "cheating": float(losses[1].mean())},
-            places={"last": count - 2},
+            labels={
+                "tokens": labels[1:],
+                "ahead": ("no token ahead", *(f"{far} ahead" for far in AHEAD[1:]), "all"),
+            },
+            arrays={"with_mask": losses[0], "without": losses},
+            values={
+                "honest": float(means[0]),
+                "cheating": means.tolist(),
+                "everything": float(means[-1]),
+            },
+            places={"last": count - 2, "all_ahead": len(AHEAD)},
         ),
         "zeros": Scene(
             labels={"keys": row.key_labels},
-            arrays={"weights": row.weights, "before": hidden, "after": zeroed},
-            values={"left": float(zeroed.sum()), "query_label": row.labels[row.query]},
+            arrays={"scores": row.scores, "weights": row.weights},
+            values={
+                "others": float(1 - row.weights[top]),
+                "query_label": row.labels[row.query],
+            },
             places={"top": top, "second": int(row.order[1])},
         ),
     }

@@ -55,9 +55,10 @@ def in_the_plane(
 
 
 def _emptiest(given: LessonInput) -> Scene:
-    """Return the row in which a weight is most above its share of what arrives.
+    """Return the row in which a weight is most above its share of what arrives, [head, key].
 
-    The share of a key is its weight times the length of its value, over the sum of these.
+    The share of a key is its weight times the length of its value, over the sum of these. The
+    frames are the heads of the layer.
     """
     stack = given.capture[given.head.kind]
     layers, heads = stack.shape[:2]
@@ -74,20 +75,25 @@ def _emptiest(given: LessonInput) -> Scene:
             address = Head(given.head.kind, layer, head)
             rows.append((apart[query].max(), address, query, weights, lengths, shares))
     _, address, query, weights, lengths, shares = max(rows, key=lambda one: one[0])
-    weights, shares = weights[query], shares[query]
     scores = stack.scores(address.layer, address.head, slice(query, query + 1))[0]
     keys = np.flatnonzero(np.isfinite(scores))
     labels = [stack.key_tokens.labels[at] for at in keys]
-    empty = int((weights - shares)[keys].argmax())
+    empty = int((weights - shares)[query, keys].argmax())
+    same = [one[3:] for one in rows if one[1].layer == address.layer]  # every head of the layer
+    all_weights, all_shares = (np.array([one[at][query, keys] for one in same]) for at in (0, 2))
+    all_lengths = np.array([one[1][keys] for one in same])
     return Scene(
-        labels={"keys": labels},
-        arrays={"weights": weights[keys], "lengths": lengths[keys], "shares": shares[keys]},
+        labels={
+            "keys": labels,
+            "heads": [Head(address.kind, address.layer, at).label for at in range(heads)],
+        },
+        arrays={"weights": all_weights, "lengths": all_lengths, "shares": all_shares},
         values={
             "row_head": address.label,
             "row_query": stack.query_tokens.labels[query],
-            "empty_weight": float(weights[keys][empty]),
-            "empty_share": float(shares[keys][empty]),
+            "empty_weight": float(weights[query, keys][empty]),
+            "empty_share": float(shares[query, keys][empty]),
             "empty_length": float(lengths[keys][empty]),
         },
-        places={"empty": empty},
+        places={"empty": empty, "here": address.head},
     )

@@ -9,6 +9,7 @@ from jaxtyping import Float
 
 from attnviz.attention import AttentionStack
 from attnviz.captures.forward_pass import capture
+from attnviz.lessons.head_row import MOST_TOKENS, head_row
 from attnviz.lessons.scene import LessonInput, Scene
 from attnviz.models import Model
 
@@ -20,13 +21,16 @@ SIZES = tuple(2**power for power in range(11))
 KEYS, DRAWS = 16, 4000
 EDGES = np.linspace(-100, 100, 81)
 GPT, T5 = "gpt-classroom", "t5-classroom"
-TEXTS = {GPT: "The little girl ran. The little girl", T5: "The house is blue."}
 
 
 def scaling_scenes(given: LessonInput) -> Mapping[str, Scene]:
-    """Return the scenes: histogram of q·k, largest weight, slope of the softmax, and T5.
+    """Return the scenes: histogram of q·k, largest weight, slope of the softmax, a head, and T5.
 
-    Queries and keys are random: each entry is drawn from a normal distribution of spread 1.
+    Queries and keys of the first three are random: each entry is drawn from a normal distribution
+    of spread 1.
+
+    Raises:
+        InputError: as `head_row`.
     """
     random = np.random.default_rng(given.seed)
     sizes = {"sizes": [f"{size:,}" for size in SIZES]}
@@ -43,9 +47,6 @@ def scaling_scenes(given: LessonInput) -> Mapping[str, Scene]:
             weights = _softmax(scores * factor)
             largest[name].append(float(weights.max(axis=1).mean()))
             slope[name].append(float((weights * (1 - weights)).sum(axis=1).mean()))
-    products = {name: spread_of_products(given.load(name), text) for name, text in TEXTS.items()}
-    raw, after = products[GPT]
-    unscaled, _ = products[T5]
     ends = {"first": 0, "last": len(SIZES) - 1, "small": 6}
     return {
         "spread": Scene(
@@ -62,13 +63,53 @@ def scaling_scenes(given: LessonInput) -> Mapping[str, Scene]:
             sizes, {"plain": np.array(slope["plain"]), "scaled": np.array(slope["scaled"])},
             {}, ends,
         ),
-        "t5": Scene(
-            {"kinds": [f"{GPT}: q·k", f"{GPT}: q·k / √32", f"{T5}: q·k"]},
-            {"spreads": np.array([raw, after, unscaled])},
-            {"raw": raw, "after": after, "t5": unscaled, "ratio": raw / unscaled},
-            {"third": 2},
-        ),
+        "real": _real_row(given),
+        "t5": _two_models(given),
     }  # fmt: skip
+
+
+def _real_row(given: LessonInput) -> Scene:
+    """Return the scene of a real row: q·k, and its weights after the model's division."""
+    row = head_row(given)
+    scale = float(given.capture[given.head.kind].layers[given.head.layer].scaling)
+    products = row.scores.astype(np.float64) / scale
+    powers = np.exp(products - products.max())
+    top = int(row.order[0])
+    return Scene(
+        labels={"keys": row.key_labels, "sentence": row.labels},
+        arrays={"scores": products, "weights": row.weights, "divided": row.weights},
+        values={
+            "head": given.head.label,
+            "query_label": row.labels[row.query],
+            "root": 1 / scale,
+            "size": 1 / scale**2,
+            "top_divided": float(row.weights[top]),
+            "top_plain": float(powers[top] / powers.sum()),
+        },
+        places={"query": row.query, "top": top, "second": int(row.order[1])},
+    )
+
+
+def _two_models(given: LessonInput) -> Scene:
+    """Return the spreads of q·k in a GPT and a T5, [head, product]: middle, smallest, largest."""
+    products = {
+        name: spread_of_products(given.load(name), given.capture.text) for name in (GPT, T5)
+    }
+    raw, after = products[GPT]
+    unscaled, _ = products[T5]
+    frames = [
+        [float(choose(one)) for one in (raw, after, unscaled)]
+        for choose in (np.median, np.min, np.max)
+    ]
+    return Scene(
+        {
+            "kinds": [f"{GPT}: q·k", f"{GPT}: q·k / √32", f"{T5}: q·k"],
+            "heads": ("the middle head", "the head with the smallest", "the head with the largest"),
+        },
+        {"spreads": np.array(frames)},
+        dict(zip(("raw", "after", "t5"), frames[0], strict=True)),
+        {"third": 2},
+    )
 
 
 def random_scores(random: np.random.Generator, size: int) -> Float[np.ndarray, "draw key"]:
@@ -87,12 +128,15 @@ def _softmax(scores: Float[np.ndarray, "draw key"]) -> Float[np.ndarray, "draw k
     return shares
 
 
-def spread_of_products(model: Model, text: str) -> tuple[float, float]:
-    """Return the spread of q·k over all pairs of tokens, and after the model's own scaling.
+def spread_of_products(
+    model: Model, text: str
+) -> tuple[Float[np.ndarray, " head"], Float[np.ndarray, " head"]]:
+    """Return the spread of q·k over all pairs of tokens, and after the model's division.
 
-    The median over the heads of the first stack.
+    One number for each head of all layers of the first stack.
     """
-    stack: AttentionStack = capture(model, text)[next(iter(model.info.heads))]
+    read = capture(model, text, cut=True, limit=MOST_TOKENS)
+    stack: AttentionStack = read[next(iter(model.info.heads))]
     layers, heads = stack.shape[:2]
     raw, after = [], []
     for layer in range(layers):
@@ -100,4 +144,4 @@ def spread_of_products(model: Model, text: str) -> tuple[float, float]:
             products = stack.query(layer, head) @ stack.key(layer, head).T
             raw.append(products.std())
             after.append(products.std() * float(stack.layers[layer].scaling))
-    return float(np.median(raw)), float(np.median(after))
+    return np.array(raw), np.array(after)

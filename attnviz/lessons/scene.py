@@ -43,12 +43,14 @@ class LessonInput:
         head: the head that is looked at.
         load: returns a loaded model by its name.
         seed: of what is drawn at random.
+        replaced: whether the student's text has taken the place of the lesson's.
     """
 
     capture: Capture
     head: Head
     load: Callable[[str], Model]
     seed: int = 0
+    replaced: bool = False
 
     @property
     def model(self) -> Model:

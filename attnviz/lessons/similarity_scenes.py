@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -12,46 +13,66 @@ from attnviz.lessons.mixture_scenes import in_the_plane
 from attnviz.lessons.scene import LessonInput, Scene
 from attnviz.models import Model
 
-__all__ = ["similarity_scenes", "word_vectors"]
+__all__ = ["similarity_scenes", "two_phrases", "word_vectors"]
 
-RIVER = ("walk", "by", "river", "bank")
-MONEY = ("money", "in", "the", "bank")
+MOST_WORDS = 6
+"""Words of a phrase: as many as can be read in a plane."""
+
+Words = tuple[str, ...]
 
 
 def similarity_scenes(given: LessonInput) -> Mapping[str, Scene]:
     """Return the scenes; all vectors are entries of the model's table of word vectors.
 
+    In each of two phrases the last word becomes a mixture. The plane of both mixtures has the
+    closest word of the first phrase at the right and that of the second at the left.
+
     Raises:
-        InputError: as `word_vectors`.
+        InputError: as `two_phrases` and `word_vectors`; or both phrases have the same closest word.
     """
-    model = given.model
-    bank, river, money = word_vectors(model, ("bank", "river", "money"))
-    pair, _ = in_the_plane(np.stack([bank, river]), 1)
-    first = word_vectors(model, RIVER)
-    products = first @ first.T
-    row = products[3].copy()
-    row[3] = -np.inf
-    closest = int(row.argmax())
-    cosine = products[3, closest] / np.sqrt(products[3, 3] * products[closest, closest])
-    plane = _plane(river - money, bank)
+    phrases = two_phrases(given.capture.text)
+    vectors = [word_vectors(given.model, phrase) for phrase in phrases]
+    closest = [_closest(*one) for one in zip(phrases, vectors, strict=True)]
+    right, left = (phrase[at] for phrase, at in zip(phrases, closest, strict=True))
+    if right == left:
+        raise InputError(
+            f"“{right}” is the closest word in both phrases; write phrases with different words"
+        )
+    targets = {"right": vectors[0][closest[0]], "left": vectors[1][closest[1]]}
+    plane = _plane(targets["right"] - targets["left"], vectors[0][-1])
+    texts = {"word": phrases[0][-1], "right_word": right, "left_word": left}
     return {
-        "product": Scene(
-            labels={"keys": ("bank", "river")},
-            arrays={"points": pair},
-            places={"query": 0, "key": 1},
-            values={"truth": float(bank @ river)},
-        ),
-        "matrix": Scene(
-            labels={"words": RIVER},
-            arrays={"products": products},
-            values={"closest": RIVER[closest], "closest_cosine": float(cosine)},
-            places={"bank": 3, "largest": 12 + closest},
-        ),
-        "river": _mixture(RIVER, first, plane, {"river": river, "money": money}),
-        "money": _mixture(
-            MONEY, word_vectors(model, MONEY), plane, {"river": river, "money": money}
-        ),
+        "product": _product(vectors[0][-1], targets["right"], texts),
+        "matrix": _matrix(phrases[0], vectors[0], closest[0], texts),
+        "river": _mixture(phrases[0], vectors[0], plane, targets, texts, "right"),
+        "money": _mixture(phrases[1], vectors[1], plane, targets, texts, "left"),
     }
+
+
+def two_phrases(text: str) -> tuple[Words, Words]:
+    """Return the words of two phrases that end with the same word.
+
+    Raises:
+        InputError: another number of phrases, a phrase of one word or of too many, or different
+            last words.
+    """
+    parts = [tuple(re.findall(r"\w+(?:['’]\w+)*", part.lower())) for part in text.split(".")]
+    phrases = [part for part in parts if part]
+    advice = (
+        "write two phrases with a full stop between them, such as: walk by river bank. money in "
+        "the bank"
+    )
+    if len(phrases) != 2:
+        raise InputError(f"the text has {len(phrases)} phrases, and the lesson needs 2; {advice}")
+    first, second = phrases
+    if first[-1] != second[-1]:
+        raise InputError(
+            f"one phrase ends with “{first[-1]}”, the other with “{second[-1]}”; end both with "
+            "the same word"
+        )
+    if not all(len(set(phrase)) >= 2 and len(phrase) <= MOST_WORDS for phrase in phrases):
+        raise InputError(f"a phrase needs 2 to {MOST_WORDS} words; {advice}")
+    return first, second
 
 
 def word_vectors(model: Model, words: Sequence[str]) -> Float[np.ndarray, "word width"]:
@@ -65,12 +86,59 @@ def word_vectors(model: Model, words: Sequence[str]) -> Float[np.ndarray, "word 
         pieces = model.tokenizer(word, add_special_tokens=False).input_ids
         if len(pieces) != 1:
             raise InputError(
-                f"{model.info.name} reads {word!r} as {len(pieces)} tokens; choose bert-classroom"
+                f"“{word}” is not in the vocabulary of {model.info.name}, which reads it as "
+                f"{len(pieces)} pieces; choose another word"
             )
         ids.append(int(pieces[0]))
     table = model.network.get_input_embeddings().weight.detach().double().cpu().numpy()
     vectors: np.ndarray = table[ids] - table.mean(axis=0)
     return vectors
+
+
+def _closest(words: Words, vectors: Float[np.ndarray, "word width"]) -> int:
+    """Return the place of the other word with the largest product with the last one."""
+    row = vectors @ vectors[-1]
+    row[[at for at, word in enumerate(words) if word == words[-1]]] = -np.inf
+    return int(row.argmax())
+
+
+def _product(
+    word: Float[np.ndarray, " width"], other: Float[np.ndarray, " width"], texts: Mapping[str, str]
+) -> Scene:
+    """Return the scene of two arrows in the plane that holds both."""
+    pair, _ = in_the_plane(np.stack([word, other]), 1)
+    return Scene(
+        labels={"keys": (texts["word"], texts["right_word"])},
+        arrays={"points": pair},
+        places={"query": 0, "key": 1},
+        values={
+            **texts,
+            "truth": float(word @ other),
+            "far": 1.5 * float(np.linalg.norm(pair, axis=1).max()),
+        },
+    )
+
+
+def _matrix(
+    words: Words, vectors: Float[np.ndarray, "word width"], closest: int, texts: Mapping[str, str]
+) -> Scene:
+    """Return the scene of all products and all cosines, [kind, word, word]."""
+    lengths = np.linalg.norm(vectors, axis=1)
+    products = vectors @ vectors.T
+    cosines = products / np.outer(lengths, lengths)
+    count = len(words)
+    return Scene(
+        labels={"words": words, "kinds": ("products", "cosines")},
+        arrays={"products": np.stack([products, cosines])},
+        values={
+            **texts,
+            "count": float(count),
+            "closest": words[closest],
+            "closest_product": float(products[-1, closest]),
+            "closest_cosine": float(cosines[-1, closest]),
+        },
+        places={"bank": count - 1, "largest": (count - 1) * count + closest},
+    )
 
 
 def _plane(
@@ -83,26 +151,28 @@ def _plane(
 
 
 def _mixture(
-    words: Sequence[str],
+    words: Words,
     vectors: Float[np.ndarray, "word width"],
     plane: Float[np.ndarray, "2 width"],
     targets: Mapping[str, Float[np.ndarray, " width"]],
+    texts: Mapping[str, str],
+    near: str,
 ) -> Scene:
-    """Return the scene in which `bank` becomes the mixture of its sentence."""
-    bank = len(words) - 1
-    scores = (vectors @ vectors.T)[bank]
+    """Return the scene in which the last word becomes the mixture of its phrase."""
+    last = len(words) - 1
+    scores = (vectors @ vectors.T)[last]
     powers = np.exp(scores - scores.max())
     weights = powers / powers.sum()
     mixture = weights @ vectors
-    values = {}
+    values: dict[str, float | str] = {**texts, "phrase": " ".join(words)}
     for name, target in targets.items():
-        values[f"before_{name}"] = _cosine(vectors[bank], target)
+        values[f"before_{name}"] = _cosine(vectors[last], target)
         values[f"after_{name}"] = _cosine(mixture, target)
     return Scene(
         labels={"keys": words},
         arrays={"points": vectors @ plane.T, "weights": weights, "scores": scores},
         values=values,
-        places={"bank": bank, "first": 0, "third": 2},
+        places={"bank": last, "near": words.index(texts[f"{near}_word"])},
     )
 
 

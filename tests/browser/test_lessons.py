@@ -42,6 +42,19 @@ def guess_wrongly(page: Page, step: Step) -> None:
     page.keyboard.press("ArrowLeft")
 
 
+def check_links(page: Page) -> None:
+    """Check that every linked word of the first twelve lessons lights up a part of the picture."""
+    if stage(page).get_attribute("data-lesson") in ("efficient", "cache", "state_space"):
+        return
+    words = stage(page).locator(".linked:visible")
+    for at in range(words.count()):
+        words.nth(at).focus()
+        lit = stage(page).locator(".marked:not(.linked), .near, .band")
+        assert lit.count() > 0, words.nth(at).inner_text()
+        words.nth(at).evaluate("word => word.blur()")
+    assert stage(page).locator(".marked, .near, .band").count() == 0
+
+
 def shown(page: Page) -> str:
     return stage(page).inner_text()
 
@@ -56,12 +69,16 @@ def test_a_lesson_is_walked_to_its_end(page: Page, server: Server, lesson: Lesso
         expect(stage(page).locator(".main")).to_be_disabled()
         guess_wrongly(page, step)
         page.mouse.move(2, 2)
+        check_links(page)
         stage(page).locator(".main").click()
         expect(stage(page)).to_have_attribute("data-revealed", "true")
         distance = stage(page).locator(".distance")
         expect(distance).to_be_visible()
         wrong = max(wrong, float(distance.get_attribute("data-apart") or 0))
-        page.wait_for_function(f"location.search.includes('step={step.name}')")
+        # The address follows when everything has come to rest.
+        rest = f"['step={step.name}', 'shown'].every((one) => location.search.includes(one))"
+        page.wait_for_function(rest)
+        check_links(page)
         text = shown(page)
         assert not re.search(r"[{}]|\[\[|NaN|undefined", text), text
         last = number + 1 == len(lesson.steps)
@@ -177,3 +194,166 @@ def test_the_handout_prints_on_two_pages(page: Page, server: Server, chromium, t
         pdf = printed.pdf(prefer_css_page_size=True)
         printed.close()
         assert len(re.findall(rb"/Type\s*/Page\b", pdf)) == 2, lesson.name
+
+
+def test_a_small_map_is_drawn_large_and_its_cells_light_up_the_tokens(
+    page: Page, server: Server
+) -> None:
+    open_lesson(page, server, "lessons?lesson=heads&step=names&values=shown:1")
+    stage(page).locator(".thumb").nth(3).click()
+    expect(stage(page).locator(".large-map figcaption")).to_have_text(
+        stage(page).locator(".thumb").nth(3).locator(".name-of-head").inner_text()
+    )
+    page.wait_for_function("location.search.includes('frame%3A3')")
+    expect(stage(page).locator(".large-map .main-svg").first).to_be_attached()
+    surface = stage(page).locator(".large-map .surface")
+    surface.scroll_into_view_if_needed()
+    box = surface.bounding_box()
+    assert box is not None and box["width"] > 100
+    tokens = stage(page).locator(".token")
+    count = tokens.count()
+    page.mouse.move(box["x"] + box["width"] * 4.5 / count, box["y"] + box["height"] * 5.5 / count)
+    expect(stage(page).locator(".token.marked")).to_have_text(
+        [tokens.nth(4).inner_text(), tokens.nth(5).inner_text()]
+    )
+    says = stage(page).locator(".map-says")
+    expect(says).to_contain_text("weight")
+    tokens.nth(2).hover()
+    expect(stage(page).locator(".large-map .band")).to_have_count(1)
+
+
+def test_a_point_of_a_curve_and_its_word_light_each_other_up(page: Page, server: Server) -> None:
+    open_lesson(page, server, "lessons?lesson=context&step=count&values=shown:1")
+    word = stage(page).locator(".reveal .linked").last
+    word.hover()
+    expect(stage(page).locator(".curve .point.marked")).to_have_count(1)
+    box = stage(page).locator(".curve svg").bounding_box()
+    assert box is not None
+    page.mouse.move(box["x"] + box["width"] - 14, box["y"] + 60)
+    expect(word).to_have_class(re.compile("marked"))
+
+
+def test_the_seed_draws_other_numbers_and_is_in_the_link(page: Page, server: Server) -> None:
+    open_lesson(page, server, "lessons?lesson=positions&step=shuffle")
+    before = stage(page).locator(".question").inner_text()
+    page.get_by_role("button", name="Draw again").click()
+    field = page.get_by_label("Seed", exact=True)
+    field.fill("7")
+    field.press("Enter")
+    expect(stage(page).locator(".question")).not_to_have_text(before)
+    page.wait_for_function("location.search.includes('seed=7')")
+    after = stage(page).locator(".question").inner_text()
+    page.goto(page.url)
+    expect(stage(page).locator(".question")).to_have_text(after)
+    open_lesson(page, server, "lessons?lesson=softmax")
+    assert page.get_by_role("button", name="Draw again").count() == 0
+
+
+def test_texts_of_other_forms_stay_in_their_lesson(page: Page, server: Server) -> None:
+    open_lesson(page, server, "lessons?lesson=similarity")
+    page.get_by_role("button", name="Sentence and head").click()
+    field = page.get_by_label("Text", exact=True)
+    field.fill("a king wore the ring")
+    field.press("Enter")
+    expect(page.get_by_text("the lesson needs 2")).to_be_visible()
+    field.fill("a king wore the ring. they danced in a ring")
+    field.press("Enter")
+    expect(stage(page).locator(".question .linked").first).to_have_text("ring")
+    wait_until_idle(page)
+    assert "ring" not in page.url
+    open_lesson(page, server, FOX)
+    expect(stage(page).locator(".sentence")).not_to_contain_text("ring")
+
+
+def test_a_handle_is_dragged_by_touch(chromium, server: Server) -> None:
+    context = chromium.new_context(viewport={"width": 390, "height": 844}, has_touch=True)
+    context.set_default_timeout(60_000)
+    page = context.new_page()
+    open_lesson(page, server, f"{FOX}&step=shift")
+    track = stage(page).locator(".track[data-kind=weight]").nth(3)
+    track.scroll_into_view_if_needed()
+    drag_by_touch(context, page, track, (0.05, 0.5), (0.6, 0.5))
+    expect(track.locator(".number")).to_have_text(re.compile(r"0\.(59|60|61)"))
+    open_lesson(page, server, "lessons?lesson=mixture&step=sum")
+    plot = stage(page).locator(".arrows svg")
+    plot.scroll_into_view_if_needed()
+    drag_by_touch(context, page, plot, (0.5, 0.5), (0.7, 0.4))
+    expect(stage(page).locator(".guess-tip")).to_be_attached()
+    expect(stage(page).locator(".main")).to_be_enabled()
+    open_lesson(page, server, "lessons?lesson=scaling&step=largest")
+    curve = stage(page).locator(".curve svg")
+    curve.scroll_into_view_if_needed()
+    drag_by_touch(context, page, curve, (0.2, 0.7), (0.9, 0.2))
+    expect(stage(page).locator(".main")).to_be_enabled()
+    open_lesson(page, server, "lessons?lesson=induction&step=previous")
+    stage(page).locator(".thumb").nth(4).tap()
+    stage(page).locator(".main").tap()
+    expect(stage(page)).to_have_attribute("data-revealed", "true")
+    context.close()
+
+
+def drag_by_touch(
+    context, page: Page, part, start: tuple[float, float], stop: tuple[float, float]
+) -> None:
+    """Drag a finger between two points of a part, given as shares of its sides."""
+    box = part.bounding_box()
+    assert box is not None
+    touch = context.new_cdp_session(page)
+
+    def at(share: float) -> dict[str, float]:
+        across, down = (a + share * (b - a) for a, b in zip(start, stop, strict=True))
+        return {"x": box["x"] + across * box["width"], "y": box["y"] + down * box["height"]}
+
+    def send(kind: str, points: list[dict[str, float]]) -> None:
+        touch.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+
+    send("touchStart", [at(0)])
+    for step in range(1, 11):
+        send("touchMove", [at(step / 10)])
+    send("touchEnd", [])
+
+
+def test_play_moves_to_the_end_and_a_second_click_stops_it(page: Page, server: Server) -> None:
+    open_lesson(page, server, "lessons?lesson=scaling&step=largest&values=shown:1,frame:0")
+    slider = stage(page).locator(".change input")
+    play = stage(page).get_by_role("button", name="Play")
+    play.click()
+    seen = "slider => slider.value > 0 && slider.value < 10"
+    slider.evaluate(
+        f"slider => new Promise((go) => {{ const wait = () =>"
+        f" ({seen})(slider) ? go() : requestAnimationFrame(wait); wait(); }})"
+    )
+    play.click()
+    stopped = slider.input_value()
+    assert 0 < int(stopped) < 10
+    page.wait_for_timeout(500)
+    assert slider.input_value() == stopped
+    play.click()
+    expect(slider).to_have_value("10")
+    page.wait_for_function("location.search.includes('frame%3A10')")
+
+
+def test_without_motion_the_truth_and_play_come_at_once(chromium, server: Server) -> None:
+    context = chromium.new_context(reduced_motion="reduce")
+    context.set_default_timeout(60_000)
+    page = context.new_page()
+    open_lesson(page, server, f"{FOX}&step=shift")
+    handle = stage(page).locator(".handle:visible").first
+    handle.focus()
+    page.keyboard.press("End")
+    assert (
+        stage(page).evaluate(
+            "root => { root.querySelector('.main').click();"
+            " return root.querySelector('.change .number').textContent; }"
+        )
+        == "100"
+    )
+    slider = stage(page).locator(".change input")
+    slider.focus()
+    page.keyboard.press("Home")
+    value = stage(page).evaluate(
+        "root => { root.querySelector('.play').click();"
+        " return root.querySelector('.change .number').textContent; }"
+    )
+    assert value == "100"
+    context.close()

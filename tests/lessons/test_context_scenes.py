@@ -7,16 +7,14 @@ import pytest
 import torch
 from scipy.optimize import linprog
 
+from attnviz.errors import InputError
 from attnviz.lessons import scenes_of
-from attnviz.lessons.context_scenes import (
-    MEANINGS,
-    SENTENCES,
-    WORD,
-    line_between,
-    right_by_nearest_mean,
-)
+from attnviz.lessons.context_scenes import line_between, read_groups, right_by_nearest_mean
 from attnviz.models import twin
 from tests.lessons.given import given, lesson, load
+
+GROUPS = read_groups(lesson("context").sentence)
+SENTENCES, MEANINGS, WORD = GROUPS.sentences, GROUPS.meanings, "bank"
 
 
 @pytest.fixture(scope="module")
@@ -93,3 +91,47 @@ def test_counts_against_a_loop(scenes) -> None:
         assert shown[layer] == count
     assert shown.tolist() == [5, 8, 5, 8, 9]
     assert right_by_nearest_mean(np.zeros((10, 3)), MEANINGS) == 5
+
+
+OWN = """A ring of gold.
+The king wore his ring.
+She lost her ring in the river.
+
+They stood in a ring.
+The children danced in a ring around the old tree.
+We made a ring around him.
+"""
+
+
+def test_the_students_sentences_take_their_place() -> None:
+    groups = read_groups(OWN)
+    assert groups.word == "ring"
+    assert groups.meanings.tolist() == [0, 0, 0, 1, 1, 1]
+    one = lesson("context")
+    scene = scenes_of(one, given(one, OWN))["dots"]
+    assert scene.values["word"] == "ring" and scene.values["count"] == 6
+    points = scene.arrays["points"]
+    assert points.shape == (5, 6, 2)
+    # The word has different places, so that its vectors differ before the first layer.
+    assert np.ptp(points[0]) > 0.01
+    assert scene.labels["sentences"][2] == "She lost her ring in the river."
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("one bank\ntwo bank\nthree bank", "two groups"),
+        ("a bank\nb bank\n\nc bank\nd bank\ne bank", "not 2 and 3"),
+        ("red\nblue\ngreen\n\none\ntwo\nthree", "no word in common"),
+    ],
+)
+def test_other_texts_are_refused_with_advice(text: str, said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        read_groups(text)
+
+
+def test_a_word_of_several_pieces_is_refused() -> None:
+    one = lesson("context")
+    text = OWN.replace("ring", "photosynthesis")
+    with pytest.raises(InputError, match="not in the vocabulary"):
+        scenes_of(one, given(one, text))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from contextlib import ExitStack
 
 import numpy as np
@@ -11,6 +12,7 @@ import torch
 from attnviz.errors import InputError
 from attnviz.lessons import scenes_of
 from attnviz.lessons.induction_scenes import PERIOD, SEQUENCES, training_record
+from tests.lessons.given import eager as eager_network
 from tests.lessons.given import given, lesson, load
 
 
@@ -123,7 +125,9 @@ def test_removing_the_induction_heads(scenes, sequences) -> None:
     order = [parsed(label) for label in scenes["depends"].labels["finders"]]
     for place, count in enumerate((0, 1, 3, 6)):
         _, losses = eager(sequences, order[:count])
-        assert scenes["backup"].arrays["gains"][place] == pytest.approx(gain(losses), abs=2e-3)
+        assert scenes["backup"].arrays["gains"][0, place] == pytest.approx(gain(losses), abs=2e-3)
+    _, losses = eager(sequences, order[-3:])
+    assert scenes["backup"].arrays["gains"][1, 2] == pytest.approx(gain(losses), abs=2e-3)
 
 
 def test_composition_from_the_whole_matrices(scenes) -> None:
@@ -140,7 +144,7 @@ def test_composition_from_the_whole_matrices(scenes) -> None:
             part = slice(32 * head, 32 * head + 32)
             written = (values[:, part] @ first.attn.c_proj.weight[part]).T
             expected = float((scores @ written).norm() / (scores.norm() * written.norm()))
-            assert shown.arrays["composition"][head] == pytest.approx(expected, rel=1e-3)
+            assert shown.arrays["composition"][0, head] == pytest.approx(expected, rel=1e-3)
     assert shown.labels["earlier"][shown.places["largest"]] == "L0·H7"
     assert shown.values["unrelated"] == pytest.approx(256**-0.5)
 
@@ -166,3 +170,29 @@ def test_other_models_are_refused_with_advice() -> None:
     one = lesson("induction")
     with pytest.raises(InputError, match="choose"):
         scenes_of(one, given(one, model="bert-classroom"))
+
+
+def test_the_students_text_is_read_twice() -> None:
+    one = lesson("induction")
+    text = "A blue bird sat on the old wall and sang a song."
+    scenes = scenes_of(one, dataclasses.replace(given(one, text), replaced=True))
+    scene = scenes["find"]
+    model = load("gpt-classroom")
+    ids = model.tokenizer(text, add_special_tokens=False).input_ids
+    assert scene.values["reads"] == f"{len(ids)} tokens of your text"
+    twice = torch.tensor([[model.tokenizer.bos_token_id, *ids, *ids]])
+    with torch.inference_mode():
+        run = eager_network("gpt-classroom")(twice, output_attentions=True)
+    for head in range(8):
+        expected = run.attentions[1][0, head].numpy()
+        assert np.abs(np.nan_to_num(scene.arrays["maps"][8 + head]) - expected).max() < 1e-4
+    losses = torch.nn.functional.cross_entropy(run.logits[0, :-1], twice[0, 1:], reduction="none")
+    second = float(losses[len(ids) + 1 :].mean())
+    assert scenes["cost"].arrays["losses"][0, 1] == pytest.approx(second, abs=1e-3)
+    assert len(scene.labels["tokens"]) == 2 * len(ids) + 1
+
+
+def test_a_short_text_is_refused_with_advice() -> None:
+    one = lesson("induction")
+    with pytest.raises(InputError, match="write a longer text"):
+        scenes_of(one, dataclasses.replace(given(one, "A bird"), replaced=True))

@@ -10,10 +10,19 @@ import pytest
 from attnviz.errors import InputError
 from attnviz.lessons import LESSON_NUMBERS, Lesson, Step, lessons, parse_lesson, scenes_of
 from attnviz.lessons.lesson_reader import PICTURES, TEXTS
+from attnviz.ui.components.lesson_stage import Place, pack_lesson
 from tests.lessons.given import given
 
 ASSETS = Path(__file__).parents[2] / "attnviz/ui/components/assets/lesson"
 LONGEST = 20  # words of a sentence
+
+BROWSER = {"whole", "zeroed"}
+"""Arrays that the browser computes."""
+
+COMPUTED = {"highest", "sum", "share", "rest", "left", "sink", "temperature"}
+"""Numbers that the browser computes in a step with `compute`: no value may have their names."""
+
+FIRST_TWELVE = [one for one in lessons() if one.number <= 12]
 
 every_lesson = pytest.mark.parametrize("lesson", lessons(), ids=lambda one: one.name)
 
@@ -35,7 +44,7 @@ def of_step(step: Step) -> list[str]:
 def sentences(text: str) -> list[str]:
     plain = re.sub(r"\[\[(.*?)\|.*?\]\]", r"\1", text)
     plain = re.sub(r"\{[^{}]*\}", "number", plain)
-    return re.split(r"(?<=[.!?:;])\s+", plain)
+    return re.split(r"(?<=[.!?])\s+", plain)
 
 
 @every_lesson
@@ -55,17 +64,27 @@ def test_lessons_are_in_order_and_have_numbers() -> None:
     assert {one.name for one in lessons()} == set(LESSON_NUMBERS)
 
 
+@pytest.mark.parametrize("lesson", FIRST_TWELVE, ids=lambda one: one.name)
+def test_every_step_has_one_thing_to_change(lesson: Lesson) -> None:
+    assert [step.name for step in lesson.steps if step.change["kind"] == "look"] == []
+
+
 @every_lesson
 def test_every_step_has_a_scene_with_the_places_and_arrays_it_names(lesson: Lesson) -> None:
     scenes = scenes_of(lesson, given(lesson))
+    assert pack_lesson(lesson, scenes, Place(lesson.name))
     assert set(scenes) == {step.name for step in lesson.steps}
     for step in lesson.steps:
         scene = scenes[step.name]
         known = {*scene.places, *scene.values}
         linked = re.findall(r"\[\[.*?\|\w+:([\w-]+)\]\]", " ".join(of_step(step)))
-        assert all(place.isdecimal() or place in known for place in linked), linked
+        assert all(place.isdecimal() or place in known | {"all"} for place in linked), linked
+        if lesson in FIRST_TWELVE:
+            assert linked, f"{step.name}: no word is linked with the picture"
+        assert not (step.show.get("compute") and COMPUTED & set(scene.values))
+        computed = BROWSER if step.show.get("compute") else set()
         for column in step.show.get("columns", ()):
-            assert column["array"] in scene.arrays
+            assert column["array"] in {*scene.arrays, *computed}
         assert step.misconception.wrong and step.misconception.right and step.reveal
         assert step.question and step.task and step.formula
 

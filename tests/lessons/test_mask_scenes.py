@@ -8,7 +8,7 @@ import torch
 
 from attnviz.errors import InputError
 from attnviz.lessons import scenes_of
-from tests.lessons.given import given, lesson, load
+from tests.lessons.given import eager, given, lesson, load
 
 
 @pytest.fixture(scope="module")
@@ -33,12 +33,22 @@ def test_losses_with_and_without_the_mask(scenes) -> None:
                 logits = network(ids, attention_mask=bias[None, None]).logits[0, :-1]
             expected = -torch.log_softmax(logits, -1)[range(count - 1), ids[0, 1:]]
             shown = scenes["cheat"].arrays[name]
+            shown = shown[-1] if name == "without" else shown
             assert np.abs(shown - expected.numpy()).max() < 1e-3
     finally:
         network.set_attn_implementation(before)
     values = scenes["cheat"].values
     assert values["honest"] == pytest.approx(np.nanmean(read.capture.losses), abs=1e-3)
-    assert values["cheating"] < values["honest"] / 3
+    assert values["everything"] == values["cheating"][-1] < values["honest"] / 3
+    assert scenes["cheat"].arrays["without"][0] == pytest.approx(
+        scenes["cheat"].arrays["with_mask"], abs=1e-6
+    )
+    ahead = torch.full((count, count), -1e9).triu(3)  # a token and the next two
+    eager_network = eager("gpt-classroom")
+    with torch.inference_mode():
+        logits = eager_network(ids, attention_mask=ahead[None, None]).logits[0, :-1]
+    expected = -torch.log_softmax(logits, -1)[range(count - 1), ids[0, 1:]]
+    assert np.abs(scenes["cheat"].arrays["without"][2] - expected.numpy()).max() < 1e-3
 
 
 def test_the_mask_is_the_models(scenes) -> None:
@@ -59,9 +69,8 @@ def test_zero_after_loses_weight_and_minus_infinity_before_does_not(scenes) -> N
     top = int(scores.argmax())
     assert scene.places["top"] == top
     left = 1 - float(torch.softmax(scores, 0)[top])
-    assert scene.values["left"] == pytest.approx(left, abs=1e-5)
-    scores[top] = -torch.inf
-    assert np.abs(scene.arrays["before"] - torch.softmax(scores, 0).numpy()).max() < 1e-5
+    assert scene.values["others"] == pytest.approx(left, abs=1e-5)
+    assert np.abs(scene.arrays["scores"] - scores.numpy()).max() < 1e-5
 
 
 def test_an_encoder_is_refused() -> None:

@@ -72,4 +72,15 @@ def test_the_emptiest_weight_is_found_by_a_slow_search(scenes) -> None:
     gap = scene.values["empty_weight"] - scene.values["empty_share"]
     assert gap == pytest.approx(best[0], abs=1e-5)
     assert gap > 0.2
-    assert scene.arrays["shares"].sum() == pytest.approx(1)
+    assert scene.arrays["shares"].sum(axis=1) == pytest.approx(np.ones(8))
+    layer = int(best[1][1])
+    query = next(
+        at
+        for at, label in enumerate(stack.query_tokens.labels)
+        if label == scene.values["row_query"] and at + 1 == len(scene.labels["keys"])
+    )
+    for head in range(8):
+        weights, values = stack.weights(layer, head)[query], stack.value(layer, head)
+        parts = [weights[key] * np.sqrt((values[key] ** 2).sum()) for key in range(query + 1)]
+        assert scene.arrays["shares"][head] == pytest.approx(np.array(parts) / sum(parts), abs=1e-5)
+        assert np.abs(scene.arrays["weights"][head] - weights[: query + 1]).max() < 1e-5

@@ -20,7 +20,8 @@ from attnviz.lessons.positions.position_encodings import (
     rotated,
     sinusoids,
 )
-from attnviz.lessons.positions.position_scenes import _learned_vectors, _rotation_vectors
+from attnviz.lessons.positions.query_key_vectors import learned_vectors, rotation_vectors
+from attnviz.lessons.positions.twice_as_far import learned_effects
 from attnviz.models import twin
 from tests.lessons.given import given, lesson, load
 
@@ -128,7 +129,7 @@ def test_learned_queries_and_keys_are_those_of_a_capture() -> None:
     model = load("gpt-classroom")
     ids = model.tokenizer("The little girl saw", add_special_tokens=False)["input_ids"]
     stack = attnviz.capture(model, "The little girl saw", begin=False)["self"]
-    query, key = _learned_vectors(model, ids, 7)
+    query, key = learned_vectors(model, ids, 7)
     assert np.abs(stack.query(0, 7) - query.numpy()).max() < FLOAT
     assert np.abs(stack.key(0, 7) - key.numpy()).max() < FLOAT
 
@@ -136,7 +137,7 @@ def test_learned_queries_and_keys_are_those_of_a_capture() -> None:
 def test_turned_queries_and_keys_are_those_of_a_capture() -> None:
     model = load("llama-classroom")
     stack = attnviz.capture(model, "The little girl saw", begin=False)["self"]
-    query, key = _rotation_vectors(model, "The little girl saw")
+    query, key = rotation_vectors(model, "The little girl saw")
     places = torch.arange(len(query))
     scores = rotated(query, places) @ rotated(key, places).T / math.sqrt(32)
     shown = stack.scores(0, 1)
@@ -159,6 +160,50 @@ def test_half_of_the_weight_under_a_slope(scenes) -> None:
             total += powers[count]
             count += 1
         assert scenes["slopes"].values["half"][head] == count
+
+
+def test_effects_at_a_distance_and_at_twice_the_distance(scenes) -> None:
+    shown = scenes["twice"].arrays["effects"]
+    distances = (16, 32, 64, 128, 255)
+    bias = load("t5-classroom").network.encoder.block[0].layer[0].SelfAttention
+    network = load("gpt-classroom").network
+    for row, away in enumerate(distances):
+        for column, far in enumerate((away, 2 * away)):
+            learned, waves, buckets, turned, slope = shown[row, :, column]
+            assert slope == -far / 4
+            expected = sum(math.cos(far / 10_000 ** (2 * at / 256)) for at in range(128)) / 16 - 8
+            assert waves == pytest.approx(expected, abs=1e-9)
+            with torch.inference_mode():
+                table = bias.compute_bias(far + 1, far + 1)[0, 0]
+            assert buckets == pytest.approx(float(table[-1, 0] - table[0, 0]), abs=1e-6)
+            query = rotation_vectors(load("llama-classroom"), "the")[0][0]
+            angles = far / 10_000 ** (np.arange(16) / 16)
+            pairs = (query[:16] ** 2 + query[16:] ** 2).numpy()
+            expected = float((pairs * (np.cos(angles) - 1)).sum()) / math.sqrt(32)
+            assert turned == pytest.approx(expected, abs=1e-9)
+            assert math.isnan(learned) == (far >= network.config.n_positions)
+    assert shown[3, 2, 0] == shown[4, 2, 0] == shown[4, 2, 1]  # one bucket for all that is far
+    with pytest.raises(IndexError):
+        network(torch.zeros(1, 257, dtype=torch.long))
+
+
+def test_learned_effects_are_scores_of_the_library() -> None:
+    model = load("gpt-classroom")
+    ids = model.tokenizer(" the", add_special_tokens=False)["input_ids"] * 256
+    seen = {}
+    network = twin(model.network)
+    network.transformer.h[0].attn.c_attn.register_forward_hook(
+        lambda _, __, out: seen.update(query=out[0, :, 224:256], key=out[0, :, 480:512])
+    )
+    with torch.inference_mode():
+        network(torch.tensor([ids]))
+    scores = (seen["query"] @ seen["key"].T).numpy() / math.sqrt(32)
+    shown = learned_effects(model, torch.tensor([1, 16, 255, 256]))
+    itself = np.mean([scores[at, at] for at in range(256)])
+    for place, away in enumerate((1, 16, 255)):
+        mean = np.mean([scores[at, at - away] for at in range(away, 256)])
+        assert float(shown[place]) == pytest.approx(mean - itself, abs=1e-3)
+    assert math.isnan(shown[3])
 
 
 def test_the_window_of_training_gives_the_loss_of_the_model(scenes) -> None:

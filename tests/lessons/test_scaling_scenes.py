@@ -8,7 +8,7 @@ import torch
 
 from attnviz.lessons import scenes_of
 from attnviz.lessons.scaling_scenes import SIZES
-from tests.lessons.given import given, lesson, load
+from tests.lessons.given import eager, given, lesson, load
 
 DRAWS = 1500
 
@@ -57,10 +57,10 @@ def test_the_curves_show_the_point(scenes) -> None:
 
 
 def test_t5_has_small_products_without_a_division(scenes) -> None:
-    shown = scenes["t5"].arrays["spreads"]
+    shown, smallest, largest = scenes["t5"].arrays["spreads"]
     spreads = []
     model = load("t5-classroom")
-    ids = model.tokenizer("The house is blue.", return_tensors="pt").input_ids
+    ids = model.tokenizer(lesson("scaling").sentence, return_tensors="pt").input_ids
     vectors: dict[tuple[int, str], torch.Tensor] = {}
     handles = []
     for layer, block in enumerate(model.network.encoder.block):
@@ -80,5 +80,29 @@ def test_t5_has_small_products_without_a_division(scenes) -> None:
         for head in range(8):
             spreads.append(float((query[:, head] @ key[:, head].T).std(correction=0)))
     assert shown[2] == pytest.approx(np.median(spreads), rel=0.02)
+    assert smallest[2] == pytest.approx(min(spreads), rel=0.02)
+    assert largest[2] == pytest.approx(max(spreads), rel=0.02)
     assert shown[0] / shown[1] == pytest.approx(32**0.5)
     assert shown[2] < shown[1]
+
+
+def test_a_real_row_is_the_models_when_divided_and_sharper_when_not(scenes) -> None:
+    scene = scenes["real"]
+    one = lesson("scaling")
+    ids = torch.tensor([given(one).capture.inputs.ids])
+    seen = {}
+    network = eager("gpt-classroom")
+    layer, head = one.head
+    network.transformer.h[layer].attn.c_attn.register_forward_hook(
+        lambda _, __, out: seen.update(query=out[0, -1, :256], key=out[0, :, 256:512])
+    )
+    with torch.inference_mode():
+        weights = network(ids, output_attentions=True).attentions[layer][0, head, -1]
+    part = slice(32 * head, 32 * head + 32)
+    products = (seen["key"][:, part] @ seen["query"][part]).double()
+    assert np.abs(scene.arrays["scores"] - products.numpy()).max() < 1e-3
+    assert np.abs(scene.arrays["divided"] - weights.numpy()).max() < 1e-4
+    plain = torch.softmax(products, 0)
+    assert scene.values["top_plain"] == pytest.approx(float(plain.max()), abs=1e-3)
+    assert scene.values["root"] == pytest.approx(32**0.5)
+    assert scene.values["top_plain"] > scene.values["top_divided"] + 0.2

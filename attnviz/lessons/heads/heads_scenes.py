@@ -183,5 +183,5 @@ def _summed_heads(model: Model, stack: AttentionStack) -> Scene:
                 for one in whole
             ],
         },
-        places={"sum": heads},
+        places={"sum": heads, "first_sum": heads * ENTRIES},
     )

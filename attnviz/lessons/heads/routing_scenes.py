@@ -19,6 +19,9 @@ from attnviz.types import Head
 
 __all__ = ["routing_scenes"]
 
+MOST_HEADS = 64
+"""Heads that are removed one after the other: of a larger model, those of one layer alone."""
+
 SHOWN = 6
 """Next tokens that are shown, the likeliest first; the others are one row."""
 
@@ -33,27 +36,43 @@ def routing_scenes(given: LessonInput) -> Mapping[str, Scene]:
 
 
 def _added(given: LessonInput) -> Scene:
-    """Return the weights of the last row, and the length of what each token adds, as shares."""
+    """Return the last row's weights, and the length of what each token adds, [head, key].
+
+    The frames are the heads of the layer.
+    """
     row, head = head_row(given), given.head
+    stack = given.capture[head.kind]
     projection = HookedModel.of(given.model).projections()[head.kind][head.layer]
     if projection is None:
         raise InputError(f"the output of {head.label} cannot be followed; choose another model")
-    values = given.capture[head.kind].value(head.layer, head.head)[row.keys]
-    matrix = projection[head.head].detach().double().cpu().numpy()
-    sizes = np.linalg.norm(values.astype(np.float64) @ matrix, axis=1)  # [key]
-    added = row.weights * sizes
-    shares = added / added.sum()
-    lead = int(shares.argmax())
+    heads = [Head(head.kind, head.layer, at) for at in range(stack.shape[1])]
+    weights, sizes = [], []
+    for one in heads:
+        values = stack.value(one.layer, one.head)[row.keys].astype(np.float64)
+        matrix = projection[one.head].detach().double().cpu().numpy()
+        sizes.append(np.linalg.norm(values @ matrix, axis=1))  # [key]
+        last = slice(row.query, row.query + 1)
+        weights.append(stack.weights(one.layer, one.head, last)[0][row.keys])
+    added = np.array(weights) * np.array(sizes)
+    shares = added / added.sum(axis=1, keepdims=True)
+    relative = np.array(sizes) / np.max(sizes, axis=1, keepdims=True)
+    top = int(row.order[0])
     return Scene(
-        labels={"keys": row.key_labels, "sentence": row.labels},
-        arrays={"weights": row.weights, "sizes": sizes / sizes.max(), "shares": shares},
+        labels={
+            "keys": row.key_labels,
+            "sentence": row.labels,
+            "heads": [one.label for one in heads],
+        },
+        arrays={"weights": np.array(weights), "sizes": relative, "shares": shares},
         values={
             "query_label": row.labels[row.query],
             "head": head.label,
-            "moved": float(np.abs(shares - row.weights).sum() / 2),
-            "relative": float(sizes[row.order[0]] / sizes.max()),
+            "moved": float(np.abs(shares[head.head] - row.weights).sum() / 2),
+            "relative": float(relative[head.head, top]),
+            "top_weight": float(row.weights[top]),
+            "top_share": float(shares[head.head, top]),
         },
-        places={"query": row.query, "top": int(row.order[0]), "lead": lead},
+        places={"query": row.query, "top": top, "here": head.head},
     )
 
 
@@ -69,18 +88,28 @@ def _removed(given: LessonInput) -> Mapping[str, Scene]:
     last = head_row(given).query
     row = slice(last, last + 1)
     ids = tokens.ids[: last + 1]
-    heads = [Head(head.kind, head.layer, at) for at in range(stack.shape[1])]
+    layers, count = stack.shape[:2]
+    shown = range(layers) if layers * count <= MOST_HEADS else (head.layer,)
     before = next_token_probabilities(model, ids)
-    without = []
-    for one in heads:
-        with edited(model, [Edit("zero", one)]):
-            without.append(next_token_probabilities(model, ids))
-    effects = np.array([np.abs(after - before).sum() / 2 for after in without])
-    largest = np.array([stack.weights(one.layer, one.head, row).max() for one in heads])
-    names = [one.label for one in heads]
+    largest, effects = [], []
+    here: list[Float[np.ndarray, " token"]] = []
+    for layer in shown:
+        without = []
+        for one in range(count):
+            with edited(model, [Edit("zero", Head(head.kind, layer, one))]):
+                without.append(next_token_probabilities(model, ids))
+        here = without if layer == head.layer else here
+        effects.append([float(np.abs(after - before).sum() / 2) for after in without])
+        largest.append([float(stack.weights(layer, one, row).max()) for one in range(count)])
+    names = [Head(head.kind, head.layer, at).label for at in range(count)]
+    frame = list(shown).index(head.layer)
     return {
-        "removed": _predictions(model, head, names, before, without, effects, last, tokens.labels),
-        "compare": _compared(names, head.layer, largest, effects, last, tokens.labels),
+        "removed": _predictions(
+            model, head, names, before, here, np.array(effects[frame]), last, tokens.labels
+        ),
+        "compare": _compared(
+            list(shown), frame, np.array(largest), np.array(effects), last, tokens.labels
+        ),
     }
 
 
@@ -117,23 +146,32 @@ def _predictions(
 
 
 def _compared(
-    names: Sequence[str],
-    layer: int,
-    largest: Float[np.ndarray, " head"],
-    effects: Float[np.ndarray, " head"],
+    layers: Sequence[int],
+    frame: int,
+    largest: Float[np.ndarray, "layer head"],
+    effects: Float[np.ndarray, "layer head"],
     last: int,
     sentence: Sequence[str],
 ) -> Scene:
-    """Return the largest weight of each head's row, and the effect of its removal."""
-    best, sharpest = int(effects.argmax()), int(largest.argmax())
+    """Return the largest weight of each row, and the effect of a removal, [layer, head]."""
+    best, sharpest = int(effects[frame].argmax()), int(largest[frame].argmax())
     return Scene(
-        labels={"heads": names, "sentence": sentence},
+        labels={
+            "heads": [f"head {at}" for at in range(largest.shape[1])],
+            "layers": [f"layer {layer}" for layer in layers],
+            "sentence": sentence,
+        },
         arrays={"largest": largest, "effects": effects},
         values={
-            "layer": float(layer),
-            "correlation": _rank_correlation(largest, effects),
+            "layer": float(layers[frame]),
+            "best_effect": float(effects[frame, best]),
+            "best_largest": float(largest[frame, best]),
+            "sharpest_effect": float(effects[frame, sharpest]),
+            "correlation": [
+                _rank_correlation(*pair) for pair in zip(largest, effects, strict=True)
+            ],
         },
-        places={"query": last, "best": best, "sharpest": sharpest},
+        places={"query": last, "best": best, "sharpest": sharpest, "here": frame},
     )
 
 

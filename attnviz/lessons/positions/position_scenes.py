@@ -7,8 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
-from jaxtyping import Float
-from torch import Tensor, nn
+from torch import nn
 
 from attnviz.experiments.text_sets import bundled
 from attnviz.lessons.positions.position_encodings import (
@@ -19,6 +18,13 @@ from attnviz.lessons.positions.position_encodings import (
     rotated,
     sinusoids,
 )
+from attnviz.lessons.positions.query_key_vectors import (
+    LEARNED_HEAD,
+    ROTATION_HEAD,
+    learned_vectors,
+    rotation_vectors,
+)
+from attnviz.lessons.positions.twice_as_far import learned_effects, twice_scene
 from attnviz.lessons.scene import LessonInput, Scene
 from attnviz.lessons.word_places import WordTokens, relative_change, sentence_words
 from attnviz.models import Model, twin
@@ -37,9 +43,6 @@ FARTHEST = 32
 
 SHOWN_SLOPE = 0.25
 """Slope of the ALiBi curve: that of the second of eight heads is 2^-2."""
-
-LEARNED_HEAD, ROTATION_HEAD = 7, 1
-"""Heads of layer 0 whose scores are shown: the GPT's previous-token head; a head of the Llama."""
 
 SLIDE = 101
 """Steps by which query and key move together, from 0."""
@@ -66,6 +69,7 @@ def position_scenes(given: LessonInput) -> Mapping[str, Scene]:
         "distance": _distances(given),
         "slide": _slides(given, words),
         "slopes": _slopes(),
+        "twice": twice_scene(given),
         "longer": _wider_windows(given.load(ROTATION)),
     }
 
@@ -123,12 +127,12 @@ def _distances(given: LessonInput) -> Scene:
     width = 256
     waves = sinusoids(torch.arange(FARTHEST + 1), width)
     bias = bucket_bias(given.load(BUCKETS).network, FARTHEST + 1)[0]
-    query = _rotation_vectors(given.load(ROTATION), "the")[0]
+    query = rotation_vectors(given.load(ROTATION), "the")[0]
     turned = rotated(query.expand(FARTHEST + 1, -1), -away)
     curves = [
         torch.zeros(FARTHEST + 1).double(),
         waves @ waves[0] / math.sqrt(width),
-        _learned_scores(given.load(LEARNED)),
+        learned_effects(given.load(LEARNED), away),
         bias[FARTHEST, FARTHEST - away],
         turned @ query[0] / math.sqrt(query.shape[-1]),
         -SHOWN_SLOPE * away.double(),
@@ -152,56 +156,10 @@ def _distances(given: LessonInput) -> Scene:
     )
 
 
-def _learned_scores(model: Model) -> Float[Tensor, " distance"]:
-    """Return the mean score of "the" with an earlier "the", at each distance."""
-    ids = model.tokenizer(" the", add_special_tokens=False)["input_ids"][:1]
-    places = torch.arange(2 * FARTHEST, 4 * FARTHEST)
-    query, key = _learned_vectors(model, ids * (4 * FARTHEST), LEARNED_HEAD)
-    products = query @ key.T / math.sqrt(query.shape[-1])
-    return torch.stack([products[places, places - at].mean() for at in range(FARTHEST + 1)])
-
-
-def _learned_vectors(
-    model: Model, ids: Sequence[int], head: int, shift: int = 0
-) -> tuple[Float[Tensor, "position width"], Float[Tensor, "position width"]]:
-    """Return queries and keys of a head in a GPT's first layer; positions begin at `shift`."""
-    body = model.network.transformer
-    with torch.inference_mode():
-        device = model.network.device
-        places = torch.arange(shift, shift + len(ids), device=device)
-        vectors = body.wte(torch.tensor(list(ids), device=device)) + body.wpe(places)
-        block = body.h[0]
-        projected = block.attn.c_attn(block.ln_1(vectors)).double().cpu()
-    query, key, _ = projected.chunk(3, dim=-1)
-    width = query.shape[-1] // model.network.config.n_head
-    part = slice(head * width, (head + 1) * width)
-    return query[:, part], key[:, part]
-
-
-def _rotation_vectors(
-    model: Model, text: str
-) -> tuple[Float[Tensor, "position width"], Float[Tensor, "position width"]]:
-    """Return queries and keys of a head in a Llama's first layer, before they are turned."""
-    body = model.network.model
-    ids = model.tokenizer(text, add_special_tokens=False)["input_ids"]
-    layer = body.layers[0]
-    with torch.inference_mode():
-        vectors = body.embed_tokens(torch.tensor(ids, device=model.network.device))
-        vectors = layer.input_layernorm(vectors)
-        query = layer.self_attn.q_proj(vectors).double().cpu()
-        key = layer.self_attn.k_proj(vectors).double().cpu()
-    config = model.network.config
-    shared = config.num_attention_heads // config.num_key_value_heads
-    return (
-        query.unflatten(1, (config.num_attention_heads, -1))[:, ROTATION_HEAD],
-        key.unflatten(1, (config.num_key_value_heads, -1))[:, ROTATION_HEAD // shared],
-    )
-
-
 def _slides(given: LessonInput, words: tuple[str, ...]) -> Scene:
     """Return the score of the last word with an earlier one while both move on, [step]."""
     text = " ".join(words)
-    query, key = _rotation_vectors(given.load(ROTATION), text)
+    query, key = rotation_vectors(given.load(ROTATION), text)
     last = len(query) - 1
     before = torch.arange(last)
     at = int((rotated(query, torch.arange(last + 1))[-1] @ rotated(key[:last], before).T).argmax())
@@ -215,7 +173,7 @@ def _slides(given: LessonInput, words: tuple[str, ...]) -> Scene:
     place = min(at, len(ids) - 2)
     moved = []
     for shift in range(SLIDE):
-        queries, keys = _learned_vectors(learned, ids, LEARNED_HEAD, shift)
+        queries, keys = learned_vectors(learned, ids, LEARNED_HEAD, shift)
         moved.append(float(queries[-1] @ keys[place]) / math.sqrt(queries.shape[-1]))
     tokens = learned.tokenizer.convert_ids_to_tokens(ids)
     return Scene(

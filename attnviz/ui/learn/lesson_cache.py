@@ -32,4 +32,5 @@ def _scenes(
 ) -> Mapping[str, Scene]:
     lesson = next(one for one in lessons() if one.name == lesson_name)
     read = capture(load_model(model), sentence, cut=True, limit=MOST_TOKENS)
-    return scenes_of(lesson, LessonInput(read, head, load_model, seed))
+    replaced = sentence.strip() != lesson.sentence.strip()
+    return scenes_of(lesson, LessonInput(read, head, load_model, seed, replaced))

@@ -16,6 +16,7 @@ from attnviz.ui.components.lesson_stage import HIDEABLE, Place, checked_place
 __all__ = [
     "HEAD",
     "HIDDEN_CONTROLS",
+    "LARGEST_SEED",
     "LAYER",
     "LESSON",
     "MODEL",
@@ -30,6 +31,7 @@ __all__ = [
     "link",
     "open_lesson",
     "open_link",
+    "sentence_key",
     "start_with",
     "to_address",
 ]
@@ -39,11 +41,13 @@ LAYER, HEAD, SEED, PRESENT = "lesson_layer", "lesson_head", "lesson_seed", "less
 LINKED: Mapping[str, str] = {"model": MODEL, "layer": LAYER, "head": HEAD, "seed": SEED}
 """Names in the address, and the keys of the session."""
 
-HIDDEN_CONTROLS = ("lessons", "text", "head", "link", "present")
+HIDDEN_CONTROLS = ("lessons", "text", "head", "seed", "link", "present")
 """Parts of the page around the lesson that a link can hide."""
 
-MOST_CHARACTERS = 400
-"""Characters of a sentence that are read."""
+MOST_CHARACTERS = 800
+"""Characters of a text that are read."""
+
+LARGEST_SEED = 99_999
 
 _OPENED, _HIDE, _CHOSEN = "lesson_opened", "lesson_hide", "lesson_head_chosen"
 
@@ -67,6 +71,14 @@ def open_lesson(name: str, place: Place | None = None) -> None:
             st.session_state.pop(key, None)
     st.session_state[LESSON] = name
     st.session_state[PLACE] = place or Place(name)
+
+
+def sentence_key(lesson: Lesson) -> str:
+    """Return the session's key of the student's text.
+
+    One sentence goes with the student through all lessons; texts of another form stay in theirs.
+    """
+    return SENTENCE if lesson.form == "sentence" else f"{SENTENCE}_{lesson.name}"
 
 
 def choose_head() -> None:
@@ -101,10 +113,10 @@ def open_link() -> None:
         if name == "model" and text:
             st.session_state[key] = text
             choose_head()
-        elif text.isdecimal() and len(text) < 6:
+        elif text.isdecimal() and int(text[:6]) <= LARGEST_SEED:
             st.session_state[key] = int(text)
     if linked.get("text"):
-        st.session_state[SENTENCE] = linked["text"][:MOST_CHARACTERS]
+        st.session_state[sentence_key(current_lesson())] = linked["text"][:MOST_CHARACTERS]
         st.query_params.pop("text", None)
     st.session_state[PRESENT] = linked.get("present") == "1"
     parts = {*linked.get("hide", "").split(",")} & {*HIDEABLE, *HIDDEN_CONTROLS}
@@ -135,7 +147,7 @@ def address(*, text: bool = False, hide: tuple[str, ...] | None = None) -> dict[
         **{name: str(st.session_state.get(key, "")) for name, key in LINKED.items()},
     }
     if text:
-        query["text"] = st.session_state.get(SENTENCE, "")
+        query["text"] = st.session_state.get(sentence_key(current_lesson())) or ""
     return {name: value for name, value in query.items() if value}
 
 

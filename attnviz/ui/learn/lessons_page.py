@@ -6,6 +6,7 @@ import streamlit as st
 
 from attnviz.lessons import Lesson, lessons
 from attnviz.lessons.head_row import MOST_TOKENS
+from attnviz.lessons.induction_scenes import PERIOD
 from attnviz.types import Head, ModelInfo
 from attnviz.ui.components.choices import choice, choices
 from attnviz.ui.components.lesson_stage import HIDEABLE, lesson_stage
@@ -28,6 +29,7 @@ HIDEABLE_PARTS = {
     "lessons": "menu of lessons",
     "text": "sentence",
     "head": "model and head",
+    "seed": "seed of random numbers",
     "link": "link",
     "handout": "handout",
     "present": "switch to present",
@@ -40,6 +42,14 @@ HIDEABLE_PARTS = {
     "reveal": "the truth",
 }
 """Names for `hide=` in a link, and what they hide."""
+
+TEXT_RULES = {
+    "sentence": f"The first {MOST_TOKENS} tokens are read.",
+    "phrases": "Two phrases that end with the same word, with a full stop between them.",
+    "groups": "One sentence a line, all with the same word. An empty line separates its meanings.",
+    "repeated": f"The model reads the first {PERIOD} tokens twice.",
+}
+"""What a student can write, by the form of the lesson's text."""
 
 
 def lessons_page() -> None:
@@ -96,6 +106,9 @@ def _tools(lesson: Lesson) -> None:
     if {"text", "head"} - hidden and (lesson.choose_head or lesson.choose_sentence):
         with st.popover("Sentence and head", icon=":material/edit:"):
             _choose(lesson, hidden)
+    if "seed" not in hidden and lesson.random:
+        with st.popover("Draw again", icon=":material/casino:"):
+            _seed()
     if "link" not in hidden:
         with st.popover("Link", icon=":material/link:"):
             _share()
@@ -106,14 +119,7 @@ def _tools(lesson: Lesson) -> None:
 def _choose(lesson: Lesson, hidden: set[str]) -> None:
     """Show the fields for sentence, model, layer and head."""
     if "text" not in hidden and lesson.choose_sentence:
-        st.text_input(
-            "Sentence",
-            key=link.SENTENCE,
-            placeholder=lesson.sentence,
-            max_chars=link.MOST_CHARACTERS,
-            persist_state="session",
-            help=f"The first {MOST_TOKENS} tokens are read. Empty: the lesson's sentence.",
-        )
+        _text(lesson)
     if "head" in hidden or not lesson.choose_head:
         return
     link.start_with(link.MODEL, _model_name(lesson))
@@ -128,6 +134,32 @@ def _choose(lesson: Lesson, hidden: set[str]) -> None:
     with right:
         link.start_with(link.HEAD, head.head)
         choice("Head", range(heads), link.HEAD, shape="menu", on_change=link.choose_head)
+
+
+def _text(lesson: Lesson) -> None:
+    """Show the field for the student's text; empty, the lesson's text is read."""
+    field = st.text_area if lesson.form == "groups" else st.text_input
+    field(
+        "Sentence" if lesson.form == "sentence" else "Text",
+        key=link.sentence_key(lesson),
+        placeholder=lesson.sentence,
+        max_chars=link.MOST_CHARACTERS,
+        persist_state="session",
+        help=f"{TEXT_RULES[lesson.form]} Empty: the lesson's text.",
+    )
+
+
+def _seed() -> None:
+    """Show the seed of everything that the lesson draws at random."""
+    link.start_with(link.SEED, 0)
+    st.number_input(
+        "Seed",
+        min_value=0,
+        max_value=link.LARGEST_SEED,
+        key=link.SEED,
+        persist_state="session",
+        help="Each seed draws other random numbers. The link keeps it.",
+    )
 
 
 def _share() -> None:
@@ -145,7 +177,7 @@ def _share() -> None:
 
 def _sentence(lesson: Lesson) -> str:
     """Return the student's sentence, or that of the lesson."""
-    given = str(st.session_state.get(link.SENTENCE) or "")
+    given = str(st.session_state.get(link.sentence_key(lesson)) or "")
     return given if lesson.choose_sentence and given.strip() else lesson.sentence
 
 

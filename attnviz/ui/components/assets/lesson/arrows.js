@@ -3,7 +3,7 @@
 
 import { describe, drawn, element } from "./elements.js";
 import { dot, norm } from "./kernel.js";
-import { format, numbersOf } from "./numbers.js";
+import { format, numbersOf, resolve } from "./numbers.js";
 
 const SIZE = 420;
 const EDGE = 76;
@@ -19,7 +19,7 @@ export function create(context) {
   root.append(plot, handle);
   const picture = { context, root, element: root, plot, handle, labels, held: null };
   const all = Array.from(scene.arrays[show.points].numbers);
-  const far = show.far ?? Math.max(...all.map(Math.abs)) * 1.05;
+  const far = resolve(scene, show.far) ?? Math.max(...all.map(Math.abs)) * 1.05;
   picture.far = far;
   picture.x = (value) => SIZE / 2 + ((SIZE / 2 - EDGE) * value) / far;
   picture.y = (value) => SIZE / 2 - ((SIZE / 2 - EDGE) * value) / far;

@@ -58,8 +58,13 @@ export function softmaxRow({ scene, controls }) {
   let share = 0;
   for (const weight of weights) share += weight;
   const { highest: highest_so_far, sums } = runningSums(scores);
-  const shares = { share, rest: 1 - share };
-  return { scores, weights, powers, highest, sum, highest_so_far, sums, ...shares, temperature, sink };
+  // The same keys hidden too late: their weights are set to 0 after the softmax.
+  const whole = softmax(moved, { temperature, sink });
+  const zeroed = whole.map((weight, at) => (visible[at] ? weight : 0));
+  const left = zeroed.reduce((total, weight) => total + weight, 0);
+  const shares = { share, rest: 1 - share, left };
+  const rows = { scores, weights, powers, highest_so_far, sums, whole, zeroed };
+  return { ...rows, ...shares, highest, sum, temperature, sink };
 }
 
 // A value by its name: `array@place`, a number of the picture, a control, or a value that was sent.

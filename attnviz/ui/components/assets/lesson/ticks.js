@@ -60,7 +60,7 @@ function paint(picture) {
   const { step, revealed, guess, controls } = context;
   const { show, predict } = step;
   const numbers = numbersOf(context, show.array);
-  const high = Math.max(...Array.from(numbers).filter(Number.isFinite));
+  const high = Math.max(...Array.from(numbers, Math.abs).filter(Number.isFinite));
   picture.every.hidden = revealed;
   const chosen = show.point === "frame" ? Math.round(controls.frame ?? 0) : -1;
   names.forEach((name, row) => name.classList.toggle("chosen", row === chosen));
@@ -71,7 +71,7 @@ function paint(picture) {
     cell.classList.toggle("ticked", ticked);
     cell.classList.toggle("yes", revealed && yes);
     cell.classList.toggle("masked", revealed && !Number.isFinite(numbers[at]));
-    const percent = revealed && yes ? `${Math.round(18 + (62 * numbers[at]) / high)}%` : "0%";
+    const percent = revealed && yes ? `${Math.round(18 + (62 * Math.abs(numbers[at])) / high)}%` : "0%";
     cell.style.setProperty("--strength", percent);
     const text = !revealed ? (ticked ? "✓" : "") : textOf(numbers[at], yes, show);
     cell.textContent = text;
@@ -83,6 +83,7 @@ function paint(picture) {
 
 function textOf(number, yes, show) {
   if (!Number.isFinite(number)) return show.absent ?? "–";
+  if (show.decimals !== undefined) return format(number, show.decimals);
   if (!yes) return "0%";
   return number < 0.005 ? "< 1%" : `${format(100 * number, 0)}%`;
 }
