@@ -17,9 +17,9 @@ from attnviz.experiments.patching.head_patches import patch_heads, patch_togethe
 from attnviz.experiments.patching.stream_patches import patch_stream
 from attnviz.experiments.patching.text_pair import LogitDifference, TextPair, likeliest
 from attnviz.types import Head
-from tests.bounds import MODEL_NATS
+from tests.bounds import MODEL, MODEL_NATS
 from tests.experiments.plain_hooks import kept_parts, patched_by_hooks
-from tests.experiments.slow_attention import slow_model
+from tests.experiments.slow_attention import slow_encoder_decoder, slow_model
 from tests.zoo import inputs_of, random_ids
 
 if TYPE_CHECKING:
@@ -28,7 +28,12 @@ if TYPE_CHECKING:
 
 TOKENS = 7
 DIFFERENCE = LogitDifference(9, 12)
-MODELS = {"gpt2": ("self",), "llama": ("self",), "bert": ("self",), "t5": ("encoder", "cross")}
+MODELS = {
+    "gpt2": ("self",),
+    "llama": ("self",),
+    "bert": ("self",),
+    "t5": ("encoder", "decoder", "cross"),
+}
 
 
 def pair_of(model: Model) -> TextPair:
@@ -97,6 +102,61 @@ def test_patched_patterns_equal_slow_loops(name: str, zoo: Callable[[str], Pair]
         expected = float(logits[9] - logits[12])
         assert abs(effects.patched["self"][head.layer, head.head] - expected) < MODEL_NATS
     assert np.abs(effects.patched["self"] - effects.corrupted).max() > 10 * MODEL_NATS
+
+
+@pytest.mark.parametrize("unequal", [False, True])
+def test_patched_patterns_of_t5_equal_slow_loops(unequal: bool, zoo: Callable[[str], Pair]) -> None:
+    models = zoo("t5")
+    clean = random_ids(models.model, 6, 1)
+    target = (0, *random_ids(models.model, 3, 9))
+    texts, targets = [(at, at) for at in range(6)], [(at, at) for at in range(4)]
+    corrupted, other = (*random_ids(models.model, 4, 2), *clean[-2:]), target[:1] + target[:0:-1]
+    if unequal:  # the first token is doubled: the second of the two has no partner
+        corrupted, other = (*clean[:1], 7, *clean[1:]), (*target[:1], 7, *target[1:])
+        texts = [(0, 0), *((at, at + 1) for at in range(1, 6))]
+        targets = [(0, 0), *((at, at + 1) for at in range(1, 4))]
+    pair = TextPair(Encoded(clean, target=target), Encoded(corrupted, target=other))
+    effects = patch_heads(models.model, pair, DIFFERENCE, "pattern")
+    weights, others = ({} for _ in range(2))  # type: ignore[var-annotated]
+    for kept, text in ((weights, pair.clean), (others, pair.corrupted)):
+        with torch.inference_mode():
+            run = models.eager(**inputs_of(models.model, [text]), output_attentions=True)
+        kept["encoder"], kept["decoder"] = run.encoder_attentions, run.decoder_attentions
+        kept["cross"] = run.cross_attentions
+    for kind, table in effects.patched.items():
+        place = np.unravel_index(np.abs(table - effects.corrupted).argmax(), table.shape)
+        head = Head(kind, int(place[0]), int(place[1]))  # of the largest effect
+        rows = {two: one for one, two in (texts if head.kind == "encoder" else targets)}
+        keys = targets if head.kind == "decoder" else texts
+
+        def row(
+            kind: str, layer: int, at: int, query: int, scores: Tensor,
+            head: Head = head, rows: Any = rows, keys: Any = keys,
+        ) -> Tensor:  # fmt: skip
+            seen = scores[: query + 1] if kind == "decoder" else scores
+            plain = torch.nn.functional.pad(seen.softmax(-1), (0, len(scores) - len(seen)))
+            if Head(kind, layer, at) != head or query not in rows:  # type: ignore[arg-type]
+                return plain
+            given = weights[kind][layer][0, at, rows[query]].double()
+            mine = others[kind][layer][0, at, query].double()
+            pairs = [(one, two) for one, two in keys if kind != "decoder" or two <= query]
+            room, total = (sum(float(table[at]) for at in places) for table, places in (
+                (mine, [two for _, two in pairs]), (given, [one for one, _ in pairs])))  # fmt: skip
+            result = mine.clone()
+            for one, two in pairs:
+                result[two] = given[one] * room / total
+            return result
+
+        with (
+            torch.inference_mode(),
+            slow_encoder_decoder(
+                models.eager, row, lambda kind, layer, head, output: output
+            ) as network,
+        ):
+            logits = network(**inputs_of(models.model, [pair.corrupted])).logits[0, -1]
+        expected = float(logits[9] - logits[12])
+        assert abs(table[place] - expected) < MODEL
+        assert abs(expected - effects.corrupted) > 10 * MODEL
 
 
 @pytest.mark.parametrize("name", MODELS)
