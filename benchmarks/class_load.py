@@ -5,6 +5,7 @@
     python -m benchmarks.class_load --visitors 100 --workers 2 # two processes behind nginx
     python -m benchmarks.class_load --goals                    # the goals of a class
     python -m benchmarks.class_load --diagnosis --seconds 30   # while one visitor diagnoses a model
+    python -m benchmarks.class_load --edits --seconds 60       # everyone edits attention
 
 The app is started on a free port of this machine for each row of the table and stopped afterwards.
 Visitors are websockets, not browsers, in the process of the benchmark; they take part of the
@@ -63,6 +64,7 @@ async def measured(
         work(
             *(server.address, visitors, options.period, options.seconds, options.model),
             diagnosis=options.diagnosis,
+            edits=options.edits,
         ),
         watched(server, options.seconds, readings),
     )
@@ -101,6 +103,9 @@ def main() -> int:
     parser.add_argument("--goals", action="store_true", help="measure the goals of a class")
     parser.add_argument(
         "--diagnosis", action="store_true", help="while a diagnosis of 60 texts runs"
+    )
+    parser.add_argument(
+        "--edits", action="store_true", help="visitors are on the page Edit and change heads"
     )
     parser.add_argument("arguments", nargs="*", help="further arguments of `attnviz app`, after --")
     options = parser.parse_args()

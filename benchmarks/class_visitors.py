@@ -25,6 +25,7 @@ WORDS = (
     "at home then they see one red boat with two men who wave hello"
 )
 TEXT_WORDS = 48  # about 60 tokens with the marker
+EDITS = ("zero", "mean", "uniform", "previous", "first")
 SYLLABLES = ("ba", "ko", "ti", "mu", "ze", "ra", "lo", "ni", "pe", "sha", "gu", "vy")
 
 
@@ -55,15 +56,26 @@ def marker(number: int) -> str:
 
 
 class Visitor:
-    """Browser tab: a websocket, and the id of the text field once the page has come."""
+    """Browser tab: a websocket, and the id of the text field once the page has come.
 
-    def __init__(self, number: int, address: str, model: str, everyone: int) -> None:
-        self.number, self.model = number, model
+    Args:
+        number: of the visitor.
+        address: host and port of the server.
+        model: name.
+        everyone: number of visitors.
+        edits: whether the visitor is on the page Edit, and sends another list of edits each time
+            and a new text every third time.
+    """
+
+    def __init__(
+        self, number: int, address: str, model: str, everyone: int, edits: bool = False
+    ) -> None:
+        self.number, self.model, self.edits = number, model, edits
         self.marker = marker(number)
         self.others = [(k, marker(k).encode()) for k in range(everyone) if k != number]
         self._address = address
         self._random = random.Random(number)
-        self._field = ""
+        self._field = self._page = self._sent = ""
         self._turn = 0
 
     async def visit(self, until: float, period: float, outcome: Outcome) -> None:
@@ -71,7 +83,9 @@ class Visitor:
         try:
             async with _connection(self._address) as socket:
                 await self._run(socket, None, Outcome())
-                if not self._field:
+                if self.edits:
+                    await self._run(socket, None, Outcome())  # on the page Edit, by its hash
+                if not self._field or (self.edits and not self._page):
                     outcome.errors.append("the page has no text field")
                     return
                 await asyncio.sleep(self._random.random() * period)
@@ -85,13 +99,26 @@ class Visitor:
 
     def _text(self) -> str:
         self._turn += 1
+        if self.edits and self._sent and self._turn % 3 != 1:
+            return self._sent
         words = (self._random.choice(WORDS.split()) for _ in range(TEXT_WORDS))
-        return f"{self.marker} {self._turn} " + " ".join(words)
+        self._sent = f"{self.marker} {self._turn} " + " ".join(words)
+        return self._sent
+
+    def _heads(self) -> list[tuple[int, int]]:
+        """Return up to three heads that are edited; none of a visitor who reads."""
+        count = self._random.randint(1, 3) if self.edits and self._sent else 0
+        return [divmod(one, 8) for one in sorted(self._random.sample(range(32), count))]
 
     async def _run(self, socket: ClientConnection, text: str | None, outcome: Outcome) -> None:
         """Send a text, or open the page without one, and read until the script has finished."""
+        heads, listed = self._heads(), ""
+        codes = [f"{self._random.choice(EDITS)}_self_{layer}_{head}" for layer, head in heads]
         message = BackMsg()
-        message.rerun_script.query_string = f"model={self.model}"
+        message.rerun_script.page_script_hash = self._page
+        message.rerun_script.query_string = f"model={self.model}" + (
+            f"&edits={'~'.join(codes)}" if codes else ""
+        )
         if text is not None:
             widget = message.rerun_script.widget_states.widgets.add()
             widget.id, widget.string_value = self._field, text
@@ -108,11 +135,19 @@ class Visitor:
             kind = answer.WhichOneof("type")
             if kind == "script_finished":
                 outcome.finished.append(time.monotonic() - begun)
+                if not all(f"L{layer}·H{head}" in listed for layer, head in heads):
+                    outcome.errors.append("an edit is not on the page")
                 return
+            if self.edits:
+                for page in answer.navigation.app_pages:
+                    if page.url_pathname == "edit":
+                        self._page = page.page_script_hash
             if kind != "delta" or answer.delta.WhichOneof("type") != "new_element":
                 continue
             element = answer.delta.new_element
             what = element.WhichOneof("type")
+            if what == "button":
+                listed += element.button.label
             if what == "text_area" and element.text_area.label == "Text":
                 self._field = element.text_area.id
             elif what == "exception":
@@ -182,6 +217,7 @@ async def work(
     seconds: float,
     models: list[str],
     diagnosis: bool = False,
+    edits: bool = False,
 ) -> Outcome:
     """Let a class send texts for some seconds and return the times of its runs.
 
@@ -192,6 +228,7 @@ async def work(
         seconds: how long they send.
         models: names; the visitors share them out.
         diagnosis: whether one more visitor starts a diagnosis of the first model before.
+        edits: whether the visitors edit attention, with `gpt-classroom`.
     """
     outcome = Outcome()
     keep = asyncio.Event()
@@ -199,7 +236,7 @@ async def work(
         running = asyncio.create_task(start_diagnosis(address, models[0], keep))
     until = time.monotonic() + seconds
     everyone = [
-        Visitor(number, address, models[number % len(models)], visitors)
+        Visitor(number, address, models[number % len(models)], visitors, edits)
         for number in range(visitors)
     ]
     await asyncio.gather(*(one.visit(until, period, outcome) for one in everyone))

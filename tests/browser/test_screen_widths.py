@@ -28,6 +28,13 @@ OUTSIDE = """() => {
 }"""
 
 
+# Parts of fields that scroll sideways; boxes of one pixel are for screen readers.
+SCROLLS = """() => [...document.querySelectorAll("[data-testid=stMain] *")]
+  .filter((one) => one.clientWidth > 1 && one.scrollWidth > one.clientWidth + 1)
+  .filter((one) => getComputedStyle(one).overflowX !== "visible")
+  .map((one) => `${one.dataset.testid || one.className} ${one.scrollWidth}`)"""
+
+
 def open_page(page: Page, server: Server, link: str) -> None:
     page.goto(f"{server[0]}/{link}")
     page.wait_for_selector(
@@ -42,6 +49,20 @@ def test_no_page_scrolls_sideways_on_a_phone(page: Page, server: Server, name: s
     open_page(page, server, name)
     assert page.evaluate(TOO_WIDE) == [0, 0]
     assert page.evaluate(OUTSIDE) == []
+
+
+def test_the_painter_of_rows_fits_a_phone(page: Page, server: Server) -> None:
+    page.set_viewport_size({"width": 390, "height": 844})
+    open_page(page, server, "edit?model=gpt-classroom")
+    page.get_by_role("radio", name="Rows").first.click()
+    wait_until_idle(page)
+    page.get_by_role("combobox", name="Every query looks at").click()
+    page.get_by_role("option", name="One row by hand").click()
+    page.get_by_text("Keys with weight").first.wait_for()
+    wait_until_idle(page)
+    assert page.evaluate(TOO_WIDE) == [0, 0]
+    assert page.evaluate(OUTSIDE) == []
+    assert page.evaluate(SCROLLS) == []
 
 
 @pytest.mark.parametrize(("width", "beside"), [(1280, False), (1600, True), (1920, True)])

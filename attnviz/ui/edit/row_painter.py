@@ -50,6 +50,7 @@ def painted_row(stack: AttentionStack, head: Head) -> Edit:
         format_func=lambda key: f"{key}: {words.quoted(stack.key_tokens.labels[key])}",
         key=f"{name}:keys",
         max_selections=MOST_KEYS,
+        wrap=True,
         help="All other keys of the row get 0. At first the strongest keys of the model.",
     )
     by_key = dict(zip(visible.tolist(), np.nan_to_num(weights).tolist(), strict=True))

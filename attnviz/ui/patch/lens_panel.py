@@ -15,6 +15,9 @@ from attnviz.views.maps.lens_map import draw_lens
 
 __all__ = ["lens_table", "show_lens"]
 
+FEW = 6
+"""Most rows of a lens, the input among them, whose tokens fit into the cells on a phone."""
+
 
 def show_lens(model: Model, chosen: ChosenPair, lenses: tuple[LogitLens, ...] | str) -> None:
     """Show the predictions of all layers for one of the texts."""
@@ -32,12 +35,14 @@ def show_lens(model: Model, chosen: ChosenPair, lenses: tuple[LogitLens, ...] | 
     table = lens_table(model, text, lens)
     read = list(table[table["layer"] == "input"]["read"])
     best = [labels(model.vocabulary, row) for row in lens.best.tolist()]
-    show_picture(
-        draw_lens(best, lens.final_probability, lens.final_rank, read, theme=current_theme()),
-        key="patch_lens",
-        filename=f"attnviz-logit-lens-{which}",
-        alt=f"Token that each layer would predict at each position of the {which} text",
-    )
+    # Narrow cells of many layers would not hold their tokens: on a phone the picture scrolls.
+    with st.container(key="lens_wide" if len(best) > FEW else "lens"):
+        show_picture(
+            draw_lens(best, lens.final_probability, lens.final_rank, read, theme=current_theme()),
+            key="patch_lens",
+            filename=f"attnviz-logit-lens-{which}",
+            alt=f"Token that each layer would predict at each position of the {which} text",
+        )
     table_download(table, key="patch_lens:csv", filename=f"attnviz-logit-lens-{which}")
 
 

@@ -87,6 +87,7 @@ def _marks(sides: Sequence[Sequence[str]]) -> tuple[Partners, ...]:
                 range(len(side)),
                 format_func=named.__getitem__,
                 key=f"patch_marks_{name}:{texts}",
+                wrap=True,
                 persist_state="session",
             )
         chosen.append(sorted(positions))

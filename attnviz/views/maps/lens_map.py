@@ -21,8 +21,8 @@ __all__ = ["draw_lens"]
 
 CELL_HEIGHT, CELL_WIDTH = 26, 92
 
-LETTERS = 10
-"""Letters of a token in a cell."""
+LETTERS = 7
+"""Letters of a token in a cell: on a phone a cell is 50 pixels wide."""
 
 
 def draw_lens(
@@ -81,7 +81,7 @@ def draw_lens(
 def _labels(
     name: str, labels: list[list[str]], where: np.ndarray, color: str, rows: Axis, columns: Axis
 ) -> dict[str, Any]:
-    """Return an unseen map that writes the labels of cells; text that does not fit is left out."""
+    """Return an unseen map that writes the labels of cells."""
     clear = "rgba(0,0,0,0)"
     return {
         "type": "heatmap",
