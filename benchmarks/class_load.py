@@ -5,7 +5,7 @@
     python -m benchmarks.class_load --visitors 100 --workers 2 # two processes behind nginx
     python -m benchmarks.class_load --goals                    # the goals of a class
     python -m benchmarks.class_load --diagnosis --seconds 30   # while one visitor diagnoses a model
-    python -m benchmarks.class_load --edits --seconds 60       # everyone edits attention
+    python -m benchmarks.class_load --edits --seconds 60       # visitors edit attention
 
 The app is started on a free port of this machine for each row of the table and stopped afterwards.
 Visitors are websockets, not browsers, in the process of the benchmark; they take part of the

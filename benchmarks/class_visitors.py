@@ -62,17 +62,17 @@ class Visitor:
         number: of the visitor.
         address: host and port of the server.
         model: name.
-        everyone: number of visitors.
+        visitors: number of visitors.
         edits: whether the visitor is on the page Edit, and sends another list of edits each time
             and a new text every third time.
     """
 
     def __init__(
-        self, number: int, address: str, model: str, everyone: int, edits: bool = False
+        self, number: int, address: str, model: str, visitors: int, edits: bool = False
     ) -> None:
         self.number, self.model, self.edits = number, model, edits
         self.marker = marker(number)
-        self.others = [(k, marker(k).encode()) for k in range(everyone) if k != number]
+        self.others = [(k, marker(k).encode()) for k in range(visitors) if k != number]
         self._address = address
         self._random = random.Random(number)
         self._field = self._page = self._sent = ""
@@ -235,11 +235,11 @@ async def work(
     if diagnosis:
         running = asyncio.create_task(start_diagnosis(address, models[0], keep))
     until = time.monotonic() + seconds
-    everyone = [
+    people = [
         Visitor(number, address, models[number % len(models)], visitors, edits)
         for number in range(visitors)
     ]
-    await asyncio.gather(*(one.visit(until, period, outcome) for one in everyone))
+    await asyncio.gather(*(one.visit(until, period, outcome) for one in people))
     if diagnosis:
         keep.set()
         await running

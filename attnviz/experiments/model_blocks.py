@@ -22,6 +22,7 @@ __all__ = [
     "prediction_blocks",
     "prediction_run",
     "repeated",
+    "stack_blocks",
     "stream_of",
     "streams_recorded",
     "with_stream",
@@ -76,20 +77,28 @@ def prediction_blocks(hooked: HookedModel) -> tuple[Kind, list[str]]:
     """Return the kind of the self-attention that predicts tokens, and the names of its blocks.
 
     Raises:
-        InputError: the model has no list of blocks, or runs one block several times.
+        InputError: as `stack_blocks`.
     """
     info = hooked.model.info
     kind: Kind = "decoder" if info.family == "encoder-decoder" else next(iter(info.heads))
+    return kind, stack_blocks(hooked, kind)
+
+
+def stack_blocks(hooked: HookedModel, kind: Kind) -> list[str]:
+    """Return the names of the blocks with a kind of self-attention.
+
+    Raises:
+        InputError: the model has no list of blocks, or runs one block several times.
+    """
     if not block_names(hooked):
         raise InputError(
-            f"{info.name} has no list of blocks that each run once, so its residual stream cannot "
-            "be read between them"
+            f"{hooked.model.info.name} has no list of blocks that each run once, so its residual "
+            "stream cannot be read between them"
         )
     # The whole list: in a hybrid, blocks without attention too.
     parent = block_of(hooked.names[kind][0]).rpartition(".")[0]
     children = hooked.network.get_submodule(parent).named_children()
-    blocks = [f"{parent}.{name}" for name, _ in children if name.isdigit()]
-    return kind, blocks
+    return [f"{parent}.{name}" for name, _ in children if name.isdigit()]
 
 
 def prediction_run(

@@ -73,6 +73,10 @@ def test_every_view_of_every_kind_of_model(open_app: OpenApp, name: str, view: s
         "lens": "if a layer were its last one",
     }[view]
     assert words in said(app)
+    if (name, view) == ("t5-classroom", "positions"):
+        app.segmented_control(key="patch_side").select("decoder").run()
+        assert "every layer restores" not in said(app)
+        assert "Later layers still read the corrupted source" in said(app)
     if view == "direct":
         assert ("Each layer ends in a norm" in said(app)) == (name == "bert-classroom")
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -21,6 +21,7 @@ from attnviz.experiments.hooked_model import HookedModel
 from attnviz.experiments.model_blocks import (
     prediction_blocks,
     repeated,
+    stack_blocks,
     stream_of,
     streams_recorded,
     with_stream,
@@ -42,8 +43,9 @@ class StreamEffects:
         corrupted: logit difference of the corrupted run.
         patched: the logit difference with the stream behind a block patched at one position of the
             clean text; NaN where this position has no partner in the corrupted text.
-        whole: the same with the stream patched at all positions that have a partner: if all have
-            one, that of the clean run.
+        whole: the same with the stream patched at all positions that have a partner. If all have
+            one it is that of the clean run; not of a decoder, whose cross-attention in the layers
+            above reads the corrupted text.
     """
 
     clean: float
@@ -67,28 +69,31 @@ def patch_stream(
     pair: TextPair,
     difference: LogitDifference,
     *,
+    side: Literal["decoder", "encoder"] = "decoder",
     progress: Callable[[float], None] | None = None,
 ) -> StreamEffects:
     """Patch the residual stream behind each block at each position, one at a time.
 
-    Of an encoder-decoder the stream of the decoder is patched. What the clean run gives at a
-    position goes to its partner in the corrupted run. Arguments as for `patch_heads`.
+    What the clean run gives at a position goes to its partner in the corrupted run. Arguments as
+    for `patch_heads`, and `side`: which stream of an encoder-decoder is patched; others have one.
 
     Raises:
         InputError: see `TextPair.check`; no list of blocks; an unknown token or position.
     """
     pair.check(model)
     hooked = HookedModel.of(model)
-    _, blocks = prediction_blocks(hooked)
+    encoder = side == "encoder" and model.info.family == "encoder-decoder"
+    blocks = stack_blocks(hooked, "encoder") if encoder else prediction_blocks(hooked)[1]
     clean_inputs, inputs = (model_inputs(model, [one]) for one in (pair.clean, pair.corrupted))
     with torch.inference_mode():
         with streams_recorded(hooked, blocks) as streams:
             clean = hooked.run(clean_inputs).logits
         corrupted = hooked.run(inputs).logits
-    there, partners = pair.in_corrupted(difference), pair.predicted()
+    there = pair.in_corrupted(difference)
+    partners = pair.texts() if encoder else pair.predicted()
     places: list[Sequence[Partners]] = [[one] for one in partners.pairs]
     places.append(partners.pairs)
-    patched = np.full((len(blocks), clean.shape[1] + 1), np.nan)  # the last: all positions
+    patched = np.full((len(blocks), partners.counts[0] + 1), np.nan)  # the last: all positions
     columns = [*partners.clean, -1]
     for layer, name in enumerate(blocks):
         for start in range(0, len(places), MOST_COPIES):

@@ -32,7 +32,7 @@ def show_growth(model: Model, written: Written) -> None:
         draw_token_lines(
             bytes_by_layer(written.steps),
             read,
-            label="bytes after this token",
+            label="bytes per layer",
             theme=current_theme(),
             height=240,
         ),

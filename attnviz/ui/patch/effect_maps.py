@@ -9,8 +9,10 @@ from jaxtyping import Float
 
 from attnviz.attention.stack.map_tiles import Grid
 from attnviz.experiments.patching.head_patches import PARTS
+from attnviz.experiments.patching.stream_patches import StreamEffects
 from attnviz.models import Model, labels
 from attnviz.types import Head, Kind
+from attnviz.ui.components.choices import choice
 from attnviz.ui.components.figures_and_tables import show_table
 from attnviz.ui.components.plotly_map import plotly_map
 from attnviz.ui.explore.head_picker import menus
@@ -29,6 +31,8 @@ __all__ = [
 ]
 
 PREFIX = "patch_"
+
+NO_PARTNER = "no partner in the corrupted text"
 
 
 def choose_head(model: Model, kind: Kind, strongest: Head) -> Head:
@@ -77,26 +81,31 @@ def ends(values: np.ndarray, least: float = 0.0) -> float:
 
 def show_positions(model: Model, chosen: ChosenPair, study: PatchStudy) -> None:
     """Show the effect of the residual stream at each layer and position."""
-    stream = study.stream
+    stream, clean = study.stream, chosen.pair.clean
+    sides = {"encoder": "Encoder", "decoder": "Decoder"}
+    encoder = clean.target is not None and choice("Stream of", sides, "patch_side") == "encoder"
+    if encoder and study.encoder is not None:
+        stream = study.encoder
     if isinstance(stream, str):
         st.info(stream, icon=":material/info:")
         return
-    text = chosen.pair.clean
     follow = "Follow the colour: it moves from the words that differ to the position that predicts."
-    if text.target is not None:
-        follow = "This is the decoder's stream: what differs comes in through cross-attention."
+    if encoder:
+        follow = "What differs begins at the words that differ; the decoder reads the last layer."
+    elif clean.target is not None:
+        follow = "What differs comes into the decoder through cross-attention."
     st.caption(
         f"The residual stream behind a layer, at one position, comes from the clean run. {follow}"
     )
     shares = stream.share().astype(np.float32)
-    partial = not chosen.pair.predicted().whole
-    named = labels(model.vocabulary, text.ids if text.target is None else text.target)
+    partners = chosen.pair.texts() if encoder else chosen.pair.predicted()
+    named = labels(model.vocabulary, clean.ids if encoder else clean.target or clean.ids)
     plotly_map(
         effect_specification(
             "effect",
             ends(shares, 1.0),
             corner="position →<br>layer ↓",
-            missing="no partner in the corrupted text" if partial else "the two runs are equal",
+            missing="the two runs are equal" if partners.whole else NO_PARTNER,
             numbers=len(named) <= 24,
         ),
         [f"L{layer}" for layer in range(len(shares))],
@@ -109,17 +118,23 @@ def show_positions(model: Model, chosen: ChosenPair, study: PatchStudy) -> None:
         alt="Effect of the residual stream at each layer and position of the clean text",
         key="patch_stream",
     )
-    worst = float(np.abs(stream.whole - stream.clean).max())
-    if partial:
-        nearest = ", ".join(f"L{layer} {value:+.2f}" for layer, value in enumerate(stream.whole))
+    _all_positions(stream, partners.whole, decoder=clean.target is not None and not encoder)
+
+
+def _all_positions(stream: StreamEffects, whole: bool, *, decoder: bool) -> None:
+    """Show what patching all positions behind one layer restores."""
+    if whole and not decoder:
+        worst = float(np.abs(stream.whole - stream.clean).max())
         st.caption(
-            f"With all partners patched behind one layer: {nearest}; clean run "
-            f"{stream.clean:+.2f}. Later layers still read the tokens without a partner."
+            f"Check: with all positions patched, every layer restores the clean run; largest "
+            f"difference {worst:.1e} logits."
         )
         return
+    nearest = ", ".join(f"L{layer} {value:+.2f}" for layer, value in enumerate(stream.whole))
+    reason = "the corrupted source" if decoder else "the tokens without a partner"
     st.caption(
-        f"Check: with all positions patched, every layer restores the clean run; largest "
-        f"difference {worst:.1e} logits."
+        f"With all partners patched behind one layer: {nearest}; clean run {stream.clean:+.2f}. "
+        f"Later layers still read {reason}."
     )
 
 

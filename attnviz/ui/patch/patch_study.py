@@ -31,8 +31,8 @@ __all__ = ["PatchStudy", "studied"]
 
 Value = TypeVar("Value")
 
-STEPS = len(PARTS) + 4
-"""Parts of a head, the stream, the direct effects, the composition and the logit lens."""
+STEPS = len(PARTS) + 5
+"""Parts of a head, the two streams, the direct effects, the composition and the logit lens."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,8 @@ class PatchStudy:
     Attributes:
         effects: by part, of each head.
         together: logit difference with the outputs of all heads patched in one run.
-        stream: of each layer and position.
+        stream: of each layer and position; of an encoder-decoder those of the decoder.
+        encoder: those of the encoder's stream; None without one.
         parts: direct effects on the clean text.
         composition: of the model's heads, in its first kind of self-attention.
         lenses: predictions of the layers on the clean text and on the corrupted one.
@@ -51,6 +52,7 @@ class PatchStudy:
     effects: Mapping[Part, PatchEffects]
     together: float
     stream: StreamEffects | str
+    encoder: StreamEffects | str | None
     parts: LogitParts | str
     composition: Composition | str
     lenses: tuple[LogitLens, ...] | str
@@ -98,15 +100,21 @@ def _study(
     at = len(PARTS)
     streamed = step(at, "Patching layers and positions")
     stream = _or_reason(lambda: patch_stream(model, pair, difference, progress=streamed))
-    step(at + 1, "Direct effects")
+    encoder = None
+    if model.info.family == "encoder-decoder":
+        streamed = step(at + 1, "Patching layers and positions of the encoder")
+        encoder = _or_reason(
+            lambda: patch_stream(model, pair, difference, side="encoder", progress=streamed)
+        )
+    step(at + 2, "Direct effects")(0.0)
     parts = _or_reason(lambda: logit_parts(model, pair.clean, difference))
-    step(at + 2, "Composition")(0.0)
+    step(at + 3, "Composition")(0.0)
     scores = _or_reason(lambda: composition(model))
-    step(at + 3, "Logit lens")(0.0)
+    step(at + 4, "Logit lens")(0.0)
     lenses = _or_reason(
         lambda: tuple(logit_lens(model, one) for one in (pair.clean, pair.corrupted))
     )
-    return PatchStudy(effects, together, stream, parts, scores, lenses)
+    return PatchStudy(effects, together, stream, encoder, parts, scores, lenses)
 
 
 def _or_reason(compute: Callable[[], Value]) -> Value | str:
