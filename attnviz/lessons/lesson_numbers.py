@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from attnviz.lessons.context_scenes import context_scenes
 from attnviz.lessons.efficiency.cache_scenes import cache_scenes
 from attnviz.lessons.efficiency.efficient_scenes import efficient_scenes
+from attnviz.lessons.efficiency.hybrid_scenes import hybrid_scenes
 from attnviz.lessons.heads.heads_scenes import heads_scenes
 from attnviz.lessons.heads.routing_scenes import routing_scenes
 from attnviz.lessons.induction_scenes import induction_scenes
@@ -26,6 +27,7 @@ __all__ = ["LESSON_NUMBERS", "scenes_of"]
 LESSON_NUMBERS: Mapping[str, Callable[[LessonInput], Mapping[str, Scene]]] = {
     "cache": cache_scenes,
     "efficient": efficient_scenes,
+    "hybrid": hybrid_scenes,
     "induction": induction_scenes,
     "masks": mask_scenes,
     "mixture": mixture_scenes,

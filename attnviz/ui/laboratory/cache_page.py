@@ -11,6 +11,7 @@ from attnviz.ui.generate.written_text import prompt_of
 from attnviz.ui.laboratory.break_prediction import show_break
 from attnviz.ui.laboratory.saving_panel import show_saving
 from attnviz.ui.laboratory.stack_panel import show_layers, show_memory
+from attnviz.ui.learn.lesson_button import lesson_button
 from attnviz.ui.server.run_places import in_turn
 from attnviz.ui.session.error_messages import explained
 from attnviz.ui.session.model_cache import Request, load_model
@@ -25,11 +26,13 @@ MOST_READ = 512
 def cache_page(request: Request) -> None:
     """Show the page for the text and the model of the side bar."""
     st.header("The cache of keys and values", anchor=False)
-    st.page_link(
-        page_named("laboratory"),
-        label="Lab: efficient attention on a head",
-        icon=":material/science:",
-    )
+    with st.container(horizontal=True):
+        st.page_link(
+            page_named("laboratory"),
+            label="Lab: efficient attention on a head",
+            icon=":material/science:",
+        )
+        lesson_button("cache")
     model = load_model(request.model)
     if model.info.family != "decoder" or not model.predicts:
         st.info(

@@ -20,6 +20,7 @@ from attnviz.ui.laboratory.head_vectors import LONGEST, HeadVectors, head_vector
 from attnviz.ui.laboratory.pair_maps import show_changes, show_pairs
 from attnviz.ui.laboratory.reach_panel import show_reach
 from attnviz.ui.laboratory.tile_steps import show_rounds, show_tiles
+from attnviz.ui.learn.lesson_button import lesson_button
 from attnviz.ui.server.run_places import in_turn
 from attnviz.ui.session.error_messages import explained
 from attnviz.ui.session.model_cache import Request, captured
@@ -46,11 +47,13 @@ VARIANT, SETTING = "variant", "setting"
 def laboratory(request: Request) -> None:
     """Show the page for the text and the model of the side bar."""
     st.header("Efficient attention, on a real head", anchor=False)
-    st.page_link(
-        page_named("cache"),
-        label="The cache: what it saves and costs",
-        icon=":material/memory:",
-    )
+    with st.container(horizontal=True):
+        st.page_link(
+            page_named("cache"),
+            label="The cache: what it saves and costs",
+            icon=":material/memory:",
+        )
+        lesson_button("efficient")
     read(request)
     _laboratory(request)
 
