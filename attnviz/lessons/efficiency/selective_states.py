@@ -1,4 +1,4 @@
-"""Selective states of a hybrid model as matrices: what each token adds to each later output."""
+"""Selective states of a hybrid model as matrices from input tokens to output tokens."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["SelectiveStates", "selective_states"]
 
 @dataclass(frozen=True, eq=False)
 class SelectiveStates:
-    """What a Mamba layer (Gu and Dao 2023) computes with on one text; all in float64.
+    """Quantities of a Mamba layer (Gu and Dao 2023) on one text, in float64.
 
     Attributes:
         inputs: x, [token, channel].
@@ -51,7 +51,7 @@ class SelectiveStates:
 
 
 def selective_states(model: Model, ids: list[int], layer: int) -> SelectiveStates:
-    """Return what a layer's states are made of while the model reads a text.
+    """Return the quantities from which a layer computes its state on a text.
 
     Raises:
         InputError: the layer is none of Mamba's.
@@ -59,19 +59,19 @@ def selective_states(model: Model, ids: list[int], layer: int) -> SelectiveState
     mixer: Any = getattr(body_of(model.network).layers[layer], "mamba", None)
     if mixer is None:
         raise InputError(f"layer {layer} of {model.info.name} is no state space")
-    seen: dict[str, Tensor] = {}
+    kept: dict[str, Tensor] = {}
 
     def keep(_: nn.Module, given: tuple[Tensor, ...], output: Tensor) -> None:
-        seen["inputs"], seen["projected"] = given[0][0], output[0]
+        kept["inputs"], kept["projected"] = given[0][0], output[0]
 
     handle = mixer.x_proj.register_forward_hook(keep)
     try:
         with torch.inference_mode():
             model.network(torch.tensor([ids], device=model.network.device), use_cache=False)
             rank, size = mixer.time_step_rank, mixer.ssm_state_size
-            times, writes, reads = torch.split(seen["projected"], [rank, size, size], -1)
+            times, writes, reads = torch.split(kept["projected"], [rank, size, size], -1)
             steps = nn.functional.softplus(mixer.dt_proj(mixer.dt_layernorm(times)))
-            parts = (seen["inputs"], steps, -torch.exp(mixer.A_log), mixer.b_layernorm(writes),
+            parts = (kept["inputs"], steps, -torch.exp(mixer.A_log), mixer.b_layernorm(writes),
                      mixer.c_layernorm(reads), mixer.D)  # fmt: skip
             return SelectiveStates(*(part.detach().double().cpu() for part in parts))
     finally:

@@ -26,7 +26,7 @@ MOST_READ = 512
 def cache_page(request: Request) -> None:
     """Show the page for the text and the model of the side bar."""
     st.header("The cache of keys and values", anchor=False)
-    with st.container(horizontal=True):
+    with st.container(horizontal=True, vertical_alignment="center"):
         st.page_link(
             page_named("laboratory"),
             label="Lab: efficient attention on a head",

@@ -47,7 +47,7 @@ VARIANT, SETTING = "variant", "setting"
 def laboratory(request: Request) -> None:
     """Show the page for the text and the model of the side bar."""
     st.header("Efficient attention, on a real head", anchor=False)
-    with st.container(horizontal=True):
+    with st.container(horizontal=True, vertical_alignment="center"):
         st.page_link(
             page_named("cache"),
             label="The cache: what it saves and costs",
