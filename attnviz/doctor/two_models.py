@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
+import torch
 from jaxtyping import Float
 
 from attnviz import metrics
@@ -25,6 +26,7 @@ from attnviz.types import Kind
 __all__ = ["compare"]
 
 BATCH_TOKENS = 1024  # both models' queries, keys and values of a batch exist at a time
+LEAST_COSINE = 0.2  # of vectors of the vocabulary; 0.79 between gpt- and french-classroom
 _FAMILIES = {
     "decoder": "a decoder",
     "encoder": "an encoder",
@@ -102,7 +104,28 @@ def compare(
         diagnoses[1],
         {kind: intervals(values, seed=seed) for kind, values in divergence.items()},
         {kind: intervals(values, seed=seed) for kind, values in shift.items()},
-        readings[0].notes,
+        (*readings[0].notes, *_strangers(first, second)),
+    )
+
+
+def _strangers(first: Model, second: Model) -> tuple[str, ...]:
+    """Return a note if neither model can have been made from the other; empty if one may be.
+
+    Models of another type or width share no weights. Otherwise the vectors of the vocabulary are
+    compared: those of models that were trained apart have a mean cosine near 0.
+    """
+    one, other = (model.network.get_input_embeddings().weight for model in (first, second))
+    apart = first.info.model_type != second.info.model_type or one.shape[1] != other.shape[1]
+    if not apart and one.shape == other.shape:
+        with torch.no_grad():
+            ours, theirs = (each.detach().to("cpu", torch.float32) for each in (one, other))
+            apart = float(torch.cosine_similarity(ours, theirs, dim=-1).mean()) < LEAST_COSINE
+    if not apart:
+        return ()
+    return (
+        f"{first.info.name} and {second.info.name} do not seem to be made from one another: heads "
+        "of models that were trained apart have no common order, and a comparison head by head "
+        "says little",
     )
 
 

@@ -84,6 +84,26 @@ def test_divergence_and_shift_are_those_of_the_librarys_weights(pair: tuple[Mode
     assert moved[LAYER + 1].all()
 
 
+def test_models_that_were_trained_apart_have_a_note(
+    pair: tuple[Model, Model], tmp_path: Path
+) -> None:
+    base, tuned = pair
+    assert not any("trained apart" in note for note in compare(base, tuned, TEXTS).notes)
+    network = copy.deepcopy(base.network)
+    weight = network.get_input_embeddings().weight
+    with torch.no_grad():  # other vectors of the same lengths, as another seed draws them
+        weight.copy_(
+            weight[torch.randperm(len(weight), generator=torch.Generator().manual_seed(1))]
+        )
+    network.save_pretrained(tmp_path)
+    base.tokenizer.save_pretrained(tmp_path)
+    (note,) = compare(base, attnviz.load(str(tmp_path)), TEXTS, ablate=False).notes
+    assert note.startswith(f"{base.info.name} and ") and "trained apart" in note
+    other = replace(base, info=replace(base.info, model_type="llama"))
+    (note,) = compare(base, other, TEXTS, ablate=False).notes
+    assert "trained apart" in note
+
+
 def test_a_model_beside_itself_has_not_changed(pair: tuple[Model, Model]) -> None:
     base, _ = pair
     reports: list[Progress] = []
