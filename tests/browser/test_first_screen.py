@@ -79,3 +79,18 @@ def test_the_keyboard_reaches_the_map_in_a_few_stops(page: Page, server: Server)
     expect(page.locator(".st-key-weights .surface")).to_be_focused()
     page.keyboard.press("ArrowDown")
     expect(page.locator(".st-key-weights .says")).to_contain_text("weight")
+
+
+def test_lines_are_drawn_in_the_font_of_the_app(page: Page, server: Server) -> None:
+    page.goto(f"{server[0]}/lines?model=gpt-classroom")
+    frame = page.frame_locator(".st-key-lines_frame iframe")
+    words = frame.locator("svg text").first
+    words.wait_for()
+    loaded = words.evaluate(
+        """async (one) => {
+          const family = getComputedStyle(one).fontFamily.split(",")[0];
+          await document.fonts.load(`15px ${family}`);
+          return [...document.fonts].map(font => `${font.family} ${font.status}`);
+        }"""
+    )
+    assert [one.replace('"', "") for one in loaded] == ["Source Sans loaded"]

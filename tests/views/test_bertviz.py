@@ -277,3 +277,14 @@ def test_the_drawing_is_saved_as_svg(open_page, view, tmp_path):
     if view == "head":
         texts = [one.text for one in picture.iter(f"{space}text")]
         assert texts[-2:] == ["H0", "H2"]
+
+
+@pytest.mark.parametrize("view", ["head", "model"])
+def test_only_a_font_that_is_named_may_be_requested(view):
+    html = bertviz_html([part()], view=view, font_address='/static/a "font".woff2')
+    policy = re.search(r'Content-Security-Policy" content="(.*?)"', html).group(1)
+    assert "font-src 'self'" in policy
+    assert re.findall(r"url\((.*?)\)", html.partition("</style>")[0]) == [
+        '"/static/a%20%22font%22.woff2"'
+    ]
+    assert "font-src" not in bertviz_html([part()], view=view)

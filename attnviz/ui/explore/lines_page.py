@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from functools import partial
+from functools import cache, partial
+from pathlib import Path
 
 import numpy as np
 import streamlit as st
@@ -68,7 +69,7 @@ def lines(request: Request) -> None:
     )
     with st.container(key="lines_frame"):
         st.iframe(
-            page(only_layer=view == "head"),
+            page(only_layer=view == "head", font_address=_font_address()),
             height=HEIGHT,
             alt=f"Weights of {head.label} as lines",
         )
@@ -81,6 +82,14 @@ def lines(request: Request) -> None:
         explanation="The drawing with every layer, as a page that opens without the internet.",
     )
     st.caption(f"{CAPTIONS[view]} Drawn by BertViz (Vig 2019).")
+
+
+@cache
+def _font_address() -> str | None:
+    """Return where Streamlit serves the font of the app's pages; None if it has no such file."""
+    folder = Path(st.__file__).parent / "static"
+    files = sorted(folder.glob("static/media/SourceSansVF-Upright*.woff2"))
+    return f"/{files[0].relative_to(folder).as_posix()}" if files else None
 
 
 def _stretches(stack: AttentionStack) -> tuple[slice, slice]:

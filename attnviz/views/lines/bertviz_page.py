@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 from jaxtyping import Float
@@ -56,6 +57,10 @@ _PAGE = """<!doctype html>
 _SAVE = '<button type="button" id="svg" aria-label="Save the picture as SVG">↓ SVG</button>'
 _HEADS = '<span class="names"></span><button type="button" id="all">All heads</button>'
 
+_FONT_FACE = (
+    '@font-face {{ font-family: "{family}"; src: url("{address}"); font-weight: 200 900; }}'
+)
+
 _ROOM = 760
 """Height in pixels within which the small pictures of all layers are to fit."""
 
@@ -86,6 +91,7 @@ def bertviz_html(
     only_layer: bool = False,
     theme: Theme = "light",
     filename: str = "attnviz-lines",
+    font_address: str | None = None,
 ) -> str:
     """Return a page with BertViz's view of the weights, as wide as its window.
 
@@ -99,6 +105,8 @@ def bertviz_html(
         only_layer: put only `layer` into the page, and no menu of layers.
         theme: the page's theme.
         filename: of the saved picture, without ending.
+        font_address: where the server of the page has the file of `FONT_FAMILY`; the page may
+            request it, and nothing else. None uses a font of the reader's machine.
 
     Raises:
         AttnvizError: BertViz is not installed.
@@ -134,6 +142,8 @@ def bertviz_html(
         "room": _ROOM,
     }
     style = _styled("lines.css", theme) + picture_style
+    if font_address is not None:
+        style += _FONT_FACE.format(family=FONT_FAMILY.split(",")[0], address=quote(font_address))
     scripts = (
         _library("d3-5.7.0.min.js"),
         _library("jquery-3.7.1.min.js"),
@@ -141,7 +151,7 @@ def bertviz_html(
         drawing_code(view, script_json(parameters)),
     )
     return _PAGE.format(
-        policy=content_policy(scripts, [style]),
+        policy=content_policy(scripts, [style], fonts=font_address is not None),
         title=f"BertViz {view} view",
         style=style,
         root=_ROOT,

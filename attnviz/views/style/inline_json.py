@@ -10,18 +10,22 @@ from collections.abc import Sequence
 __all__ = ["content_policy", "script_json"]
 
 
-def content_policy(scripts: Sequence[str], styles: Sequence[str] | None) -> str:
+def content_policy(
+    scripts: Sequence[str], styles: Sequence[str] | None, *, fonts: bool = False
+) -> str:
     """Return a content security policy that forbids all requests and all other scripts.
 
     Args:
         scripts: the contents of the page's script elements, exactly as they stand in the page.
         styles: likewise of its style elements; None allows every inline style, for a library that
             adds style elements at run time.
+        fonts: whether fonts of the page's server may be requested.
     """
     style = "'unsafe-inline'" if styles is None else " ".join(map(_source, styles))
+    font = "font-src 'self'; " if fonts else ""
     return (
         f"default-src 'none'; script-src {' '.join(map(_source, scripts))}; style-src {style}; "
-        "img-src data: blob:; base-uri 'none'; form-action 'none'"
+        f"{font}img-src data: blob:; base-uri 'none'; form-action 'none'"
     )
 
 
