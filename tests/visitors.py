@@ -65,11 +65,13 @@ class Visitor:
         return self
 
     def finished(self) -> Visitor:
-        """Read until a run is finished that has shown something."""
+        """Read until a run is finished; one that ends in a rerun is followed by another."""
         deadline = time.monotonic() + PATIENCE
         while True:
             message = self.receive(deadline - time.monotonic())
-            if message.WhichOneof("type") == "script_finished":
+            if message.WhichOneof("type") != "script_finished":
+                continue
+            if message.script_finished != ForwardMsg.FINISHED_EARLY_FOR_RERUN:
                 return self
 
     def receive(self, seconds: float = PATIENCE) -> ForwardMsg:

@@ -63,6 +63,12 @@ def test_usual_words_stay_words() -> None:
     assert plain(text) == text
 
 
+def test_negative_numbers_stay_words() -> None:
+    text = "L3·H7 (-0.002 before, -0.16 now), from -54 to (-3)."
+    assert plain(text) == text
+    assert plain("- 5") != "- 5"  # would be a list
+
+
 @pytest.mark.parametrize(
     "page",
     [

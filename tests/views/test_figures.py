@@ -161,9 +161,9 @@ def test_a_period_must_leave_room_for_a_copy():
         views.draw_stripe(weights, make_tokens(5), period=5)
 
 
-def test_losses_are_two_lines_with_their_means():
+def test_losses_are_two_lines_with_their_means_beyond_the_first_token():
     figure = views.draw_loss(np.array([np.nan, 4.0, 6.0]), np.array([3.0, 1.0, 0.5]))
-    assert names(figure) == ["first copy, mean 5.00 nats", "second copy, mean 1.50 nats"]
+    assert names(figure) == ["first copy, mean 5.00 nats", "second copy, mean 0.75 nats"]
     with pytest.raises(CaptureError, match=r"\(2,\)"):
         views.draw_loss(np.zeros(2), np.zeros(3))
 

@@ -120,4 +120,6 @@ def _stage(job: Job[Any]) -> str:
     now = job.progress
     if now is None:
         return "Starting"
-    return plain(now.text[:1].upper() + now.text[1:])
+    # A name before a colon stays as it is: "french-classroom: removing heads".
+    begins = now.text if ": " in now.text else now.text[:1].upper() + now.text[1:]
+    return plain(begins)

@@ -63,7 +63,7 @@ def draw_memory(
             "type": "log" if logarithmic else "linear",
             "title": {"text": "bytes of keys and values"},
             "exponentformat": "SI",
-            "nticks": 6,
+            **({"dtick": "D2"} if logarithmic else {"nticks": 6}),  # 1, 2 and 5 of each power
         },
         yaxis={"autorange": "reversed", "automargin": True, "showgrid": False},
     )

@@ -116,7 +116,8 @@ def draw_loss(
 ) -> go.Figure:
     """Draw the loss at every place of the copy, in the first copy and in the second.
 
-    A model with working induction guesses the second copy: its line falls far below.
+    A model with working induction guesses the second copy: its line falls far below. The means in
+    the legend leave out the first token of each copy.
 
     Args:
         first: loss per token in the first copy, NaN where none is defined.
@@ -140,7 +141,8 @@ def draw_loss(
         ("first copy", first, colors.muted),
         ("second copy", second, colors.categorical[0]),
     ):
-        mean = float(np.nanmean(losses)) if np.isfinite(losses).any() else float("nan")
+        later = losses[1:]  # before the first token of a copy there is nothing to continue
+        mean = float(np.nanmean(later)) if np.isfinite(later).any() else float("nan")
         figure.add_trace(
             go.Scatter(
                 x=np.arange(len(losses), dtype=np.int32),

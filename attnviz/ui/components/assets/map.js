@@ -23,7 +23,11 @@ const HINTS = {
   readZoom: "After a click: wheel, + and − zoom, arrows move, Shift and arrows read cells, 0 shows all.",
   readSmall: "Point at a cell to read it. Keyboard: arrows read cell by cell.",
   readTouch: "Tap to read a cell. Pinch to zoom, drag to move.",
+  // Of narrow maps, whose two lines hold no more:
+  narrow: "Click a row to follow its token. Arrow keys read cells.",
+  readNarrow: "Point at a cell to read it. Arrow keys read cells.",
 };
+const NARROW = 340; // pixels
 
 export default function (component) {
   const { data, parentElement, setStateValue, setTriggerValue } = component;
@@ -188,7 +192,8 @@ function tools(state) {
   root.querySelector(".zoom-tools").hidden = !map.zoomable;
   if (!state.hinted && map.numbered) {
     state.hinted = true;
-    const kind = matchMedia("(hover: none)").matches ? "touch" : clear ? "small" : "zoom";
+    const narrow = state.stage.clientWidth < NARROW;
+    const kind = matchMedia("(hover: none)").matches ? "touch" : narrow ? "narrow" : clear ? "small" : "zoom";
     const read = `read${kind[0].toUpperCase()}${kind.slice(1)}`;
     state.say(HINTS[state.map.selects === "none" ? read : kind]);
   }
