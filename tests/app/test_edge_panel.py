@@ -107,6 +107,9 @@ def test_a_longer_text_is_measured_in_the_background(open_app: OpenApp) -> None:
     app.run()
     assert any(one["filename"].startswith("attnviz-zeroing") for one in maps(app))  # type: ignore[attr-defined]
     assert sentence(app).startswith(before.rstrip("."))
+    app.selectbox(key="edge_measure").select("flow").run()  # of one row: the others are no masks
+    flow = next(one for one in maps(app) if one["filename"].startswith("attnviz-flow"))  # type: ignore[attr-defined]
+    assert "masked, or not measured" in str(flow)
     request, model = Request("gpt-classroom", text), attnviz.load("gpt-classroom")
     last = len(encode(model, text).ids) - 1
     numbers = slow_edges(request, Head("self", 1, 3), last)

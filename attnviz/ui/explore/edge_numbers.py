@@ -36,8 +36,8 @@ MOST_REMOVED = 300
 MOST_READ = 12_000
 """Most tokens that are read again for removals."""
 
-AT_ONCE = 2_500
-"""Most tokens that are read again without a background job: less than a second."""
+AT_ONCE = 16
+"""Most tokens of a text that is measured without a background job: in about half a second."""
 
 Report = Callable[[float], None]
 
@@ -96,9 +96,8 @@ def slow_edges(request: Request, head: Head, row: int) -> EdgeNumbers | None:
 
     Until then a button that starts the job, or its bar, is shown.
     """
-    tokens = len(request_ids(request).ids)
-    visible = _visible(captured(request)[head.kind], head)
-    if tokens * (tokens + len(_edges(visible, row, tokens))) <= AT_ONCE:
+    text = request_ids(request)
+    if max(len(text.ids), len(text.target or ())) <= AT_ONCE:
         return _slow_at_once(request, head, row)
 
     def work() -> Work[EdgeNumbers]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import streamlit as st
@@ -98,7 +100,7 @@ def _map(
     stack = capture[head.kind]
     table = numbers.tables[measure].astype(np.float32)
     plotly_map(
-        _specification(measure, table),
+        _specification(measure, table, numbers.visible),
         stack.query_tokens.labels,
         stack.key_tokens.labels,
         lambda window: Grid(window, 1, 1, table[window.slices]),
@@ -111,7 +113,7 @@ def _map(
     )
 
 
-def _specification(measure: str, table: np.ndarray) -> MapSpecification:
+def _specification(measure: str, table: np.ndarray, visible: np.ndarray) -> MapSpecification:
     """Return the specification of a measure; only gradients have signs."""
     sizes = np.abs(table[np.isfinite(table)])
     high = float(sizes.max(initial=0.0)) or 1.0
@@ -119,9 +121,13 @@ def _specification(measure: str, table: np.ndarray) -> MapSpecification:
         return effect_specification(
             "gradient × weight", high, corner="key →<br>query ↓", missing="masked", numbers=False
         )
-    return weight_specification(
+    specification = weight_specification(
         value=MEASURES[measure].lower(), high=1.0 if measure == "weight" else high
     )
+    if np.isfinite(table[visible]).all():
+        return specification
+    missing = "masked, or not measured"
+    return replace(specification, missing=missing, missing_caption=missing)
 
 
 def _removal_sentence(capture: Capture, head: Head, numbers: EdgeNumbers) -> None:
