@@ -74,6 +74,20 @@ def test_a_prediction_comes_before_the_measurement(open_app: OpenApp) -> None:
     assert np.isfinite(losses.losses).all()
 
 
+def test_a_prediction_of_bits(open_app: OpenApp) -> None:
+    app = open_app(PAGE)
+    app.selectbox(key="cache_rule").select("other axes").run()
+    app.select_slider(key="cache_guess_bits").set_value(4).run()
+    app.button(key="cache_predict").click().run()
+    measure(app, "Measure every budget")
+    model = attnviz.load("gpt-classroom")
+    losses = budget_losses(model, _stories(model), "other axes", (2, 4, 8))
+    below = losses.breaks_below(ALLOWED)
+    assert f"**{'Right' if below == 4 else 'Measured'}: {below} bits" in said(app)
+    assert f"{losses.whole:.3f} nats" in said(app)
+    assert "Groups of 8 tokens" in said(app)
+
+
 def test_models_without_a_cache_get_a_sentence(open_app: OpenApp) -> None:
     for name in ("bert-classroom", "t5-classroom"):
         app = open_app(PAGE, model=name)

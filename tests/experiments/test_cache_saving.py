@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import pytest
@@ -243,6 +243,26 @@ def test_budgets_are_those_of_single_runs(gpt: Model) -> None:
     assert len(measured.budgets) == 3
 
 
+@pytest.mark.parametrize(
+    ("rule", "axes"), [("round", ("channel", "token")), ("other axes", ("token", "channel"))]
+)
+def test_bits_are_those_of_single_runs(
+    rule: Literal["round", "other axes"],
+    axes: tuple[Literal["channel", "token"], Literal["channel", "token"]],
+    gpt: Model,
+) -> None:
+    ids = random_ids(gpt, 40)
+    measured = budget_losses(gpt, ids, rule, (2, 4, 8))
+    key_axis, value_axis = axes
+    cuts = [
+        CacheCut("round", bits=one, group=8, key_axis=key_axis, value_axis=value_axis)
+        for one in (2, 4, 8)
+    ]
+    _, *runs = run_with_cuts(gpt, ids, cuts)
+    np.testing.assert_array_equal(measured.losses, [run.losses[19:].mean() for run in runs])
+    assert abs(measured.losses[2] - measured.whole) < abs(measured.losses[0] - measured.whole)
+
+
 def test_the_break_is_the_smallest_budget_from_which_all_are_near() -> None:
     def at(*losses: float) -> int | None:
         return BudgetLosses(np.array([2, 4, 8, 16]), np.array(losses), 3.0, 9).breaks_below(0.1)
@@ -258,7 +278,7 @@ def test_wrong_budgets_get_a_sentence(gpt: Model) -> None:
     for wrong in ((), (4, 2), (2, 2)):
         with pytest.raises(InputError, match="ascend"):
             budget_losses(gpt, ids, "window", wrong)
-    with pytest.raises(InputError, match="no budget"):
-        budget_losses(gpt, ids, "round", (2, 4))
+    with pytest.raises(InputError, match="8, 4 or 2 bits"):
+        budget_losses(gpt, ids, "round", (2, 3))
     with pytest.raises(InputError, match="no losses"):
         budget_losses(gpt, ids, "window", (2,), start=8)

@@ -50,8 +50,10 @@ def test_the_predicted_budget_stays_behind_the_measured_one(theme) -> None:
     assert figure.layout.annotations[0].x == pytest.approx(np.log10(4))
     np.testing.assert_array_equal(figure.data[0].y, [5.0, 4, 3.1])
     without = draw_budget_losses(
-        budgets, np.array([5.0, 4, 3.1]), whole=3.0, allowed=0.2, predicted=4, measured=None
-    )
+        budgets, np.array([5.0, 4, 3.1]), whole=3.0, allowed=0.2, predicted=4, measured=None,
+        label="bits <per> number",
+    )  # fmt: skip
+    assert without.layout.xaxis.title.text == "bits &lt;per&gt; number"
     assert len(without.layout.shapes) == len(figure.layout.shapes) - 1
     with pytest.raises(InputError, match="as many"):
         draw_budget_losses(budgets, np.zeros(2), whole=0, allowed=1, predicted=2, measured=None)

@@ -6,8 +6,12 @@ from collections.abc import Callable, Hashable
 
 import streamlit as st
 
-from attnviz.experiments.generation.budget_losses import BudgetLosses, budget_losses
-from attnviz.experiments.generation.cache_cuts import Method
+from attnviz.experiments.generation.budget_losses import (
+    GROUP,
+    BudgetLosses,
+    Rule,
+    budget_losses,
+)
 from attnviz.experiments.text_sets import bundled
 from attnviz.findings import Progress
 from attnviz.models import Model, encode
@@ -28,11 +32,19 @@ LEAST, MOST = 64, 160
 """Tokens of a text whose loss is measured."""
 
 BUDGETS = (2, 4, 8, 16, 32, 64)
-RULES: dict[Method, str] = {
+BITS = (2, 4, 8)
+ROUNDING = ("round", "other axes")
+RULES: dict[Rule, str] = {
     "window": "the last tokens",
     "first": "the first token and the last ones",
     "heavy": "heavy hitters",
+    "round": "fewer bits: keys per channel, values per token",
+    "other axes": "fewer bits: keys per token, values per channel",
 }
+ROUNDED = (
+    f" Groups of {GROUP} tokens share a scale. In larger models some channels of the keys are far "
+    "larger than the others, and the axes matter more (Liu et al. 2024)."
+)
 OWN, STORIES = "the text of the side bar", "stories of the package"
 PREDICTED = "cache_predicted"
 
@@ -41,22 +53,29 @@ def show_break(model: Model, ids: tuple[int, ...]) -> None:
     """Take a prediction, then measure the loss at every budget and show both."""
     st.subheader("Where does the loss break?", anchor=False)
     st.write(
-        "A smaller cache forgets tokens. Predict the smallest budget at which the loss stays "
-        f"within {ALLOWED} nats of the whole cache."
+        "A smaller cache forgets tokens, or keeps numbers of fewer bits. Predict the smallest at "
+        f"which the loss stays within {ALLOWED} nats of the whole cache."
     )
     texts = ([OWN] if len(ids) >= LEAST else []) + [STORIES]
     left, right = st.columns(2)
     with left:
-        rule: Method = choice("The cache keeps", RULES, "cache_rule", shape="menu")
+        rule: Rule = choice("The cache keeps", RULES, "cache_rule", shape="menu")
     with right:
         text = choice("Text", texts, "cache_text", shape="menu")
     read = ids[:MOST] if text == OWN else _stories(model)
-    budgets = [one for one in BUDGETS if one < len(read) // 2]
+    rounds = rule in ROUNDING
+    budgets = list(BITS) if rounds else [one for one in BUDGETS if one < len(read) // 2]
+    unit = "bits" if rounds else "tokens"
     key = ("break", model.info.name, model.info.revision, read, rule)
     predictions: dict[Hashable, int] = st.session_state.setdefault(PREDICTED, {})
     if key not in predictions:
         with st.container(width=420):
-            guess = st.select_slider("Tokens kept", budgets, budgets[0], key="cache_guess")
+            guess = st.select_slider(
+                "Bits per number" if rounds else "Tokens kept",
+                budgets,
+                budgets[0],
+                key="cache_guess_bits" if rounds else "cache_guess",
+            )
         st.button(
             "This is my prediction",
             icon=":material/lock:",
@@ -65,10 +84,10 @@ def show_break(model: Model, ids: tuple[int, ...]) -> None:
             args=(key, int(guess)),
         )
         return
-    st.markdown(f"Your prediction: **{predictions[key]}** tokens.")
+    st.markdown(f"Your prediction: **{predictions[key]}** {unit}.")
     losses = _measured(model, read, rule, budgets, key)
     if losses is not None:
-        _reveal(losses, predictions[key])
+        _reveal(losses, predictions[key], unit)
 
 
 @st.cache_data(show_spinner=False)
@@ -87,7 +106,7 @@ def _stories(model: Model) -> tuple[int, ...]:
 
 
 def _measured(
-    model: Model, ids: tuple[int, ...], rule: Method, budgets: list[int], key: Hashable
+    model: Model, ids: tuple[int, ...], rule: Rule, budgets: list[int], key: Hashable
 ) -> BudgetLosses | None:
     def work() -> Work[BudgetLosses]:
         def run(progress: Callable[[Progress], None]) -> BudgetLosses:
@@ -99,7 +118,7 @@ def _measured(
     return wait_for(key, work, "Measure every budget")
 
 
-def _reveal(losses: BudgetLosses, predicted: int) -> None:
+def _reveal(losses: BudgetLosses, predicted: int, unit: str) -> None:
     measured = losses.breaks_below(ALLOWED)
     show_picture(
         draw_budget_losses(
@@ -109,21 +128,22 @@ def _reveal(losses: BudgetLosses, predicted: int) -> None:
             allowed=ALLOWED,
             predicted=predicted,
             measured=measured,
+            label="bits per number" if unit == "bits" else "tokens kept",
             theme=current_theme(),
         ),
         key="cache_break",
         filename="attnviz-cache-break",
-        alt="Loss against the number of tokens that the cache keeps, with your prediction",
+        alt=f"Loss against the number of {unit} that the cache keeps, with your prediction",
     )
     if measured is None:
         said = f"None of these budgets stays within {ALLOWED} nats. You said {predicted}."
     elif measured == predicted:
-        said = f"Right: {measured} tokens are enough."
+        said = f"Right: {measured} {unit} are enough."
     else:
-        said = f"Measured: {measured} tokens. You said {predicted}."
+        said = f"Measured: {measured} {unit}. You said {predicted}."
     st.markdown(f"**{said}**")
     st.caption(
         f"Mean loss of the last {losses.measured} tokens; the dashed line is that of the whole "
         f"cache, {losses.whole:.3f} nats, and the band above it is {ALLOWED} nats high. Another "
-        "text or rule can break elsewhere."
+        "text or rule can break elsewhere." + (ROUNDED if unit == "bits" else "")
     )

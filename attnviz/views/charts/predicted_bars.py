@@ -23,17 +23,19 @@ def draw_budget_losses(
     allowed: float,
     predicted: int,
     measured: int | None,
+    label: str = "tokens kept",
     theme: Theme = "light",
     height: int = 340,
 ) -> go.Figure:
     """Draw the loss at each budget, with the predicted budget in grey behind the measured one.
 
     Args:
-        budgets: tokens kept, ascending.
+        budgets: numbers of the axis, ascending.
         losses: mean loss at each, nats.
         whole: loss of the whole cache.
         allowed: nats above it that count as unbroken; drawn as a band.
         predicted: the budget that was predicted.
+        label: what the budgets are.
         measured: the budget below which the loss breaks; None if it breaks at all of them.
         theme: the page's theme.
         height: of the figure, in pixels.
@@ -52,7 +54,7 @@ def draw_budget_losses(
             line={"color": colors.categorical[0], "width": 2},
             marker={"size": 8},
             name="loss",
-            hovertemplate="%{x} tokens kept: %{y:.3f} nats<extra></extra>",
+            hovertemplate=f"%{{x}} {escape_label(label)}: %{{y:.3f}} nats<extra></extra>",
         )
     )
     figure.add_vline(
@@ -80,7 +82,7 @@ def draw_budget_losses(
         margin={"l": 60, "r": 12, "t": 32, "b": 48, "pad": 0},
         xaxis={
             "type": "log",
-            "title": {"text": "tokens kept"},
+            "title": {"text": escape_label(label)},
             "tickvals": [int(one) for one in budgets],
         },
         yaxis={"title": {"text": "loss (nats per token)"}},
