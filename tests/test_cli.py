@@ -100,6 +100,7 @@ class Doctor:
     notes: tuple[str, ...] = ("a note",)
     not_finite: str = ""
     loss: Interval = LOSS
+    pruning: str = ""
     groups: tuple[str, ...] = ("2 heads that do the same.",)
 
     def __call__(self, model: attnviz.Model, texts: TextSet, **options: Any) -> Doctor:

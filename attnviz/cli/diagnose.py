@@ -59,7 +59,7 @@ def run_diagnose(options: argparse.Namespace) -> int:
     whole = write_files({path: writers[name] for name, path in files.items()})
     measured = f"{_number(diagnosis.findings, 'head')} on {_number(texts.texts, 'text')}"
     show(f"{model.info.name}: {measured}, {texts.name}{_loss(diagnosis.loss)}\n")
-    show(summary(diagnosis.findings, diagnosis.notes, diagnosis.groups))
+    show(summary(diagnosis.findings, diagnosis.notes, diagnosis.groups, diagnosis.pruning))
     failing = [one for one in diagnosis.findings if any(name.fits(one) for name in wanted)]
     if failing:
         listed = ", ".join(f"{one.head.label} ({one.name}, {one.verdict})" for one in failing)

@@ -15,6 +15,7 @@ import pandas as pd
 
 from attnviz.doctor.labels.evidence_sentences import Names
 from attnviz.doctor.labels.head_groups import plain_group
+from attnviz.doctor.labels.removal_effects import removal_sentence
 from attnviz.doctor.labels.rules import Experiments, findings
 from attnviz.doctor.labels.thresholds import Thresholds
 from attnviz.doctor.measures.all_measures import Measures
@@ -107,6 +108,22 @@ class Diagnosis:
         """Return the groups of heads that do the same, and what removing them costs, in words."""
         limit = self.thresholds.tolerance
         return tuple(one.summary(limit) for one in self.experiments.groups)
+
+    @property
+    def pruning(self) -> str:
+        """Return what removing all heads of the list for pruning at once costs, in words.
+
+        Empty if the list has fewer than two heads.
+        """
+        from attnviz.views.report.removal_lists import prunable_heads  # loads plotly
+
+        cost, heads = self.experiments.pruning, self.experiments.pruned
+        if set(prunable_heads(self.findings)) != set(heads):
+            return "The limits were moved: the cost of removing all heads of this list is unknown."
+        if cost is None:
+            return ""
+        what = f"removing all {len(heads)} heads of the list for pruning"
+        return removal_sentence(cost, self.thresholds.tolerance, what)
 
     @cached_property
     def agreement(self) -> dict[Kind, float]:
@@ -215,6 +232,13 @@ class Diagnosis:
                 },
                 "heads": heads,
                 "pairs": together,
+                "pruning": {
+                    "heads": [one.label for one in self.experiments.pruned],
+                    "cost": None
+                    if self.experiments.pruning is None
+                    else asdict(self.experiments.pruning),
+                    "summary": self.pruning,
+                },
                 "groups": [
                     plain_group(one, self.thresholds.tolerance) for one in self.experiments.groups
                 ],

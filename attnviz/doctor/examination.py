@@ -13,7 +13,7 @@ import numpy as np
 
 from attnviz import __version__
 from attnviz.doctor.diagnosis import Diagnosis, TextsRead
-from attnviz.doctor.group_removal import remove_groups
+from attnviz.doctor.group_removal import remove_groups, remove_listed
 from attnviz.doctor.labels.broken_numbers import loss_note, origin_note
 from attnviz.doctor.labels.cost_weighting import weighting_note
 from attnviz.doctor.labels.evidence_sentences import Names
@@ -224,7 +224,8 @@ def _experiments(
         weighting_note(ablation.change[way], tokens, alone[way], limits.tolerance),
     )
     kept = tuple(note for note in notes if note)
-    return Experiments(alone, together, groups), leaning, loss, kept
+    tried = Experiments(alone, together, groups)
+    return remove_listed(model, read, measured, tried, way, limits, seed), leaning, loss, kept
 
 
 def _names(model: Model, read: Sequence[Example]) -> dict[Kind, Names]:

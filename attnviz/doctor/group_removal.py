@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -19,7 +20,7 @@ from attnviz.findings import HeadFunction, Interval, Replacement
 from attnviz.models import Model
 from attnviz.types import Head
 
-__all__ = ["remove_groups"]
+__all__ = ["remove_groups", "remove_listed"]
 
 MOST_PAIRS = 64
 PAIR_DISTANCE = 0.15
@@ -74,6 +75,28 @@ def remove_groups(
         for group, stays in zip(groups, kept, strict=True)
     )
     return {pair: costs[pair] for pair in pairs}, removals
+
+
+def remove_listed(
+    model: Model,
+    read: Sequence[Example],
+    measured: Measures,
+    removed: Experiments,
+    way: Replacement,
+    limits: Thresholds,
+    seed: int,
+) -> Experiments:
+    """Return the experiments with the cost of removing all heads of the list for pruning at once.
+
+    Each of them was removed alone: costs do not add up.
+    """
+    from attnviz.views.report.removal_lists import prunable_heads  # loads plotly
+
+    heads = prunable_heads(findings(measured, limits, removed))
+    if len(heads) < 2:
+        return replace(removed, pruned=heads)
+    cost = _costs(model, read, [heads], way, seed)[heads]
+    return replace(removed, pruned=heads, pruning=cost)
 
 
 def _without(group: HeadGroup, kept: Head) -> tuple[Head, ...]:

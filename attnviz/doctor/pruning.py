@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from attnviz.doctor.diagnosis import Diagnosis
+from attnviz.doctor.report_data import without_nan
 from attnviz.findings import Finding, Verdict
-from attnviz.views.report.removal_lists import Removals, kept_heads, known_cost, removals
+from attnviz.views.report.removal_lists import (
+    Removals,
+    kept_heads,
+    known_cost,
+    prunable_heads,
+    removals,
+)
 from attnviz.views.report.summary_sentences import removal_cost
 from attnviz.whole_files import write_whole
 
@@ -48,17 +56,17 @@ def pruning_file(diagnosis: Diagnosis) -> dict[str, Any]:
     "prune_heads" has one entry per kind: {layer: [head, ...]}, the form that `prune_heads` of the
     transformers library took before version 5 (layers as strings, since JSON has no other keys),
     with the heads whose removal lowers the loss or makes no difference. One head of each group
-    that does the same is left out of it, under "kept" (`kept_heads`). Each head was removed
-    alone: the cost of removing all of them together is not their sum, and has to be measured.
+    that does the same is left out of it, under "kept" (`kept_heads`). The costs are of each head
+    alone; "all_together" is the change of the loss without all heads of "prune_heads" at once,
+    None if it was not measured for this list.
     """
     effects = removals(diagnosis.findings)
-    kept = kept_heads(diagnosis.findings)
+    kept, heads = kept_heads(diagnosis.findings), prunable_heads(diagnosis.findings)
     kinds: dict[str, dict[str, list[int]]] = {}
-    for one in (*effects.better_without, *effects.no_difference):
-        if one.head in kept:
-            continue
-        layers = kinds.setdefault(one.head.kind, {})
-        layers.setdefault(str(one.head.layer), []).append(one.head.head)
+    for head in heads:
+        kinds.setdefault(head.kind, {}).setdefault(str(head.layer), []).append(head.head)
+    tried = diagnosis.experiments
+    together = tried.pruning if set(heads) == set(tried.pruned) else None
     return {
         "model": diagnosis.model.name,
         "revision": diagnosis.model.revision,
@@ -68,6 +76,7 @@ def pruning_file(diagnosis: Diagnosis) -> dict[str, Any]:
             kind: {layer: sorted(heads) for layer, heads in sorted(layers.items())}
             for kind, layers in kinds.items()
         },
+        "all_together": None if together is None else without_nan(asdict(together)),
         "kept": _costs([one for one in diagnosis.findings if one.head in kept]),
         **{name: _costs(getattr(effects, name)) for name in (
             "better_without", "no_difference", "needed", "unclear")},

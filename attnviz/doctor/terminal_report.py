@@ -83,13 +83,19 @@ def _named(name: str) -> Named:
     return Named(word, detail)
 
 
-def summary(findings: Sequence[Finding], notes: Sequence[str], groups: Sequence[str] = ()) -> str:
+def summary(
+    findings: Sequence[Finding],
+    notes: Sequence[str],
+    groups: Sequence[str] = (),
+    pruning: str = "",
+) -> str:
     """Return the headline, the number of heads per label and verdict, and the heads to look at.
 
     Args:
         findings: of all heads.
         notes: what a reader has to know.
         groups: groups of heads that do the same, in words.
+        pruning: cost of removing all heads of the list for pruning, in words.
     """
     from attnviz.views.report.removal_lists import (  # loads plotly
         kept_sentence,
@@ -109,6 +115,7 @@ def summary(findings: Sequence[Finding], notes: Sequence[str], groups: Sequence[
     lines += _section("Better without", sorted(harmful, key=known_cost))
     lines += _section("Look degenerate", others)
     lists = [f"{title} {names}" for title, names in removal_lists(findings)]
+    lists += [pruning] if lists and pruning else []
     lines += _listed("What removing heads showed (change of the loss, nats per token)", lists)
     lines += _listed("Heads that do the same", [*filter(None, (kept_sentence(findings),)), *groups])
     close = [

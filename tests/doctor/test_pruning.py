@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import math
 from dataclasses import replace
@@ -106,6 +107,22 @@ def test_a_model_with_a_head_cut_out_loses_what_the_file_says() -> None:
         finally:
             with torch.no_grad():
                 projection.copy_(kept)
+    size = model.network.transformer.h[0].attn.c_proj.weight.shape[0] // 8
+    state = copy.deepcopy(model.network.state_dict())
+    with torch.no_grad():  # all heads of the list at once
+        for layer, head in cut:
+            model.network.transformer.h[layer].attn.c_proj.weight[
+                head * size : (head + 1) * size
+            ] = 0
+    try:
+        assert len(cut) > 1
+        assert loss() - whole == pytest.approx(file["all_together"]["mean"], abs=1e-4)
+    finally:
+        model.network.load_state_dict(state)
+    assert diagnosis.pruning.count(f"emoving all {len(cut)} heads of the list for pruning") == 1
+    moved = diagnosis.relabelled(replace(diagnosis.thresholds, tolerance=0.1))
+    assert moved.pruning.startswith("The limits were moved")
+    assert pruning_file(moved)["all_together"] is None
     assert removal_cost(diagnosis.findings[0]) == pytest.approx(
         next(o["cost"] for o in listed if (o["layer"], o["head"]) == (0, 0))
     )

@@ -27,11 +27,15 @@ class Experiments:
         alone: by replacement and kind, of each head by itself, [layer, head].
         together: of two similar heads of a layer at once.
         groups: of larger groups of heads that do the same.
+        pruned: the heads that were listed for pruning under the limits of the diagnosis.
+        pruning: change of the loss without all of them at once; None for fewer than two.
     """
 
     alone: Mapping[Replacement, Mapping[Kind, Intervals]] = field(default_factory=dict)
     together: Mapping[tuple[Head, Head], Interval] = field(default_factory=dict)
     groups: Sequence[GroupRemoval] = ()
+    pruned: tuple[Head, ...] = ()
+    pruning: Interval | None = None
 
     def of(self, head: Head) -> dict[Replacement, Interval]:
         """Return the changes of the loss when one head is replaced."""

@@ -67,8 +67,8 @@ def save_diagnosis(diagnosis: Diagnosis, finding: Finding, label_map: str) -> No
                 mime="application/json",
                 icon=":material/content_cut:",
                 explanation="Layers and heads whose removal lowers the loss or makes no "
-                "difference, as a list of heads per layer. Each was removed alone: measure the "
-                "cost of removing all of them.",
+                "difference, as a list of heads per layer, with the cost of removing all of them "
+                "at once.",
             )
         )
     pictures = [_label_map(label_map, "Labels of all heads")]

@@ -23,5 +23,7 @@ def pruning_lists(diagnosis: Diagnosis) -> None:
     kept = kept_sentence(diagnosis.findings)
     if kept:
         show_plain(kept)
+    if diagnosis.pruning:
+        show_plain(diagnosis.pruning)
     for sentence in diagnosis.groups:
         show_plain(Strong("Together: "), sentence)

@@ -94,7 +94,12 @@ def _removals(plain: Mapping[str, Any], findings: Sequence[Finding]) -> list[str
     if not lists:
         return []
     lines = [f"<p><b>{escape(title)}</b> {escape(names)}</p>" for title, names in lists]
-    together = [kept_sentence(findings), *(one["summary"] for one in plain.get("groups", ()))]
+    pruning = plain.get("pruning", {}).get("summary", "")
+    together = [
+        kept_sentence(findings),
+        pruning,
+        *(one["summary"] for one in plain.get("groups", ())),
+    ]
     return [
         "<h2>What removing heads showed</h2>",
         '<p class="muted">In parentheses: the change of the loss without the head, nats per '

@@ -9,7 +9,15 @@ from attnviz.findings import Finding, Verdict
 from attnviz.types import Head
 from attnviz.views.report.summary_sentences import head_count, listed, removal_cost, signed
 
-__all__ = ["Removals", "kept_heads", "kept_sentence", "known_cost", "removal_lists", "removals"]
+__all__ = [
+    "Removals",
+    "kept_heads",
+    "kept_sentence",
+    "known_cost",
+    "prunable_heads",
+    "removal_lists",
+    "removals",
+]
 
 NAMED = 10  # heads of a list that are named
 
@@ -67,6 +75,13 @@ def kept_heads(findings: Iterable[Finding]) -> frozenset[Head]:
             )
             kept.add(dearest.head)
     return frozenset(kept)
+
+
+def prunable_heads(findings: Sequence[Finding]) -> tuple[Head, ...]:
+    """Return the heads whose removal lowers the loss or makes no difference, except kept ones."""
+    effects, kept = removals(findings), kept_heads(findings)
+    listed_heads = (one.head for one in (*effects.better_without, *effects.no_difference))
+    return tuple(head for head in listed_heads if head not in kept)
 
 
 def removal_lists(findings: Sequence[Finding]) -> list[tuple[str, str]]:
