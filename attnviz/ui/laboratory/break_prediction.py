@@ -73,7 +73,7 @@ def show_break(model: Model, ids: tuple[int, ...]) -> None:
             guess = st.select_slider(
                 "Bits per number" if rounds else "Tokens kept",
                 budgets,
-                budgets[0],
+                budgets[-1] if rounds else budgets[0],
                 key="cache_guess_bits" if rounds else "cache_guess",
             )
         st.button(
