@@ -68,8 +68,8 @@ def induction_scenes(given: LessonInput) -> Mapping[str, Scene]:
     runs = [whole, *(_run(model, off, given.seed, text) for off in list(conditions.values())[1:])]
     removed = {
         "all heads": (),
-        "one removed": finders[:1],
-        "three removed": finders[:3],
+        "1 removed": finders[:1],
+        "3 removed": finders[:3],
         f"all {len(finders)} removed": finders,
     }
     weakest = [(), finders[-1:], finders[-3:], finders]  # the other order of removal

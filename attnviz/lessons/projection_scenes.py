@@ -39,9 +39,9 @@ def projection_scenes(given: LessonInput) -> Mapping[str, Scene]:
             query @ key.T * scale,
         ]
     )
-    apart = np.abs(matrices[2] - matrices[2].T)
+    apart = np.abs(matrices - matrices.transpose(0, 2, 1))  # [kind, query, key]
     count = len(row.labels)
-    most = int(apart.argmax())
+    most = int(apart[2].argmax())
     first, second = divmod(most, count)
     top = int(row.keys[row.order[0]])
     similar = matrices[0][row.query]
@@ -52,7 +52,7 @@ def projection_scenes(given: LessonInput) -> Mapping[str, Scene]:
             "sentence": row.labels,
             "kinds": ("x·x", "one projection: q·q", "two projections: q·k"),
         },
-        arrays={"matrix": matrices, "own": matrices[0], "apart": apart},
+        arrays={"matrix": matrices, "apart": apart},
         values={
             "query_label": row.labels[row.query],
             "top_label": row.labels[top],

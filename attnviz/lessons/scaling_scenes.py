@@ -103,7 +103,7 @@ def _two_models(given: LessonInput) -> Scene:
     ]
     return Scene(
         {
-            "kinds": [f"{GPT}: q·k", f"{GPT}: q·k / √32", f"{T5}: q·k"],
+            "kinds": ("GPT: q·k", "GPT: q·k / √32", "T5: q·k"),
             "heads": ("the middle head", "the head with the smallest", "the head with the largest"),
         },
         {"spreads": np.array(frames)},

@@ -74,6 +74,7 @@ def test_a_lesson_is_walked_to_its_end(page: Page, server: Server, lesson: Lesso
         expect(stage(page)).to_have_attribute("data-revealed", "true")
         distance = stage(page).locator(".distance")
         expect(distance).to_be_visible()
+        assert "–" not in distance.inner_text()  # a number that is missing
         wrong = max(wrong, float(distance.get_attribute("data-apart") or 0))
         # The address follows when everything has come to rest.
         rest = f"['step={step.name}', 'shown'].every((one) => location.search.includes(one))"

@@ -5,6 +5,14 @@ import { saveHandout } from "./handout.js";
 import { linkTo } from "./marks.js";
 import { write } from "./words.js";
 
+// Signs in labels of tokens that need a word.
+const SIGNS = [
+  ["·", "is a space"],
+  ["<|endoftext|>", "begins the text"],
+  ["[CLS]", "begins the text"],
+  ["[SEP]", "ends it"],
+];
+
 const AFTER = { reveal: 1, formula: 1, wrong: 1, right: 1 }; // below the picture on a phone
 
 // Fill the page with a step. `acts`: go(number), forward(), reset().
@@ -47,6 +55,9 @@ function sentenceLine(context) {
     linkTo(word, context, context.scene.places.query === at ? "query" : "key", at);
     line.append(word);
   });
+  const signs = SIGNS.filter(([sign]) => labels.some((label) => label.startsWith(sign)));
+  const notes = signs.map(([sign, meaning]) => `${sign} ${meaning}`);
+  if (notes.length) line.append(element("span", "signs", notes.join(", ")));
   return line;
 }
 

@@ -71,7 +71,7 @@ function paint(picture) {
     cell.classList.toggle("ticked", ticked);
     cell.classList.toggle("yes", revealed && yes);
     cell.classList.toggle("masked", revealed && !Number.isFinite(numbers[at]));
-    const percent = revealed && yes ? `${Math.round(18 + (62 * Math.abs(numbers[at])) / high)}%` : "0%";
+    const percent = revealed && yes ? `${Math.round(18 + (30 * Math.abs(numbers[at])) / high)}%` : "0%";
     cell.style.setProperty("--strength", percent);
     const text = !revealed ? (ticked ? "✓" : "") : textOf(numbers[at], yes, show);
     cell.textContent = text;
