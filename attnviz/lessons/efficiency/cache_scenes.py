@@ -178,7 +178,7 @@ def _cut(model: Model, texts: torch.Tensor) -> Mapping[str, Scene]:
             places={"small": 0, "eight": SMALL, "last": len(BUDGETS)},
         ),
         "first": Scene(
-            labels={"rows": ("all tokens", "only the last ones", "the first and the last ones"),
+            labels={"rows": ("all", "last only", "first + last"),
                     "budgets": labels},
             arrays={"losses": np.stack([np.full(len(BUDGETS), whole), last, first], 1)},
             values={
