@@ -255,9 +255,9 @@ def test_a_head_that_became_harmful_is_named_first(pair: tuple[Model, Model]) ->
 
     ruined = costing(-3.86, Verdict.BETTER_WITHOUT)
     assert [after.head for _, after in ruined.harmful] == [first.head]
-    assert ruined.sentences[0] == (
-        "1 head has become harmful, the loss falls without it: "
-        f"{first.head.label} (+0.040 before, -3.86 now)."
+    assert ruined.sentences[:2] == (
+        "1 head has become harmful: the loss falls without it.",
+        f"Harmful now: {first.head.label} (+0.040 before, -3.86 now).",
     )
     assert list(ruined.table[ruined.table.harmful]["head"]) == [first.head.head]
     assert ruined.plain()["harmful"] == [first.head.label]

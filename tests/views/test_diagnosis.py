@@ -271,7 +271,8 @@ def test_figures_wear_the_theme(theme: str) -> None:
 def test_the_headline_names_heads_and_costs() -> None:
     assert diagnosis_sentences(make_findings(3, 3)) == (
         "L2·H2 computes NaN or infinity.",
-        "The model is better without L2·H1 (-0.28 nats).",
+        "The model is better without L2·H1.",
+        "Better without: L2·H1 (-0.28 nats).",
         "L0·H2 (uniform) and L2·H0 (dead) look degenerate, and removing each makes no difference.",
         "L0·H1 (+0.39 nats) looks degenerate but is needed.",
         "Unclear: L1·H2 looks degenerate; more texts would tell.",
@@ -315,9 +316,11 @@ def test_a_head_that_ruins_the_model_comes_first() -> None:
     below = head(0, 0.0, Verdict.NO_DIFFERENCE, "uniform")
     repair = "Repair L1·H0 first: heads of the layers above may look degenerate because of it."
     said = diagnosis_sentences([ruining, above])
-    assert said[:2] == ("The model is better without L1·H0 (-3.86 nats).", repair)
-    assert said[2].startswith("L2·H0 (uniform) looks degenerate")
-    assert not any("Better without" in one for one in said)
+    better = "Better without: L1·H0 (-3.86 nats)."
+    assert said[:3] == ("The model is better without L1·H0.", better, repair)
+    assert said[3].startswith("L2·H0 (uniform) looks degenerate") and said.count(better) == 1
+    several = diagnosis_sentences([ruining, head(0, -0.2, Verdict.BETTER_WITHOUT)])
+    assert several[0] == "The model is better without 2 heads."
     assert repair not in diagnosis_sentences([below, ruining])
     mild = diagnosis_sentences([head(1, -0.05, Verdict.BETTER_WITHOUT), above])
     assert (

@@ -47,7 +47,7 @@ def comparison_sentences(
         labels.append(f"{lost or 'None'} became degenerate, {recovered or 'none'} recovered.")
     else:
         labels.append(f"No head has {'clearly ' if close else ''}changed its label.")
-    harm = [_harmful(harmful)] if harmful else []
+    harm = _harmful(harmful) if harmful else []
     severe = bool(harmful) and removal_cost(harmful[0][1]) < -SEVERE
     said = [*([loss] if loss else []), *(harm + labels if severe else labels + harm)]
     said += changes[:SHOWN]
@@ -62,8 +62,8 @@ def comparison_sentences(
     return tuple(said)
 
 
-def _harmful(pairs: Sequence[tuple[Finding, Finding]]) -> str:
-    """Return the heads without which only the second model is better, with both costs."""
+def _harmful(pairs: Sequence[tuple[Finding, Finding]]) -> list[str]:
+    """Return how many heads do harm in the second model only, and their names with both costs."""
     names = [
         f"{after.head.label} ({signed(removal_cost(before))} before, "
         f"{signed(removal_cost(after))} now)"
@@ -72,7 +72,7 @@ def _harmful(pairs: Sequence[tuple[Finding, Finding]]) -> str:
     if len(pairs) > SHOWN:
         names.append(f"{len(pairs) - SHOWN} more")
     has, them = ("has", "it") if len(pairs) == 1 else ("have", "each of them")
-    return (
-        f"{head_count(len(pairs))} {has} become harmful, the loss falls without {them}: "
-        f"{listed(names)}."
-    )
+    return [
+        f"{head_count(len(pairs))} {has} become harmful: the loss falls without {them}.",
+        f"Harmful now: {listed(names)}.",
+    ]

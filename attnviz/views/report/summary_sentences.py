@@ -131,8 +131,12 @@ def _severe(harmful: Sequence[Finding], suspects: Sequence[Finding]) -> list[str
 
     What such a head adds is read by all layers above: their heads may be degenerate because of it.
     """
-    said = [f"The model is better without {_named(harmful, costs=True)}."]
     worst = harmful[0].head
+    which = worst.label if len(harmful) == 1 else head_count(len(harmful))
+    said = [
+        f"The model is better without {which}.",
+        f"Better without: {_named(harmful, costs=True)}.",
+    ]
     above = [
         one for one in suspects if one.head.kind == worst.kind and one.head.layer > worst.layer
     ]
