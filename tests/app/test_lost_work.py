@@ -7,7 +7,7 @@ import pytest
 from attnviz.ui.jobs import lost_work
 from tests.app.conftest import OpenApp, said
 
-LOST = "the diagnosis is lost"
+LOST = "its result is lost"
 DIAGNOSIS = "pages/diagnose/diagnosis.py"
 
 

@@ -80,10 +80,10 @@ def test_text_view_and_notice_of_a_lost_diagnosis_survive_a_kill(chromium: Brows
         expect(field).to_have_value(TYPED)
         expect(page.get_by_text("L2·H3").first).to_be_visible()
         assert page.locator(".stException").count() == 0
-        expect(diagnosis.get_by_text("the diagnosis is lost")).to_be_visible(timeout=PATIENCE)
+        expect(diagnosis.get_by_text("its result is lost")).to_be_visible(timeout=PATIENCE)
         start.click()
         expect(cancel).to_be_visible(timeout=PATIENCE)
-        expect(diagnosis.get_by_text("the diagnosis is lost")).to_have_count(0, timeout=PATIENCE)
+        expect(diagnosis.get_by_text("its result is lost")).to_have_count(0, timeout=PATIENCE)
         cancel.click()
         expect(start).to_be_visible(timeout=PATIENCE)
         assert diagnosis.locator(".stException").count() == 0

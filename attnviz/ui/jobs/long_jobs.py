@@ -63,7 +63,7 @@ def wait_for(key: Hashable, work: Callable[[], Work[Value]], verb: str) -> Value
     ):
         if job is None and shelf.unfinished >= DIAGNOSES:
             st.warning(
-                f"{shelf.unfinished} diagnoses run or wait, and this server allows {DIAGNOSES}. "
+                f"{shelf.unfinished} long jobs run or wait, and this server allows {DIAGNOSES}. "
                 "Try again when one of them has finished.",
                 icon=":material/hourglass:",
             )
@@ -112,10 +112,10 @@ def _cancel(job: Job[Any]) -> None:
 def _stage(job: Job[Any]) -> str:
     """Return the stage of the work and the time it still takes."""
     if job.status == "waiting" and job.progress is not None:
-        return f"Paused at {job.progress.share:.0%}: another diagnosis runs for a few seconds"
+        return f"Paused at {job.progress.share:.0%}: another job runs for a few seconds"
     if job.status == "waiting":
         ahead = long_jobs().ahead(job)
-        number = "1 diagnosis is" if ahead == 1 else f"{ahead} diagnoses are"
+        number = "1 job is" if ahead == 1 else f"{ahead} jobs are"
         return f"Waiting for its turn: {number} ahead" if ahead else "Waiting for its turn"
     now = job.progress
     if now is None:

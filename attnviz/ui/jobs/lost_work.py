@@ -46,7 +46,7 @@ def lost_work_notice() -> None:
     with st.container():  # what follows stays in its place when the notice goes
         if st.session_state.get(LOST):
             st.warning(
-                "The server was restarted while a diagnosis was running; the diagnosis is lost. "
-                "Start it again on the page Diagnose or Two models.",
+                "The server was restarted while a long job was running; its result is lost. "
+                "Start it again on its page.",
                 icon=":material/restart_alt:",
             )

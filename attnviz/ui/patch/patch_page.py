@@ -128,10 +128,15 @@ def _sentence(chosen: ChosenPair, study: PatchStudy) -> None:
             small=True,
         )  # fmt: skip
     if not chosen.pair.texts().whole:
+        reason = "This is the clean run."
+        if abs(study.together - effects.clean) >= 0.005:
+            reason = (
+                "What is missing to the clean run is in tokens without a partner, and in vectors "
+                "of positions."
+            )
         show_plain(
             "All heads' outputs together bring it to ", Strong(f"{study.together:+.2f}"), ". ",
-            "What is missing to the clean run is in tokens without a partner, and in vectors of "
-            "positions.", small=True,
+            reason, small=True,
         )  # fmt: skip
 
 
