@@ -20,7 +20,7 @@ __all__ = ["Strong", "plain", "readable", "show_plain"]
 # A character that has no meaning in Markdown: letters, digits, everything outside of ASCII.
 _LETTER = r"[^\x00-\x2f\x3a-\x40\x5b-\x60\x7b-\x7f]"
 _SAFE = re.compile(
-    rf"""["'(]* (?:-(?=\d))? (?:{_LETTER}+ (?:[-/',]{_LETTER}+ | (?<=\d)\.(?=\d){_LETTER}+)*)
+    rf"""["'(]* (?:[-+](?=\d))? (?:{_LETTER}+ (?:[-/',]{_LETTER}+ | (?<=\d)\.(?=\d){_LETTER}+)*)
     ["')%]* [.,;:!?]? ["')]*""",
     re.VERBOSE,
 )
