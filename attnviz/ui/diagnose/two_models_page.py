@@ -189,8 +189,12 @@ def _summary(comparison: Comparison) -> None:
     if comparison.loss_sentence:
         show_plain(Strong(said.pop(0)))
     st.subheader(plain(said[0]), anchor=False)
-    for sentence in said[1:]:
-        show_plain(sentence)
+    changes = {one.sentence for one in comparison.changes}
+    places = [number for number, one in enumerate(said) if one in changes]
+    first = places[0] if places else len(said)  # the counts, then single heads: a paragraph each
+    for part in (said[1:first], said[first:]):
+        if part:
+            show_plain(" ".join(part))
     for note in comparison.notes:
         show_plain(f"{note[:1].upper()}{note[1:]}.", small=True)
 
