@@ -700,3 +700,11 @@ def test_of_two_heads_the_other_one_and_both_are_removed() -> None:
         "2 induction heads (L0·H0 and L0·H1). Removing L0·H1 alone costs 0.030 nats per token "
         "(0.020 to 0.040). Removing both costs 0.35 nats per token (0.30 to 0.40)."
     )
+
+
+def test_a_group_of_a_model_without_a_finite_loss_has_no_costs() -> None:
+    one, other = Head("self", 0, 0), Head("self", 0, 1)
+    group = HeadGroup((one, other), HeadFunction.INDUCTION)
+    unknown = Interval(math.nan, math.nan, math.nan, math.nan, 0)
+    removal = GroupRemoval(group, one, unknown, unknown, (unknown, unknown, unknown))
+    assert removal.summary(0.01) == "2 induction heads (L0·H0 and L0·H1)."

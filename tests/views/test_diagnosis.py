@@ -132,7 +132,7 @@ def test_marks_say_what_colours_say() -> None:
 
 def test_the_legend_counts_the_heads() -> None:
     figure = draw_label_map(make_findings(4, 4))
-    assert {"dead 2", "uniform 2", "sink 2", "contradicted! 2"} <= set(names(figure))
+    assert {"dead 2", "uniform 2", "sink 2", "contradicted (!) 2"} <= set(names(figure))
 
 
 def test_names_from_a_tokenizer_are_shown_and_not_interpreted() -> None:

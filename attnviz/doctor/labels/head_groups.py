@@ -77,9 +77,10 @@ class GroupRemoval:
         if len(self.group.heads) == 2:
             (other,) = (one for one in self.group.heads if one != self.kept)
             others, every = f"removing {other.label} alone", "removing both"
-        yield removal_sentence(self.all_but_one, tolerance, others)
-        yield removal_sentence(self.everything, tolerance, every)
-        if self.repeated is not None:
+        for change, what in ((self.all_but_one, others), (self.everything, every)):
+            if sentence := removal_sentence(change, tolerance, what):  # empty: no finite loss
+                yield sentence
+        if self.repeated is not None and all(np.isfinite(one.mean) for one in self.repeated):
             one, but_one, whole = self.repeated
             yield (
                 "Where random tokens repeat, removing one of them changes the loss of the second "

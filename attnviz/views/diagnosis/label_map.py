@@ -229,7 +229,7 @@ def _legend(findings: Sequence[Finding], theme: Theme) -> list[go.Scatter]:
     disputed = sum(one.contradicted for one in findings)
     if disputed:
         frame = {"color": CLEAR, "line": {"width": 2, "color": colors.text}}
-        entries.append((f"contradicted! {disputed}", frame))
+        entries.append((f"contradicted (!) {disputed}", frame))
     return [
         go.Scatter(
             x=[None],
