@@ -33,7 +33,7 @@ FORMS = ("sentence", "phrases", "groups", "repeated")
 """What a student writes: a sentence; phrases that end with one word; sentences with one word in two
 meanings; a text that the model reads twice."""
 
-CHANGES = ("slider", "choice", "drag", "hide", "tips", "map", "look")
+CHANGES = ("slider", "choice", "drag", "hide", "tips", "map")
 """What can be changed after the prediction."""
 
 

@@ -24,10 +24,9 @@ def scenes():
 
 
 def test_only_the_newest_query_is_needed(scenes) -> None:
-    changes = scenes["needed"].arrays["changes"]
+    every = scenes["needed"].arrays["changes"]
     stack = given(lesson("cache")).capture["self"]
     scale = float(stack.layers[2].scaling)
-    vectors = [torch.tensor(one(2, 4)).double() for one in (stack.query, stack.key, stack.value)]
 
     def newest(query, key, value):
         whole = torch.nn.functional.scaled_dot_product_attention(
@@ -35,14 +34,21 @@ def test_only_the_newest_query_is_needed(scenes) -> None:
         )
         return whole[0, -1]
 
-    before = newest(*vectors)
-    for token in range(len(changes)):
-        for kind in range(3):
-            changed = [one.clone() for one in vectors]
-            changed[kind][token] = 0
-            expected = float((newest(*changed) - before).norm() / before.norm())
-            assert changes[token, kind] == pytest.approx(expected, abs=1e-9)
-    assert (changes[:-1, 0] == 0).all() and (changes[:, 1:] > 1e-3).all() and changes[-1, 0] > 0.1
+    for head, changes in enumerate(every):
+        vectors = [
+            torch.tensor(one(2, head)).double() for one in (stack.query, stack.key, stack.value)
+        ]
+        before = newest(*vectors)
+        for token in range(len(changes)):
+            for kind in range(3):
+                changed = [one.clone() for one in vectors]
+                changed[kind][token] = 0
+                expected = float((newest(*changed) - before).norm() / before.norm())
+                assert changes[token, kind] == pytest.approx(expected, abs=1e-9)
+        assert (changes[:-1, 0] == 0).all() and changes[-1, 0] > 0.01
+    changes = every[scenes["needed"].places["chosen"]]
+    assert scenes["needed"].places["chosen"] == 4
+    assert (changes[:, 1:] > 1e-3).all() and changes[-1, 0] > 0.1
 
 
 def test_multiplications_are_those_that_torch_counts(scenes) -> None:

@@ -72,12 +72,16 @@ def test_patterns_hide_pairs_of_a_real_head(scenes) -> None:
 
 
 def test_news_travel_two_tokens_per_layer(scenes) -> None:
-    changes = scenes["reach"].arrays["changes"]
-    count, layers = changes.shape
-    for token in range(count):
-        for layer in range(layers):
-            back = count - 1 - token
-            assert (changes[token, layer] > 1e-5) == (back <= 2 * (layer + 1))
+    every = scenes["reach"].arrays["changes"]
+    windows, count, layers = every.shape
+    assert scenes["reach"].values["window"] == [2, 3, 4, 6] and windows == 4
+    for frame, window in enumerate((2, 3, 4, 6)):
+        for token in range(count):
+            for layer in range(layers):
+                back = count - 1 - token
+                expected = back <= (window - 1) * (layer + 1)
+                assert (every[frame, token, layer] > 1e-5) == expected
+    changes = every[scenes["reach"].places["narrow"]]
     # the library's eager attention under the same mask
     network = eager("gpt-classroom")
     ids = torch.tensor([list(given(lesson("efficient")).capture.inputs.ids)])
@@ -95,7 +99,7 @@ def test_news_travel_two_tokens_per_layer(scenes) -> None:
     for layer, (before, after) in enumerate(zip(*vectors, strict=True)):
         expected = float((after - before).norm() / before.norm())
         assert changes[count - 3, layer] == pytest.approx(expected, abs=1e-4)
-    assert scenes["reach"].values["far"] == 2 * layers
+    assert scenes["reach"].values["far"] == [layers, 2 * layers, 3 * layers, 5 * layers]
     assert scenes["reach"].values["mistral"] == 131_040
 
 
@@ -151,22 +155,24 @@ def test_the_running_sum_is_that_of_the_keys_read(scenes) -> None:
 
 def test_linear_weights_by_hand(scenes) -> None:
     scene = scenes["linear"]
-    read = given(lesson("efficient"))
-    stack = read.capture["self"]
+    stack = given(lesson("efficient")).capture["self"]
     root = float(stack.layers[1].scaling) ** 0.5
-    query, key = (one(1, 0).astype(float) * root for one in (stack.query, stack.key))
 
     def feature(x: np.ndarray) -> np.ndarray:
         return np.where(x > 0, x + 1, np.exp(x))
 
-    products = [float(feature(query[-1]) @ feature(one)) for one in key]
-    expected = np.array(products) / sum(products)
-    assert np.abs(scene.arrays["linear"][1] - expected).max() < 1e-6
-    assert (scene.arrays["linear"][0] == scene.arrays["weights"]).all()
+    assert (scene.arrays["linear"][0] == scene.arrays["weights"][0]).all()
+    assert scene.places["linear"] == 1 and len(scene.arrays["linear"]) == 1 + 8
+    for head in range(8):
+        query, key = (one(1, head).astype(float) * root for one in (stack.query, stack.key))
+        products = [float(feature(query[-1]) @ feature(one)) for one in key]
+        expected = np.array(products) / sum(products)
+        weights = stack.weights(1, head)[-1]
+        assert np.abs(scene.arrays["linear"][1 + head] - expected).max() < 1e-6
+        assert (scene.arrays["weights"][1 + head] == weights).all()
+        apart = np.abs(expected - weights).sum() / 2
+        assert scene.values["apart"][1 + head] == f"{100 * apart:.0f}%"
     assert scene.values["state"] == 32 * 33
-    apart = np.abs(expected - scene.arrays["weights"]).sum() / 2
-    assert scene.values["apart"] == f"{100 * apart:.0f}%"
-    assert apart > 0.5
 
 
 @pytest.mark.parametrize("model", ["llama-classroom", "gpt-classroom"])

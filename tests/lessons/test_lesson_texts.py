@@ -22,8 +22,6 @@ BROWSER = {"whole", "zeroed"}
 COMPUTED = {"highest", "sum", "share", "rest", "left", "sink", "temperature"}
 """Numbers that the browser computes in a step with `compute`: no value may have their names."""
 
-FIRST_TWELVE = [one for one in lessons() if one.number <= 12]
-
 every_lesson = pytest.mark.parametrize("lesson", lessons(), ids=lambda one: one.name)
 
 
@@ -64,11 +62,6 @@ def test_lessons_are_in_order_and_have_numbers() -> None:
     assert {one.name for one in lessons()} == set(LESSON_NUMBERS)
 
 
-@pytest.mark.parametrize("lesson", FIRST_TWELVE, ids=lambda one: one.name)
-def test_every_step_has_one_thing_to_change(lesson: Lesson) -> None:
-    assert [step.name for step in lesson.steps if step.change["kind"] == "look"] == []
-
-
 @every_lesson
 def test_every_step_has_a_scene_with_the_places_and_arrays_it_names(lesson: Lesson) -> None:
     scenes = scenes_of(lesson, given(lesson))
@@ -79,8 +72,7 @@ def test_every_step_has_a_scene_with_the_places_and_arrays_it_names(lesson: Less
         known = {*scene.places, *scene.values}
         linked = re.findall(r"\[\[.*?\|\w+:([\w-]+)\]\]", " ".join(of_step(step)))
         assert all(place.isdecimal() or place in known | {"all"} for place in linked), linked
-        if lesson in FIRST_TWELVE:
-            assert linked, f"{step.name}: no word is linked with the picture"
+        assert linked, f"{step.name}: no word is linked with the picture"
         assert not (step.show.get("compute") and COMPUTED & set(scene.values))
         computed = BROWSER if step.show.get("compute") else set()
         for column in step.show.get("columns", ()):

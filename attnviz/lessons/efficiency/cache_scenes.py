@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float
 
+from attnviz.attention import AttentionStack
 from attnviz.captures.forward_pass import capture
 from attnviz.efficient.layer_stack import layer_bytes
 from attnviz.efficient.published_stacks import PUBLISHED
@@ -17,6 +18,7 @@ from attnviz.experiments.text_sets import bundled
 from attnviz.lessons.head_row import HeadRow, head_row
 from attnviz.lessons.scene import LessonInput, Scene
 from attnviz.models import Model
+from attnviz.types import Head
 
 __all__ = ["cache_scenes"]
 
@@ -57,9 +59,32 @@ def cache_scenes(given: LessonInput) -> Mapping[str, Scene]:
 
 
 def _needed(given: LessonInput, row: HeadRow) -> Scene:
-    """Return how much zeros in the place of a vector change the newest output, [token, vector]."""
-    stack, head = given.capture[given.head.kind], given.head
+    """Return how much zeros in the place of a vector change the newest output.
+
+    The array has an axis each for the heads of the layer, the tokens, and query, key and value.
+    """
+    stack, chosen = given.capture[given.head.kind], given.head
     count = row.query + 1
+    heads = [Head(chosen.kind, chosen.layer, one) for one in range(stack.shape[1])]
+    return Scene(
+        labels={
+            "tokens": row.labels[:count],
+            "vectors": ("query", "key", "value"),
+            "heads": [head.label for head in heads],
+        },
+        arrays={"changes": np.stack([_changes(stack, head, count) for head in heads])},
+        values={
+            "newest": row.labels[row.query],
+            "head": [head.label for head in heads],
+            "count": float(count),
+            "kept": float(2 * (count - 1)),
+        },
+        places={"last": row.query, "chosen": chosen.head},
+    )
+
+
+def _changes(stack: AttentionStack, head: Head, count: int) -> Float[np.ndarray, "token vector"]:
+    """Return the relative changes of a head's newest output, one vector at a time being zero."""
     vectors = [
         np.asarray(one(head.layer, head.head), dtype=np.float64)[:count]
         for one in (stack.query, stack.key, stack.value)
@@ -73,17 +98,7 @@ def _needed(given: LessonInput, row: HeadRow) -> Scene:
             changed[kind][token] = 0
             apart = _newest_output(scale, *changed) - before
             changes[token, kind] = np.linalg.norm(apart) / np.linalg.norm(before)
-    return Scene(
-        labels={"tokens": row.labels[:count], "vectors": ("query", "key", "value")},
-        arrays={"changes": changes},
-        values={
-            "newest": row.labels[row.query],
-            "head": head.label,
-            "count": float(count),
-            "kept": float(2 * (count - 1)),
-        },
-        places={"last": row.query},
-    )
+    return changes
 
 
 def _newest_output(

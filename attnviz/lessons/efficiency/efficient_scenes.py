@@ -24,6 +24,7 @@ from attnviz.lessons.head_row import HeadRow, head_row
 from attnviz.lessons.scene import LessonInput, Scene
 from attnviz.lessons.word_places import relative_change
 from attnviz.models import Model
+from attnviz.types import Head
 
 __all__ = ["efficient_scenes"]
 
@@ -39,8 +40,8 @@ ENCODER, ENCODER_TEXT, ENCODER_HEAD = "bert-classroom", "The dog saw it.", (1, 2
 LONG_WINDOW = 512
 """Window of Longformer (Beltagy et al. 2020)."""
 
-DECODER, NARROW = "gpt-classroom", 3
-"""Model and window of the step about layers."""
+DECODER, WINDOWS, NARROW = "gpt-classroom", (2, 3, 4, 6), 1
+"""Model and windows of the step about layers, and the place of the predicted window."""
 
 WIDTHS = (0, 32, 16, 8, 4)
 """Windows over the two heads; 0 for all pairs."""
@@ -119,36 +120,38 @@ def _patterns(model: Model) -> Scene:
 
 
 def _reached(model: Model, text: str) -> Scene:
-    """Return how much each token changes the last one's vector after each layer, [token, layer].
+    """Return how much each token changes the last one's vector, [window, token, layer].
 
-    Every query sees the last `NARROW` keys. One token is replaced at a time.
+    Every query sees the last keys, as many as the window has. One token is replaced at a time.
     """
     tokens = capture(model, text, predict=False)["self"].query_tokens
     ids, count = list(tokens.ids), len(tokens.ids)
-    visible = window_mask(count, count, NARROW, causal=True)
     changed = torch.tensor([ids] * (count + 1))  # the last row stays as it is
     for at in range(count):
         changed[at, at] = ids[(at + 1) % count] if ids[(at + 1) % count] != ids[at] else ids[0]
-    vectors = _vectors_under(model, changed, visible)  # (layer, text, width)
-    changes = np.stack(
-        [relative_change(layer[-1:].expand_as(layer[:-1]), layer[:-1]) for layer in vectors], 1
-    )
-    layers = changes.shape[1]
-    step = NARROW - 1
+    changes = []
+    for window in WINDOWS:
+        visible = window_mask(count, count, window, causal=True)
+        vectors = _vectors_under(model, changed, visible)  # (layer, text, width)
+        changes.append(
+            [relative_change(layer[-1:].expand_as(layer[:-1]), layer[:-1]) for layer in vectors]
+        )
+    layers = len(changes[0])
     return Scene(
         labels={
             "tokens": tokens.labels,
             "layers": ["1 layer", *(f"{at} layers" for at in range(2, layers + 1))],
+            "windows": [f"{window} tokens" for window in WINDOWS],
         },
-        arrays={"changes": changes},
+        arrays={"changes": np.swapaxes(np.array(changes), 1, 2)},
         values={
-            "window": float(NARROW),
-            "step": float(step),
+            "window": [float(window) for window in WINDOWS],
+            "step": [float(window - 1) for window in WINDOWS],
             "layers": float(layers),
-            "far": float(step * layers),
+            "far": [float((window - 1) * layers) for window in WINDOWS],
             "mistral": float(32 * (WIDE - 1)),
         },
-        places={"last": count - 1},
+        places={"last": count - 1, "narrow": NARROW},
     )
 
 
@@ -250,26 +253,45 @@ def _fold(row: HeadRow, head: str) -> Scene:
 def _linear(given: LessonInput, row: HeadRow) -> Scene:
     """Return the weights of the row, and those of linear attention with equal queries and keys.
 
-    Frame 0 of `linear` has the weights of the softmax, from which the prediction starts.
+    Frame 0 has the weights of the softmax twice, from which the prediction starts; the others are
+    the heads of the layer.
     """
     stack, head = given.capture[given.head.kind], given.head
+    heads = range(stack.shape[1])
+    pairs = [_softmax_and_linear(stack, row, Head(head.kind, head.layer, one)) for one in heads]
+    weights = pairs[head.head][0]
+    apart = [0.5 * float(np.abs(one - other).sum()) for one, other in pairs]
+    d, d_value = (one(head.layer, head.head).shape[1] for one in (stack.key, stack.value))
+    return Scene(
+        labels={
+            "keys": row.key_labels,
+            "sentence": row.labels,
+            "heads": [f"{head.label}, softmax", *(f"H{one}" for one in heads)],
+        },
+        arrays={
+            "weights": np.stack([weights, *(one for one, _ in pairs)]),
+            "linear": np.stack([weights, *(one for _, one in pairs)]),
+        },
+        values={
+            "query_label": row.labels[row.query],
+            "head": [head.label, *(Head(head.kind, head.layer, one).label for one in heads)],
+            "d": float(d),
+            "d_value": float(d_value),
+            "state": float(d * (d_value + 1)),
+            "apart": [f"{100 * one:.0f}%" for one in (0.0, *apart)],
+        },
+        places={"query": row.query, "top": int(row.order[0]), "linear": 1 + head.head},
+    )
+
+
+def _softmax_and_linear(
+    stack: AttentionStack, row: HeadRow, head: Head
+) -> tuple[Float[np.ndarray, " key"], Float[np.ndarray, " key"]]:
+    """Return the row's weights in a head, by the softmax and by linear attention."""
     vectors = [
         np.asarray(one(head.layer, head.head), dtype=np.float64)[: row.query + 1]
         for one in (stack.query, stack.key, stack.value)
     ]
     result = efficient.run("linear", *vectors, scale=float(stack.layers[head.layer].scaling))
-    ours = np.asarray(result.weights)[-1][row.keys]
-    d, d_value = vectors[1].shape[1], vectors[2].shape[1]
-    return Scene(
-        labels={"keys": row.key_labels, "sentence": row.labels},
-        arrays={"weights": row.weights, "linear": np.stack([row.weights, ours / ours.sum()])},
-        values={
-            "query_label": row.labels[row.query],
-            "head": head.label,
-            "d": float(d),
-            "d_value": float(d_value),
-            "state": float(d * (d_value + 1)),
-            "apart": f"{50 * float(np.abs(ours - row.weights).sum()):.0f}%",
-        },
-        places={"query": row.query, "top": int(row.order[0])},
-    )
+    linear = np.asarray(result.weights)[-1][row.keys]
+    return stack.weights(head.layer, head.head)[row.query, row.keys], linear / linear.sum()

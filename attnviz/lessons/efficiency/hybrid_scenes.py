@@ -27,8 +27,11 @@ FARTHEST = 30
 LENGTHS = (64, 512, 1024, 2048, 4096)
 """Tokens after which the layers' memory is counted."""
 
-PERIOD, SEQUENCES = 25, 4
-"""Random tokens that are repeated, and texts of them."""
+PERIODS, SEQUENCES = (5, 25, 50, 100), 4
+"""Numbers of random tokens that are repeated, and texts of each."""
+
+PERIOD = 1
+"""Place in `PERIODS` of the number that the prediction is about."""
 
 
 def hybrid_scenes(given: LessonInput) -> Mapping[str, Scene]:
@@ -128,24 +131,30 @@ def _memory(model: Model, states: list[int]) -> Scene:
 
 
 def _copies(model: Model, seed: int) -> Scene:
-    """Return the losses of repeated random tokens, with and without the layer of attention."""
+    """Return the losses of repeated random tokens, with and without attention, [period, copy]."""
     layers, heads = model.info.heads["self"]
     off = [
         Edit("zero", Head("self", layer, one)) for layer in range(layers) for one in range(heads)
     ]
-    whole = repeat_random(model, period=PERIOD, sequences=SEQUENCES, seed=seed)
-    with edited(model, off):
-        without = repeat_random(model, period=PERIOD, sequences=SEQUENCES, seed=seed)
-    losses = [float(one[1:].mean()) for one in (whole.first_copy, whole.second_copy,
-                                                without.second_copy)]  # fmt: skip
+    losses, left = [], []
+    for period in PERIODS:
+        whole = repeat_random(model, period=period, sequences=SEQUENCES, seed=seed)
+        with edited(model, off):
+            without = repeat_random(model, period=period, sequences=SEQUENCES, seed=seed)
+        copies = (whole.first_copy, whole.second_copy, without.second_copy)
+        losses.append([float(one[1:].mean()) for one in copies])
+        left.append(float(without.first_copy[1:].mean()) - losses[-1][2])
     return Scene(
-        labels={"copies": ("first copy", "second copy", "without attention")},
+        labels={
+            "copies": ("first copy", "second copy", "without attention"),
+            "periods": [f"{period} tokens" for period in PERIODS],
+        },
         arrays={"losses": np.array(losses)},
         values={
-            "gain": losses[0] - losses[1],
-            "left": float(without.first_copy[1:].mean()) - losses[2],
-            "period": float(PERIOD),
+            "gain": [one[0] - one[1] for one in losses],
+            "left": left,
+            "period": [float(period) for period in PERIODS],
             "heads": float(heads),
         },
-        places={"first": 0, "second": 1, "without": 2},
+        places={"first": 0, "second": 1, "without": 2, "period": PERIOD},
     )
