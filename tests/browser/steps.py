@@ -81,7 +81,10 @@ def place(page: Page, query: int, key: int, queries: int, keys: int) -> tuple[fl
     stage.scroll_into_view_if_needed()
     box = stage.bounding_box()
     assert box is not None
-    drawn = page.locator(".st-key-weights .map").get_attribute("data-plot") or ""
+    drawn = (
+        page.locator(".st-key-weights .map").locator("visible=true").get_attribute("data-plot")
+        or ""
+    )
     left, top, across, down = map(float, drawn.split(","))
     return (
         box["x"] + left + across * (key + 0.5) / keys,

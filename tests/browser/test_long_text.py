@@ -97,7 +97,8 @@ def test_the_longest_strip_comes_in_small_messages(page: Page, address: str, fol
 def test_three_thousand_tokens_to_single_cells(page: Page, address: str, folder: Path) -> None:
     sizes = received(page)
     page.goto(f"{address}/?model={folder}&layer=1&head=3")
-    zoom = page.locator(".st-key-weights .map")
+    # For a moment of a rerun Streamlit keeps an earlier copy of an element, hidden.
+    zoom = page.locator(".st-key-weights .map").locator("visible=true")
     zoom.wait_for()
     wait_until_idle(page)
     text = words(TOKENS)
