@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.slow_files import SLOW_FILES
 from tests.test_architecture import FILES, ROOT, imports
 
 MOST_FILES = 15
@@ -32,6 +33,10 @@ def test_no_two_files_share_a_name() -> None:
 def test_no_folder_is_crowded() -> None:
     counted = Counter(path.parent for path in FILES if path.name != "__init__.py")
     assert {str(one): count for one, count in counted.items() if count > MOST_FILES} == {}
+
+
+def test_slow_files_exist() -> None:
+    assert [name for name in sorted(SLOW_FILES) if not (ROOT / name).is_file()] == []
 
 
 def imports_at_the_top(path: Path) -> list[str]:
