@@ -139,6 +139,15 @@ class ModelInfo:
     other_layers: Mapping[int, str] = field(default_factory=dict)
     max_target_tokens: int | None = None
 
+    def every_head(self) -> list[Head]:
+        """Return all heads, kind by kind and layer by layer."""
+        return [
+            Head(kind, layer, head)
+            for kind, (layers, heads) in self.heads.items()
+            for layer in range(layers)
+            for head in range(heads)
+        ]
+
 
 @dataclass(frozen=True)
 class Metric:

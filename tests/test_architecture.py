@@ -19,6 +19,7 @@ PACKAGE = ROOT / "attnviz"
 PAGE_LINES = 100
 
 NOUNS = {"types", "errors", "findings", "characters", "finite", "whole_files", "spreadsheets"}
+NOUNS |= {"removals", "word_lists"}
 ENGINE = NOUNS | {"attention", "models", "captures", "metrics"}
 MAY_IMPORT: dict[str, set[str]] = {
     "types": {"types", "errors"},
@@ -28,6 +29,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "whole_files": set(),
     "finite": set(),
     "findings": {"types", "errors", "findings"},
+    "removals": {"types", "findings"},
+    "word_lists": set(),
     "attention": NOUNS | {"attention"},
     "models": NOUNS | {"attention", "models"},
     "metrics": NOUNS | {"attention", "metrics"},

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import os
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from attnviz.cli.result_files import check_places, write_files
-from attnviz.cli.screen import say, show, shown_progress
+from attnviz.cli.result_files import chosen_files, write_files
+from attnviz.cli.screen import hide_library_bars, say, show, shown_progress
 from attnviz.cli.threshold_options import thresholds_of
 from attnviz.errors import InputError
 
@@ -22,17 +20,14 @@ second model is better, other labels."""
 
 def run_compare(options: argparse.Namespace) -> int:
     """Compare two models, print what has changed, write the files of the options."""
-    names = ("out", "json", "csv")
-    files = {name: Path(path) for name in names if (path := getattr(options, name)) is not None}
-    check_places(list(files.values()))
+    files = chosen_files(options, "out", "json", "csv")
     wanted = [name.strip().lower() for name in options.fail_on.split(",") if name.strip()]
     for name in wanted:
         if name not in CHANGES:
             raise InputError(f"--fail-on takes {', '.join(CHANGES)}, not '{name}'")
     if options.first == options.second:
         raise InputError("both names are the same model: nothing can differ")
-    if not sys.stderr.isatty():  # no bars of the library's own in a log; it asks when imported
-        os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    hide_library_bars()
     from attnviz.doctor.terminal_report import comparison_summary
     from attnviz.experiments.text_sets import as_text_set, read_texts
 

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import argparse
 import math
-import os
-import sys
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
-from attnviz.cli.result_files import check_places, write_files
-from attnviz.cli.screen import say, show, shown_progress
+from attnviz.cli.result_files import chosen_files, write_files
+from attnviz.cli.screen import hide_library_bars, say, show, shown_progress
 from attnviz.cli.threshold_options import thresholds_of
 from attnviz.errors import InputError
 from attnviz.findings import Interval
@@ -22,13 +20,10 @@ __all__ = ["run_diagnose"]
 def run_diagnose(options: argparse.Namespace) -> int:
     """Diagnose, print a summary, write the files of the options."""
     # What can be refused is refused before the long part, not behind it.
-    names = ("out", "json", "csv", "prune")
-    files = {name: Path(path) for name in names if (path := getattr(options, name)) is not None}
-    check_places(list(files.values()))
+    files = chosen_files(options, "out", "json", "csv", "prune")
     if options.prune is not None and options.no_ablation:
         raise InputError("--prune lists what removals showed; leave out --no-ablation")
-    if not sys.stderr.isatty():  # no bars of the library's own in a log; it asks when imported
-        os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    hide_library_bars()
     from attnviz.doctor.pruning import write_pruning_file
     from attnviz.doctor.terminal_report import named, summary
     from attnviz.experiments.text_sets import as_text_set, read_texts

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -9,15 +10,22 @@ from pathlib import Path
 from attnviz.cli.screen import say
 from attnviz.errors import AttnvizError, InputError
 
-__all__ = ["check_places", "write_files"]
+__all__ = ["chosen_files", "write_files"]
 
 
-def check_places(paths: list[Path]) -> None:
-    """Refuse files that could not be written when the work is done.
+def chosen_files(options: argparse.Namespace, *names: str) -> dict[str, Path]:
+    """Return the files that options name, by the name of the option.
 
     Raises:
-        InputError: a folder is missing, a path is a folder or not writable, or two are the same.
+        InputError: a file could not be written when the work is done: a folder is missing, a path
+            is a folder or not writable, or two are the same.
     """
+    files = {name: Path(path) for name in names if (path := getattr(options, name)) is not None}
+    _check_places(list(files.values()))
+    return files
+
+
+def _check_places(paths: list[Path]) -> None:
     for number, path in enumerate(paths):
         try:
             folder, there = path.absolute().parent, path.exists()

@@ -12,7 +12,7 @@ from typing import Any
 from attnviz.characters import escaped
 from attnviz.findings import Progress
 
-__all__ = ["Parser", "say", "show", "shown_progress"]
+__all__ = ["Parser", "hide_library_bars", "say", "show", "shown_progress"]
 
 
 class Parser(argparse.ArgumentParser):
@@ -20,6 +20,12 @@ class Parser(argparse.ArgumentParser):
 
     def _print_message(self, message: str, file: Any = None) -> None:
         super()._print_message(escaped(message, keep="\n"), file)
+
+
+def hide_library_bars() -> None:
+    """Keep the library's progress bars out of a log; call it before the library is imported."""
+    if not sys.stderr.isatty():
+        os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
 
 
 def say(sentence: str) -> None:

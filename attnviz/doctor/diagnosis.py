@@ -24,6 +24,7 @@ from attnviz.doctor.measures.descriptions import describe, names
 from attnviz.doctor.report_data import pictures, without_nan
 from attnviz.errors import CaptureError
 from attnviz.findings import Finding, Interval
+from attnviz.removals import prunable_heads
 from attnviz.spreadsheets import as_csv
 from attnviz.types import Head, Kind, ModelInfo
 from attnviz.whole_files import write_whole
@@ -115,8 +116,6 @@ class Diagnosis:
 
         Empty if the list has fewer than two heads.
         """
-        from attnviz.views.report.removal_lists import prunable_heads  # loads plotly
-
         cost, heads = self.experiments.pruning, self.experiments.pruned
         if set(prunable_heads(self.findings)) != set(heads):
             return "The limits were moved: the cost of removing all heads of this list is unknown."

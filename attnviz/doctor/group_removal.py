@@ -18,6 +18,7 @@ from attnviz.experiments.loss_examples import Example
 from attnviz.experiments.repetition import repeated_examples
 from attnviz.findings import HeadFunction, Interval, Replacement
 from attnviz.models import Model
+from attnviz.removals import prunable_heads
 from attnviz.types import Head
 
 __all__ = ["remove_groups", "remove_listed"]
@@ -90,8 +91,6 @@ def remove_listed(
 
     Each of them was removed alone: costs do not add up.
     """
-    from attnviz.views.report.removal_lists import prunable_heads  # loads plotly
-
     heads = prunable_heads(findings(measured, limits, removed))
     if len(heads) < 2:
         return replace(removed, pruned=heads)

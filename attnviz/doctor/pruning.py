@@ -11,24 +11,10 @@ from typing import Any
 from attnviz.doctor.diagnosis import Diagnosis
 from attnviz.doctor.report_data import without_nan
 from attnviz.findings import Finding, Verdict
-from attnviz.views.report.removal_lists import (
-    Removals,
-    kept_heads,
-    known_cost,
-    prunable_heads,
-    removals,
-)
-from attnviz.views.report.summary_sentences import removal_cost
+from attnviz.removals import kept_heads, known_cost, prunable_heads, removal_cost, removals
 from attnviz.whole_files import write_whole
 
-__all__ = [
-    "Removals",
-    "by_surprise",
-    "kept_heads",
-    "pruning_file",
-    "removals",
-    "write_pruning_file",
-]
+__all__ = ["by_surprise", "pruning_file", "write_pruning_file"]
 
 
 def by_surprise(findings: Iterable[Finding]) -> list[Finding]:

@@ -7,9 +7,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from attnviz.doctor.comparison import Comparison
-from attnviz.doctor.labels.number_words import joined
 from attnviz.errors import InputError
 from attnviz.findings import LABELS, Finding, Label, Verdict
+from attnviz.removals import heads_to_look_at
+from attnviz.word_lists import joined
 
 __all__ = ["KINDS", "Named", "comparison_summary", "named", "summary"]
 
@@ -97,23 +98,12 @@ def summary(
         groups: groups of heads that do the same, in words.
         pruning: cost of removing all heads of the list for pruning, in words.
     """
-    from attnviz.views.report.removal_lists import (  # loads plotly
-        kept_sentence,
-        known_cost,
-        removal_lists,
-    )
+    from attnviz.views.report.removal_lists import kept_sentence, removal_lists  # loads plotly
     from attnviz.views.report.summary_sentences import diagnosis_sentences
 
-    needed = [one for one in findings if one.contradicted]
-    harmful = [one for one in findings if one.verdict is Verdict.BETTER_WITHOUT]
-    others = [one for one in findings if one.degenerate and one not in needed + harmful]
-    others.sort(key=lambda one: LABELS.index(one.label))
     lines = [*diagnosis_sentences(findings), "", *_counts(findings)]
-    lines += _section(
-        "Look degenerate but are needed", sorted(needed, key=known_cost, reverse=True)
-    )
-    lines += _section("Better without", sorted(harmful, key=known_cost))
-    lines += _section("Look degenerate", others)
+    for title, heads in heads_to_look_at(findings):
+        lines += _section(title, heads)
     lists = [f"{title} {names}" for title, names in removal_lists(findings)]
     lists += [pruning] if lists and pruning else []
     lines += _listed("What removing heads showed (change of the loss, nats per token)", lists)
@@ -168,8 +158,6 @@ def _counts(findings: Sequence[Finding]) -> Iterator[str]:
 
 
 def _section(title: str, findings: Sequence[Finding]) -> list[str]:
-    if not findings:
-        return []
     lines = ["", title]
     for one in findings:
         lines += [f"  {one.head.label}  {one.name}", *(f"    {said}" for said in one.sentences)]

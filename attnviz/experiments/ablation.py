@@ -84,12 +84,7 @@ def ablate(
             raise InputError(
                 f"a head's output is replaced by {', '.join(REPLACEMENTS)}, not {replacement!r}"
             )
-    heads = [
-        Head(kind, layer, head)
-        for kind, (layers, count) in model.info.heads.items()
-        for layer in range(layers)
-        for head in range(count)
-    ]
+    heads = model.info.every_head()
     tasks: list[Task] = [(replacement, (head,)) for replacement in replacements for head in heads]
     baseline, changes = _run(model, examples, tasks, progress)
     sizes = model.info.heads.items()

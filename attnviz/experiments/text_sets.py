@@ -16,7 +16,16 @@ from pathlib import Path
 from attnviz.errors import EmptyText, InputError
 from attnviz.types import Family
 
-__all__ = ["MOST_BYTES", "Text", "TextSet", "as_text_set", "bundled", "parse_texts", "read_texts"]
+__all__ = [
+    "MOST_BYTES",
+    "Text",
+    "TextSet",
+    "as_text_set",
+    "bundled",
+    "joined_stories",
+    "parse_texts",
+    "read_texts",
+]
 
 FOLDER = Path(__file__).parent / "texts"
 
@@ -69,6 +78,11 @@ def bundled(family: Family) -> TextSet:
     English sentences with a French translation for encoder-decoders.
     """
     return replace(read_texts(FOLDER / f"{family}.tsv"), name=f"bundled ({family})")
+
+
+def joined_stories() -> str:
+    """Return the bundled texts for decoders as one long text."""
+    return " ".join(text.source for text in bundled("decoder").texts)
 
 
 def read_texts(path: str | Path) -> TextSet:

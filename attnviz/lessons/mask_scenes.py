@@ -6,14 +6,13 @@ from collections.abc import Mapping
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float
 
 from attnviz.errors import InputError
 from attnviz.lessons.head_row import head_row
+from attnviz.lessons.masked_run import losses_under
 from attnviz.lessons.scene import LessonInput, Scene
-from attnviz.models import Model
 
-__all__ = ["losses_under", "mask_scenes"]
+__all__ = ["mask_scenes"]
 
 AHEAD = (0, 1, 2)
 """Later tokens that a token sees; 0 is the causal mask."""
@@ -43,10 +42,8 @@ def mask_scenes(given: LessonInput) -> Mapping[str, Scene]:
     section = scores[:size, :size]
     ids = list(given.capture.inputs.ids)
     count = len(ids)
-    everything = np.ones((count, count), bool)
-    losses = np.stack(
-        [losses_under(model, ids, np.tril(everything, far)) for far in (*AHEAD, count)]
-    )
+    read, everything = torch.tensor(ids), torch.ones(count, count, dtype=torch.bool)
+    losses = np.stack([losses_under(model, read, everything.tril(far)) for far in (*AHEAD, count)])
     means = losses.mean(axis=1)
     top = int(row.order[0])
     labels = stack.query_tokens.labels
@@ -83,17 +80,3 @@ def mask_scenes(given: LessonInput) -> Mapping[str, Scene]:
             places={"top": top, "second": int(row.order[1])},
         ),
     }
-
-
-def losses_under(
-    model: Model, ids: list[int], visible: Bool[np.ndarray, "query key"]
-) -> Float[np.ndarray, " token"]:
-    """Return the loss of every token but the first, nats, where each query sees the keys given."""
-    lowest = torch.finfo(model.network.dtype).min
-    mask = torch.where(torch.from_numpy(visible), 0.0, lowest)[None, None]
-    read = torch.tensor([ids])
-    with torch.inference_mode():
-        logits = model.network(read, attention_mask=mask.to(model.network.dtype)).logits[0, :-1]
-        result = torch.nn.functional.cross_entropy(logits, read[0, 1:], reduction="none")
-    losses: np.ndarray = result.double().numpy()
-    return losses

@@ -12,12 +12,12 @@ import torch
 
 import attnviz
 from attnviz.doctor import diagnose
-from attnviz.doctor.pruning import by_surprise, kept_heads, pruning_file, removals
+from attnviz.doctor.pruning import by_surprise, pruning_file
 from attnviz.experiments.loss_examples import examples
 from attnviz.experiments.text_sets import as_text_set
 from attnviz.findings import Finding, Interval, Verdict
+from attnviz.removals import kept_heads, removal_cost, removals
 from attnviz.types import Head
-from attnviz.views.report.summary_sentences import removal_cost
 
 TEXTS = [
     "The old king sat down. The old king sat down again.",

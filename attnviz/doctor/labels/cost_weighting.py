@@ -7,9 +7,10 @@ from collections.abc import Mapping
 import numpy as np
 from jaxtyping import Float
 
-from attnviz.doctor.labels.number_words import joined, short
+from attnviz.doctor.labels.number_words import short
 from attnviz.doctor.measures.bootstrap import Intervals
 from attnviz.types import Head, Kind
+from attnviz.word_lists import joined
 
 __all__ = ["mean_of_texts", "weighting_note"]
 

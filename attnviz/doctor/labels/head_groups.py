@@ -8,12 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from attnviz.doctor.labels.number_words import joined, nats, short
+from attnviz.doctor.labels.number_words import nats, short
 from attnviz.doctor.labels.removal_effects import removal_sentence
 from attnviz.doctor.labels.thresholds import Thresholds
 from attnviz.doctor.measures.all_measures import Measures
 from attnviz.findings import Finding, HeadFunction, Interval
 from attnviz.types import Head
+from attnviz.word_lists import joined
 
 __all__ = ["GroupRemoval", "HeadGroup", "copies", "plain_group", "same_function"]
 

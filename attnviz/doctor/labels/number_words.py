@@ -6,8 +6,9 @@ import math
 from collections.abc import Sequence
 
 from attnviz.findings import Interval
+from attnviz.word_lists import joined
 
-__all__ = ["joined", "nats", "number", "percent", "quoted", "short", "with_article"]
+__all__ = ["nats", "number", "percent", "quoted", "short", "with_article"]
 
 
 def nats(change: Interval) -> str:
@@ -44,8 +45,3 @@ def with_article(name: str) -> str:
 def quoted(words: Sequence[str]) -> str:
     """Return names of labels in quotation marks, joined."""
     return joined([f"“{word}”" for word in words])
-
-
-def joined(words: Sequence[str]) -> str:
-    """Return "a", "a and b", "a, b and c"."""
-    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"

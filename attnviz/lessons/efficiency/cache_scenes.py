@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 import torch
@@ -13,9 +13,11 @@ from attnviz.captures.forward_pass import capture
 from attnviz.efficient.layer_stack import layer_bytes
 from attnviz.efficient.published_stacks import PUBLISHED
 from attnviz.errors import InputError
+from attnviz.experiments.generation.budget_losses import BudgetLosses
 from attnviz.experiments.generation.multiplications import forward_multiplications
-from attnviz.experiments.text_sets import bundled
+from attnviz.experiments.text_sets import joined_stories
 from attnviz.lessons.head_row import HeadRow, head_row
+from attnviz.lessons.masked_run import losses_under
 from attnviz.lessons.scene import LessonInput, Scene
 from attnviz.models import Model
 from attnviz.types import Head
@@ -151,13 +153,9 @@ def _stories(model: Model) -> torch.Tensor:
     begin = int(model.tokenizer.bos_token_id)
     step = min(LONGEST, model.info.max_tokens or LONGEST) - 1
     ids = model.tokenizer(
-        _joined(), add_special_tokens=False, truncation=True, max_length=TEXTS * step
+        joined_stories(), add_special_tokens=False, truncation=True, max_length=TEXTS * step
     )["input_ids"]
     return torch.tensor([[begin, *ids[at * step : (at + 1) * step]] for at in range(TEXTS)])
-
-
-def _joined() -> str:
-    return " ".join(text.source for text in bundled("decoder").texts)
 
 
 def _cut(model: Model, texts: torch.Tensor) -> Mapping[str, Scene]:
@@ -169,7 +167,7 @@ def _cut(model: Model, texts: torch.Tensor) -> Mapping[str, Scene]:
     whole = _late_loss(model, texts, _kept(count, count, 0))
     last = np.array([_late_loss(model, texts, _kept(count, one, 0)) for one in BUDGETS])
     first = np.array([_late_loss(model, texts, _kept(count, one, 1)) for one in BUDGETS])
-    within = [one for one, loss in zip(BUDGETS, last, strict=True) if loss <= whole + ALLOWED]
+    windows = BudgetLosses(np.array(BUDGETS), last, whole, TEXTS * (count - FIRST))
     labels = [str(one) for one in BUDGETS]
     shared = {
         "whole": whole,
@@ -177,7 +175,7 @@ def _cut(model: Model, texts: torch.Tensor) -> Mapping[str, Scene]:
         "first_counted": float(FIRST),
         "last_counted": float(count - 1),
     }
-    stack = capture(model, _joined(), cut=True, limit=count, predict=False)["self"]
+    stack = capture(model, joined_stories(), cut=True, limit=count, predict=False)["self"]
     layers, heads = stack.shape[:2]
     sink = np.mean([stack.weights(layer, head, slice(FIRST, None), slice(0, 1))
                     for layer in range(layers) for head in range(heads)])  # fmt: skip
@@ -187,7 +185,7 @@ def _cut(model: Model, texts: torch.Tensor) -> Mapping[str, Scene]:
             arrays={"window": np.append(last, whole)},
             values={
                 **shared,
-                "enough": float(min(within, default=count)),
+                "enough": float(windows.breaks_below(ALLOWED) or count),
                 "more": (np.append(last, whole) - whole).tolist(),
             },
             places={"small": 0, "eight": SMALL, "last": len(BUDGETS)},
@@ -218,13 +216,4 @@ def _late_loss(
     model: Model, texts: torch.Tensor, visible: Bool[torch.Tensor, "query key"]
 ) -> float:
     """Return the mean loss of the tokens from `FIRST` on, nats, under a mask."""
-    lowest = torch.finfo(model.network.dtype).min
-    mask = torch.where(visible, 0.0, lowest).to(model.network.dtype)
-    device = model.network.device
-    losses: Sequence[float] = []
-    with torch.inference_mode():
-        for text in texts.to(device):
-            logits = model.network(text[None], attention_mask=mask[None, None].to(device)).logits
-            losses = [*losses, float(torch.nn.functional.cross_entropy(
-                logits[0, FIRST - 1 : -1].float(), text[FIRST:]))]  # fmt: skip
-    return float(np.mean(losses))
+    return float(np.mean([losses_under(model, text, visible)[FIRST - 1 :] for text in texts]))

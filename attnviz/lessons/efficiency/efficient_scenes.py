@@ -21,6 +21,7 @@ from attnviz.efficient.methods.sparse_patterns import (
 from attnviz.efficient.variant_errors import difference
 from attnviz.experiments.text_sets import bundled
 from attnviz.lessons.head_row import HeadRow, head_row
+from attnviz.lessons.masked_run import run_under
 from attnviz.lessons.scene import LessonInput, Scene
 from attnviz.lessons.word_places import relative_change
 from attnviz.models import Model
@@ -159,12 +160,7 @@ def _vectors_under(
     model: Model, ids: torch.Tensor, visible: Bool[torch.Tensor, "query key"]
 ) -> list[Float[torch.Tensor, "text width"]]:
     """Return the last token's vector after each layer, where each query sees the keys given."""
-    lowest = torch.finfo(model.network.dtype).min
-    mask = torch.where(visible, 0.0, lowest).to(model.network.dtype)
-    with torch.inference_mode():
-        run = model.network(
-            ids, attention_mask=mask.expand(len(ids), 1, *mask.shape), output_hidden_states=True
-        )
+    run = run_under(model, ids, visible, output_hidden_states=True)
     return [layer[:, -1] for layer in run.hidden_states[1:]]
 
 

@@ -17,7 +17,6 @@ from attnviz.experiments.text_sets import bundled
 from attnviz.lessons.efficiency.selective_states import SelectiveStates, selective_states
 from attnviz.lessons.scene import LessonInput, Scene
 from attnviz.models import Model
-from attnviz.types import Head
 
 __all__ = ["hybrid_scenes"]
 
@@ -132,10 +131,7 @@ def _memory(model: Model, states: list[int]) -> Scene:
 
 def _copies(model: Model, seed: int) -> Scene:
     """Return the losses of repeated random tokens, with and without attention, [period, copy]."""
-    layers, heads = model.info.heads["self"]
-    off = [
-        Edit("zero", Head("self", layer, one)) for layer in range(layers) for one in range(heads)
-    ]
+    off = [Edit("zero", head) for head in model.info.every_head()]
     losses, left = [], []
     for period in PERIODS:
         whole = repeat_random(model, period=period, sequences=SEQUENCES, seed=seed)
@@ -154,7 +150,7 @@ def _copies(model: Model, seed: int) -> Scene:
             "gain": [one[0] - one[1] for one in losses],
             "left": left,
             "period": [float(period) for period in PERIODS],
-            "heads": float(heads),
+            "heads": float(model.info.heads["self"][1]),
         },
         places={"first": 0, "second": 1, "without": 2, "period": PERIOD},
     )

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from attnviz.experiments.text_sets import bundled
+from attnviz.experiments.text_sets import joined_stories
 from attnviz.lessons.positions.position_encodings import (
     ENCODINGS,
     alibi_slopes,
@@ -215,8 +215,7 @@ def _slopes() -> Scene:
 
 def _wider_windows(model: Model) -> Scene:
     """Return the mean loss of the second half of a long text under wider windows, [window]."""
-    text = " ".join(text.source for text in bundled("decoder").texts)
-    ids = model.tokenizer(text, truncation=True, max_length=LONG_TEXT)["input_ids"]
+    ids = model.tokenizer(joined_stories(), truncation=True, max_length=LONG_TEXT)["input_ids"]
     losses = [_late_loss(model, ids, window) for window in WINDOWS]
     return Scene(
         labels={"windows": [str(window) for window in WINDOWS]},

@@ -12,7 +12,6 @@ import json
 import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any, Literal
 
 import numpy as np
@@ -256,11 +255,6 @@ def _labels(labels: Sequence[str], step: int, width: int) -> list[str]:
 
 def labels_digest(row_labels: Sequence[str], column_labels: Sequence[str]) -> str:
     """Return a name for a pair of label lists; pictures with the same name mark tokens together."""
-    return _labels_digest(tuple(row_labels), tuple(column_labels))
-
-
-@lru_cache(maxsize=8)  # the map and the token strip of one page show the same labels
-def _labels_digest(row_labels: tuple[str, ...], column_labels: tuple[str, ...]) -> str:
     return _digest(row_labels, column_labels)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from typing import Any
 
 from attnviz.doctor import Comparison, Diagnosis
 from attnviz.doctor.pruning import pruning_file
@@ -28,22 +29,16 @@ def save_diagnosis(diagnosis: Diagnosis, finding: Finding, label_map: str) -> No
     name = f"{safe_filename(f'attnviz-diagnosis-{model}')}-{diagnosis.texts.digest[:8]}"
     files = [
         _report(diagnosis.html, key="diagnosis:html", filename=name),
-        SavedFile(
-            "Table of all heads (CSV)",
-            lambda: diagnosis.csv().encode("utf-8-sig"),
+        _table(
+            diagnosis.csv,
             key="diagnosis:csv",
-            filename=f"{name}.csv",
-            mime="text/csv",
-            icon=":material/table:",
+            filename=name,
             explanation="A line per head with every number, and what is needed to make it again.",
         ),
-        SavedFile(
-            "Everything (JSON)",
-            lambda: json.dumps(diagnosis.plain(), ensure_ascii=False, allow_nan=False).encode(),
+        _everything(
+            diagnosis.plain,
             key="diagnosis:json",
-            filename=f"{name}.json",
-            mime="application/json",
-            icon=":material/data_object:",
+            filename=name,
             explanation="Everything that was measured and decided, for programs.",
         ),
     ]
@@ -88,22 +83,16 @@ def save_comparison(comparison: Comparison, before: str, after: str, divergence:
     name = safe_filename(f"attnviz-{first}-{second}")
     files = [
         _report(comparison.html, key="two:html", filename=name),
-        SavedFile(
-            "Table of all heads (CSV)",
-            lambda: as_csv(comparison.table).encode("utf-8-sig"),
+        _table(
+            lambda: as_csv(comparison.table),
             key="two:csv",
-            filename=f"{name}.csv",
-            mime="text/csv",
-            icon=":material/table:",
+            filename=name,
             explanation="A line per head with both labels and every number.",
         ),
-        SavedFile(
-            "Everything (JSON)",
-            lambda: json.dumps(comparison.plain(), ensure_ascii=False, allow_nan=False).encode(),
+        _everything(
+            comparison.plain,
             key="two:json",
-            filename=f"{name}.json",
-            mime="application/json",
-            icon=":material/data_object:",
+            filename=name,
             explanation="Both diagnoses and what has changed, for programs.",
         ),
     ]
@@ -147,4 +136,32 @@ def _report(html: Callable[[], str], *, key: str, filename: str) -> SavedFile:
         icon=":material/description:",
         explanation="One file that opens without a network, in light and dark, and prints. Your "
         "texts are not in it, only their number and their digest.",
+    )
+
+
+def _table(csv: Callable[[], str], *, key: str, filename: str, explanation: str) -> SavedFile:
+    """Return the entry of a table with a line per head; `filename` has no ending."""
+    return SavedFile(
+        "Table of all heads (CSV)",
+        lambda: csv().encode("utf-8-sig"),
+        key=key,
+        filename=f"{filename}.csv",
+        mime="text/csv",
+        icon=":material/table:",
+        explanation=explanation,
+    )
+
+
+def _everything(
+    plain: Callable[[], Any], *, key: str, filename: str, explanation: str
+) -> SavedFile:
+    """Return the entry of all plain values; `filename` has no ending."""
+    return SavedFile(
+        "Everything (JSON)",
+        lambda: json.dumps(plain(), ensure_ascii=False, allow_nan=False).encode(),
+        key=key,
+        filename=f"{filename}.json",
+        mime="application/json",
+        icon=":material/data_object:",
+        explanation=explanation,
     )

@@ -11,6 +11,7 @@ import streamlit as st
 from attnviz.doctor import Comparison, TextSet, compare
 from attnviz.findings import Finding, Progress
 from attnviz.models import fine_tuned
+from attnviz.removals import removal_cost
 from attnviz.types import Head
 from attnviz.ui.components.browser_theme import current_theme
 from attnviz.ui.components.choices import choice
@@ -36,7 +37,7 @@ from attnviz.ui.session.model_cache import load_model
 from attnviz.ui.session.plain_text import Strong, plain, show_plain
 from attnviz.views import draw_head_map
 from attnviz.views.report.comparison_report import DIVERGENCE
-from attnviz.views.report.summary_sentences import removal_cost, text_count
+from attnviz.views.report.summary_sentences import text_count
 from attnviz.words import rounded
 
 __all__ = ["two_models_page"]

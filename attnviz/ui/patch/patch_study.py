@@ -21,7 +21,6 @@ from attnviz.experiments.patching.head_patches import (
 from attnviz.experiments.patching.stream_patches import StreamEffects, patch_stream
 from attnviz.findings import Progress
 from attnviz.models import Model
-from attnviz.types import Head
 from attnviz.ui.jobs.background_jobs import Work
 from attnviz.ui.jobs.long_jobs import wait_for
 from attnviz.ui.patch.pair_fields import ChosenPair
@@ -90,13 +89,7 @@ def _study(
         part: patch_heads(model, pair, difference, part, progress=step(at, f"Patching each {part}"))
         for at, part in enumerate(PARTS)
     }
-    heads = [
-        Head(kind, layer, head)
-        for kind, (layers, count) in model.info.heads.items()
-        for layer in range(layers)
-        for head in range(count)
-    ]
-    together = patch_together(model, pair, difference, heads)
+    together = patch_together(model, pair, difference, model.info.every_head())
     at = len(PARTS)
     streamed = step(at, "Patching layers and positions")
     stream = _or_reason(lambda: patch_stream(model, pair, difference, progress=streamed))

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 
 from attnviz.errors import InputError
 from attnviz.findings import LABELS, Finding, Label
-from attnviz.views.report.summary_sentences import removal_cost
+from attnviz.removals import removal_cost
 from attnviz.views.style.theme import Theme
 
 __all__ = ["LABEL_MARKS", "cell_lines", "label_colors", "short_mark", "text_color_on"]

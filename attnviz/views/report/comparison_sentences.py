@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from attnviz.findings import Finding
+from attnviz.removals import removal_cost
 from attnviz.views.report.summary_sentences import (
     SEVERE,
     head_count,
-    listed,
-    removal_cost,
     signed,
 )
+from attnviz.word_lists import joined
 
 __all__ = ["comparison_sentences"]
 
@@ -74,5 +74,5 @@ def _harmful(pairs: Sequence[tuple[Finding, Finding]]) -> list[str]:
     has, them = ("has", "it") if len(pairs) == 1 else ("have", "each of them")
     return [
         f"{head_count(len(pairs))} {has} become harmful: the loss falls without {them}.",
-        f"Harmful now: {listed(names)}.",
+        f"Harmful now: {joined(names)}.",
     ]

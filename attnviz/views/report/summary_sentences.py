@@ -7,13 +7,13 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from attnviz.findings import LABELS, Finding, Verdict
+from attnviz.removals import removal_cost
 from attnviz.types import Head
+from attnviz.word_lists import joined
 
 __all__ = [
     "diagnosis_sentences",
     "head_count",
-    "listed",
-    "removal_cost",
     "signed",
     "text_count",
 ]
@@ -41,12 +41,12 @@ def diagnosis_sentences(findings: Sequence[Finding]) -> tuple[str, ...]:
         said = [*_broken(suspects), *_tested(findings, suspects), _effects(findings)]
     sinks = Counter(one.detail for one in findings if one.label == "sink" and not one.degenerate)
     if sinks:
-        kinds = listed([f"{detail} ({count})" for detail, count in sinks.most_common()])
+        kinds = joined([f"{detail} ({count})" for detail, count in sinks.most_common()])
         have = "has" if sinks.total() == 1 else "have"
         said.append(f"{head_count(sinks.total())} {have} a sink: {kinds}.")
     patterns = Counter(one.detail for one in findings if one.label == "specialised")
     if patterns:
-        kinds = listed([f"{detail} ({count})" for detail, count in patterns.most_common()])
+        kinds = joined([f"{detail} ({count})" for detail, count in patterns.most_common()])
         does = "follows a known pattern" if patterns.total() == 1 else "follow a known pattern"
         said.append(f"{head_count(patterns.total())} {does}: {kinds}.")
     close = sum(bool(one.close) for one in findings)
@@ -66,11 +66,6 @@ def text_count(number: int) -> str:
     return "1 text" if number == 1 else f"{number:,} texts"
 
 
-def removal_cost(finding: Finding) -> float:
-    """Return the change of the loss without a head, nats per token; NaN if it was not removed."""
-    return math.nan if finding.removal is None else finding.removal.mean
-
-
 def signed(change: float) -> str:
     """Return a change of the loss with its sign: "+2.29", "-0.031", and "0" without a sign."""
     shown = f"{change:+.2f}" if abs(change) >= 0.095 else f"{change:+.3f}"
@@ -83,7 +78,7 @@ def _looks(suspects: Sequence[Finding], heads: int) -> str:
         return f"None of the {head_count(heads)} looks degenerate."
     ordered = sorted(suspects, key=lambda one: LABELS.index(one.label))
     counts = Counter(one.name if one.label == "sink" else one.label for one in ordered)
-    labels = listed([f"{count} {name}" for name, count in counts.items()])
+    labels = joined([f"{count} {name}" for name, count in counts.items()])
     look = "looks" if len(suspects) == 1 else "look"
     return f"{len(suspects)} of {head_count(heads)} {look} degenerate: {labels}."
 
@@ -165,7 +160,7 @@ def _effects(findings: Sequence[Finding]) -> str:
         for verdict, (one, several) in EFFECTS.items()
         if counts[verdict]
     ]
-    return f"Of {head_count(len(findings))}, {listed(said)}."
+    return f"Of {head_count(len(findings))}, {joined(said)}."
 
 
 def _spare(findings: Sequence[Finding]) -> list[str]:
@@ -179,7 +174,7 @@ def _spare(findings: Sequence[Finding]) -> list[str]:
         names = [head.label for head in sorted(group, key=lambda head: (head.layer, head.head))]
         if len(names) > SHOWN:
             names = [*names[:SHOWN], f"{len(names) - SHOWN} more"]
-        said.append(f"{listed(names)} do the same: removing one makes no difference.")
+        said.append(f"{joined(names)} do the same: removing one makes no difference.")
         if one.together is not None and not math.isnan(one.together.mean):
             said.append(
                 f"Removing all of them changes the loss by {signed(one.together.mean)} nats."
@@ -198,9 +193,4 @@ def _named(findings: Sequence[Finding], *, costs: bool = False, labels: bool = F
         shown.append(f"{one.head.label}{extra}")
     if len(findings) > SHOWN:
         shown.append(f"{len(findings) - SHOWN} more")
-    return listed(shown)
-
-
-def listed(words: Sequence[str]) -> str:
-    """Return "a", "a and b", "a, b and c"."""
-    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
+    return joined(shown)

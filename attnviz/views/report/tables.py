@@ -8,11 +8,11 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
-from attnviz.findings import LABEL_MEANINGS, LABELS, Finding, Interval, Verdict
+from attnviz.findings import LABEL_MEANINGS, LABELS, Finding, Interval
+from attnviz.removals import heads_to_look_at
 from attnviz.types import KIND_LABELS, Head
 from attnviz.views.diagnosis.label_colors import cell_lines
 from attnviz.views.report.plain_values import interval_of
-from attnviz.views.report.summary_sentences import removal_cost
 
 __all__ = [
     "anchor",
@@ -92,22 +92,10 @@ def label_legend(findings: Sequence[Finding]) -> str:
 
 
 def cases(findings: Sequence[Finding]) -> list[str]:
-    """Return the heads to look at, in sentences.
-
-    Heads that look degenerate but are needed, heads without which the loss is lower, and the
-    other heads that look degenerate; within each the largest change of the loss first.
-    """
-    needed = [one for one in findings if one.contradicted]
-    harmful = [one for one in findings if one.verdict is Verdict.BETTER_WITHOUT]
-    others = [one for one in findings if one.degenerate and one not in needed + harmful]
-    sections = (
-        ("Look degenerate but are needed", sorted(needed, key=removal_cost, reverse=True)),
-        ("Better without", sorted(harmful, key=removal_cost)),
-        ("Look degenerate", sorted(others, key=lambda one: LABELS.index(one.label))),
-    )
+    """Return the heads to look at (`heads_to_look_at`), in sentences."""
     lines = []
-    for title, heads in sections:
-        lines += [f"<h2>{title}</h2>", *map(_case, heads)] if heads else []
+    for title, heads in heads_to_look_at(findings):
+        lines += [f"<h2>{title}</h2>", *map(_case, heads)]
     return lines
 
 
