@@ -10,7 +10,7 @@ import pytest
 from attnviz.errors import InputError
 from attnviz.lessons import LESSON_NUMBERS, Lesson, Step, lessons, parse_lesson, scenes_of
 from attnviz.lessons.lesson_reader import PICTURES, TEXTS
-from attnviz.ui.components.lesson_stage import Place, pack_lesson
+from attnviz.ui.components.lesson_stage import STYLES, Place, pack_lesson
 from tests.lessons.given import given
 
 ASSETS = Path(__file__).parents[2] / "attnviz/ui/components/assets/lesson"
@@ -83,6 +83,14 @@ def test_every_step_has_a_scene_with_the_places_and_arrays_it_names(lesson: Less
 
 def test_every_kind_of_picture_is_a_module_of_the_component() -> None:
     assert {path.stem for path in ASSETS.glob("*.js")} >= set(PICTURES)
+
+
+def test_every_style_sheet_is_loaded() -> None:
+    sheets = {path.stem for path in (ASSETS / "styles").glob("*.css")}
+    assert sorted(sheets) == sorted(STYLES)
+    assert set(PICTURES) <= sheets
+    long = [path for path in ASSETS.rglob("*.css") if len(path.read_text().splitlines()) > 300]
+    assert not long
 
 
 def test_unknown_and_missing_fields_are_refused() -> None:

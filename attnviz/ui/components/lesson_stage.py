@@ -46,7 +46,19 @@ _AT = re.compile(r"((scores|hidden)\.\d{1,3}|tips\.\d{1,3}\.[01])")
 _WEIGHTS = dataclasses.replace(weight_specification(), numbered=False)
 """Of the maps of weights: tokens without their positions."""
 
-_stage = ServedComponent("lesson", '<div class="lesson"></div>', folder="lesson")
+STYLES = (
+    *("frame", "controls", "texts", "links", "handles", "sentence", "change", "guess_line"),
+    *("bars", "matrix", "curve", "thumbs", "large_map", "ticks", "dots", "arrows"),
+    "hidden",
+)
+"""Style sheets of the component: the frame and its texts, the pictures, what a link hides."""
+
+_stage = ServedComponent(
+    "lesson",
+    '<div class="lesson"></div>',
+    folder="lesson",
+    styles=[f"styles/{name}" for name in STYLES],
+)
 
 
 @dataclass(frozen=True)
