@@ -291,6 +291,25 @@ def test_a_handle_is_dragged_by_touch(chromium, server: Server) -> None:
     context.close()
 
 
+def test_on_a_phone_the_lesson_begins_in_the_upper_third(chromium, server: Server) -> None:
+    """The step's title is high on the screen, and the button that leads on is always on it."""
+    context = chromium.new_context(viewport={"width": 390, "height": 844}, has_touch=True)
+    context.set_default_timeout(60_000)
+    page = context.new_page()
+    for link in ("lessons?lesson=softmax&step=shift", "lessons?lesson=induction&step=find"):
+        open_lesson(page, server, link)
+        title, main = (
+            stage(page).locator(one).bounding_box() for one in ("h3.title", "button.main")
+        )
+        assert title is not None and title["y"] + title["height"] < 844 / 3
+        assert main is not None and main["y"] + main["height"] <= 844
+        for name in ("Sentence and head", "Reset", "Handout"):
+            expect(page.get_by_role("button", name=name)).to_be_visible()
+        width = page.evaluate("document.scrollingElement.scrollWidth")
+        assert width <= 390
+    context.close()
+
+
 def drag_by_touch(
     context, page: Page, part, start: tuple[float, float], stop: tuple[float, float]
 ) -> None:

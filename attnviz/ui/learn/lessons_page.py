@@ -16,7 +16,6 @@ from attnviz.ui.server.permissions import listed_models
 from attnviz.ui.server.run_places import in_turn
 from attnviz.ui.session.error_messages import explained
 from attnviz.ui.session.model_cache import load_model
-from attnviz.ui.session.plain_text import show_plain
 
 __all__ = ["lessons_page"]
 
@@ -72,7 +71,6 @@ def _lesson() -> None:
     head = _head(lesson, model)
     sentence = _sentence(lesson)
     link.to_address()
-    show_plain(lesson.point, small=True)
     lesson_stage(
         lesson,
         lesson_scenes(lesson, model.name, sentence, head, st.session_state.get(link.SEED, 0)),

@@ -40,7 +40,8 @@ export function build(state, acts) {
   const tools = toolsOf(state, acts);
   parts.texts = texts;
   parts.tools = tools;
-  root.replaceChildren(tools.element, columns);
+  root.replaceChildren(element("p", "point", sent.lesson.point), tools.element, columns);
+  root.dataset.number = String(state.step + 1);
   root.dataset.step = step.name;
   root.dataset.lesson = sent.name;
 }
@@ -79,7 +80,11 @@ function toolsOf(state, { go, forward, reset }) {
   const again = button("reset", "Reset", reset);
   const print = button("print", "Handout", () => saveHandout(sent));
   print.title = "Two pages to print: the questions, and the answers.";
-  bar.append(steps, back, main, again, print);
+  const acts = element("div", "acts");
+  acts.append(back, main);
+  const extras = element("div", "extras");
+  extras.append(again, print);
+  bar.append(steps, acts, extras);
   return { element: bar, main };
 }
 
