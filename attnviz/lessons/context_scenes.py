@@ -12,10 +12,13 @@ from jaxtyping import Float, Int
 
 from attnviz.attention import body_of
 from attnviz.errors import InputError
+from attnviz.lessons.phrases.named_phrases import phrases_of
 from attnviz.lessons.scene import LessonInput, Scene, Value
 from attnviz.models import Model
 
 __all__ = ["WordGroups", "context_scenes", "line_between", "read_groups", "right_by_nearest_mean"]
+
+phrase = phrases_of("context")
 
 FEWEST, MOST = 3, 5
 """Sentences of one meaning."""
@@ -55,15 +58,12 @@ def read_groups(text: str) -> WordGroups:
         for part in re.split(r"\n\s*\n", text.strip())
     ]
     if len(groups) != 2 or not all(FEWEST <= len(group) <= MOST for group in groups):
-        sizes = " and ".join(str(len(group)) for group in groups)
-        raise InputError(
-            f"the lesson needs two groups of {FEWEST} to {MOST} sentences, not {sizes}; write one "
-            "sentence a line, and an empty line between the two meanings"
-        )
+        sizes = " + ".join(str(len(group)) for group in groups)
+        raise InputError(phrase("groups_differ", fewest=FEWEST, most=MOST, sizes=sizes))
     sentences = [sentence for group in groups for sentence in group]
     shared = set.intersection(*({*_WORD.findall(one.lower())} for one in sentences))
     if not shared:
-        raise InputError("the sentences have no word in common; write the same word in all of them")
+        raise InputError(phrase("no_common_word"))
     word = max(sorted(shared), key=len)
     return WordGroups(word, tuple(sentences), np.repeat([0, 1], [len(group) for group in groups]))
 
@@ -91,12 +91,12 @@ def context_scenes(given: LessonInput) -> Mapping[str, Scene]:
         "count": float(len(meanings)),
         "chance": len(meanings) / 2,
         "right": right,
-        "apart": ["a line" if at in apart else "no line" for at in range(len(lines))],
+        "apart": [phrase("line" if at in apart else "no_line") for at in range(len(lines))],
     }
     dots = Scene(
         labels=labels,
         arrays={"points": np.array(planes), "lines": lines, "meanings": meanings.astype(float)},
-        values={**shared, "first": float(first), "there": "a line" if apart else "no line"},
+        values={**shared, "first": float(first), "there": phrase("line" if apart else "no_line")},
         places={"from": first, "last_layer": len(vectors) - 1},
     )
     counts = Scene(
@@ -115,10 +115,7 @@ def _word_vectors(model: Model, groups: WordGroups) -> Float[np.ndarray, "layer 
         ids = model.tokenizer(sentence)["input_ids"]
         tokens = [str(one).lower() for one in model.tokenizer.convert_ids_to_tokens(ids)]
         if groups.word not in tokens:
-            raise InputError(
-                f"“{groups.word}” is not in the vocabulary of {model.info.name}; write sentences "
-                "with another word"
-            )
+            raise InputError(phrase("not_in_vocabulary", word=groups.word, model=model.info.name))
         given = torch.tensor([ids], device=model.network.device)
         with torch.inference_mode():
             run = body_of(model.network)(

@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from attnviz.errors import InputError
+from attnviz.lessons.phrases.named_phrases import shared_phrase
 from attnviz.lessons.scene import LessonInput
 
 __all__ = ["MOST_TOKENS", "HeadRow", "head_row"]
@@ -63,16 +64,10 @@ def head_row(given: LessonInput) -> HeadRow:
     scores = stack.scores(head.layer, head.head, row)[0]
     keys = np.flatnonzero(np.isfinite(scores))
     if len(keys) < FEWEST_KEYS:
-        raise InputError(
-            f"the last token sees {len(keys)} tokens, and the lesson needs {FEWEST_KEYS}; write a "
-            "longer sentence"
-        )
+        raise InputError(shared_phrase("few_keys", count=len(keys), needed=FEWEST_KEYS))
     weights = stack.weights(head.layer, head.head, row)[0][keys]
     powers = np.exp(scores[keys].astype(np.float64) - scores[keys].max())
     if np.abs(powers / powers.sum() - weights).max() > CLOSE:
-        raise InputError(
-            f"the weights of {head.label} are not the softmax of its scores alone (a learned "
-            "sink); choose another model"
-        )
+        raise InputError(shared_phrase("sink", head=head.label))
     order = np.argsort(-weights, kind="stable")
     return HeadRow(tokens.labels, query, keys, scores[keys], weights, order)

@@ -16,11 +16,14 @@ from attnviz.experiments.decomposition.composition import composition
 from attnviz.experiments.edits.edit_rules import Edit
 from attnviz.experiments.edits.edited_model import edited
 from attnviz.experiments.repetition import Repetition, repeat_random, repeat_text
+from attnviz.lessons.phrases.named_phrases import phrases_of
 from attnviz.lessons.scene import LessonInput, Scene
 from attnviz.models import Model
 from attnviz.types import Head
 
 __all__ = ["induction_scenes", "training_record"]
+
+phrase = phrases_of("induction")
 
 PERIOD, SEQUENCES = 25, 4
 RECORD = Path(__file__).parent / "induction_training.json"
@@ -47,9 +50,7 @@ def induction_scenes(given: LessonInput) -> Mapping[str, Scene]:
     scores = whole.scores
     finders = [tuple(map(int, one)) for one in np.argwhere(scores["induction"] >= FINDS)]
     if not finders:
-        raise InputError(
-            f"no head of {model.info.name} finds the repetition; write another text, or none"
-        )
+        raise InputError(phrase("no_head_finds", model=model.info.name))
     best = _largest(scores["induction"])
     previous = _largest(scores["previous_token"][: best[0]])
     stays = _largest(_self_weight(whole.capture["self"])[: best[0]])
@@ -60,17 +61,15 @@ def induction_scenes(given: LessonInput) -> Mapping[str, Scene]:
         if (0, head) not in (previous, stays)
     )
     conditions = {
-        "all heads": (),
-        f"without {_label(previous)}": (previous,),
-        f"without {_label(stays)}": (stays,),
-        f"without {_label(idle)}": (idle,),
+        phrase("all_heads"): (),
+        **{phrase("without", head=_label(one)): (one,) for one in (previous, stays, idle)},
     }
     runs = [whole, *(_run(model, off, given.seed, text) for off in list(conditions.values())[1:])]
     removed = {
-        "all heads": (),
-        "1 removed": finders[:1],
-        "3 removed": finders[:3],
-        f"all {len(finders)} removed": finders,
+        phrase("all_heads"): (),
+        phrase("removed", count=1): finders[:1],
+        phrase("removed", count=3): finders[:3],
+        phrase("all_removed", count=len(finders)): finders,
     }
     weakest = [(), finders[-1:], finders[-3:], finders]  # the other order of removal
     gains = [
@@ -83,7 +82,7 @@ def induction_scenes(given: LessonInput) -> Mapping[str, Scene]:
         "stays": _label(stays),
         "idle": _label(idle),
         "count": float(len(finders)),
-        "reads": f"{whole.period} {'tokens of your text' if text else 'random tokens'}",
+        "reads": phrase("your_tokens" if text else "random_tokens", count=whole.period),
         "back": float(whole.period - 1),
         "gain": whole.gain,
         "best_induction": float(scores["induction"][best]),
@@ -96,7 +95,10 @@ def induction_scenes(given: LessonInput) -> Mapping[str, Scene]:
         **_switching(runs, list(conditions), finders, texts),
         "composition": _composition(model, finders, previous, texts),
         "backup": Scene(
-            labels={"removed": list(removed), "orders": ("the best first", "the weakest first")},
+            labels={
+                "removed": list(removed),
+                "orders": (phrase("best_first"), phrase("weakest_first")),
+            },
             arrays={"gains": np.array(gains)},
             values={
                 **texts,
@@ -119,9 +121,7 @@ def _first_tokens(given: LessonInput) -> str:
     tokenizer = given.model.tokenizer
     ids = tokenizer(given.capture.text, add_special_tokens=False).input_ids[:PERIOD]
     if len(ids) < FEWEST:
-        raise InputError(
-            f"the text has {len(ids)} tokens, and the lesson needs {FEWEST}; write a longer text"
-        )
+        raise InputError(phrase("few_tokens", count=len(ids), needed=FEWEST))
     return str(tokenizer.decode(ids))
 
 
@@ -213,7 +213,7 @@ def _switching(
             {"first": 0},
         ),
         "cost": Scene(
-            {**labels, "copies": ["first copy", "second copy"]},
+            {**labels, "copies": [phrase("first_copy"), phrase("second_copy")]},
             {"losses": losses},
             {
                 **values,
@@ -275,8 +275,8 @@ def _training() -> Scene:
         labels={
             "steps": [f"{step:,}" for step in record["steps"]],
             "kept": [
-                f"{_label(head)}, {what}"
-                for head, what in zip(record["heads"], ("previous token", "induction"), strict=True)
+                phrase(key, head=_label(head))
+                for head, key in zip(record["heads"], ("previous_token", "induction"), strict=True)
             ],
         },
         arrays={

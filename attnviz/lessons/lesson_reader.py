@@ -13,10 +13,15 @@ from pathlib import Path
 from typing import Any
 
 from attnviz.errors import InputError
+from attnviz.lessons.phrases.phrase_checks import checked_phrases
+from attnviz.lessons.phrases.phrase_table import LESSON_PHRASES, keys
 
 __all__ = ["PICTURES", "PREDICTIONS", "Lesson", "Misconception", "Step", "lessons", "parse_lesson"]
 
 TEXTS = Path(__file__).parent / "texts"
+
+ENGINE = "engine"
+"""Stem of the file with the phrases of all lessons."""
 
 PICTURES = ("arrows", "bars", "curve", "dots", "matrix", "thumbs", "ticks")
 """Kinds of pictures; each is a module of the component `lesson`."""
@@ -98,6 +103,7 @@ class Lesson:
         steps: in their order.
         form: what the student writes, one of `FORMS`.
         random: whether some of its numbers are drawn at random.
+        phrases: what its scenes put numbers and tokens into, by the keys of `LESSON_PHRASES`.
     """
 
     name: str
@@ -113,6 +119,7 @@ class Lesson:
     steps: tuple[Step, ...]
     form: str = "sentence"
     random: bool = False
+    phrases: Mapping[str, str] = field(default_factory=dict)
 
 
 @cache
@@ -122,7 +129,8 @@ def lessons() -> tuple[Lesson, ...]:
     Raises:
         InputError: as `parse_lesson`.
     """
-    read = [parse_lesson(path.stem, path.read_text("utf-8")) for path in TEXTS.glob("*.toml")]
+    files = [path for path in TEXTS.glob("*.toml") if path.stem != ENGINE]
+    read = [parse_lesson(path.stem, path.read_text("utf-8")) for path in files]
     return tuple(sorted(read, key=lambda lesson: lesson.number))
 
 
@@ -131,7 +139,8 @@ def parse_lesson(name: str, text: str) -> Lesson:
 
     Raises:
         InputError: no TOML; a field is missing, unknown or of another type; an unknown kind of
-            picture, prediction or change; two steps with one name.
+            picture, prediction or change; two steps with one name; a phrase is missing, not
+            needed, or has other placeholders.
     """
     try:
         fields = tomllib.loads(text)
@@ -143,6 +152,7 @@ def parse_lesson(name: str, text: str) -> Lesson:
             families=tuple(fields.pop("families", ("encoder", "decoder"))),
             choose_head=bool(fields.pop("choose_head", True)),
             choose_sentence=bool(fields.pop("choose_sentence", True)),
+            phrases=checked_phrases(fields.pop("phrases", {}), keys(LESSON_PHRASES.get(name, ()))),
             **fields,
         )
     except (tomllib.TOMLDecodeError, KeyError, TypeError, ValueError) as error:

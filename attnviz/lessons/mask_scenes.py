@@ -10,9 +10,12 @@ import torch
 from attnviz.errors import InputError
 from attnviz.lessons.head_row import head_row
 from attnviz.lessons.masked_run import losses_under
+from attnviz.lessons.phrases.named_phrases import phrases_of
 from attnviz.lessons.scene import LessonInput, Scene
 
 __all__ = ["mask_scenes"]
+
+phrase = phrases_of("masks")
 
 AHEAD = (0, 1, 2)
 """Later tokens that a token sees; 0 is the causal mask."""
@@ -29,10 +32,7 @@ def mask_scenes(given: LessonInput) -> Mapping[str, Scene]:
     """
     model = given.model
     if model.info.family != "decoder":
-        raise InputError(
-            f"{model.info.name} is an {model.info.family} and has no causal mask; choose "
-            "gpt-classroom"
-        )
+        raise InputError(phrase("no_decoder", model=model.info.name))
     row = head_row(given)
     stack, head = given.capture[given.head.kind], given.head
     scale = float(stack.layers[head.layer].scaling)
@@ -49,7 +49,7 @@ def mask_scenes(given: LessonInput) -> Mapping[str, Scene]:
     labels = stack.query_tokens.labels
     return {
         "paint": Scene(
-            labels={"tokens": labels[:size], "masks": ("no mask", "causal mask")},
+            labels={"tokens": labels[:size], "masks": (phrase("no_mask"), phrase("causal_mask"))},
             arrays={
                 "scores": np.stack([section, np.where(causal > 0, section, -np.inf)]),
                 "causal": causal,
@@ -60,7 +60,11 @@ def mask_scenes(given: LessonInput) -> Mapping[str, Scene]:
         "cheat": Scene(
             labels={
                 "tokens": labels[1:],
-                "ahead": ("no token ahead", *(f"{far} ahead" for far in AHEAD[1:]), "all"),
+                "ahead": (
+                    phrase("none_ahead"),
+                    *(phrase("ahead", count=far) for far in AHEAD[1:]),
+                    phrase("all_ahead"),
+                ),
             },
             arrays={"with_mask": losses[0], "without": losses},
             values={

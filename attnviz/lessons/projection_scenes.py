@@ -9,9 +9,12 @@ import torch
 from jaxtyping import Float
 
 from attnviz.lessons.head_row import head_row
+from attnviz.lessons.phrases.named_phrases import phrases_of
 from attnviz.lessons.scene import LessonInput, Scene
 
 __all__ = ["input_vectors", "projection_scenes"]
+
+phrase = phrases_of("projections")
 
 SHOWN = 11
 """Products that have a bar each; the others have one bar together."""
@@ -50,7 +53,7 @@ def projection_scenes(given: LessonInput) -> Mapping[str, Scene]:
         labels={
             "tokens": row.labels,
             "sentence": row.labels,
-            "kinds": ("x·x", "one projection: q·q", "two projections: q·k"),
+            "kinds": tuple(phrase(key) for key in ("plain", "shared", "two")),
         },
         arrays={"matrix": matrices, "apart": apart},
         values={
@@ -109,7 +112,7 @@ def _products(products: Float[np.ndarray, "key d"], labels: tuple[str, ...]) -> 
     rest = products.shape[1] - SHOWN
     return Scene(
         labels={
-            "ranks": [*names, f"other {rest}"],
+            "ranks": [*names, phrase("others", count=rest)],
             "keys": [labels[at] for at in order],
         },
         arrays={"products": np.array(shown)[order]},

@@ -10,10 +10,13 @@ from jaxtyping import Float
 from attnviz.attention import AttentionStack
 from attnviz.captures.forward_pass import capture
 from attnviz.lessons.head_row import MOST_TOKENS, head_row
+from attnviz.lessons.phrases.named_phrases import phrases_of
 from attnviz.lessons.scene import LessonInput, Scene
 from attnviz.models import Model
 
 __all__ = ["random_scores", "scaling_scenes", "spread_of_products"]
+
+phrase = phrases_of("scaling")
 
 SIZES = tuple(2**power for power in range(11))
 """Lengths of the vectors: 1 to 1,024."""
@@ -104,7 +107,7 @@ def _two_models(given: LessonInput) -> Scene:
     return Scene(
         {
             "kinds": ("GPT: q·k", "GPT: q·k / √32", "T5: q·k"),
-            "heads": ("the middle head", "the head with the smallest", "the head with the largest"),
+            "heads": tuple(phrase(key) for key in ("middle", "smallest", "largest")),
         },
         {"spreads": np.array(frames)},
         dict(zip(("raw", "after", "t5"), frames[0], strict=True)),

@@ -10,10 +10,13 @@ from jaxtyping import Float
 
 from attnviz.errors import InputError
 from attnviz.lessons.mixture_scenes import in_the_plane
+from attnviz.lessons.phrases.named_phrases import phrases_of
 from attnviz.lessons.scene import LessonInput, Scene
 from attnviz.models import Model
 
 __all__ = ["similarity_scenes", "two_phrases", "word_vectors"]
+
+phrase = phrases_of("similarity")
 
 MOST_WORDS = 6
 """Words of a phrase: as many as can be read in a plane."""
@@ -31,13 +34,11 @@ def similarity_scenes(given: LessonInput) -> Mapping[str, Scene]:
         InputError: as `two_phrases` and `word_vectors`; or both phrases have the same closest word.
     """
     phrases = two_phrases(given.capture.text)
-    vectors = [word_vectors(given.model, phrase) for phrase in phrases]
+    vectors = [word_vectors(given.model, words) for words in phrases]
     closest = [_closest(*one) for one in zip(phrases, vectors, strict=True)]
-    right, left = (phrase[at] for phrase, at in zip(phrases, closest, strict=True))
+    right, left = (words[at] for words, at in zip(phrases, closest, strict=True))
     if right == left:
-        raise InputError(
-            f"“{right}” is the closest word in both phrases; write phrases with different words"
-        )
+        raise InputError(phrase("same_closest", word=right))
     targets = {"right": vectors[0][closest[0]], "left": vectors[1][closest[1]]}
     plane = _plane(targets["right"] - targets["left"], vectors[0][-1])
     texts = {"word": phrases[0][-1], "right_word": right, "left_word": left}
@@ -58,20 +59,13 @@ def two_phrases(text: str) -> tuple[Words, Words]:
     """
     parts = [tuple(re.findall(r"\w+(?:['’]\w+)*", part.lower())) for part in text.split(".")]
     phrases = [part for part in parts if part]
-    advice = (
-        "write two phrases with a full stop between them, such as: walk by river bank. money in "
-        "the bank"
-    )
     if len(phrases) != 2:
-        raise InputError(f"the text has {len(phrases)} phrases, and the lesson needs 2; {advice}")
+        raise InputError(phrase("phrases_differ", count=len(phrases)))
     first, second = phrases
     if first[-1] != second[-1]:
-        raise InputError(
-            f"one phrase ends with “{first[-1]}”, the other with “{second[-1]}”; end both with "
-            "the same word"
-        )
-    if not all(len(set(phrase)) >= 2 and len(phrase) <= MOST_WORDS for phrase in phrases):
-        raise InputError(f"a phrase needs 2 to {MOST_WORDS} words; {advice}")
+        raise InputError(phrase("ends_differ", one=first[-1], other=second[-1]))
+    if not all(len(set(words)) >= 2 and len(words) <= MOST_WORDS for words in phrases):
+        raise InputError(phrase("words_differ", most=MOST_WORDS))
     return first, second
 
 
@@ -86,8 +80,7 @@ def word_vectors(model: Model, words: Sequence[str]) -> Float[np.ndarray, "word 
         pieces = model.tokenizer(word, add_special_tokens=False).input_ids
         if len(pieces) != 1:
             raise InputError(
-                f"“{word}” is not in the vocabulary of {model.info.name}, which reads it as "
-                f"{len(pieces)} pieces; choose another word"
+                phrase("in_pieces", word=word, model=model.info.name, count=len(pieces))
             )
         ids.append(int(pieces[0]))
     table = model.network.get_input_embeddings().weight.detach().double().cpu().numpy()
@@ -128,7 +121,7 @@ def _matrix(
     cosines = products / np.outer(lengths, lengths)
     count = len(words)
     return Scene(
-        labels={"words": words, "kinds": ("products", "cosines")},
+        labels={"words": words, "kinds": (phrase("products"), phrase("cosines"))},
         arrays={"products": np.stack([products, cosines])},
         values={
             **texts,

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from attnviz.attention import body_of
 from attnviz.captures.forward_pass import Capture, capture
+from attnviz.lessons.phrases.named_phrases import phrases_of
 from attnviz.lessons.scene import LessonInput, Scene
 from attnviz.lessons.word_places import WordTokens, relative_change, sentence_words
 from attnviz.models import Model
@@ -18,10 +19,12 @@ from attnviz.types import Head, Kind
 
 __all__ = ["three_models_scenes"]
 
+phrase = phrases_of("three_models")
+
 MODELS: Mapping[str, tuple[str, Kind]] = {
     "BERT": ("bert-classroom", "self"),
     "GPT": ("gpt-classroom", "self"),
-    "T5’s encoder": ("t5-classroom", "encoder"),
+    "T5": ("t5-classroom", "encoder"),
 }
 """Columns of the pictures: the model, and the kind of its attention."""
 
@@ -59,7 +62,7 @@ def _visible_words(given: LessonInput, words: tuple[str, ...]) -> Scene:
         weights[:, :, column] = _word_weights(given.load(name), kind, words)
     seen = np.isfinite(weights).sum(1)  # [query word, model]
     return Scene(
-        labels={"words": words, "models": tuple(MODELS)},
+        labels={"words": words, "models": _columns()},
         arrays={"weights": weights},
         values={
             "count": float(count),
@@ -67,6 +70,11 @@ def _visible_words(given: LessonInput, words: tuple[str, ...]) -> Scene:
         },
         places={"middle": count // 2},
     )
+
+
+def _columns() -> tuple[str, ...]:
+    """Return the titles of the columns."""
+    return (*list(MODELS)[:-1], phrase("encoder_of_t5"))
 
 
 def _word_weights(
@@ -105,7 +113,7 @@ def _changed_words(given: LessonInput, words: tuple[str, ...]) -> Scene:
             changes[at, :, column] = relative_change(before, after)
     changed = (changes > CHANGED).sum(1)  # [changed word, model]
     return Scene(
-        labels={"words": words, "models": tuple(MODELS), "others": others},
+        labels={"words": words, "models": _columns(), "others": others},
         arrays={"changes": changes},
         values={
             "count": float(count),
@@ -163,7 +171,10 @@ def _changed_targets(model: Model, translated: Capture, words: tuple[str, ...]) 
         labels={
             "targets": labels,
             "others": others,
-            "changed": (f"source: {words[-1]} → {changed_words[-1]}", "one target token changed"),
+            "changed": (
+                phrase("source", before=words[-1], after=changed_words[-1]),
+                phrase("target_changed"),
+            ),
         },
         arrays={"changes": changes},
         values={
@@ -200,7 +211,7 @@ def _cross_rows(translated: Capture) -> Scene:
     labels, sources = cross.query_tokens.labels, cross.key_tokens.labels
     top = weights.argmax(1)
     row = _clearest_row(weights, top, cross.key_tokens.special)
-    written = (*labels[1:], "the end")
+    written = (*labels[1:], phrase("the_end"))
     return Scene(
         labels={"sources": sources, "reads": labels, "writes": written},
         arrays={"weights": weights},

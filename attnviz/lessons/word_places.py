@@ -12,6 +12,7 @@ from torch import Tensor
 
 from attnviz.captures.forward_pass import encode
 from attnviz.errors import InputError
+from attnviz.lessons.phrases.named_phrases import shared_phrase
 from attnviz.models import Model
 
 __all__ = ["FEWEST_WORDS", "MOST_WORDS", "WordTokens", "relative_change", "sentence_words"]
@@ -30,10 +31,7 @@ def sentence_words(text: str) -> tuple[str, ...]:
     """
     words = tuple(_WORD.findall(text)[:MOST_WORDS])
     if len(words) < FEWEST_WORDS:
-        raise InputError(
-            f"the sentence has {len(words)} words, and the lesson needs {FEWEST_WORDS}; write a "
-            "longer sentence"
-        )
+        raise InputError(shared_phrase("few_words", count=len(words), needed=FEWEST_WORDS))
     return words
 
 
@@ -60,7 +58,7 @@ class WordTokens:
         read = encode(model, text, pair=None, target=None, begin=None, cut=False, limit=None)
         offsets = model.tokenizer(text, return_offsets_mapping=True)
         if tuple(offsets["input_ids"]) != read.ids:
-            raise InputError(f"the tokens of {model.info.name} cannot be assigned to words")
+            raise InputError(shared_phrase("no_words", model=model.info.name))
         spans = np.array(offsets["offset_mapping"]).reshape(-1, 2)
         places, begin = [], 0
         for word in words:
@@ -69,7 +67,7 @@ class WordTokens:
             places.append(tuple(np.flatnonzero(inside).tolist()))
             begin = end + 1
         if not all(places):
-            raise InputError(f"{model.info.name} has no token for a word of the sentence")
+            raise InputError(shared_phrase("word_without_token", model=model.info.name))
         return cls(read.ids, tuple(places))
 
     @property

@@ -18,11 +18,14 @@ from attnviz.experiments.generation.multiplications import forward_multiplicatio
 from attnviz.experiments.text_sets import joined_stories
 from attnviz.lessons.head_row import HeadRow, head_row
 from attnviz.lessons.masked_run import losses_under
+from attnviz.lessons.phrases.named_phrases import phrases_of
 from attnviz.lessons.scene import LessonInput, Scene
 from attnviz.models import Model
 from attnviz.types import Head
 
 __all__ = ["cache_scenes"]
+
+phrase = phrases_of("cache")
 
 WRITTEN = 48
 """Tokens that are written with and without the cache."""
@@ -50,7 +53,7 @@ def cache_scenes(given: LessonInput) -> Mapping[str, Scene]:
     """
     model = given.model
     if model.info.family != "decoder":
-        raise InputError(f"{model.info.name} does not continue a text; choose gpt-classroom")
+        raise InputError(phrase("no_decoder", model=model.info.name))
     texts = _stories(model)
     return {
         "needed": _needed(given, head_row(given)),
@@ -71,7 +74,7 @@ def _needed(given: LessonInput, row: HeadRow) -> Scene:
     return Scene(
         labels={
             "tokens": row.labels[:count],
-            "vectors": ("query", "key", "value"),
+            "vectors": tuple(phrase(key) for key in ("query", "key", "value")),
             "heads": [head.label for head in heads],
         },
         arrays={"changes": np.stack([_changes(stack, head, count) for head in heads])},
@@ -181,7 +184,7 @@ def _cut(model: Model, texts: torch.Tensor) -> Mapping[str, Scene]:
                     for layer in range(layers) for head in range(heads)])  # fmt: skip
     return {
         "break": Scene(
-            labels={"budgets": [*labels, "all"]},
+            labels={"budgets": [*labels, phrase("all")]},
             arrays={"window": np.append(last, whole)},
             values={
                 **shared,
@@ -191,7 +194,7 @@ def _cut(model: Model, texts: torch.Tensor) -> Mapping[str, Scene]:
             places={"small": 0, "eight": SMALL, "last": len(BUDGETS)},
         ),
         "first": Scene(
-            labels={"rows": ("all", "last only", "first + last"),
+            labels={"rows": tuple(phrase(key) for key in ("all", "last_only", "first_and_last")),
                     "budgets": labels},
             arrays={"losses": np.stack([np.full(len(BUDGETS), whole), last, first], 1)},
             values={

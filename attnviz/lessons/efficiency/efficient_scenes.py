@@ -22,12 +22,15 @@ from attnviz.efficient.variant_errors import difference
 from attnviz.experiments.text_sets import bundled
 from attnviz.lessons.head_row import HeadRow, head_row
 from attnviz.lessons.masked_run import run_under
+from attnviz.lessons.phrases.named_phrases import phrases_of
 from attnviz.lessons.scene import LessonInput, Scene
 from attnviz.lessons.word_places import relative_change
 from attnviz.models import Model
 from attnviz.types import Head
 
 __all__ = ["efficient_scenes"]
+
+phrase = phrases_of("efficient")
 
 LENGTHS = (8_000, 16_000, 32_000, 64_000, 128_000)
 """Tokens of the texts whose pairs are counted."""
@@ -71,10 +74,12 @@ def efficient_scenes(given: LessonInput) -> Mapping[str, Scene]:
 def _pairs() -> Scene:
     """Return the scores per head and layer in billions, [pattern, length]."""
     patterns = {
-        "all pairs": [cost("exact", n, d=1, causal=False).pairs for n in LENGTHS],
-        "causal mask": [cost("exact", n, d=1).pairs for n in LENGTHS],
-        "window of 4,096": [cost("window", n, d=1, window=WIDE).pairs for n in LENGTHS],
-        "BigBird, blocks of 64": [
+        phrase("all_pairs"): [cost("exact", n, d=1, causal=False).pairs for n in LENGTHS],
+        phrase("causal_mask"): [cost("exact", n, d=1).pairs for n in LENGTHS],
+        phrase("wide_window", tokens=f"{WIDE:,}"): [
+            cost("window", n, d=1, window=WIDE).pairs for n in LENGTHS
+        ],
+        phrase("blocks", size=64): [
             cost("bigbird", n, d=1, causal=False, block=64).pairs for n in LENGTHS
         ],
     }
@@ -99,8 +104,8 @@ def _patterns(model: Model) -> Scene:
     weights = stack.weights(*ENCODER_HEAD)
     count = len(weights)
     masks = {
-        "all pairs": np.ones((count, count), bool),
-        "window": window_mask(count, count, 2, causal=False).numpy(),
+        phrase("all_pairs"): np.ones((count, count), bool),
+        phrase("window"): window_mask(count, count, 2, causal=False).numpy(),
         "Longformer": longformer_mask(count, 2, (0,), causal=False).numpy(),
         "BigBird": bigbird_mask(count, 1, 3, 1, 1, seed=0).numpy(),
     }
@@ -141,8 +146,11 @@ def _reached(model: Model, text: str) -> Scene:
     return Scene(
         labels={
             "tokens": tokens.labels,
-            "layers": ["1 layer", *(f"{at} layers" for at in range(2, layers + 1))],
-            "windows": [f"{window} tokens" for window in WINDOWS],
+            "layers": [
+                phrase("one_layer"),
+                *(phrase("layers", count=at) for at in range(2, layers + 1)),
+            ],
+            "windows": [phrase("tokens", count=window) for window in WINDOWS],
         },
         arrays={"changes": np.swapaxes(np.array(changes), 1, 2)},
         values={
@@ -179,7 +187,7 @@ def _two_heads(given: LessonInput) -> Scene:
     return Scene(
         labels={
             "heads": [f"L{head.layer}·H{one}" for one in pair],
-            "widths": ["all", *(str(width) for width in WIDTHS[1:])],
+            "widths": [phrase("all"), *(str(width) for width in WIDTHS[1:])],
         },
         arrays={"maps": maps, "errors": errors},
         values={
@@ -262,7 +270,7 @@ def _linear(given: LessonInput, row: HeadRow) -> Scene:
         labels={
             "keys": row.key_labels,
             "sentence": row.labels,
-            "heads": [f"{head.label}, softmax", *(f"H{one}" for one in heads)],
+            "heads": [phrase("softmax_of", head=head.label), *(f"H{one}" for one in heads)],
         },
         arrays={
             "weights": np.stack([weights, *(one for one, _ in pairs)]),

@@ -15,10 +15,13 @@ from attnviz.experiments.generation.model_layers import layers_of
 from attnviz.experiments.repetition import repeat_random
 from attnviz.experiments.text_sets import bundled
 from attnviz.lessons.efficiency.selective_states import SelectiveStates, selective_states
+from attnviz.lessons.phrases.named_phrases import phrases_of
 from attnviz.lessons.scene import LessonInput, Scene
 from attnviz.models import Model
 
 __all__ = ["hybrid_scenes"]
+
+phrase = phrases_of("hybrid")
 
 FARTHEST = 30
 """Distance in tokens to which the rest of the state is shown."""
@@ -80,7 +83,7 @@ def _matrices(model: Model, layers: list[int], ids: list[int], labels: tuple[str
         matrix = states.matrix(channel).numpy()
         seen = matrix[np.tril_indices(len(matrix))]
         matrices.append(np.where(np.tri(len(matrix), dtype=bool), matrix, np.nan))
-        names.append(f"layer {layer}, channel {channel}")
+        names.append(phrase("channel", layer=layer, channel=channel))
         sums.append(float(matrix[-1].sum()))
         negative.append(f"{100 * float((seen < 0).mean()):.0f}%")
     last = matrices[0][-1]
@@ -114,7 +117,8 @@ def _memory(model: Model, states: list[int]) -> Scene:
     width = torch.finfo(model.network.dtype).bits // 8
     kept = np.stack([layer_bytes(layers, one, bytes_per_number=width) for one in LENGTHS]) / 1e3
     attention = next(at for at in range(len(layers)) if at not in states)
-    names = [f"layer {at}: {'state' if at in states else 'attention'}" for at in range(len(layers))]
+    kinds = ["state" if at in states else "attention" for at in range(len(layers))]
+    names = [phrase(kind, layer=at) for at, kind in enumerate(kinds)]
     return Scene(
         labels={"layers": names, "lengths": [f"{one:,}" for one in LENGTHS]},
         arrays={"kilobytes": kept},
@@ -142,8 +146,10 @@ def _copies(model: Model, seed: int) -> Scene:
         left.append(float(without.first_copy[1:].mean()) - losses[-1][2])
     return Scene(
         labels={
-            "copies": ("first copy", "second copy", "without attention"),
-            "periods": [f"{period} tokens" for period in PERIODS],
+            "copies": tuple(
+                phrase(key) for key in ("first_copy", "second_copy", "without_attention")
+            ),
+            "periods": [phrase("tokens", count=period) for period in PERIODS],
         },
         arrays={"losses": np.array(losses)},
         values={

@@ -12,9 +12,12 @@ from torch import Tensor, nn
 from attnviz.attention import body_of
 from attnviz.efficient.methods.state_space import implicit_matrix
 from attnviz.errors import InputError
+from attnviz.lessons.phrases.named_phrases import phrases_of
 from attnviz.models import Model
 
 __all__ = ["SelectiveStates", "selective_states"]
+
+phrase = phrases_of("hybrid")
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,7 +61,7 @@ def selective_states(model: Model, ids: list[int], layer: int) -> SelectiveState
     """
     mixer: Any = getattr(body_of(model.network).layers[layer], "mamba", None)
     if mixer is None:
-        raise InputError(f"layer {layer} of {model.info.name} is no state space")
+        raise InputError(phrase("no_states", layer=layer, model=model.info.name))
     kept: dict[str, Tensor] = {}
 
     def keep(_: nn.Module, given: tuple[Tensor, ...], output: Tensor) -> None:

@@ -14,25 +14,19 @@ from attnviz.captures.forward_pass import Capture, capture
 from attnviz.experiments.edits.edit_rules import Edit
 from attnviz.experiments.edits.edited_model import edited
 from attnviz.lessons.heads.next_token import next_token_probabilities
+from attnviz.lessons.phrases.named_phrases import phrases_of
 from attnviz.lessons.scene import LessonInput, Scene
 from attnviz.models import Model
 from attnviz.types import Head
 
 __all__ = ["heads_scenes", "pattern_scores"]
 
+phrase = phrases_of("heads")
+
 ENCODER, DECODER = "bert-classroom", "gpt-classroom"
 
-NAMES = (
-    "the token before",
-    "the token after",
-    "the token itself",
-    "the first token",
-    "first and last token",
-    "the same word elsewhere",
-    "all tokens alike",
-    "several earlier tokens",
-)
-"""Patterns in the order of `pattern_scores`; each gets the head that has most of it."""
+NAMES = ("before", "after", "itself", "first", "ends", "copies", "even", "earlier")
+"""Phrases of patterns in the order of `pattern_scores`; each gets the head that has most of it."""
 
 AVERAGED_LAYER, SUMMED_LAYER = 0, 1
 """Layers of the decoder whose heads are averaged, and whose outputs are summed."""
@@ -96,7 +90,7 @@ def _named_heads(read: Capture) -> Scene:
     return Scene(
         labels={
             "heads": [f"L{layer}·H{head}" for layer, head in shown],
-            "names": NAMES,
+            "names": tuple(phrase(name) for name in NAMES),
             "sentence": stack.query_tokens.labels,
         },
         arrays={
@@ -124,7 +118,11 @@ def _averaged_heads(model: Model, read: Capture) -> Scene:
     top = int(before.argmax())
     labels = stack.query_tokens.labels
     return Scene(
-        labels={"keys": labels, "sentence": labels, "frames": ("eight heads", "their average")},
+        labels={
+            "keys": labels,
+            "sentence": labels,
+            "frames": (phrase("eight_heads"), phrase("their_average")),
+        },
         arrays={"row": maps[head, query], "average": mean[query]},
         values={
             "head": f"L{AVERAGED_LAYER}·H{head}",
@@ -167,9 +165,9 @@ def _summed_heads(model: Model, stack: AttentionStack) -> Scene:
     shown = whole[:, :, entries]
     return Scene(
         labels={
-            "rows": [*names, "sum and bias"],
-            "entries": [f"entry {at}" for at in entries],
-            "left_out": ("none", *names),
+            "rows": [*names, phrase("sum")],
+            "entries": [phrase("entry", number=at) for at in entries],
+            "left_out": (phrase("none"), *names),
         },
         arrays={"outputs": shown},
         values={

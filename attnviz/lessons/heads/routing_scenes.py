@@ -13,11 +13,14 @@ from attnviz.experiments.edits.edited_model import edited
 from attnviz.experiments.hooked_model import HookedModel
 from attnviz.lessons.head_row import head_row
 from attnviz.lessons.heads.next_token import next_token_probabilities
+from attnviz.lessons.phrases.named_phrases import phrases_of
 from attnviz.lessons.scene import LessonInput, Scene
 from attnviz.models import Model
 from attnviz.types import Head
 
 __all__ = ["routing_scenes"]
+
+phrase = phrases_of("routing")
 
 MOST_HEADS = 64
 """Heads that are removed one after the other: of a larger model, those of one layer alone."""
@@ -44,7 +47,7 @@ def _added(given: LessonInput) -> Scene:
     stack = given.capture[head.kind]
     projection = HookedModel.of(given.model).projections()[head.kind][head.layer]
     if projection is None:
-        raise InputError(f"the output of {head.label} cannot be followed; choose another model")
+        raise InputError(phrase("not_followed", head=head.label))
     heads = [Head(head.kind, head.layer, at) for at in range(stack.shape[1])]
     weights, sizes = [], []
     for one in heads:
@@ -129,8 +132,8 @@ def _predictions(
     labels = [model.tokenizer.decode([int(at)]).strip() or "␣" for at in likeliest]
     return Scene(
         labels={
-            "tokens": (*labels, "all others"),
-            "frames": ("no head", *names),
+            "tokens": (*labels, phrase("all_others")),
+            "frames": (phrase("no_head"), *names),
             "sentence": sentence,
         },
         arrays={"before": shown[0], "without": shown},
@@ -157,8 +160,8 @@ def _compared(
     best, sharpest = int(effects[frame].argmax()), int(largest[frame].argmax())
     return Scene(
         labels={
-            "heads": [f"head {at}" for at in range(largest.shape[1])],
-            "layers": [f"layer {layer}" for layer in layers],
+            "heads": [phrase("head", number=at) for at in range(largest.shape[1])],
+            "layers": [phrase("layer", number=layer) for layer in layers],
             "sentence": sentence,
         },
         arrays={"largest": largest, "effects": effects},

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from attnviz.experiments.text_sets import joined_stories
+from attnviz.lessons.phrases.named_phrases import phrases_of
 from attnviz.lessons.positions.position_encodings import (
     ENCODINGS,
     alibi_slopes,
@@ -24,12 +25,14 @@ from attnviz.lessons.positions.query_key_vectors import (
     learned_vectors,
     rotation_vectors,
 )
-from attnviz.lessons.positions.twice_as_far import learned_effects, twice_scene
+from attnviz.lessons.positions.twice_as_far import encoding_names, learned_effects, twice_scene
 from attnviz.lessons.scene import LessonInput, Scene
 from attnviz.lessons.word_places import WordTokens, relative_change, sentence_words
 from attnviz.models import Model, twin
 
 __all__ = ["position_scenes"]
+
+phrase = phrases_of("positions")
 
 ENCODER, LEARNED, BUCKETS, ROTATION = (
     "bert-classroom",
@@ -97,8 +100,8 @@ def _shuffled(given: LessonInput, words: tuple[str, ...]) -> Scene:
     return Scene(
         labels={
             "words": words,
-            "masks": ("no mask (encoder)", "causal mask (decoder)"),
-            "encodings": ENCODINGS,
+            "masks": (phrase("no_mask"), phrase("causal_mask")),
+            "encodings": encoding_names(),
         },
         arrays={"changes": changes},
         values={
@@ -139,18 +142,21 @@ def _distances(given: LessonInput) -> Scene:
     ]
     effects = torch.stack([curve - curve[0] for curve in curves]).numpy()
     return Scene(
-        labels={"distances": [str(at) for at in range(FARTHEST + 1)], "encodings": ENCODINGS},
+        labels={
+            "distances": [str(at) for at in range(FARTHEST + 1)],
+            "encodings": encoding_names(),
+        },
         arrays={"effects": effects, "alibi": effects[-1]},
         values={
             "far": effects[:, -1].tolist(),
             "near": effects[:, 1].tolist(),
             "source": (
-                "the score without positions",
-                "two sinusoidal vectors, their product divided by √256",
-                f"{LEARNED}, L0·H{LEARNED_HEAD}, the word “the” with itself",
-                f"{BUCKETS}, encoder, head 0",
-                f"{ROTATION}, L0·H{ROTATION_HEAD}, a query turned against itself",
-                f"slope {SHOWN_SLOPE}, the second of eight heads",
+                phrase("source_none"),
+                phrase("source_sinusoidal"),
+                phrase("source_learned", model=LEARNED, head=f"L0·H{LEARNED_HEAD}", word="the"),
+                phrase("source_buckets", model=BUCKETS),
+                phrase("source_rotation", model=ROTATION, head=f"L0·H{ROTATION_HEAD}"),
+                phrase("source_alibi", slope=SHOWN_SLOPE),
             ),
         },
     )
@@ -200,7 +206,8 @@ def _slopes() -> Scene:
         labels={
             "distances": [str(at) for at in range(128)],
             "heads": [
-                f"head {at}, slope 1/{round(1 / float(slope))}" for at, slope in enumerate(slopes)
+                phrase("slope", head=at, slope=f"1/{round(1 / float(slope))}")
+                for at, slope in enumerate(slopes)
             ],
         },
         arrays={"weights": weights[:, :128].numpy()},

@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from attnviz.lessons.phrases.named_phrases import phrases_of
 from attnviz.lessons.positions.position_encodings import bucket_bias, rotated, sinusoids
 from attnviz.lessons.positions.query_key_vectors import (
     LEARNED_HEAD,
@@ -18,7 +19,9 @@ from attnviz.lessons.positions.query_key_vectors import (
 from attnviz.lessons.scene import LessonInput, Scene
 from attnviz.models import Model
 
-__all__ = ["learned_effects", "twice_scene"]
+__all__ = ["encoding_names", "learned_effects", "twice_scene"]
+
+phrase = phrases_of("positions")
 
 LEARNED, BUCKETS, ROTATION = "gpt-classroom", "t5-classroom", "llama-classroom"
 
@@ -36,11 +39,12 @@ def twice_scene(given: LessonInput) -> Scene:
     """
     once = torch.tensor(DISTANCES)
     columns = [_effects(given, away) for away in (once, 2 * once)]
+    names = encoding_names()
     return Scene(
         labels={
-            "encodings": ("learned", "sinusoidal", "T5 buckets", "RoPE", "ALiBi"),
-            "distances": [f"{away} and {2 * away}" for away in DISTANCES],
-            "columns": ("at the distance", "at twice the distance"),
+            "encodings": tuple(names[at] for at in (2, 1, 3, 4, 5)),
+            "distances": [phrase("distances", once=away, twice=2 * away) for away in DISTANCES],
+            "columns": (phrase("once"), phrase("twice")),
         },
         arrays={"effects": np.stack(columns, axis=-1).transpose(1, 0, 2)},
         values={
@@ -54,6 +58,12 @@ def twice_scene(given: LessonInput) -> Scene:
         },
         places={"farthest": len(DISTANCES) - 1},
     )
+
+
+def encoding_names() -> tuple[str, ...]:
+    """Return the names of `ENCODINGS` on the screen."""
+    words = [phrase(key) for key in ("none", "sinusoidal", "learned", "buckets")]
+    return (*words, "RoPE", "ALiBi")
 
 
 def _effects(
