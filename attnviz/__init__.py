@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from attnviz.captures.forward_pass import Capture, capture, capture_inputs, capture_many
     from attnviz.captures.proof import verify
     from attnviz.captures.summary import summarize
+    from attnviz.captures.word_weights import word_weights
     from attnviz.doctor import Diagnosis, diagnose
     from attnviz.experiments.edits.edit_rules import Edit
     from attnviz.experiments.edits.edited_model import edited
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from attnviz.experiments.patching.text_pair import LogitDifference, TextPair
     from attnviz.models import Model, instrument
     from attnviz.monitor import AttentionMonitor
-    from attnviz.types import Proof
+    from attnviz.types import Proof, Words, WordWeights
 
 __version__ = "0.1.0"
 
@@ -43,6 +44,8 @@ __all__ = [
     "Proof",
     "Sampling",
     "TextPair",
+    "WordWeights",
+    "Words",
     "__version__",
     "capture",
     "capture_inputs",
@@ -61,6 +64,7 @@ __all__ = [
     "summarize",
     "verify",
     "views",
+    "word_weights",
 ]
 
 _HOMES = {
@@ -85,6 +89,9 @@ _HOMES = {
     "load": "attnviz.captures.checked_load",
     "summarize": "attnviz.captures.summary",
     "verify": "attnviz.captures.proof",
+    "Words": "attnviz.types",
+    "WordWeights": "attnviz.types",
+    "word_weights": "attnviz.captures.word_weights",
 }
 
 

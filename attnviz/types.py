@@ -21,6 +21,8 @@ __all__ = [
     "Prediction",
     "Proof",
     "Tokens",
+    "WordWeights",
+    "Words",
 ]
 
 SINK_SHARE = 0.3
@@ -70,6 +72,52 @@ class Tokens:
         """Return the first `count` tokens, or all if there are fewer."""
         segments = None if self.segments is None else self.segments[:count]
         return Tokens(self.ids[:count], self.labels[:count], self.special[:count], segments)
+
+
+@dataclass(frozen=True)
+class Words:
+    """Words along one axis of an attention map; each is a stretch of neighbouring tokens.
+
+    Attributes:
+        edges: position of the first token of each word, ascending, and the number of tokens.
+        tokens: one entry per word: its label, the id of its first token, whether it is a special
+            token, and its segment.
+    """
+
+    edges: Int[np.ndarray, " edge"]
+    tokens: Tokens
+
+    def __len__(self) -> int:
+        return len(self.tokens)
+
+    @property
+    def lengths(self) -> Int[np.ndarray, " word"]:
+        """Return the number of tokens of each word."""
+        return np.diff(self.edges)
+
+    def index_of(self, position: int) -> int:
+        """Return the index of the word that has the token at a position."""
+        return int(np.searchsorted(self.edges, position, "right")) - 1
+
+    def last_token(self, index: int) -> int:
+        """Return the position of the last token of a word."""
+        return int(self.edges[index + 1]) - 1
+
+
+@dataclass(frozen=True)
+class WordWeights:
+    """Attention weights of a head between whole words.
+
+    Attributes:
+        weights: the mean over the tokens of the query word of the sum over the tokens of the key
+            word, float32; 0 where no token of the query word sees one of the key word.
+        queries: words of the rows.
+        keys: words of the columns.
+    """
+
+    weights: Float[np.ndarray, "query_word key_word"]
+    queries: Words
+    keys: Words
 
 
 @dataclass(frozen=True, order=True)

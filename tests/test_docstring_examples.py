@@ -25,6 +25,7 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "metrics.per_head": metrics.per_head,
     "summarize": attnviz.summarize,
     "verify": attnviz.verify,
+    "word_weights": attnviz.word_weights,
     "diagnose": attnviz.diagnose,
     "views.draw_weights": views.draw_weights,
     "patch_heads": patch_heads,

@@ -18,6 +18,7 @@ from attnviz.models.loading.twins import twin
 from attnviz.models.loading.wrappers import unwrapped
 from attnviz.models.tokenizers.token_labels import labels, printable, tokens
 from attnviz.models.tokenizers.tokenizer_errors import tokenizing
+from attnviz.models.tokenizers.word_edges import single_words, words
 
 __all__ = [
     "CLASSROOM",
@@ -48,6 +49,7 @@ __all__ = [
     "reads_its_text_twice",
     "shipped",
     "side_config",
+    "single_words",
     "source_inputs",
     "target_ids",
     "tokenizing",
@@ -56,6 +58,7 @@ __all__ = [
     "unwrapped",
     "vocabulary_size",
     "with_target",
+    "words",
     "writes",
     "wrong_sizes_explained",
 ]

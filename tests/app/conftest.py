@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from html import unescape
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -71,10 +72,13 @@ def shown_plain(app: AppTest) -> list[str]:
     return [unescape(re.sub("<[^>]*>", "", body)) for body in bodies if body.startswith("<p")]
 
 
-def maps(app: AppTest, corner: str = "key") -> list[dict[str, object]]:
+def maps(app: AppTest, corner: str = "key", *, signed: bool = False) -> list[dict[str, object]]:
     """Return the header of every map of weights, with weights and scores if they came whole.
 
-    `corner` is the beginning of what is written in the corner: "head" for maps of heads.
+    Maps without scores have "rounded" instead: their numbers from two bytes each.
+
+    `corner` is the beginning of what is written in the corner: "head" for maps of heads; `signed`
+    maps are differences.
     """
     headers = []
     for one in app.get("bidi_component"):
@@ -85,9 +89,26 @@ def maps(app: AppTest, corner: str = "key") -> list[dict[str, object]]:
             if header["grid"] and header["grid"]["encoding"] == "f4f4":
                 numbers = np.frombuffer(packed[4 + length :], "<f4")
                 header["weights"], header["scores"] = numbers.reshape(2, *header["shape"])
-            if str(header["corner"]).startswith(corner) and not header["signed"]:
+            elif (
+                header["grid"]
+                and header["shape"] == np.diff(header["grid"]["window"])[::2].tolist()
+            ):
+                header["rounded"] = rounded_numbers(packed[4 + length :], header)
+            if str(header["corner"]).startswith(corner) and header["signed"] == signed:
                 headers.append(header)
     return headers
+
+
+def rounded_numbers(body: bytes, header: dict[str, Any]) -> np.ndarray:
+    """Return the numbers of a map whose every cell is sent as two bytes; NaN where masked."""
+    rows, columns = header["shape"]
+    codes = np.frombuffer(body, "<i2" if header["signed"] else "<u2", rows * columns)
+    scale = header["grid"]["scale"]
+    if header["signed"]:
+        numbers = np.sign(codes) * (codes / 32767.0) ** 2 * scale
+        return np.where(codes == -32768, np.nan, numbers).reshape(rows, columns)
+    numbers = (codes / 65532.0) ** 2 * scale
+    return np.where(codes == 65535, np.nan, numbers).reshape(rows, columns)
 
 
 def clickable(app: AppTest) -> list[str]:

@@ -9,7 +9,7 @@ import streamlit as st
 from jaxtyping import Float
 
 from attnviz import metrics
-from attnviz.attention import AttentionStack
+from attnviz.attention.stack.map_axes import MapAxes
 from attnviz.attention.stack.map_tiles import Grid
 from attnviz.captures.forward_pass import Capture
 from attnviz.types import Head, Kind
@@ -19,6 +19,7 @@ from attnviz.ui.explore.explore_page import notices
 from attnviz.ui.explore.head_picker import choose_kind, head_menus
 from attnviz.ui.explore.row_panel import show_rows
 from attnviz.ui.explore.title_line import head_title
+from attnviz.ui.explore.unit_choice import axes_of, choose_units
 from attnviz.ui.explore.weight_panel import choose_scale, show_map
 from attnviz.ui.server.permissions import listed_models, takes_any_model
 from attnviz.ui.session import state
@@ -45,27 +46,32 @@ def compare(request: Request) -> None:
             8, gap="medium"
         )
     with header_a:
-        request_a, stack_a, head_a = _side("a", request, HERE)
+        request_a, head_a = _side("a", request, HERE)
     with header_b:
-        request_b, stack_b, head_b = _side("b", request, PINNED if state.pinned() else HERE)
-    with switch:
+        request_b, head_b = _side("b", request, PINNED if state.pinned() else HERE)
+    with switch, st.container(horizontal=True):
         scale = choose_scale("compare_scale")
+        units = choose_units()
     with map_a:
-        show_map(request_a, head_a, prefix="a_", scale=scale)
+        show_map(request_a, head_a, prefix="a_", scale=scale, units=units)
     with map_b:
-        show_map(request_b, head_b, prefix="b_", scale=scale)
-    if reason := _why_not(stack_a, stack_b):
+        show_map(request_b, head_b, prefix="b_", scale=scale, units=units)
+    axes_a, axes_b = (
+        axes_of(one, head.kind, units) for one, head in ((request_a, head_a), (request_b, head_b))
+    )
+    if reason := _why_not(axes_a, axes_b):
         headline.info(f"No cell by cell difference: {reason}", icon=":material/info:")
         return
-    divergence = _divergence(stack_a, head_a, stack_b, head_b)
+    divergence = _divergence(axes_a, head_a, axes_b, head_b)
     with headline:
-        _headline(stack_a, head_a, stack_b, head_b, divergence)
+        _headline(axes_a, head_a, axes_b, head_b, divergence)
     with difference, st.container(key="compare_difference"):
-        _difference_map(stack_a, head_a, stack_b, head_b)
+        _difference_map(axes_a, head_a, axes_b, head_b)
     with rows:
         show_rows(
             divergence,
-            stack_a.query_tokens,
+            axes_a.queries.tokens,
+            words=axes_a.queries,
             label="Jensen-Shannon divergence",
             unit="nats",
             limits=(0.0, float(np.log(2))),
@@ -76,9 +82,9 @@ def compare(request: Request) -> None:
 
 
 def _headline(
-    stack_a: AttentionStack,
+    axes_a: MapAxes,
     head_a: Head,
-    stack_b: AttentionStack,
+    axes_b: MapAxes,
     head_b: Head,
     divergence: Float[np.ndarray, " query"],
 ) -> None:
@@ -86,8 +92,8 @@ def _headline(
     st.subheader(f"B minus A: {head_b.label} − {head_a.label}", anchor=False)
     broken = [
         head.label
-        for stack, head in ((stack_a, head_a), (stack_b, head_b))
-        if stack.not_finite[head.layer, head.head]
+        for axes, head in ((axes_a, head_a), (axes_b, head_b))
+        if axes.stack.not_finite[head.layer, head.head]
     ]
     if broken:
         st.error(
@@ -101,33 +107,32 @@ def _headline(
     )
 
 
-def _difference_map(
-    stack_a: AttentionStack, head_a: Head, stack_b: AttentionStack, head_b: Head
-) -> None:
-    if max(stack_a.shape[2:]) > DIFFERENCE_TOKENS:
+def _difference_map(axes_a: MapAxes, head_a: Head, axes_b: MapAxes, head_b: Head) -> None:
+    if max(axes_a.shape) > DIFFERENCE_TOKENS:
         st.info(
-            f"The difference is drawn cell by cell, for texts of up to {DIFFERENCE_TOKENS} tokens; "
-            f"this one has {max(stack_a.shape[2:]):,}. The divergence of every row is exact.",
+            f"The difference is drawn cell by cell, for texts of up to {DIFFERENCE_TOKENS} "
+            f"{axes_a.unit}s; this one has {max(axes_a.shape):,}. The divergence of every row is "
+            "exact.",
             icon=":material/info:",
         )
         return
-    values = _difference(stack_a, head_a, stack_b, head_b)
+    values = _difference(axes_a, head_a, axes_b, head_b)
     sizes = np.abs(values[np.isfinite(values)])
     end = float(sizes.max(initial=0.0)) or 1.0
     plotly_map(
         difference_specification(f"A {head_a.label}", f"B {head_b.label}", end),
-        stack_a.query_tokens.labels,
-        stack_a.key_tokens.labels,
+        axes_a.queries.tokens.labels,
+        axes_a.keys.tokens.labels,
         lambda window: Grid(window, 1, 1, values[window.slices]),
         depends_on=(values.tobytes(),),
         selects="none",
-        filename="attnviz-difference",
+        filename="attnviz-difference" + ("-words" if axes_a.merged else ""),
         alt=f"{head_b.label} minus {head_a.label}, cell by cell",
         key="difference",
     )
 
 
-def _side(letter: str, request: Request, first: str) -> tuple[Request, AttentionStack, Head]:
+def _side(letter: str, request: Request, first: str) -> tuple[Request, Head]:
     """Show the header of one side: source of the text, and head; return what its map shows."""
     sources = [HERE, OTHER] if state.pinned() is None else [HERE, PINNED, OTHER]
     key = f"{letter}_source"
@@ -146,9 +151,8 @@ def _side(letter: str, request: Request, first: str) -> tuple[Request, Attention
             show_plain(f"{request.model}: “{_short(request.text)}”", small=True)
             notices(capture, request)
     head = _head(letter, capture, start)
-    stack = capture[head.kind]
     head_title(capture, head)
-    return request, stack, head
+    return request, head
 
 
 def _other_request(letter: str, request: Request) -> Request:
@@ -202,44 +206,43 @@ def _short(text: str) -> str:
     return text if len(text) <= 60 else text[:57] + "…"
 
 
-def _why_not(first: AttentionStack, second: AttentionStack) -> str:
+def _why_not(first: MapAxes, second: MapAxes) -> str:
     """Return why two maps cannot be subtracted; empty when they can."""
-    if first.shape[2:] != second.shape[2:]:
-        sizes = [f"{stack.shape[2]} × {stack.shape[3]}" for stack in (first, second)]
-        return f"A is a map of {sizes[0]} tokens and B of {sizes[1]}. Choose texts of equal length."
-    if first.query_tokens.labels != second.query_tokens.labels:
+    if first.shape != second.shape:
+        sizes = [f"{axes.shape[0]} × {axes.shape[1]}" for axes in (first, second)]
+        return (
+            f"A is a map of {sizes[0]} {first.unit}s and B of {sizes[1]}. Choose texts of equal "
+            "length."
+        )
+    if first.queries.tokens.labels != second.queries.tokens.labels:
         return "the two maps stand for different tokens. Choose the same text on both sides."
-    if first.key_tokens.labels != second.key_tokens.labels:
+    if first.keys.tokens.labels != second.keys.tokens.labels:
         return "the two maps look at different tokens. Choose the same text on both sides."
     return ""
 
 
 def _divergence(
-    stack_a: AttentionStack, head_a: Head, stack_b: AttentionStack, head_b: Head
+    axes_a: MapAxes, head_a: Head, axes_b: MapAxes, head_b: Head
 ) -> Float[np.ndarray, " query"]:
     """Return how far apart the two rows of every query are, some rows at a time."""
-    queries = stack_a.shape[2]
+    queries = axes_a.shape[0]
     parts = []
     for start in range(0, queries, ROWS):
         rows = slice(start, min(start + ROWS, queries))
         parts.append(
             metrics.jensen_shannon(
-                stack_a.weights(head_a.layer, head_a.head, rows),
-                stack_b.weights(head_b.layer, head_b.head, rows),
+                axes_a.weights(head_a, rows),
+                axes_b.weights(head_b, rows),
             )
         )
     return np.concatenate(parts)
 
 
 def _difference(
-    stack_a: AttentionStack, head_a: Head, stack_b: AttentionStack, head_b: Head
+    axes_a: MapAxes, head_a: Head, axes_b: MapAxes, head_b: Head
 ) -> Float[np.ndarray, "query key"]:
     """Return B - A, NaN where both are masked."""
-    difference: np.ndarray = stack_b.weights(head_b.layer, head_b.head) - stack_a.weights(
-        head_a.layer, head_a.head
-    )
-    hidden = np.isneginf(stack_a.scores(head_a.layer, head_a.head)) & np.isneginf(
-        stack_b.scores(head_b.layer, head_b.head)
-    )
-    difference[hidden] = np.nan
+    difference: np.ndarray = axes_b.weights(head_b) - axes_a.weights(head_a)
+    visible = axes_a.visible(head_a.layer) | axes_b.visible(head_b.layer)
+    difference[~visible] = np.nan
     return difference

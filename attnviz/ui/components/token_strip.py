@@ -10,7 +10,7 @@ import hashlib
 import json
 import struct
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -47,6 +47,7 @@ def token_strip(
     first: tuple[int, int] = (0, 0),
     whole: bool = True,
     text: str = "",
+    unit: Literal["token", "word"] = "token",
     key: str,
     query_title: str = "looks",
     key_title: str = "is looked at",
@@ -65,6 +66,7 @@ def token_strip(
         selected: the query the page has chosen.
         first: which positions of the text the first query and the first key stand for.
         whole: whether the tokens are the whole text, or the strip has to say that they are not.
+        unit: what a chip stands for.
         text: `labels_digest` of the maps that mark the same tokens; empty without such maps.
         key: the widget's name in the session.
         query_title: written above the queries of cross-attention.
@@ -86,6 +88,7 @@ def token_strip(
         first=first,
         whole=whole,
         text=text,
+        unit=unit,
         query_title=query_title,
         key_title=key_title,
     )
@@ -122,6 +125,7 @@ def pack(
     first: tuple[int, int] = (0, 0),
     whole: bool = True,
     text: str = "",
+    unit: Literal["token", "word"] = "token",
     query_title: str = "",
     key_title: str = "",
 ) -> tuple[bytes, str]:
@@ -155,7 +159,8 @@ def pack(
         "selected": selected,
         "query_title": query_title,
         "key_title": key_title,
-        "hint": "Point at a token, or click to keep it.",
+        "unit": unit,
+        "hint": f"Point at a {unit}, or click to keep it.",
         "light": _colors("light"),
         "dark": _colors("dark"),
     }

@@ -9,7 +9,7 @@ import streamlit as st
 from jaxtyping import Float
 
 from attnviz import words
-from attnviz.attention import AttentionStack
+from attnviz.attention.stack.map_axes import MapAxes
 from attnviz.captures.forward_pass import Capture
 from attnviz.types import Head, Prediction, Tokens
 from attnviz.ui.components.token_bars import token_bars
@@ -25,7 +25,9 @@ CANDIDATES = 5
 """Tokens with a bar."""
 
 
-def show_answer(capture: Capture, request: Request, head: Head, token: TokenChoice) -> None:
+def show_answer(
+    capture: Capture, request: Request, head: Head, token: TokenChoice, axes: MapAxes
+) -> None:
     """Show what is predicted at the chosen token or at the last, and where the chosen one looks."""
     stack = capture[head.kind]
     side = capture.kinds[0] if len(capture.kinds) == 1 else "decoder"
@@ -33,17 +35,19 @@ def show_answer(capture: Capture, request: Request, head: Head, token: TokenChoi
         position = len(stack.query_tokens) - 1 if token.position is None else token.position
         _prediction(capture, request, head, position)
     if token.position is not None:
-        _token_in_words(stack, head, token.position, places=not token.whole)
+        _looks(axes, head, axes.queries.index_of(token.position), places=not token.whole)
 
 
-def _token_in_words(stack: AttentionStack, head: Head, token: int, *, places: bool) -> None:
-    label = words.quoted(stack.query_tokens.labels[token])
-    one = slice(token, token + 1)
-    looks = stack.weights(head.layer, head.head, queries=one)[0]
-    show_plain(Strong(f"{label} looks at"), f" {_listed(looks, stack.key_tokens, places)}")
-    if stack.same_text:
-        seen: Float[np.ndarray, " query"] = stack.weights(head.layer, head.head, keys=one)[:, 0]
-        listed = _listed(seen, stack.query_tokens, places)
+def _looks(axes: MapAxes, head: Head, row: int, *, places: bool) -> None:
+    """Show where a token or word looks, and what looks at it."""
+    queries, keys = axes.queries.tokens, axes.keys.tokens
+    label = words.quoted(queries.labels[row])
+    one = slice(row, row + 1)
+    looks = axes.weights(head, rows=one)[0]
+    show_plain(Strong(f"{label} looks at"), f" {_listed(looks, keys, places)}")
+    if axes.stack.same_text:
+        seen: Float[np.ndarray, " query"] = axes.weights(head, columns=one)[:, 0]
+        listed = _listed(seen, queries, places)
         show_plain(Strong(f"{label} is looked at by"), f" {listed}")
 
 

@@ -14,6 +14,7 @@ from attnviz.ui.explore.answer_panel import show_answer
 from attnviz.ui.explore.head_picker import choose_metric, head_map
 from attnviz.ui.explore.title_line import title_line
 from attnviz.ui.explore.token_panel import choose_from_strip
+from attnviz.ui.explore.unit_choice import axes_of
 from attnviz.ui.server.run_places import in_turn
 from attnviz.ui.session import state
 from attnviz.ui.session.error_messages import explained
@@ -81,8 +82,9 @@ def explore(request: Request) -> None:
     It is given the request and not the capture: an open page would keep what it is given in memory.
     """
     capture = captured(request)
-    head = title_line(capture, request)
-    token = choose_from_strip(capture, head)
+    head, units = title_line(capture, request)
+    axes = axes_of(request, head.kind, units)
+    token = choose_from_strip(axes, head)
     with st.container(key="heads_and_map"):
         left, right = st.columns([5, 7], gap="medium")
     with left:
@@ -90,7 +92,7 @@ def explore(request: Request) -> None:
         metric, pictures = _choose_colours(list(numbers), capture)
         place = st.container()
     with right:  # drawn before the map of heads: it is what a click is for
-        head_panel.show_head(capture, request, head, metric)
+        head_panel.show_head(capture, request, head, metric, units)
     with place:
         nothing = np.full(capture[head.kind].shape[:2], np.nan, np.float32)
         head_map(
@@ -101,7 +103,7 @@ def explore(request: Request) -> None:
             pictures=head_pictures(request, head.kind) if pictures else None,
         )
     with left:
-        show_answer(capture, request, head, token)
+        show_answer(capture, request, head, token, axes)
 
 
 def _choose_colours(known: list[str], capture: Capture) -> tuple[str, bool]:

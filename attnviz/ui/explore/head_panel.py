@@ -21,6 +21,7 @@ from attnviz.ui.edit.edit_list import change
 from attnviz.ui.explore.edge_panel import show_edges
 from attnviz.ui.explore.row_panel import show_rows
 from attnviz.ui.explore.token_panel import around
+from attnviz.ui.explore.unit_choice import Units
 from attnviz.ui.explore.weight_panel import show_map
 from attnviz.ui.session import state
 from attnviz.ui.session.model_cache import Request, summary
@@ -34,11 +35,11 @@ VECTORS = {"query": "Queries", "key": "Keys", "value": "Values", "products": "Qu
 VECTOR_ROWS = 256  # vectors drawn below each other
 
 
-def show_head(capture: Capture, request: Request, head: Head, metric: str) -> None:
+def show_head(capture: Capture, request: Request, head: Head, metric: str, units: Units) -> None:
     """Show the chosen head in the chosen view: only that one is drawn and sent."""
     stack = capture[head.kind]
     sides: dict[str, Callable[[], None]] = {
-        "Weights": lambda: show_map(request, head),
+        "Weights": lambda: show_map(request, head, units=units),
         "What flows": lambda: show_edges(capture, request, head),
         "Queries and keys": lambda: _vectors(stack, head),
         "Row by row": lambda: _rows(stack, head, metric),

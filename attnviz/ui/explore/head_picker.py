@@ -40,7 +40,7 @@ FIRST_METRICS: Mapping[Family, str] = {
     "encoder-decoder": "entropy",
 }
 
-IN_LINE = 120
+IN_LINE = 104
 """Width in pixels of a menu in a line."""
 
 MOST = 1 << 16

@@ -9,13 +9,14 @@ import numpy as np
 import streamlit as st
 from jaxtyping import Float
 
-from attnviz.attention import AttentionStack
-from attnviz.types import KIND_LABELS
+from attnviz.attention.stack.map_axes import MapAxes
+from attnviz.types import KIND_LABELS, Head
 from attnviz.ui.components.browser_theme import current_theme
 from attnviz.ui.components.choices import choice
 from attnviz.ui.components.figures_and_tables import file_download
 from attnviz.ui.components.token_strip import part as stretch
 from attnviz.ui.explore.head_picker import choose_kind, head_menus
+from attnviz.ui.explore.unit_choice import axes_of, choose_units
 from attnviz.ui.server.run_places import in_turn
 from attnviz.ui.session import state
 from attnviz.ui.session.error_messages import explained
@@ -49,15 +50,18 @@ def lines(request: Request) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
         view = choice("View", VIEWS, "lines", show_label=False)
         head = head_menus(capture, kind, in_line=True)
-    stack = capture[kind]
-    rows, columns = _stretches(stack)
+        units = choose_units()
+    axes = axes_of(request, kind, units)
+    rows, columns = _stretches(axes)
     part = BertvizPart(
         KIND_LABELS[kind],
-        _weights(stack, rows, columns),
-        stretch(stack.query_tokens, rows),
-        stretch(stack.key_tokens, columns),
+        _weights(axes, rows, columns),
+        stretch(axes.queries.tokens, rows),
+        stretch(axes.keys.tokens, columns),
     )
     name = f"attnviz-lines-{view}-{kind}-L{head.layer}H{head.head}"
+    if axes.merged:
+        name += "-words"
     page = partial(
         bertviz_html,
         [part],
@@ -92,20 +96,21 @@ def _font_address() -> str | None:
     return f"/{files[0].relative_to(folder).as_posix()}" if files else None
 
 
-def _stretches(stack: AttentionStack) -> tuple[slice, slice]:
+def _stretches(axes: MapAxes) -> tuple[slice, slice]:
     """Return which queries and keys are drawn.
 
     These are all, or as many neighbours as BertViz stays quick with.
     """
-    layers, heads, queries, keys = stack.shape
+    layers, heads, tokens, _ = axes.stack.shape
+    queries, keys = axes.shape
     if layers * heads * queries * keys <= NUMBER_LIMIT:
         return slice(0, queries), slice(0, keys)
     size = max(int((NUMBER_LIMIT // (layers * heads)) ** 0.5), 1)
     size = max(size, NUMBER_LIMIT // (layers * heads * max(min(queries, keys), 1)))
     last = max(queries, keys) - size
-    first = (state.token(queries) or 0) - size // 2
+    first = axes.queries.index_of(state.token(tokens) or 0) - size // 2
     start = st.number_input(
-        "From token",
+        f"From {axes.unit}",
         0,
         max(last, 0),
         min(max(first, 0), max(last, 0)),
@@ -120,21 +125,24 @@ def _stretches(stack: AttentionStack) -> tuple[slice, slice]:
     )
     st.info(
         f"BertViz draws every weight of every head as a separate line and stays quick up to "
-        f"{NUMBER_LIMIT:,} of them: for this model {size} tokens at a time. Here are tokens "
-        f"{rows.start:,} to {rows.stop - 1:,} of {queries:,}; looks at tokens outside are not "
-        "drawn. Explore shows the whole text.",
+        f"{NUMBER_LIMIT:,} of them: for this model {size} {axes.unit}s at a time. "
+        f"Here are {axes.unit}s {rows.start:,} to {rows.stop - 1:,} of {queries:,}; looks at "
+        "others are not drawn. Explore shows the whole text.",
         icon=":material/info:",
     )
     return rows, columns
 
 
 def _weights(
-    stack: AttentionStack, rows: slice, columns: slice
+    axes: MapAxes, rows: slice, columns: slice
 ) -> Float[np.ndarray, "layer head query key"]:
-    layers, heads, _, _ = stack.shape
+    layers, heads, _, _ = axes.stack.shape
+    kind = axes.stack.kind
     return np.stack(
         [
-            np.stack([stack.weights(layer, head, rows, columns) for head in range(heads)])
+            np.stack(
+                [axes.weights(Head(kind, layer, head), rows, columns) for head in range(heads)]
+            )
             for layer in range(layers)
         ]
     )

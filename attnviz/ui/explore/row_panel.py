@@ -6,7 +6,7 @@ import numpy as np
 import streamlit as st
 from jaxtyping import Float
 
-from attnviz.types import Tokens
+from attnviz.types import Tokens, Words
 from attnviz.ui.components.browser_theme import current_theme
 from attnviz.ui.components.figures_and_tables import show_picture
 from attnviz.ui.components.token_strip import part
@@ -32,9 +32,15 @@ def show_rows(
     key: str,
     filename: str,
     alt: str,
+    words: Words | None = None,
 ) -> None:
-    """Draw the numbers, with the chosen token set off; `alt` says in words what is shown."""
-    chosen = state.token(len(tokens))
+    """Draw the numbers, with the chosen token set off; `alt` says in words what is shown.
+
+    With `words` there is a number per word, and the word of the chosen token is set off.
+    """
+    chosen = state.token(len(tokens) if words is None else int(words.edges[-1]))
+    if chosen is not None and words is not None:
+        chosen = words.index_of(chosen)
     shown = slice(0, len(tokens))
     if len(tokens) > BARS:
         figure = draw_row_bins(

@@ -10,6 +10,7 @@ from attnviz import words
 from attnviz.captures.forward_pass import Capture
 from attnviz.types import KIND_LABELS, Head
 from attnviz.ui.explore.head_picker import choose_kind, head_menus
+from attnviz.ui.explore.unit_choice import Units, choose_units
 from attnviz.ui.session import state
 from attnviz.ui.session.model_cache import Request
 from attnviz.ui.session.plain_text import show_plain
@@ -17,24 +18,27 @@ from attnviz.ui.session.plain_text import show_plain
 __all__ = ["head_title", "title_line"]
 
 
-def title_line(capture: Capture, request: Request) -> Head:
-    """Show the line and the sentence about the head, and return the head.
+def title_line(capture: Capture, request: Request) -> tuple[Head, Units]:
+    """Show the line and the sentence about the head; return the head, and tokens or words.
 
     The sentence has the height of two lines, so that nothing below moves with another head.
     """
-    line = st.container(horizontal=True, vertical_alignment="center", key="title_line", gap="small")
+    line = st.container(
+        horizontal=True, vertical_alignment="center", key="title_line", gap="xsmall"
+    )
     with line:
         name = st.container(width="content")
         kind = choose_kind(capture.kinds, show_label=False)
         head = head_menus(capture, kind, in_line=True)
         _step_buttons(head, capture.model.heads[kind])
+        units = choose_units()
         st.space("stretch")
         _pin_button(request, head)
     with name:
         st.subheader(head.label, anchor=False)
     with st.container(key="head_sentence"):
         _sentence(capture, head)
-    return head
+    return head, units
 
 
 def head_title(capture: Capture, head: Head) -> None:

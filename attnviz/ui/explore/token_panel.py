@@ -1,4 +1,4 @@
-"""Text as tokens, of which one is chosen."""
+"""Text as tokens or words, of which one is chosen."""
 
 from __future__ import annotations
 
@@ -6,11 +6,9 @@ from typing import NamedTuple
 
 import numpy as np
 import streamlit as st
-from jaxtyping import Bool
 
-from attnviz.attention import AttentionStack
-from attnviz.captures.forward_pass import Capture
-from attnviz.types import Head
+from attnviz.attention.stack.map_axes import MapAxes
+from attnviz.types import Head, Words
 from attnviz.ui.components.plotly_map import labels_digest
 from attnviz.ui.components.token_strip import TOKEN_LIMIT, fits, part, token_strip
 from attnviz.ui.session import state
@@ -28,40 +26,44 @@ class TokenChoice(NamedTuple):
 CHIPS = 256  # tokens shown of a text that is too long to be shown whole
 
 
-def choose_from_strip(capture: Capture, head: Head) -> TokenChoice:
-    """Show the text as tokens, and return the one that is chosen by a click or was before."""
-    stack = capture[head.kind]
-    _, _, queries, keys = stack.shape
-    remembered = state.token(queries)
+def choose_from_strip(axes: MapAxes, head: Head) -> TokenChoice:
+    """Show the text, and return the token that is chosen by a click or was before.
+
+    Of a word, its last token is chosen: what the model predicts there comes after the word.
+    """
+    queries, keys = axes.shape
+    token = state.token(len(axes.stack.query_tokens))
+    remembered = None if token is None else axes.queries.index_of(token)
     rows, columns = slice(0, queries), slice(0, keys)
-    visible = _visible(stack, head, rows, columns) if max(queries, keys) <= TOKEN_LIMIT else None
+    visible = axes.visible(head.layer, rows, columns) if max(queries, keys) <= TOKEN_LIMIT else None
     whole = visible is not None and fits(visible)
     if visible is None or not whole:
-        remembered = _choose_position(queries, remembered)
-        rows, columns = _window(stack, head, remembered)
-        visible = _visible(stack, head, rows, columns)
+        remembered = _choose_position(axes.queries, remembered, axes.unit)
+        rows, columns = _window(axes, head, remembered)
+        visible = axes.visible(head.layer, rows, columns)
         st.caption(
-            f"Tokens {rows.start:,} to {rows.stop - 1:,} of {queries:,}"
+            f"{axes.unit.capitalize()}s {rows.start:,} to {rows.stop - 1:,} of {queries:,}"
             + ("" if rows == columns else f", and keys {columns.start:,} to {columns.stop - 1:,}")
-            + ": the strip shows the surroundings of the chosen token. The sentences at the left "
+            + ": the strip shows the surroundings of the chosen one. The sentences at the left "
             "are about the whole text."
         )
     inside = remembered is not None and rows.start <= remembered < rows.stop
-    token = token_strip(
-        part(stack.query_tokens, rows),
-        part(stack.key_tokens, columns),
-        np.where(visible, stack.weights(head.layer, head.head, rows, columns), np.nan),
+    row = token_strip(
+        part(axes.queries.tokens, rows),
+        part(axes.keys.tokens, columns),
+        np.where(visible, axes.weights(head, rows, columns), np.nan),
         selected=remembered - rows.start if inside and remembered is not None else None,
         first=(rows.start, columns.start),
         whole=whole,
-        text=labels_digest(stack.query_tokens.labels, stack.key_tokens.labels),
+        text=labels_digest(axes.queries.tokens.labels, axes.keys.tokens.labels),
+        unit=axes.unit,
         key="token_strip",
     )
-    token = None if token is None else token + rows.start
-    if token != remembered and (inside or token is not None):
-        st.session_state["token"] = token
+    row = None if row is None else row + rows.start
+    if row != remembered and (inside or row is not None):
+        state.choose_token(None if row is None else axes.queries.last_token(row))
         st.rerun(scope="fragment")
-    return TokenChoice(remembered, whole)
+    return TokenChoice(state.token(len(axes.stack.query_tokens)), whole)
 
 
 def around(place: int, count: int, size: int) -> slice:
@@ -74,49 +76,41 @@ def around(place: int, count: int, size: int) -> slice:
     return slice(start, min(start + size, count))
 
 
-def _choose_position(count: int, remembered: int | None) -> int | None:
-    """Return a field for the position: a text of thousands of tokens cannot be clicked through."""
+def _choose_position(queries: Words, remembered: int | None, unit: str) -> int | None:
+    """Show a field for the position: a text of thousands of tokens cannot be clicked through."""
+    count = len(queries)
     key = "token_position"
     st.session_state[key] = remembered
     chosen: int | None = st.number_input(
-        f"Token at position (0 to {count - 1:,})",
+        f"{unit.capitalize()} at position (0 to {count - 1:,})",
         0,
         count - 1,
         key=key,
         step=1,
         value=None,
         width=260,
-        placeholder="choose a token",
+        placeholder=f"choose a {unit}",
         on_change=_take_position,
+        args=(queries,),
     )
     return chosen
 
 
-def _take_position() -> None:
-    st.session_state["token"] = st.session_state["token_position"]
+def _take_position(queries: Words) -> None:
+    row: int | None = st.session_state["token_position"]
+    state.choose_token(None if row is None else queries.last_token(row))
 
 
-def _visible(
-    stack: AttentionStack, head: Head, rows: slice, columns: slice
-) -> Bool[np.ndarray, "query key"]:
-    """Return which of these queries sees which of these keys."""
-    rule = stack.layers[head.layer].visibility
-    seen: Bool[np.ndarray, "query key"] = (
-        rule.table(rows.start, rows.stop, columns.start, columns.stop)[0].cpu().numpy()
-    )
-    return seen
-
-
-def _window(stack: AttentionStack, head: Head, token: int | None) -> tuple[slice, slice]:
+def _window(axes: MapAxes, head: Head, row: int | None) -> tuple[slice, slice]:
     """Return which queries and keys the strip shows.
 
     These are the tokens around the chosen one, and those it looks at.
     """
-    _, _, queries, keys = stack.shape
-    rows = around(token or 0, queries, CHIPS)
-    if stack.same_text:
+    queries, keys = axes.shape
+    rows = around(row or 0, queries, CHIPS)
+    if axes.stack.same_text:
         return rows, rows
     best = 0
-    if token is not None:
-        best = int(stack.weights(head.layer, head.head, slice(token, token + 1)).argmax())
+    if row is not None:
+        best = int(axes.weights(head, slice(row, row + 1)).argmax())
     return rows, around(best, keys, CHIPS)

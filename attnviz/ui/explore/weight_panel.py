@@ -1,4 +1,4 @@
-"""Map of a head on a page, with its scale, its bins and a download."""
+"""Map of a head on a page, by tokens or words, with its scale, its bins and a download."""
 
 from __future__ import annotations
 
@@ -9,17 +9,19 @@ from jaxtyping import Float
 
 from attnviz import words
 from attnviz.attention import AttentionStack
-from attnviz.attention.stack.map_tiles import SCORED, Grid, How, Window, grid
+from attnviz.attention.stack.map_axes import MapAxes
+from attnviz.attention.stack.map_tiles import SCORED, Grid, How, Window
 from attnviz.metrics.sinks import sink_keys
 from attnviz.spreadsheets import as_csv
 from attnviz.types import SINK_SHARE, Head, Tokens
 from attnviz.ui.components.choices import choice
 from attnviz.ui.components.figures_and_tables import file_download
 from attnviz.ui.components.plotly_map import plotly_map
+from attnviz.ui.explore.unit_choice import Units, axes_of, words_note
 from attnviz.ui.server.run_places import in_turn
 from attnviz.ui.session import state
 from attnviz.ui.session.error_messages import explained
-from attnviz.ui.session.model_cache import Request, captured
+from attnviz.ui.session.model_cache import Request
 from attnviz.ui.session.plain_text import show_plain
 from attnviz.views.maps.map_specification import weight_specification
 from attnviz.views.maps.scales import SCALES, Scale, scale_named
@@ -32,9 +34,9 @@ LONG = SCORED
 POOLS: dict[How, str] = {"max": "Largest of a bin", "mean": "Mean of a bin"}
 
 
-def is_long(stack: AttentionStack) -> bool:
+def is_long(axes: AttentionStack | MapAxes) -> bool:
     """Return whether a map has more cells than can be shown one by one."""
-    return max(stack.shape[2:]) > LONG
+    return max(axes.shape[-2:]) > LONG
 
 
 def weights_table(
@@ -51,7 +53,14 @@ def weights_table(
     return pd.DataFrame(weights, index=rows, columns=columns)
 
 
-def show_map(request: Request, head: Head, prefix: str = "", *, scale: Scale | None = None) -> None:
+def show_map(
+    request: Request,
+    head: Head,
+    prefix: str = "",
+    *,
+    scale: Scale | None = None,
+    units: Units = "tokens",
+) -> None:
     """Show one head's map with its controls and downloads.
 
     Args:
@@ -59,64 +68,73 @@ def show_map(request: Request, head: Head, prefix: str = "", *, scale: Scale | N
         head: which head.
         prefix: of the controls' names, where a page has several maps.
         scale: of the colours, where several maps share one; the map shows a choice when None.
+        units: what rows and columns stand for.
     """
-    if is_long(captured(request)[head.kind]):
-        _long_map(request, head, prefix, scale)
+    if is_long(axes_of(request, head.kind, units)):
+        _long_map(request, head, prefix, scale, units)
     else:
         with st.container():  # a fragment has one too: the map stays the same when the text grows
-            _map(request, head, prefix, scale)
+            _map(request, head, prefix, scale, units)
 
 
 @st.fragment
 @in_turn
 @explained()
-def _long_map(request: Request, head: Head, prefix: str, scale: Scale | None) -> None:
+def _long_map(request: Request, head: Head, prefix: str, scale: Scale | None, units: Units) -> None:
     """Show the map in a fragment: zooming runs only this, a chosen row the whole page."""
-    if _map(request, head, prefix, scale):
+    if _map(request, head, prefix, scale, units):
         st.rerun(scope="app")
 
 
-def _map(request: Request, head: Head, prefix: str, scale: Scale | None) -> bool:
+def _map(request: Request, head: Head, prefix: str, scale: Scale | None, units: Units) -> bool:
     """Show the map and its controls; return whether a row was clicked just now."""
-    stack = captured(request)[head.kind]
+    axes = axes_of(request, head.kind, units)
+    stack = axes.stack
     place = st.container()
     controls = st.container(horizontal=True, vertical_alignment="center")
     with controls:
         scale = scale or choose_scale(f"{prefix}scale")
-        how = _choose_pool(f"{prefix}pool") if is_long(stack) else "max"
+        how = _choose_pool(f"{prefix}pool") if is_long(axes) else "max"
     sinks = tuple(sink_keys(stack, head).tolist()) if scale.without_sinks else ()
+    aside = axes.columns_of(sinks)
 
     def cut(window: Window) -> Grid:
-        if is_long(stack) and window == Window.whole(stack.shape):
-            return _overview(request, head, how, sinks)
-        return grid(stack, head, window, how=how, aside=np.array(sinks, dtype=int))
+        if is_long(axes) and window == Window.whole(axes.shape):
+            return _overview(request, head, how, aside, units)
+        return axes.grid(head, window, how=how, aside=aside)
 
     name = f"attnviz-{prefix.replace('_', '-')}{head.kind}-L{head.layer}H{head.head}"
+    if axes.merged:
+        name += "-words"
+    value = "weight of words" if axes.merged else "weight"
     with place:
         row_note(head)
         token = state.token(len(stack.query_tokens))
         events = plotly_map(
             weight_specification(
-                value="weight" if how == "max" else "mean weight",
-                high=_highest(request, head, how, sinks),
+                value=value if how == "max" else f"mean {value}",
+                high=_highest(request, head, how, aside, units),
                 logarithmic=scale.logarithmic,
             ),
-            stack.query_tokens.labels,
-            stack.key_tokens.labels,
+            axes.queries.tokens.labels,
+            axes.keys.tokens.labels,
             cut,
-            depends_on=(request, head),
+            depends_on=(request, head, units),
             how=how,
-            aside=sinks,
-            selected=None if token is None else (token, None),
-            on_cell=lambda row, column: state.choose_token(row),
+            aside=aside,
+            selected=None if token is None else (axes.queries.index_of(token), None),
+            on_cell=lambda row, column: state.choose_token(
+                None if row is None else axes.queries.last_token(row)
+            ),
             filename=name,
             alt=f"{head.label} {words.headline(stack, head.layer, head.head)}",
             key=f"{prefix}weights",
         )
         if scale.without_sinks:
             show_plain(_sink_sentence(stack, head, sinks), small=True)
+        words_note(axes)
     with controls:
-        _cells_download(stack, head, events.window, key=f"{prefix}weights:csv", filename=name)
+        _cells_download(axes, head, events.window, key=f"{prefix}weights:csv", filename=name)
     return events.clicked
 
 
@@ -153,25 +171,26 @@ def _choose_pool(key: str) -> How:
 
 
 @st.cache_resource(max_entries=64, show_spinner="Pooling the map …")
-def _overview(request: Request, head: Head, how: How, sinks: tuple[int, ...]) -> Grid:
+def _overview(request: Request, head: Head, how: How, aside: tuple[int, ...], units: Units) -> Grid:
     """Return the whole map in at most 256 x 256 bins.
 
     They take a quarter of a megabyte, and are made from all weights.
     """
-    stack = captured(request)[head.kind]
-    whole = Window.whole(stack.shape)
-    return grid(stack, head, whole, how=how, aside=np.array(sinks, dtype=int))
+    axes = axes_of(request, head.kind, units)
+    return axes.grid(head, Window.whole(axes.shape), how=how, aside=aside)
 
 
-def _highest(request: Request, head: Head, how: How, sinks: tuple[int, ...]) -> float | None:
+def _highest(
+    request: Request, head: Head, how: How, aside: tuple[int, ...], units: Units
+) -> float | None:
     """Return the weight at the last colour: 1, or the largest beside the sinks.
 
     None for means: they depend on the size of a bin, so the colours follow what is in view.
     """
     if how == "mean":
         return None
-    if sinks:
-        return _overview(request, head, how, sinks).without(sinks).highest
+    if aside:
+        return _overview(request, head, how, aside, units).without(aside).highest
     return 1.0
 
 
@@ -185,21 +204,19 @@ def _sink_sentence(stack: AttentionStack, head: Head, sinks: tuple[int, ...]) ->
     return f"{', '.join(named)} {takes} {share:.0%} of all weight; the {what} grey."
 
 
-def _cells_download(
-    stack: AttentionStack, head: Head, seen: Window, *, key: str, filename: str
-) -> None:
+def _cells_download(axes: MapAxes, head: Head, seen: Window, *, key: str, filename: str) -> None:
     """Show the whole map of a short text, or the part of a long one that is on the screen."""
-    if is_long(stack):
+    if is_long(axes):
         filename = f"{filename}-queries{seen.query_start}-keys{seen.key_start}"
     else:
-        seen = Window.whole(stack.shape)
+        seen = Window.whole(axes.shape)
     file_download(
         "Weights as CSV",
         lambda: as_csv(
             weights_table(
-                stack.weights(head.layer, head.head, *seen.slices),
-                stack.query_tokens,
-                stack.key_tokens,
+                axes.weights(head, *seen.slices),
+                axes.queries.tokens,
+                axes.keys.tokens,
                 seen,
             ),
             index=True,

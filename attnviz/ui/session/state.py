@@ -24,6 +24,7 @@ __all__ = [
     "LAYER",
     "METRIC",
     "MODEL",
+    "UNITS",
     "TextKeys",
     "address_of",
     "choose_head",
@@ -46,6 +47,9 @@ __all__ = [
 
 # Keys of menus that a link remembers: the names people see in the URL.
 MODEL, KIND, LAYER, HEAD, METRIC = "model", "kind", "layer", "head", "metric"
+UNITS = "units"
+"""Name in the address of what rows and columns stand for, tokens or words."""
+
 EDITS = "edits"
 """Name in the address with the edits of the page *Edit*."""
 
@@ -187,7 +191,8 @@ def share_link(request: Request) -> None:
                 "text": request.text,
                 "pair": request.pair,
                 "target": request.target,
-                **{name: str(st.session_state[name]) for name in (MODEL, KIND, LAYER, HEAD, METRIC)
+                **{name: str(st.session_state[name])
+                   for name in (MODEL, KIND, LAYER, HEAD, METRIC, UNITS)
                    if st.session_state.get(name) is not None},
                 EDITS: st.query_params.get(EDITS, ""),
             }  # fmt: skip

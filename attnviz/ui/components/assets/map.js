@@ -16,15 +16,15 @@ const states = new WeakMap();
 const KEPT = 8; // grids kept in the browser
 const LEAST_HEIGHT = 400; // pixels; a map that has less above the lower edge of the screen passes it
 const HINTS = {
-  zoom: "Click a row to follow its token. Then wheel, + and − zoom, arrows move, Shift and arrows read cells, 0 shows all.",
-  small: "Click a row to follow its token. Keyboard: arrows read cell by cell, Enter selects the row.",
+  zoom: "Click a row to follow it. Then wheel, + and − zoom, arrows move, Shift and arrows read cells, 0 shows all.",
+  small: "Click a row to follow it. Keyboard: arrows read cell by cell, Enter selects the row.",
   touch: "Tap to read a cell and follow its row. Pinch to zoom, drag to move.",
   // Of maps in which nothing can be selected:
   readZoom: "After a click: wheel, + and − zoom, arrows move, Shift and arrows read cells, 0 shows all.",
   readSmall: "Point at a cell to read it. Keyboard: arrows read cell by cell.",
   readTouch: "Tap to read a cell. Pinch to zoom, drag to move.",
   // Of narrow maps, whose two lines hold no more:
-  narrow: "Click a row to follow its token. Arrow keys read cells.",
+  narrow: "Click a row to follow it. Arrow keys read cells.",
   readNarrow: "Point at a cell to read it. Arrow keys read cells.",
 };
 const NARROW = 340; // pixels

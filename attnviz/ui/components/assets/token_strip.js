@@ -105,7 +105,7 @@ function build(state) {
       });
       tools.append(button);
     }
-    state.chips.query = state.chips.key = list(state, null, strip.queries, "tokens of the text");
+    state.chips.query = state.chips.key = list(state, null, strip.queries, `${strip.unit}s of the text`);
   } else {
     state.chips.query = list(state, "query", strip.queries, strip.query_title);
     state.chips.key = list(state, "key", strip.keys, strip.key_title);
@@ -304,11 +304,11 @@ function sentence(strip, active, weights) {
     .slice(0, 4)
     .map(([weight, index]) => `${isolate(others[index])} (${index + otherFirst}) ${weight.toFixed(2)}`);
   const who = `${isolate(texts[active.index])} (${active.index + ownFirst})`;
-  const here = strip.whole ? "" : "among the tokens shown, ";
+  const here = strip.whole ? "" : `among the ${strip.unit}s shown, `;
   if (!best.length) {
     return active.side === "query"
       ? `${here}${who} looks at nothing here`
-      : `${here}no token looks at ${who}`;
+      : `${here}no ${strip.unit} looks at ${who}`;
   }
   return active.side === "query"
     ? `${here}${who} looks at ${best.join(", ")}`
