@@ -98,7 +98,7 @@ class Doctor:
     breaks: Exception | None = None
     findings: tuple[Finding, ...] = FINDINGS
     notes: tuple[str, ...] = ("a note",)
-    not_finite: str = ""
+    broken: tuple[str, ...] = ()
     loss: Interval = LOSS
     pruning: str = ""
     groups: tuple[str, ...] = ("2 heads that do the same.",)
@@ -327,8 +327,12 @@ def test_compare_prints_and_writes_what_has_changed(
     plain = json.loads(files["json"].read_text("utf-8"))
     assert len(plain["heads"]) == len(table) == 32
     assert files["out"].read_text("utf-8").startswith("<!doctype html>")
-    assert status == int(table.changed.any())  # without removals there is no loss to be worse
-    assert ("found: changed" in said.err) == bool(status)
+    assert plain["loss_outcome"] in ("worse", "better", "no difference", "unclear")
+    reached = [
+        name for name, one in (("worse", plain["worse"]), ("changed", table.changed.any())) if one
+    ]
+    assert status == bool(reached)
+    assert (f"found: {', '.join(reached)}" in said.err) == bool(reached)
     assert ("Changed labels" in said.out) == table.changed.any()
 
 

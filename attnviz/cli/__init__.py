@@ -99,8 +99,8 @@ def parser() -> Parser:
             help="say what has changed between two models: a base and what was made from it",
             description="Diagnose two models on the same texts and compare their heads one by "
             "one: two checkpoints of a training, or a model before and after fine-tuning.",
-            epilog="Exit status: 0; 1 when --fail-on found a change; 2 for input that cannot be "
-            "used.",
+            epilog="Exit status: 0; 1 when --fail-on found a change, or a model computes NaN or "
+            "infinity; 2 for input that cannot be used.",
         )
     )
     return root

@@ -14,8 +14,8 @@ from attnviz.errors import InputError
 __all__ = ["CHANGES", "run_compare"]
 
 CHANGES = ("worse", "lost", "harmful", "changed")
-"""What `--fail-on` can name: a higher loss, heads that became degenerate, heads without which the
-second model is better, other labels."""
+"""What `--fail-on` can name: a loss that is higher, NaN or infinite; heads that became degenerate;
+heads without which the second model is better; other labels."""
 
 
 def run_compare(options: argparse.Namespace) -> int:
@@ -25,9 +25,12 @@ def run_compare(options: argparse.Namespace) -> int:
     for name in wanted:
         if name not in CHANGES:
             raise InputError(f"--fail-on takes {', '.join(CHANGES)}, not '{name}'")
+    if options.no_ablation and "harmful" in wanted:
+        raise InputError("--fail-on harmful rests on removals; leave out --no-ablation")
     if options.first == options.second:
         raise InputError("both names are the same model: nothing can differ")
     hide_library_bars()
+    from attnviz.doctor.loss_outcome import LossOutcome
     from attnviz.doctor.terminal_report import comparison_summary
     from attnviz.experiments.text_sets import as_text_set, read_texts
 
@@ -59,7 +62,7 @@ def run_compare(options: argparse.Namespace) -> int:
     show(f"{first.info.name} and {second.info.name}: {len(texts.texts)} texts, {texts.name}\n")
     show(comparison_summary(comparison))
     reached = {
-        "worse": comparison.loss_change > 0,
+        "worse": comparison.worse,
         "lost": any(one.lost for one in comparison.changes),
         "harmful": bool(comparison.harmful),
         "changed": bool(comparison.changes),
@@ -67,4 +70,9 @@ def run_compare(options: argparse.Namespace) -> int:
     failing = [name for name in wanted if reached[name]]
     if failing:
         say(f"--fail-on {options.fail_on} found: {', '.join(failing)}")
-    return 2 if not whole else 1 if failing else 0
+    for sentence in comparison.broken:
+        say(sentence.removesuffix("."))
+    if "worse" in wanted and comparison.loss_outcome is LossOutcome.NOT_MEASURED:
+        say("--fail-on worse: there is no loss that could be compared")
+        return 2
+    return 2 if not whole else 1 if failing or comparison.broken else 0

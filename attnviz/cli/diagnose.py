@@ -29,6 +29,8 @@ def run_diagnose(options: argparse.Namespace) -> int:
     from attnviz.experiments.text_sets import as_text_set, read_texts
 
     wanted = named(options.fail_on)
+    if options.no_ablation and any(one.needs_removals for one in wanted):
+        raise InputError("--fail-on with a verdict rests on removals; leave out --no-ablation")
     thresholds = thresholds_of(options)
     given = None if options.texts is None else read_texts(options.texts)
     import attnviz
@@ -54,14 +56,15 @@ def run_diagnose(options: argparse.Namespace) -> int:
     whole = write_files({path: writers[name] for name, path in files.items()})
     measured = f"{_number(diagnosis.findings, 'head')} on {_number(texts.texts, 'text')}"
     show(f"{model.info.name}: {measured}, {texts.name}{_loss(diagnosis.loss)}\n")
-    show(summary(diagnosis.findings, diagnosis.notes, diagnosis.groups, diagnosis.pruning))
+    one = diagnosis
+    show(summary(one.findings, one.notes, one.groups, one.pruning, one.broken))
     failing = [one for one in diagnosis.findings if any(name.fits(one) for name in wanted)]
     if failing:
         listed = ", ".join(f"{one.head.label} ({one.name}, {one.verdict})" for one in failing)
         say(f"--fail-on {options.fail_on} found {listed}")
-    if diagnosis.not_finite:
-        say(diagnosis.not_finite)
-    return 2 if not whole else 1 if failing or diagnosis.not_finite else 0
+    for sentence in diagnosis.broken:
+        say(sentence)
+    return 2 if not whole else 1 if failing or diagnosis.broken else 0
 
 
 def _loss(loss: Interval) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
@@ -15,8 +14,8 @@ import pandas as pd
 
 from attnviz.doctor.diagnosis import Diagnosis
 from attnviz.doctor.labels.label_changes import Change
-from attnviz.doctor.labels.number_words import nats
 from attnviz.doctor.labels.thresholds import Thresholds
+from attnviz.doctor.loss_outcome import LossOutcome, TwoLosses
 from attnviz.doctor.measures.bootstrap import Intervals
 from attnviz.doctor.report_data import threshold_meanings, without_nan
 from attnviz.findings import Finding, Interval, Verdict
@@ -96,34 +95,49 @@ class Comparison:
 
     @cached_property
     def _relabelled(self) -> tuple[Change, ...]:
-        worse = self.loss_change > 0
+        worse = self.worse
         pairs = zip(self.first.findings, self.second.findings, strict=True)
         return tuple(
             Change(before.head, before, after, ruined=worse)
             for before, after in pairs
             # The partner's name is in the detail of a redundant head, and may change with it.
             if (before.label, before.detail) != (after.label, after.detail)
+            and not _untested_sink(before, after)
         )
 
+    @cached_property
+    def loss_outcome(self) -> LossOutcome:
+        """Return which model has the lower loss, or that a loss is NaN or infinite."""
+        return TwoLosses(self.first, self.second).outcome
+
     @property
-    def loss_change(self) -> int:
-        """Return 1 if the loss of the second model is higher, -1 if lower, 0 if intervals meet."""
-        one, other = self.first.loss, self.second.loss
-        return int(other.low > one.high) - int(other.high < one.low)
+    def worse(self) -> bool:
+        """Return True if the loss of the second model is higher, or a loss is NaN or infinite.
+
+        Where only the first model is broken, nothing shows that the second is not worse.
+        """
+        return self.loss_outcome in (LossOutcome.WORSE, LossOutcome.NOT_FINITE)
+
+    @cached_property
+    def loss_difference(self) -> Interval | None:
+        """Return the loss of the second model minus that of the first, nats per token.
+
+        The interval is of the differences, text by text. None if the models predicted other
+        tokens, or if a loss is missing, NaN or infinite.
+        """
+        return TwoLosses(self.first, self.second).difference
 
     @property
     def loss_sentence(self) -> str:
         """Return the losses of both models in words; empty if there are none."""
-        one, other = self.first.loss, self.second.loss
-        if math.isnan(one.mean) or math.isnan(other.mean):
-            return ""
-        first, second = self.first.model.name, self.second.model.name
-        verdict = {
-            1: f"{second} is worse on these texts",
-            -1: f"{second} is better on these texts",
-            0: "the intervals overlap",
-        }[self.loss_change]
-        return f"Loss: {nats(one)} in {first}, {nats(other)} in {second}: {verdict}."
+        return TwoLosses(self.first, self.second).sentence
+
+    @property
+    def broken(self) -> tuple[str, ...]:
+        """Return sentences on NaN and infinity in either model; none if both are finite."""
+        return tuple(
+            f"{one.model.name}: {said}." for one in (self.first, self.second) for said in one.broken
+        )
 
     @property
     def sentences(self) -> tuple[str, ...]:
@@ -132,7 +146,8 @@ class Comparison:
 
         return comparison_sentences(
             self.loss_sentence,
-            [one.sentence for one in self.by_weight],
+            broken=self.broken,
+            changes=[one.sentence for one in self.by_weight],
             close=len(self.close_changes),
             heads=len(self.first.findings),
             lost=sum(one.lost for one in self.changes),
@@ -204,6 +219,12 @@ class Comparison:
                 "first": self.first.plain(),
                 "second": self.second.plain(),
                 "sentences": list(self.sentences),
+                "loss_outcome": str(self.loss_outcome),
+                "loss_difference": None
+                if self.loss_difference is None
+                else asdict(self.loss_difference),
+                "worse": self.worse,
+                "broken": list(self.broken),
                 "notes": list(self.notes),
                 "harmful": [after.head.label for _, after in self.harmful],
                 "heads": heads,
@@ -233,3 +254,9 @@ class Comparison:
     @staticmethod
     def _at(tables: Mapping[Kind, Intervals], head: Head) -> Interval:
         return tables[head.kind].at(head.layer, head.head)
+
+
+def _untested_sink(before: Finding, after: Finding) -> bool:
+    """Return True if both are sinks and no removal showed of which variant one of them is."""
+    details = {before.detail, after.detail}
+    return before.label == after.label == "sink" and "not tested" in details

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from attnviz.doctor.labels.broken_numbers import loss_note
 from attnviz.doctor.labels.evidence_sentences import Names
 from attnviz.doctor.labels.head_groups import plain_group
 from attnviz.doctor.labels.removal_effects import removal_sentence
@@ -21,6 +22,7 @@ from attnviz.doctor.labels.thresholds import Thresholds
 from attnviz.doctor.measures.all_measures import Measures
 from attnviz.doctor.measures.bootstrap import Intervals
 from attnviz.doctor.measures.descriptions import describe, names
+from attnviz.doctor.measures.text_losses import TextLosses
 from attnviz.doctor.report_data import pictures, without_nan
 from attnviz.errors import CaptureError
 from attnviz.findings import Finding, Interval
@@ -65,12 +67,14 @@ class Diagnosis:
         experiments: what replacing heads has done to the loss.
         importance: |dL/d gate| of every head per kind, nats (Michel et al. 2019); empty where
             nothing was ablated.
-        loss: of the model with all its heads, nats per token; NaN where there is none.
+        loss: of the model with all its heads, nats per token, over the texts where it is finite;
+            NaN where there is none.
         versions: of attnviz and of what it ran on.
         seed: of all that was drawn at random.
         seconds: how long it took.
         not_finite: where NaN or infinity begin in the model, as a sentence; empty if its weights
             and what its heads computed are finite.
+        losses: of the model with all its heads on each text, nats.
     """
 
     model: ModelInfo
@@ -87,6 +91,12 @@ class Diagnosis:
     seconds: float
     names: Mapping[Kind, Names] = field(default_factory=dict)
     not_finite: str = ""
+    losses: TextLosses = field(default_factory=TextLosses)
+
+    @property
+    def broken(self) -> tuple[str, ...]:
+        """Return sentences on NaN and infinity: in weights, heads and losses; none if finite."""
+        return tuple(filter(None, (self.not_finite, loss_note(self.losses))))
 
     def finding(self, head: Head) -> Finding:
         """Return the finding of one head.
@@ -224,6 +234,7 @@ class Diagnosis:
                 "notes": list(self.notes),
                 "not_finite": self.not_finite,
                 "loss": asdict(self.loss),
+                "loss_not_finite": loss_note(self.losses),
                 "agreement": dict(self.agreement),
                 "measures": {
                     name: {"label": describe(name).label, "unit": describe(name).unit}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.metadata
-import math
 import platform
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from attnviz.doctor.labels.rules import Experiments, findings
 from attnviz.doctor.labels.thresholds import Thresholds
 from attnviz.doctor.measures.all_measures import Measures, measure
 from attnviz.doctor.measures.bootstrap import Intervals, intervals, ratios
+from attnviz.doctor.measures.text_losses import text_losses
 from attnviz.doctor.stages import GRADIENTS, MEASURING, PAIRS, READING, REMOVING, Clock
 from attnviz.errors import InputError
 from attnviz.experiments.ablation import ablate as ablate_heads
@@ -28,7 +28,7 @@ from attnviz.experiments.gradient_importance import importance
 from attnviz.experiments.hooked_model import head_projections
 from attnviz.experiments.loss_examples import Example, LongTexts, examples
 from attnviz.experiments.text_sets import Text, TextSet, as_text_set
-from attnviz.findings import REPLACEMENTS, Interval, Progress, Replacement
+from attnviz.findings import REPLACEMENTS, Progress, Replacement
 from attnviz.models import Model, check_reads
 from attnviz.types import Kind
 
@@ -152,16 +152,15 @@ def _examined(
     projections = head_projections(model)
     measured = measure(model, read, reading.texts, projections, seed=seed, progress=tick)
     notes = (*reading.notes, *measured.notes)
-    broken = origin_note(model, read, measured)
-    if broken:
-        notes = (broken, *notes)
-    has_loss = any(example.loss_inputs for example in read)
-    tried, loss = Experiments(), Interval(math.nan, math.nan, math.nan, math.nan, 0)
+    losses = text_losses(model, read)
+    broken = origin_note(model, read, measured, losses)
+    notes = (*filter(None, (broken, loss_note(losses))), *notes)
+    tried = Experiments()
     leaning: dict[Kind, Intervals] = {}
     if not ways:
         notes = (*notes, "no head was removed: labels rest on what heads look at alone")
-    elif has_loss:
-        tried, leaning, loss, said = _experiments(model, read, measured, ways, limits, seed, clock)
+    elif losses.counted and not losses.all_broken:
+        tried, leaning, said = _experiments(model, read, measured, ways, limits, seed, clock)
         notes = (*notes, *said)
     called = _names(model, read)
     labelled = findings(measured, limits, tried, called)
@@ -181,12 +180,13 @@ def _examined(
         measures=measured,
         experiments=tried,
         importance=leaning,
-        loss=loss,
+        loss=losses.mean(seed=seed),
         versions=_versions(),
         seed=seed,
         seconds=clock.seconds,
         names=called,
         not_finite=broken,
+        losses=losses,
     )
 
 
@@ -198,10 +198,10 @@ def _experiments(
     limits: Thresholds,
     seed: int,
     clock: Clock,
-) -> tuple[Experiments, dict[Kind, Intervals], Interval, tuple[str, ...]]:
-    """Return the costs of removing heads, alone and in groups, importance, loss and notes.
+) -> tuple[Experiments, dict[Kind, Intervals], tuple[str, ...]]:
+    """Return the costs of removing heads, alone and in groups, their importance, and notes.
 
-    Notes on texts whose loss is not finite, and on costs that depend on the weighting of texts.
+    Notes on costs that depend on the weighting of texts.
     """
     tick = clock.begin(REMOVING)
     ablation = ablate_heads(model, read, replacements=replacements, progress=tick)
@@ -218,14 +218,10 @@ def _experiments(
     tick = clock.begin(GRADIENTS)
     slopes = importance(model, read, progress=tick)
     leaning = {kind: intervals(slope, seed=seed) for kind, slope in slopes.items()}
-    loss = ratios(ablation.baseline, tokens, seed=seed).at()
-    notes = (
-        loss_note(ablation.baseline, tokens),
-        weighting_note(ablation.change[way], tokens, alone[way], limits.tolerance),
-    )
-    kept = tuple(note for note in notes if note)
+    note = weighting_note(ablation.change[way], tokens, alone[way], limits.tolerance)
     tried = Experiments(alone, together, groups)
-    return remove_listed(model, read, measured, tried, way, limits, seed), leaning, loss, kept
+    listed = remove_listed(model, read, measured, tried, way, limits, seed)
+    return listed, leaning, (note,) if note else ()
 
 
 def _names(model: Model, read: Sequence[Example]) -> dict[Kind, Names]:

@@ -41,6 +41,11 @@ class Named:
     word: str
     detail: str = ""
 
+    @property
+    def needs_removals(self) -> bool:
+        """Return True for a verdict that only the removal of heads can give."""
+        return self.word in {USELESS, *Verdict} - {Verdict.NOT_TESTED}
+
     def fits(self, finding: Finding) -> bool:
         """Return True if this is the label or verdict of a finding, or if it is useless.
 
@@ -89,6 +94,7 @@ def summary(
     notes: Sequence[str],
     groups: Sequence[str] = (),
     pruning: str = "",
+    broken: Sequence[str] = (),
 ) -> str:
     """Return the headline, the number of heads per label and verdict, and the heads to look at.
 
@@ -97,11 +103,14 @@ def summary(
         notes: what a reader has to know.
         groups: groups of heads that do the same, in words.
         pruning: cost of removing all heads of the list for pruning, in words.
+        broken: sentences on NaN and infinity, which come first.
     """
     from attnviz.views.report.removal_lists import kept_sentence, removal_lists  # loads plotly
     from attnviz.views.report.summary_sentences import diagnosis_sentences
 
-    lines = [*diagnosis_sentences(findings), "", *_counts(findings)]
+    lines = [f"{one[:1].upper()}{one[1:]}." for one in broken]
+    lines += [""] if lines else []
+    lines += [*diagnosis_sentences(findings), "", *_counts(findings)]
     for title, heads in heads_to_look_at(findings):
         lines += _section(title, heads)
     lists = [f"{title} {names}" for title, names in removal_lists(findings)]
@@ -112,6 +121,7 @@ def summary(
         f"{one.head.label} ({one.name}): {said}" for one in findings for said in one.close_calls
     ]
     lines += _listed("Close calls: other texts could change these labels", close, most=CLOSE)
+    notes = [one for one in notes if one not in broken]
     if notes:
         lines += ["", "Notes", *(f"  {note}" for note in notes)]
     return "\n".join(lines)

@@ -73,7 +73,8 @@ def ablate(
             loss: NaN.
         replacements: what takes the place of a head's output: "zero"; "mean", its mean over all
             positions and texts of these runs; "uniform", the average of the values that the query
-            can see (what the head would give if it attended evenly).
+            can see (what the head would give if it attended evenly). Without any, only the
+            baseline is measured.
         progress: callback for the finished share. It may raise to cancel.
 
     Raises:
@@ -148,7 +149,8 @@ def _run(
     changes = np.zeros((len(tasks), len(loss_inputs)))
     done, total = 0, len(groups) * max(len(tasks), 1)
     for group in groups:
-        replay = Replay(hooked, [loss_inputs[index] for index in group])
+        chosen = [loss_inputs[index] for index in group]
+        replay = Replay(hooked, chosen, remember=bool(tasks))
         whole = replay.begin()
         baseline[group] = whole.cpu().numpy()
         for start, part in _together(replay, tasks):

@@ -12,6 +12,7 @@ import pytest
 from attnviz.doctor import TextSet, Thresholds
 from attnviz.doctor.comparison import Comparison
 from attnviz.doctor.measures.bootstrap import intervals
+from attnviz.doctor.measures.text_losses import TextLosses
 from attnviz.findings import Progress
 from attnviz.models import Model
 from attnviz.ui.diagnose import two_models_page as page
@@ -68,6 +69,23 @@ def test_both_maps_and_what_has_changed(open_app: OpenApp, monkeypatch: Any) -> 
     assert list(app.dataframe[0].value["divergence"]) == sorted(
         app.dataframe[0].value["divergence"], reverse=True
     )
+
+
+def test_a_broken_model_is_named_first(open_app: OpenApp, monkeypatch: Any) -> None:
+    def broken(*arguments: Any, **options: Any) -> Comparison:
+        comparison = quick(*arguments, **options)
+        losses = TextLosses(np.full(3, np.nan), np.full(3, 9), "")
+        return replace(comparison, second=replace(comparison.second, losses=losses))
+
+    monkeypatch.setattr(page, "compare", broken)
+    app = open_app(TWO)
+    app.selectbox(key="second").set_value("llama-classroom").run()
+    wait(press(app, "Compare"))
+    assert not app.exception
+    (error,) = app.error
+    said_there = error.value.replace("\\", "")
+    assert said_there.startswith("llama-classroom: the loss is NaN or infinite on all 3 texts")
+    assert "llama-classroom is broken" in said(app).replace("\\", "")
 
 
 def test_models_that_cannot_be_compared_are_refused(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import math
 from dataclasses import replace
 from html import escape
 from pathlib import Path
@@ -16,7 +17,10 @@ from scipy.spatial.distance import jensenshannon
 import attnviz
 from attnviz import Model
 from attnviz.doctor import Change, Comparison, Diagnosis, Text, TextSet, compare
+from attnviz.doctor.loss_outcome import LossOutcome
 from attnviz.doctor.measures.bootstrap import intervals
+from attnviz.doctor.measures.text_losses import TextLosses
+from attnviz.doctor.terminal_report import comparison_summary
 from attnviz.errors import InputError
 from attnviz.experiments.loss_examples import examples
 from attnviz.findings import Finding, Interval, Label, Progress, Verdict
@@ -223,16 +227,90 @@ def test_a_limit_inside_an_interval_is_no_change(
     assert change.sentence.endswith("a close call, the intervals contain the limit.")
 
 
+def with_losses(diagnosis: Diagnosis, sums: list[float]) -> Diagnosis:
+    """Return a diagnosis with other losses: sums over ten tokens of each text."""
+    losses = TextLosses(np.array(sums), np.full(len(sums), 10), "the same tokens")
+    return replace(diagnosis, losses=losses, loss=losses.mean(seed=0))
+
+
 def test_the_losses_come_first(pair: tuple[Model, Model]) -> None:
     base, _ = pair
-    comparison = compare(base, base, TEXTS)
-    assert comparison.loss_change == 0 and "the intervals overlap" in comparison.loss_sentence
-    worse = replace(comparison.second, loss=Interval(99.0, 98.0, 100.0, 1.0, 6))
-    ruined = replace(comparison, second=worse)
-    name = base.info.name
-    assert ruined.loss_sentence.endswith(f": {name} is worse on these texts.")
-    assert f"99.00 nats per token (98.00 to 100.00) in {name}" in ruined.loss_sentence
-    assert compare(base, base, TEXTS, ablate=False).loss_sentence == ""
+    comparison = compare(base, base, TEXTS, ablate=False)
+    assert comparison.loss_outcome is LossOutcome.SAME and not comparison.worse
+    assert comparison.loss_difference == Interval(0, 0, 0, 0, 3)
+    assert comparison.sentences[0] == comparison.loss_sentence
+    assert "no difference of more than 0.01 nats per token" in comparison.loss_sentence
+    assert comparison.loss_sentence == compare(base, base, TEXTS).loss_sentence
+
+
+LOSSES = {
+    # losses of the first and the second model on four texts, nats; outcome; words
+    "a little on each text": (
+        [10, 20, 30, 40], [11, 21.1, 31, 40.9], LossOutcome.WORSE, "is worse on these texts, by 0.1"
+    ),
+    "better": ([10, 20, 30, 40], [9, 19, 29, 39], LossOutcome.BETTER, "is better on these texts"),
+    "better and worse": ([10, 20, 30, 40], [5, 30, 25, 45], LossOutcome.UNCLEAR, "is unclear"),
+    "below the tolerance": (
+        [10, 20, 30, 40], [10.01, 20.01, 30.01, 40.02], LossOutcome.SAME, "no difference of more"
+    ),
+    "one text": ([10], [90], LossOutcome.UNCLEAR, "one text cannot show"),
+    "NaN after": (
+        [10, 20, 30, 40], [math.nan] * 4, LossOutcome.WORSE, "NaN or infinite on all 4 texts in"
+    ),
+    "NaN on one text after": (
+        [10, 20, 30, 40], [1, 2, 3, math.nan], LossOutcome.WORSE,
+        "NaN or infinite on 1 of 4 texts (0.20 nats per token"
+    ),
+    "infinite after": ([10, 20], [10, math.inf], LossOutcome.WORSE, "is broken"),
+    "NaN before": (
+        [math.nan] * 4, [1, 2, 3, 4], LossOutcome.NOT_FINITE, "and the losses cannot be compared"
+    ),
+    "NaN on one text before": (
+        [10, 20, math.nan, 40], [1, 2, 3, 4], LossOutcome.NOT_FINITE, "cannot be compared"
+    ),
+    "NaN in both": ([math.nan] * 2, [math.nan] * 2, LossOutcome.NOT_FINITE, "both models are"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", LOSSES)
+def test_the_second_model_is_worse_if_its_loss_is_higher_or_not_finite(
+    pair: tuple[Model, Model], case: str
+) -> None:
+    before, after, outcome, words = LOSSES[case]
+    same = compare(pair[0], pair[0], TEXTS, ablate=False)
+    comparison = replace(
+        same, first=with_losses(same.first, before), second=with_losses(same.second, after)
+    )
+    assert comparison.loss_outcome is outcome
+    assert comparison.worse == (outcome in ("worse", "not finite"))
+    assert words in comparison.loss_sentence and comparison.sentences[0].startswith("Loss: ")
+    broken = not np.isfinite([*before, *after]).all()
+    assert bool(comparison.broken) == broken
+    for said in (comparison_summary(comparison), comparison.html()):
+        assert ("NaN or infinite on" in said) == broken
+    plain = json.loads(json.dumps(comparison.plain(), allow_nan=False))
+    assert plain["worse"] == comparison.worse and plain["loss_outcome"] == outcome
+    assert (plain["loss_difference"] is None) == broken
+    assert plain["broken"] == list(comparison.broken)
+    if not broken:
+        apart = (np.array(after) - before).sum() / (10 * len(before))
+        assert plain["loss_difference"]["mean"] == pytest.approx(apart)
+
+
+def test_losses_of_other_tokens_are_compared_by_their_intervals(pair: tuple[Model, Model]) -> None:
+    same = compare(pair[0], pair[0], TEXTS, ablate=False)
+    second = with_losses(same.second, [990, 980, 1000])
+    comparison = replace(same, second=second)  # the digest of its target tokens differs
+    assert comparison.loss_difference is None and comparison.loss_outcome is LossOutcome.WORSE
+    assert comparison.loss_sentence.endswith("is worse on these texts.")
+    close = replace(same.first.loss, low=0.0, high=200.0)
+    overlapping = replace(comparison, first=replace(same.first, loss=close))
+    assert not overlapping.worse and "the intervals overlap" in overlapping.loss_sentence
+    unknown = replace(
+        same, first=replace(same.first, losses=TextLosses(), loss=TextLosses().mean(seed=0))
+    )
+    assert unknown.loss_outcome is LossOutcome.NOT_MEASURED
+    assert unknown.loss_sentence == "" and not unknown.worse
 
 
 def test_a_head_that_became_harmful_is_named_first(pair: tuple[Model, Model]) -> None:
@@ -255,7 +333,7 @@ def test_a_head_that_became_harmful_is_named_first(pair: tuple[Model, Model]) ->
 
     ruined = costing(-3.86, Verdict.BETTER_WITHOUT)
     assert [after.head for _, after in ruined.harmful] == [first.head]
-    assert ruined.sentences[:2] == (
+    assert ruined.sentences[1:3] == (
         "1 head has become harmful: the loss falls without it.",
         f"Harmful now: {first.head.label} (+0.040 before, -3.86 now).",
     )
@@ -263,8 +341,8 @@ def test_a_head_that_became_harmful_is_named_first(pair: tuple[Model, Model]) ->
     assert ruined.plain()["harmful"] == [first.head.label]
     assert "It has become harmful: the loss falls without it." in ruined.html()
     mild = costing(-0.05, Verdict.BETTER_WITHOUT)
-    assert mild.sentences[0] == "No head has changed its label."
-    assert mild.sentences[1].startswith("1 head has become harmful")
+    assert mild.sentences[1] == "No head has changed its label."
+    assert mild.sentences[2].startswith("1 head has become harmful")
     assert costing(-3.86, Verdict.UNCLEAR).harmful == ()
     assert costing(0.02, Verdict.BETTER_WITHOUT).harmful == ()  # the intervals overlap
 
@@ -290,7 +368,7 @@ def test_changes_that_matter_most_come_first(pair: tuple[Model, Model]) -> None:
     changed = replace(comparison, first=before, second=after, divergence={kind: intervals(moved)})
     assert [one.head for one in changed.by_weight] == [heads[2], heads[1], heads[0]]
     assert changed.moved(heads[1]) == pytest.approx(0.2)
-    assert changed.sentences[2].startswith(f"{heads[2].label} was “healthy” and is “dead”")
+    assert changed.sentences[3].startswith(f"{heads[2].label} was “healthy” and is “dead”")
 
 
 @pytest.mark.parametrize(

@@ -169,7 +169,8 @@ def test_without_ablation_labels_stay_untested(gpt: Model, diagnosis: Diagnosis)
     seen = diagnose(gpt, TEXTS, ablate=False)
     assert any("no head was removed" in note for note in seen.notes)
     assert {one.verdict for one in seen.findings} == {Verdict.NOT_TESTED}
-    assert not seen.importance and not seen.agreement and math.isnan(seen.loss.mean)
+    assert not seen.importance and not seen.agreement and seen.loss == seen.losses.mean(seed=0)
+    assert seen.loss.texts == len(seen.losses.sums) and not seen.broken
     assert "ablation_zero" not in seen.table
     assert len(seen.findings) == len(diagnosis.findings)
     for one in seen.findings:

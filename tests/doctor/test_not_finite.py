@@ -95,9 +95,9 @@ def test_the_weight_is_named_and_files_hold_no_nan(
     diagnosis.to_json(tmp_path / "d.json")
     written = json.loads((tmp_path / "d.json").read_text("utf-8"))
     assert written["not_finite"] == diagnosis.not_finite
-    assert "NaN" not in json.dumps({**written, "notes": [], "not_finite": "", "measures": {}}) or (
-        broken
-    )
+    assert "NaN" not in json.dumps(
+        {**written, "notes": [], "not_finite": "", "loss_not_finite": "", "measures": {}}
+    ) or (broken)
     assert written["loss"]["mean"] is None
     for head, one in zip(written["heads"], diagnosis.findings, strict=True):
         if one.label == "non-finite":
@@ -163,6 +163,73 @@ def test_two_models_one_of_them_broken(zoo: Zoo, tmp_path: Path) -> None:
     assert changed["L1·H1"] == changed["L2·H0"] == "non-finite"
     assert np.isnan(comparison.divergence["self"].mean[2]).all()
     assert comparison.divergence["self"].mean[0].max() < 1e-6
+
+
+@pytest.fixture(scope="module")
+def folders(zoo: Zoo, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Return a sound GPT-2; one with a NaN behind all heads; one whose logits alone are infinite."""
+    folder = zoo("gpt2").folder
+    place = tmp_path_factory.mktemp("models")
+    return {
+        "sound": folder,
+        "NaN": with_number(folder, place / "nan", "h.2.mlp.c_proj.weight", math.nan, (0, 0)),
+        "infinite": with_number(folder, place / "infinite", "ln_f.weight", 3e38, (ALL,)),
+    }
+
+
+@pytest.mark.parametrize(
+    ("first", "second"), [("sound", "NaN"), ("NaN", "sound"), ("infinite", "NaN"),
+                          ("sound", "infinite"), ("infinite", "sound")],
+)  # fmt: skip
+@pytest.mark.parametrize("removed", [True, False])
+def test_a_comparison_with_a_broken_loss_fails(
+    folders: dict[str, Path],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    first: str,
+    second: str,
+    removed: bool,
+) -> None:
+    texts, page, data = tmp_path / "texts.txt", tmp_path / "c.html", tmp_path / "c.json"
+    texts.write_text("\n".join(TEXTS))
+    options = ["compare", str(folders[first]), str(folders[second]), "--texts", str(texts)]
+    options += ["--out", str(page), "--json", str(data), *([] if removed else ["--no-ablation"])]
+    assert cli.main([*options, "--fail-on", "worse"]) == 1
+    said = capsys.readouterr()
+    assert "--fail-on worse found: worse" in said.err
+    for name in {first, second} - {"sound"}:
+        sentence = f"{folders[name]}: the loss is NaN or infinite on all 3 texts"
+        for shown in (said.err, said.out, page.read_text("utf-8")):
+            assert sentence in shown
+    written = json.loads(data.read_text("utf-8"))
+    assert written["worse"] and written["loss_difference"] is None
+    assert cli.main(options) == 1  # as a diagnosis of a broken model fails, without --fail-on
+
+
+def test_a_diagnosis_whose_loss_alone_is_infinite_fails(
+    folders: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    texts = tmp_path / "texts.txt"
+    texts.write_text("\n".join(TEXTS))
+    options = ["diagnose", str(folders["infinite"]), "--texts", str(texts)]
+    assert cli.main([*options, "--out", str(tmp_path / "d.html")]) == 1
+    said = capsys.readouterr()
+    for shown in (said.out, said.err, (tmp_path / "d.html").read_text("utf-8")):
+        assert "he loss is NaN or infinite on all 3 texts" in shown and "ln_f" in shown
+    assert "removing one head" not in said.err  # no removal could show anything
+    assert cli.main(["diagnose", str(folders["sound"]), "--texts", str(texts)]) == 0
+
+
+@pytest.mark.parametrize(
+    "words", ["compare gpt-classroom french-classroom --no-ablation --fail-on harmful",
+              "diagnose gpt-classroom --no-ablation --fail-on dead,useless",
+              "diagnose gpt-classroom --no-ablation --fail-on better-without"],
+)  # fmt: skip
+def test_what_only_removals_show_is_refused_without_them(
+    words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(words.split()) == 2
+    assert "leave out --no-ablation" in capsys.readouterr().err
 
 
 def test_a_finite_model_has_no_such_label(zoo: Zoo) -> None:

@@ -121,6 +121,8 @@ def make_plain(*, hostile: bool = False, ablated: bool = True, kinds: int = 1) -
         "seed": 3,
         "seconds": 12.0,
         "notes": [f"one text only{evil}"],
+        "not_finite": "",
+        "loss_not_finite": "",
         "loss": asdict(interval(3.2)) if ablated else dict.fromkeys(asdict(interval(0.0))),
         "agreement": dict.fromkeys(names, 0.5) if ablated else {},
         "entropy": {kind: make_samples().tolist() for kind in names},

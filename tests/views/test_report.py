@@ -128,8 +128,8 @@ def plain_pair(*, hostile: bool = False, kinds: int = 1) -> dict[str, Any]:
          "divergence": moved, "entropy_shift": moved, "sentence": said}
         for head in one["heads"]
     ]  # fmt: skip
-    return {"first": one, "second": one, "sentences": [said], "notes": [said], "heads": heads,
-            "limits": one["limits"]}  # fmt: skip
+    return {"first": one, "second": one, "sentences": [said], "notes": [said],
+            "broken": [], "heads": heads, "limits": one["limits"]}  # fmt: skip
 
 
 def test_the_report_of_two_models_is_complete() -> None:

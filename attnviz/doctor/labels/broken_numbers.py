@@ -9,21 +9,26 @@ import numpy as np
 from attnviz.captures.forward_pass import capture_ids
 from attnviz.captures.origins import broken_weights, origin_of
 from attnviz.doctor.measures.all_measures import Measures
+from attnviz.doctor.measures.text_losses import TextLosses
 from attnviz.experiments.loss_examples import Example
 from attnviz.models import Model
 
 __all__ = ["loss_note", "origin_note"]
 
 
-def origin_note(model: Model, examples: Sequence[Example], measures: Measures) -> str:
+def origin_note(
+    model: Model, examples: Sequence[Example], measures: Measures, losses: TextLosses
+) -> str:
     """Return the sentence that names where NaN or infinity begin; empty if all is finite.
 
-    Runs the model once more, on the first text on which a head is broken, and only if there is
-    one, or a weight of the model that is not finite.
+    Runs the model once more, on the first text on which a head or the loss is broken, and only if
+    there is one, or a weight of the model that is not finite.
     """
     broken = np.zeros(len(examples), bool)
     for table in measures.values.values():
         broken |= (table["not_finite"] > 0).any((0, 1))
+    if not broken.any() and losses.broken:
+        broken |= (losses.tokens > 0) & ~np.isfinite(losses.sums)
     weights = broken_weights(model.network)
     if not weights and not broken.any():
         return ""
@@ -33,20 +38,11 @@ def origin_note(model: Model, examples: Sequence[Example], measures: Measures) -
     return "" if origin is None else origin.sentence
 
 
-def loss_note(losses: np.ndarray, tokens: np.ndarray) -> str:
-    """Return a sentence on the texts whose loss is NaN or infinite; empty if there is none.
-
-    Args:
-        losses: summed loss of each text, nats.
-        tokens: number of predicted tokens of each text; texts without any have no loss.
-    """
-    predicted = tokens > 0
-    lost = int((predicted & ~np.isfinite(losses)).sum())
-    if not lost:
+def loss_note(losses: TextLosses) -> str:
+    """Return a sentence on the texts whose loss is NaN or infinite; empty if there is none."""
+    if not losses.broken:
         return ""
-    if lost == predicted.sum():
-        return "the loss is NaN or infinite on all texts: removing a head shows nothing"
-    return (
-        f"the loss is NaN or infinite on {lost} of {int(predicted.sum())} texts; what removing a "
-        "head costs is measured on the other texts alone"
-    )
+    said = f"the loss is NaN or infinite {losses.where}"
+    if losses.all_broken:
+        return f"{said}: removing a head would show nothing"
+    return f"{said}; what removing a head costs is measured on the other texts alone"

@@ -73,6 +73,10 @@ class Change:
         what = f"{self.head.label} was “{self.before.name}” and is “{self.after.name}”"
         if not self.clear:
             return f"{what}: a close call, the intervals contain the limit."
+        if self.after.label == "non-finite":
+            return f"{what}: it computes NaN or infinity now."
+        if self.before.label == "non-finite":
+            return f"{what}: its numbers are finite again."
         if self.lost:
             return f"{what}: it has become degenerate."
         if self.after.contradicted and not self.before.degenerate:

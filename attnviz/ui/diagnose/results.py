@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import streamlit as st
 
@@ -30,7 +32,7 @@ from attnviz.ui.session.plain_text import plain, show_plain
 from attnviz.views import draw_label_map
 from attnviz.views.report.summary_sentences import diagnosis_sentences, text_count
 
-__all__ = ["choose_head", "first_head", "label_map", "results"]
+__all__ = ["broken_sentences", "choose_head", "first_head", "label_map", "results"]
 
 MAP = "label_map"
 
@@ -101,14 +103,19 @@ def _close_calls(diagnosis: Diagnosis) -> None:
 
 def summary(diagnosis: Diagnosis) -> None:
     """Show the headline and the notes."""
-    if diagnosis.not_finite:
-        st.error(plain(f"{diagnosis.not_finite}."), icon=":material/gpp_bad:")
+    broken_sentences([f"{one[:1].upper()}{one[1:]}." for one in diagnosis.broken])
     first, *others = diagnosis_sentences(diagnosis.findings)
     st.subheader(plain(first), anchor=False)
     if others:
         show_plain(" ".join(others))
-    for note in (one for one in diagnosis.notes if one != diagnosis.not_finite):
+    for note in (one for one in diagnosis.notes if one not in diagnosis.broken):
         show_plain(f"{note[:1].upper()}{note[1:]}.", small=True)
+
+
+def broken_sentences(sentences: Sequence[str]) -> None:
+    """Show sentences on NaN and infinity as errors."""
+    for one in sentences:
+        st.error(plain(one), icon=":material/gpp_bad:")
 
 
 def choose_head(diagnosis: Diagnosis, kind: Kind) -> Head:

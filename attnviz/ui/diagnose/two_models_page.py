@@ -20,6 +20,7 @@ from attnviz.ui.diagnose.diagnose_page import choose_seed
 from attnviz.ui.diagnose.downloads import save_comparison
 from attnviz.ui.diagnose.folding_form import FoldingForm
 from attnviz.ui.diagnose.results import (
+    broken_sentences,
     choose_head,
     first_head,
     label_map,
@@ -186,7 +187,8 @@ def _furthest(comparison: Comparison) -> Head:
 
 
 def _summary(comparison: Comparison) -> None:
-    said = list(comparison.sentences)
+    broken_sentences(comparison.broken)
+    said = [one for one in comparison.sentences if one not in comparison.broken]
     if comparison.loss_sentence:
         show_plain(Strong(said.pop(0)))
     st.subheader(plain(said[0]), anchor=False)

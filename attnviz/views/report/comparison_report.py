@@ -15,6 +15,7 @@ from attnviz.views.report.plain_values import findings_of, interval_of
 from attnviz.views.report.report_page import THEMES, Figures, draw_page, figure_place
 from attnviz.views.report.tables import (
     anchor,
+    broken_lines,
     filtered_table,
     interval_text,
     label_chip,
@@ -61,9 +62,11 @@ def draw_comparison_report(plain: Mapping[str, Any]) -> str:
     figures: Figures = {}
     names = (plain["first"]["model"]["name"], plain["second"]["model"]["name"])
     title = f"attnviz: the heads of {names[0]} and {names[1]}"
-    lead, *others = [escape(sentence) for sentence in plain["sentences"]]
+    said = [one for one in plain["sentences"] if one not in plain["broken"]]
+    lead, *others = map(escape, said)
     body = [
         f"<h1>{escape(title)}</h1>",
+        *broken_lines(plain["broken"]),
         f'<p class="lead">{lead}</p>',
         *(f"<p>{sentence}</p>" for sentence in others),
     ]

@@ -27,6 +27,7 @@ def comparison_sentences(
     lost: int,
     recovered: int,
     harmful: Sequence[tuple[Finding, Finding]] = (),
+    broken: Sequence[str] = (),
 ) -> tuple[str, ...]:
     """Return the headline of a comparison, most important sentence first.
 
@@ -39,6 +40,7 @@ def comparison_sentences(
         recovered: heads that were degenerate and without use, and are needed now.
         harmful: heads without which only the second model is better, before and after; the most
             harmful first.
+        broken: sentences on NaN and infinity in either model.
     """
     labels = []
     if changes:
@@ -49,7 +51,7 @@ def comparison_sentences(
         labels.append(f"No head has {'clearly ' if close else ''}changed its label.")
     harm = _harmful(harmful) if harmful else []
     severe = bool(harmful) and removal_cost(harmful[0][1]) < -SEVERE
-    said = [*([loss] if loss else []), *(harm + labels if severe else labels + harm)]
+    said = [*([loss] if loss else []), *broken, *(harm + labels if severe else labels + harm)]
     said += changes[:SHOWN]
     if len(changes) > SHOWN:
         said.append(f"And {len(changes) - SHOWN} more.")

@@ -20,6 +20,7 @@ from attnviz.views.report.report_page import THEMES, Figures, draw_page, figure_
 from attnviz.views.report.summary_sentences import diagnosis_sentences, text_count
 from attnviz.views.report.tables import (
     anchor,
+    broken_lines,
     cases,
     head_table,
     label_legend,
@@ -84,8 +85,10 @@ def _subtitle(plain: Mapping[str, Any]) -> str:
 
 def _summary(plain: Mapping[str, Any], findings: Sequence[Finding]) -> list[str]:
     said = [escape(sentence) for sentence in diagnosis_sentences(findings)]
-    lines = [f'<p class="lead">{said[0]}</p>', f"<p>{' '.join(said[1:])}</p>"]
-    return lines + notes_list(plain["notes"])
+    broken = [one for one in (plain["not_finite"], plain["loss_not_finite"]) if one]
+    lines = broken_lines([f"{one[:1].upper()}{one[1:]}." for one in broken])
+    lines += [f'<p class="lead">{said[0]}</p>', f"<p>{' '.join(said[1:])}</p>"]
+    return lines + notes_list([one for one in plain["notes"] if one not in broken])
 
 
 def _removals(plain: Mapping[str, Any], findings: Sequence[Finding]) -> list[str]:

@@ -16,6 +16,7 @@ from attnviz.views.report.plain_values import interval_of
 
 __all__ = [
     "anchor",
+    "broken_lines",
     "cases",
     "filtered_table",
     "head_table",
@@ -217,6 +218,11 @@ def limits_table(plain: Mapping[str, Any]) -> str:
         '<div class="wide"><table class="grid"><thead><tr><th>Name</th><th>Value</th>'
         f"<th>Meaning</th><th>Source</th></tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
     )
+
+
+def broken_lines(sentences: Sequence[str]) -> list[str]:
+    """Return sentences on NaN and infinity as marked paragraphs."""
+    return [f'<p class="lead broken">{escape(one)}</p>' for one in sentences]
 
 
 def notes_list(notes: Sequence[str]) -> list[str]:
