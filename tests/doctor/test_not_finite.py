@@ -167,7 +167,7 @@ def test_two_models_one_of_them_broken(zoo: Zoo, tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def folders(zoo: Zoo, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Return a sound GPT-2; one with a NaN behind all heads; one whose logits alone are infinite."""
+    """Return a sound GPT-2, one with a NaN behind all heads, one with infinite logits."""
     folder = zoo("gpt2").folder
     place = tmp_path_factory.mktemp("models")
     return {
