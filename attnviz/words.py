@@ -90,8 +90,10 @@ def headline(stack: AttentionStack, layer: int, head: int) -> str:
     if patterns:
         best = values[patterns[0]]
         how = "mostly" if best >= NAMED_FROM else "partly"
+        where = WHERE.get(patterns[0], "")
         said = (
-            f"{how} {_role(stack, layer, head, patterns[0])} ({best:.2f} of its weight on average)"
+            f"{how} {_role(stack, layer, head, patterns[0])} ({best:.2f} of its weight on "
+            f"average{where})"
         )
         if len(patterns) > 1:
             also = _role(stack, layer, head, patterns[1])

@@ -89,10 +89,7 @@ def maps(app: AppTest, corner: str = "key", *, signed: bool = False) -> list[dic
             if header["grid"] and header["grid"]["encoding"] == "f4f4":
                 numbers = np.frombuffer(packed[4 + length :], "<f4")
                 header["weights"], header["scores"] = numbers.reshape(2, *header["shape"])
-            elif (
-                header["grid"]
-                and header["shape"] == np.diff(header["grid"]["window"])[::2].tolist()
-            ):
+            elif header["grid"] and header["grid"]["encoding"] in ("u2", "i2"):
                 header["rounded"] = rounded_numbers(packed[4 + length :], header)
             if str(header["corner"]).startswith(corner) and header["signed"] == signed:
                 headers.append(header)
@@ -100,8 +97,8 @@ def maps(app: AppTest, corner: str = "key", *, signed: bool = False) -> list[dic
 
 
 def rounded_numbers(body: bytes, header: dict[str, Any]) -> np.ndarray:
-    """Return the numbers of a map whose every cell is sent as two bytes; NaN where masked."""
-    rows, columns = header["shape"]
+    """Return the numbers that a map sends as two bytes each, cells or bins; NaN where masked."""
+    rows, columns = (len(header["grid"][name]) for name in ("rowLabels", "columnLabels"))
     codes = np.frombuffer(body, "<i2" if header["signed"] else "<u2", rows * columns)
     scale = header["grid"]["scale"]
     if header["signed"]:

@@ -126,6 +126,16 @@ def test_menu_offers_only_metrics_that_exist_for_the_text(open_app: OpenApp) -> 
     assert set(options) <= {metrics.describe(name).label for name in metrics.names()}
 
 
+def test_a_bert_shows_what_it_expects_in_place_of_its_mask(open_app: OpenApp) -> None:
+    app = open_app(model="bert-classroom", text="The cat [MASK] on the mat.")
+    assert "In place of “[MASK]”" in said(app)
+    app = open_app(model="bert-classroom", text="The cat sat on the mat.")
+    assert "In place of “the”" in said(app)  # not of [SEP], where a prediction means nothing
+    app.session_state["token"] = 2
+    app.run()
+    assert "In place of “cat”" in said(app)
+
+
 @pytest.mark.parametrize("part", ["Weights", "Queries and keys", "Row by row", "Numbers"])
 @pytest.mark.parametrize("name", NAMES)
 def test_every_part_of_a_head_opens(open_app: OpenApp, name: str, part: str) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from urllib.parse import urlencode
+
 import pytest
 from playwright.sync_api import Page, expect
 
@@ -64,6 +66,22 @@ def test_map_and_predictions_are_on_one_screen(page: Page, server: Server, model
     expect(bars.last).to_be_in_viewport(ratio=1)
     host = page.locator(".st-key-weights [data-drawn]")
     assert min(host.evaluate(FONT_SIZES)) >= 11
+
+
+LONGER = "The old man went to the market and bought apples and pears, but the rain came down. " * 5
+
+
+def test_a_longer_text_leaves_the_predictions_on_the_screen(page: Page, server: Server) -> None:
+    """A strip of a hundred tokens scrolls on a low screen, and has more lines on a high one."""
+    page.set_viewport_size({"width": 1280, "height": 800})
+    open_explore(page, server, f"?{urlencode({'model': 'gpt-classroom', 'text': LONGER})}")
+    bars = page.locator(".st-key-candidates .row")
+    expect(bars.last).to_be_in_viewport(ratio=1)
+    strip = page.locator(".st-key-token_strip .chips")
+    low = (strip.bounding_box() or {"height": 0})["height"]
+    assert strip.evaluate("one => one.scrollHeight > one.clientHeight")  # the rest can be reached
+    page.set_viewport_size({"width": 1280, "height": 1100})
+    assert (strip.bounding_box() or {"height": 0})["height"] > low
 
 
 def test_the_keyboard_reaches_the_map_in_a_few_stops(page: Page, server: Server) -> None:

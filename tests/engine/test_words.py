@@ -28,6 +28,7 @@ def test_headline_names_the_pattern() -> None:
     repeated = np.arange(N) % 4
     sentence = words.headline(looks_at(-3, repeated), 0, 0)
     assert "looks at what followed earlier copies of the token (1.00" in sentence
+    assert "on average where a token has come before)" in sentence  # not over all rows
     sentence = words.headline(looks_at(-4, repeated), 0, 0)
     assert "looks at earlier copies of the same token (1.00" in sentence
 

@@ -15,7 +15,7 @@ from attnviz.types import Head, Prediction, Tokens
 from attnviz.ui.components.token_bars import token_bars
 from attnviz.ui.explore.head_removal import without_head
 from attnviz.ui.explore.token_panel import TokenChoice
-from attnviz.ui.session.model_cache import Request
+from attnviz.ui.session.model_cache import Request, load_model
 from attnviz.ui.session.plain_text import Strong, show_plain
 from attnviz.ui.session.request_ids import EDITED_TOKENS
 
@@ -28,14 +28,30 @@ CANDIDATES = 5
 def show_answer(
     capture: Capture, request: Request, head: Head, token: TokenChoice, axes: MapAxes
 ) -> None:
-    """Show what is predicted at the chosen token or at the last, and where the chosen one looks."""
-    stack = capture[head.kind]
+    """Show what is predicted at the chosen token, or at a first one, and where the chosen looks."""
     side = capture.kinds[0] if len(capture.kinds) == 1 else "decoder"
     if capture.predictions and head.kind in (side, "cross"):
-        position = len(stack.query_tokens) - 1 if token.position is None else token.position
+        position = _first_shown(capture, request) if token.position is None else token.position
         _prediction(capture, request, head, position)
     if token.position is not None:
         _looks(axes, head, axes.queries.index_of(token.position), places=not token.whole)
+
+
+def _first_shown(capture: Capture, request: Request) -> int:
+    """Return the position whose prediction is shown before a token is chosen.
+
+    The last one of a decoder. Of an encoder the first mask, or the first token that is not
+    special: what it predicts at its last token, [SEP], means nothing.
+    """
+    tokens = capture[capture.kinds[-1]].query_tokens
+    if capture.model.family != "encoder":
+        return len(tokens) - 1
+    vocabulary = load_model(request.model).vocabulary
+    mask = None if vocabulary is None else vocabulary.mask_token_id
+    for places in (tokens.ids == mask, ~tokens.special):
+        if places.any():
+            return int(places.argmax())
+    return 0
 
 
 def _looks(axes: MapAxes, head: Head, row: int, *, places: bool) -> None:
@@ -77,7 +93,8 @@ def _prediction(capture: Capture, request: Request, head: Head, token: int) -> N
     shown: Sequence[str] = expected.labels
     place = st.container(key="next_token", gap=None)
     with place, st.container(horizontal=True, vertical_alignment="center"):
-        show_plain(Strong("This token" if encoder else "Next token"))
+        label = words.quoted(capture[head.kind].query_tokens.labels[token])
+        show_plain(Strong(f"In place of {label}" if encoder else "Next token"))
         off = st.toggle(
             f"without {head.label}",
             key="without_head",
