@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -10,10 +11,13 @@ import pytest
 from attnviz.errors import InputError
 from attnviz.lessons import lessons, parse_lesson
 from attnviz.lessons.lesson_reader import TEXTS
+from attnviz.lessons.phrases.browser_phrases import BROWSER_PHRASES
 from attnviz.lessons.phrases.named_phrases import phrases_of, read_engine_texts, shared_phrase
 from attnviz.lessons.phrases.phrase_table import LESSON_PHRASES, SHARED_PHRASES, keys
 
 SCENES = Path(__file__).parents[2] / "attnviz/lessons"
+COMPONENT = Path(__file__).parents[2] / "attnviz/ui/components/assets/lesson"
+STAGE = COMPONENT.parents[1] / "lesson_stage.py"
 MASKS = (TEXTS / "masks.toml").read_text("utf-8")
 ENGINE = (TEXTS / "engine.toml").read_text("utf-8")
 
@@ -96,3 +100,16 @@ def test_scenes_name_phrases_with_their_placeholders() -> None:
     calls = [named_keys(one, "shared_phrase") for one in SCENES.rglob("*.py")]
     assert {key for call in calls for key in call} == set(shared)
     assert all(values == shared[key] for call in calls for key, values in call.items())
+
+
+def test_the_component_names_phrases_with_their_placeholders() -> None:
+    """Every key that the component says is in the table, and every key of the table is said."""
+    modules = [path.read_text("utf-8") for path in COMPONENT.glob("*.js")]
+    source = "\n".join([*modules, STAGE.read_text("utf-8")])
+    assert [
+        key for key in BROWSER_PHRASES if f'"{key}"' not in source and f"'{key}'" not in source
+    ] == []
+    for key in re.findall(r'\bsay\("(\w+)"', source):
+        assert key in BROWSER_PHRASES
+    for key in re.findall(r'\bsay\("(\w+)"\)', source):
+        assert not BROWSER_PHRASES[key], key

@@ -16,6 +16,7 @@ import numpy as np
 import streamlit as st
 
 from attnviz.lessons import Lesson, Scene, lessons
+from attnviz.lessons.phrases.named_phrases import engine_texts
 from attnviz.ui.components.checked_reports import record
 from attnviz.ui.components.plotly_map import map_fields
 from attnviz.ui.components.served_component import ServedComponent
@@ -182,13 +183,27 @@ def pack_lesson(
         "next": following,
         "hide": list(hide),
         "present": present,
-        "map": {**map_fields(_WEIGHTS), "aside": [], "selected": None, "bare": False},
+        "map": {**_map_fields(), "aside": [], "selected": None, "bare": False},
+        "words": dict(engine_texts()["browser"]),
         "light": _colors("light"),
         "dark": _colors("dark"),
     }
     encoded = json.dumps(header, allow_nan=False).encode()
     encoded += b" " * (-len(encoded) % 4)
     return struct.pack("<I", len(encoded)) + encoded + body
+
+
+def _map_fields() -> dict[str, Any]:
+    """Return the description of a map of weights, with the words of `engine.toml`."""
+    words = engine_texts()["browser"]
+    return {
+        **map_fields(_WEIGHTS),
+        "value": words["weight"],
+        "caption": words["weight"],
+        "missing": words["masked_cell"],
+        "maskedCaption": f"▨ {words['masked_caption']}",
+        "corner": words["map_corner"],
+    }
 
 
 def _plain(value: Any) -> Any:

@@ -14,7 +14,7 @@ export function create(context) {
   const root = element("div", "arrows");
   const plot = drawn("svg", { viewBox: `0 0 ${SIZE} ${SIZE}`, role: "img" });
   const labels = scene.labels[show.rows ?? "keys"];
-  plot.setAttribute("aria-label", `arrows: ${labels.join(", ")}`);
+  plot.setAttribute("aria-label", context.say("arrows", { labels: labels.join(", ") }));
   const handle = element("div", "handle pen");
   root.append(plot, handle);
   const picture = { context, root, element: root, plot, handle, labels, held: null };
@@ -115,7 +115,7 @@ function addKeys(picture) {
   const { handle, context } = picture;
   handle.tabIndex = 0;
   handle.setAttribute("role", "slider");
-  handle.setAttribute("aria-label", "Your guess: the arrow keys move it");
+  handle.setAttribute("aria-label", context.say("point_handle"));
   handle.addEventListener("keydown", (event) => {
     const unit = picture.far / 20;
     const step = {
@@ -189,7 +189,7 @@ function paint(picture) {
     const [across, up] = guess ?? [0, 0];
     handle.style.left = `${(100 * x(across)) / SIZE}%`;
     handle.style.top = `${(100 * y(up)) / SIZE}%`;
-    describe(handle, across, `${format(across)} across, ${format(up)} up`, [-picture.far, picture.far]);
+    describe(handle, across, context.say("point", { across: format(across), up: format(up) }), [-picture.far, picture.far]);
   }
 }
 
@@ -218,5 +218,5 @@ function distance(picture) {
   const truth = context.truth((one) => sum(one));
   const [x, y] = context.guess;
   const apart = Math.hypot(x - truth[0], y - truth[1]) / picture.far;
-  return { apart, text: `your point is ${format(apart * picture.far)} away` };
+  return { apart, text: context.say("point_away", { distance: format(apart * picture.far) }) };
 }

@@ -233,7 +233,7 @@ function distance(picture) {
   const predict = step.predict;
   if (predict.kind === "bars") {
     const apart = totalVariation(guess, context.truth((one) => numbersOf(one, predict.of)));
-    return { apart, text: `${percent(apart)} of the weight lay elsewhere in your guess` };
+    return { apart, text: context.say("share_elsewhere", { share: percent(apart) }) };
   }
   if (predict.kind === "heights") {
     const known = predict.known ?? 0;
@@ -241,22 +241,22 @@ function distance(picture) {
     const apart = guess.slice(known).map((one, at) => Math.abs(one - truth[at + known]));
     const mean = apart.reduce((sum, one) => sum + one, 0) / apart.length;
     const unit = predict.unit ? ` ${predict.unit}` : "";
-    return { apart: mean, text: `your bars are ${format(mean)}${unit} away on average` };
+    return { apart: mean, text: context.say("bars_away", { distance: `${format(mean)}${unit}` }) };
   }
   if (predict.kind === "score") {
     const at = resolve(scene, predict.place);
     const right = softmaxRow({ scene, controls: context.atTruth() }).weights;
     const yours = softmaxRow({ scene, controls: { scores: { [at]: guess } } }).weights;
     const apart = totalVariation(yours, right);
-    return { apart, text: `with your score, ${percent(apart)} of the weight lies elsewhere` };
+    return { apart, text: context.say("score_elsewhere", { share: percent(apart) }) };
   }
   const weights = context.truth((one) => numbersOf(one, predict.of));
   const right = resolve(scene, predict.truth);
   const apart = Math.abs(weights[right] - weights[guess]);
   const label = scene.labels[step.show.rows ?? "keys"][guess];
-  return guess === right
-    ? { apart: 0, text: "that is the one" }
-    : { apart, text: `${label} has ${format(weights[guess])}, the largest ${format(weights[right])}` };
+  if (guess === right) return { apart: 0, text: context.say("right_one") };
+  const numbers = { number: format(weights[guess]), largest: format(weights[right]) };
+  return { apart, text: context.say("has_and_largest", { label, ...numbers }) };
 }
 
 export const percent = (share) => `${format(100 * share, share < 0.0995 && share > 0 ? 1 : 0)}%`;

@@ -40,7 +40,7 @@ export function create(context) {
     context.control(change.name, scale.value(Number(input.value)));
   });
   input.addEventListener("change", () => context.rest());
-  const play = button("play", "▶ Play", () => {
+  const play = button("play", context.say("play"), () => {
     if (frame !== null) return stop();
     const end = Number(input.max);
     if (matchMedia("(prefers-reduced-motion: reduce)").matches) {

@@ -125,7 +125,7 @@ function addPen(picture) {
   for (const end of ["pointerup", "pointercancel"]) plot.addEventListener(end, () => (last = null));
   handle.tabIndex = 0;
   handle.setAttribute("role", "slider");
-  handle.setAttribute("aria-label", "Your curve: left and right move the pen, up and down draw from it to the end");
+  handle.setAttribute("aria-label", context.say("curve_handle"));
   handle.classList.add("handle");
   handle.addEventListener("keydown", (event) => {
     if (!free()) return;
@@ -234,5 +234,5 @@ function distance({ context }) {
   const { step, scene, guess } = context;
   const truth = scene.arrays[step.predict.of].numbers;
   const apart = guess.reduce((sum, value, at) => sum + Math.abs(value - truth[at]), 0) / guess.length;
-  return { apart, text: `your curve is ${format(apart)} away on average` };
+  return { apart, text: context.say("curve_away", { distance: format(apart) }) };
 }

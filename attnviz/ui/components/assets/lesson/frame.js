@@ -7,10 +7,10 @@ import { write } from "./words.js";
 
 // Signs in labels of tokens that need a word.
 const SIGNS = [
-  ["·", "is a space"],
-  ["<|endoftext|>", "begins the text"],
-  ["[CLS]", "begins the text"],
-  ["[SEP]", "ends it"],
+  ["·", "space_sign"],
+  ["<|endoftext|>", "begin_sign"],
+  ["[CLS]", "begin_sign"],
+  ["[SEP]", "end_sign"],
 ];
 
 const AFTER = { reveal: 1, formula: 1, wrong: 1, right: 1 }; // below the picture on a phone
@@ -27,6 +27,8 @@ export function build(state, acts) {
     (name in AFTER ? after : before).append(texts[name]);
   }
   texts.distance.setAttribute("aria-live", "polite");
+  texts.wrong.dataset.before = context.say("often_heard");
+  texts.right.dataset.before = context.say("in_fact");
   texts.keep = element("ul", "keep");
   after.append(texts.keep);
   const stage = element("div", "stage");
@@ -57,29 +59,30 @@ function sentenceLine(context) {
     line.append(word);
   });
   const signs = SIGNS.filter(([sign]) => labels.some((label) => label.startsWith(sign)));
-  const notes = signs.map(([sign, meaning]) => `${sign} ${meaning}`);
+  const notes = signs.map(([sign, key]) => `${sign} ${context.say(key)}`);
   if (notes.length) line.append(element("span", "signs", notes.join(", ")));
   return line;
 }
 
 function toolsOf(state, { go, forward, reset }) {
   const { sent, step } = state;
+  const { say } = state.context;
   const bar = element("div", "tools");
   const steps = element("div", "steps");
   sent.lesson.steps.forEach((one, at) => {
     const dot = button("dot", String(at + 1), () => go(at));
     dot.title = one.title;
-    dot.setAttribute("aria-label", `Step ${at + 1}: ${one.title}`);
+    dot.setAttribute("aria-label", say("step", { number: at + 1, title: one.title }));
     if (at === step) dot.setAttribute("aria-current", "step");
     dot.dataset.done = String(Boolean(state.answers[one.name]?.revealed));
     steps.append(dot);
   });
-  const back = button("back", "‹ Back", () => go(step - 1));
+  const back = button("back", say("back"), () => go(step - 1));
   back.disabled = step === 0;
-  const main = button("main", "Reveal", forward);
-  const again = button("reset", "Reset", reset);
-  const print = button("print", "Handout", () => saveHandout(sent));
-  print.title = "Two pages to print: the questions, and the answers.";
+  const main = button("main", say("reveal"), forward);
+  const again = button("reset", say("reset"), reset);
+  const print = button("print", say("handout"), () => saveHandout(sent));
+  print.title = say("handout_help");
   const acts = element("div", "acts");
   acts.append(back, main);
   const extras = element("div", "extras");
@@ -98,7 +101,7 @@ export function writeTexts(state) {
   write(texts.task, revealed ? "" : step.task, context);
   const judge = parts.line ?? parts.picture;
   const distance = revealed && context.guess !== null ? judge.distance() : null;
-  texts.distance.textContent = distance ? `Distance: ${distance.text}.` : "";
+  texts.distance.textContent = distance ? context.say("distance", distance) : "";
   texts.distance.hidden = !distance;
   if (distance) texts.distance.dataset.apart = String(distance.apart);
   write(texts.reveal, revealed ? step.reveal : "", context);
@@ -121,9 +124,9 @@ function writeButton({ sent, step, context, parts }) {
   const { revealed } = context;
   const { main } = parts.tools;
   const last = step + 1 === sent.lesson.steps.length;
-  const ahead = !last ? "Next ›" : sent.next ? "Next lesson ›" : "The end";
-  main.textContent = revealed ? ahead : "Reveal";
+  const ahead = context.say(!last ? "next" : sent.next ? "next_lesson" : "the_end");
+  main.textContent = revealed ? ahead : context.say("reveal");
   const locked = context.guess === null || sent.hide.includes("reveal");
   main.disabled = revealed ? last && !sent.next : locked;
-  main.title = main.disabled && !revealed ? "Make a guess first." : "";
+  main.title = main.disabled && !revealed ? context.say("guess_first") : "";
 }

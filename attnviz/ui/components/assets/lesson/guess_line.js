@@ -26,6 +26,7 @@ export function create(context) {
   });
   const decimals = step.predict.step >= 1 ? 0 : 2;
   const text = (value) => `${format(value, decimals)}${unit && ` ${unit}`}`;
+  const written = (value) => (value === null ? "–" : text(value));
   const left = (value) => `${(100 * (Math.max(from, Math.min(to, value)) - from)) / (to - from)}%`;
   return {
     element: root,
@@ -42,14 +43,16 @@ export function create(context) {
       truth.hidden = !revealed;
       if (revealed) truth.style.left = left(right);
       says.textContent = revealed
-        ? `${label}: your guess ${context.guess === null ? "–" : text(context.guess)}, truth ${text(right)}`
-        : `${label}: ${context.guess === null ? "drag to your guess" : text(now)}`;
+        ? context.say("guess_and_truth", { label, guess: written(context.guess), truth: text(right) })
+        : context.guess === null
+          ? context.say("drag_guess", { label })
+          : `${label}: ${text(now)}`;
       describe(handle, now, text(now), [from, to]);
     },
     distance() {
       const right = context.truth((one) => valueOf(step.predict.of, one));
       const apart = Math.abs(context.guess - right);
-      return { apart, text: `your guess is ${text(apart)} away` };
+      return { apart, text: context.say("guess_away", { distance: text(apart) }) };
     },
   };
 }

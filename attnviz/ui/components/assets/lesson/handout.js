@@ -5,6 +5,7 @@
 import { controlsAtStart, controlsAtTruth, format, numbersOf } from "./numbers.js";
 import { value } from "./arrows.js";
 import { element } from "./elements.js";
+import { sayer } from "./say.js";
 import { write } from "./words.js";
 
 const STYLE = `
@@ -32,13 +33,15 @@ const silent = (sent, step, controls) => ({
   step,
   controls: controls({ scene: sent.scenes[step.name], step }),
   picture: step.picture === "arrows" ? { value } : null,
+  say: sayer(sent.words),
   mark() {},
 });
 
 export function handout(sent) {
   const { lesson } = sent;
+  const say = sayer(sent.words);
   const page = document.implementation.createHTMLDocument(lesson.title);
-  page.documentElement.lang = "en";
+  page.documentElement.lang = say("language");
   const meta = page.createElement("meta");
   meta.setAttribute("charset", "utf-8");
   page.head.prepend(meta);
@@ -46,9 +49,9 @@ export function handout(sent) {
   page.body.className = lesson.steps.length > 5 ? "long" : "short";
   const first = element("div", "first");
   first.append(element("h1", "", lesson.title), element("p", "", lesson.point));
-  first.append(element("p", "small", "Name: ______________________   Write your guess first."));
+  first.append(element("p", "small", say("name_line")));
   const second = element("div", "second");
-  second.append(element("h1", "", `${lesson.title}: answers`));
+  second.append(element("h1", "", say("answers", lesson)));
   lesson.steps.forEach((step, at) => {
     first.append(question(silent(sent, step, controlsAtStart), at));
     second.append(answer(silent(sent, step, controlsAtTruth), at));
@@ -74,8 +77,8 @@ function answer(context, at) {
   section.append(element("h2", "", `${at + 1}. ${step.title}`));
   section.append(text("p", step.reveal, context), text("p", step.formula, context));
   const both = element("p", "small");
-  both.append("Often heard: ", text("span", step.misconception.wrong, context), " ");
-  both.append("In fact: ", text("span", step.misconception.right, context));
+  both.append(`${context.say("often_heard")} `, text("span", step.misconception.wrong, context), " ");
+  both.append(`${context.say("in_fact")} `, text("span", step.misconception.right, context));
   const keep = element("ul");
   keep.append(...step.keep.map((one) => text("li", one, context)));
   section.append(both, keep);
@@ -98,7 +101,7 @@ function table(context) {
   const columns = step.show.columns.filter((one) => one.array !== step.predict.of && !one.after);
   const head = element("tr");
   head.append(element("th"), ...columns.map((one) => element("th", "", one.title)));
-  head.append(element("th", "space", "notes"));
+  head.append(element("th", "space", context.say("notes")));
   rows.append(head);
   labels.forEach((label, at) => {
     const row = element("tr");

@@ -13,6 +13,7 @@ import * as dots from "./dots.js";
 import { build, writeTexts } from "./frame.js";
 import * as guessLine from "./guess_line.js";
 import { mark } from "./marks.js";
+import { sayer } from "./say.js";
 import { decode } from "./sent_lesson.js";
 import * as ticks from "./ticks.js";
 import { controlsAtStart, controlsAtTruth, fromNumbers, toNumbers } from "./numbers.js";
@@ -105,6 +106,7 @@ function open(state, number, values = {}) {
     light: sent.light,
     dark: sent.dark,
     map: sent.map,
+    say: sayer(sent.words),
     controls: {},
     guess: answer.guess ?? null,
     revealed: Boolean(answer.revealed || values.shown),

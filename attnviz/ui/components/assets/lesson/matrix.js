@@ -168,9 +168,13 @@ function paint(picture) {
       cell.style.color = texts[betterTextColor(fill, texts)];
       cell.textContent = format(number, show.decimals ?? 1);
     }
-    const says = masked ? "masked" : unknown ? "not shown yet" : format(number);
+    const says = masked ? context.say("masked") : unknown ? context.say("not_shown") : format(number);
     const row = Math.floor(at / picture.columns.length);
-    const name = `${picture.rows[row]} looks at ${picture.columns[at % picture.columns.length]}: ${says}`;
+    const name = context.say("looks_at", {
+      row: picture.rows[row],
+      column: picture.columns[at % picture.columns.length],
+      number: says,
+    });
     cell.setAttribute("aria-label", name);
     cell.title = name;
   });
@@ -182,15 +186,14 @@ function distance({ context, columns, rows }) {
   if (predict.kind === "paint") {
     const right = scene.arrays[predict.of].numbers;
     const wrong = guess.filter((one, at) => Boolean(one) !== Boolean(right[at])).length;
-    return { apart: wrong / guess.length, text: `${wrong} of ${guess.length} cells differ` };
+    return { apart: wrong / guess.length, text: context.say("cells_differ", { wrong, count: guess.length }) };
   }
   const worth = context.truth((one) => numbersOf(one, predict.of));
   const right = resolve(scene, predict.truth);
-  const name = (at) => `“${rows[Math.floor(at / columns.length)]}” and “${columns[at % columns.length]}”`;
-  return guess === right
-    ? { apart: 0, text: "that is the one" }
-    : {
-        apart: Math.abs(worth[right] - worth[guess]),
-        text: `${name(guess)}: ${format(worth[guess])}; ${name(right)}: ${format(worth[right])}`,
-      };
+  if (guess === right) return { apart: 0, text: context.say("right_one") };
+  const [row, right_row] = [guess, right].map((at) => rows[Math.floor(at / columns.length)]);
+  const [column, right_column] = [guess, right].map((at) => columns[at % columns.length]);
+  const numbers = { number: format(worth[guess]), right: format(worth[right]) };
+  const text = context.say("pairs", { row, column, right_row, right_column, ...numbers });
+  return { apart: Math.abs(worth[right] - worth[guess]), text };
 }

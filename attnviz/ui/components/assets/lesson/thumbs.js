@@ -29,7 +29,7 @@ export function create(context) {
     linkTo(cell, context, "weight", at);
     cell.addEventListener("pointerenter", () => look(picture, at));
     cell.addEventListener("focus", () => look(picture, at));
-    const map = smallMap(...shape, `weights of ${label}`);
+    const map = smallMap(...shape, context.say("weights_of", { head: label }));
     const given = element("span", "given");
     const number = element("span", "number");
     cell.append(element("span", "name-of-head", label), map.element, given, number);
@@ -132,13 +132,14 @@ function distance(picture) {
   if (names.length) {
     const right = scene.arrays[step.predict.of].numbers;
     const wrong = Array.from(right).filter((one, at) => guess[at] !== one).length;
-    return { apart: wrong / right.length, text: `${wrong} of ${right.length} names are elsewhere` };
+    return { apart: wrong / right.length, text: context.say("names_elsewhere", { wrong, count: right.length }) };
   }
   const scores = numbersOf(context, step.predict.of);
   const right = resolve(scene, step.predict.truth);
   const labels = scene.labels[step.show.rows];
   const apart = Math.max(0, scores[right] - scores[guess]);
-  return guess === right
-    ? { apart, text: "that is the one" }
-    : { apart, text: `${labels[guess]} has ${format(scores[guess])}, ${labels[right]} has ${format(scores[right])}` };
+  if (guess === right) return { apart, text: context.say("right_one") };
+  const here = { label: labels[guess], number: format(scores[guess]) };
+  const there = { right_label: labels[right], right: format(scores[right]) };
+  return { apart, text: context.say("has_and_right", { ...here, ...there }) };
 }

@@ -18,7 +18,7 @@ export function create(context) {
   rows.forEach((label, row) => addRow(picture, label, row));
   const every = element("div", "choices");
   const all = (value) => () => context.predict(new Array(picture.cells.length).fill(value));
-  every.append(button("every", "Tick all", all(1)), button("every", "Tick none", all(0)));
+  every.append(button("every", context.say("tick_all"), all(1)), button("every", context.say("tick_none"), all(0)));
   picture.every = every;
   const whole = element("div", "ticks-picture");
   whole.append(root, every);
@@ -93,5 +93,5 @@ function distance({ context }) {
   const truth = context.truth((one) => numbersOf(one, step.show.array));
   const right = Array.from(truth, (number) => holds(number, step.predict));
   const wrong = right.filter((one, at) => one !== Boolean(guess[at])).length;
-  return { apart: wrong / right.length, text: `${wrong} of ${right.length} cells are wrong` };
+  return { apart: wrong / right.length, text: context.say("cells_wrong", { wrong, count: right.length }) };
 }
