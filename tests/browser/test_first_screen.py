@@ -84,6 +84,18 @@ def test_a_longer_text_leaves_the_predictions_on_the_screen(page: Page, server: 
     assert (strip.bounding_box() or {"height": 0})["height"] > low
 
 
+@pytest.mark.parametrize("kind", ["decoder", "cross"])
+def test_the_title_is_one_line(page: Page, server: Server, kind: str) -> None:
+    page.set_viewport_size({"width": 1280, "height": 800})
+    open_explore(page, server, f"?model=t5-classroom&kind={kind}")
+    line = page.locator(".st-key-title_line")
+    tops = [
+        (line.locator(one).first.bounding_box() or {"y": 0.0})["y"]
+        for one in ("h3", ".st-key-layer", ".st-key-units", ".st-key-pin")
+    ]
+    assert max(tops) - min(tops) < 20  # pixels: they have different heights
+
+
 def test_the_keyboard_reaches_the_map_in_a_few_stops(page: Page, server: Server) -> None:
     open_explore(page, server)
     page.keyboard.press("Tab")

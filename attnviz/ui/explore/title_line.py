@@ -34,8 +34,8 @@ def title_line(capture: Capture, request: Request) -> tuple[Head, Units]:
         units = choose_units()
         st.space("stretch")
         _pin_button(request, head)
-    with name:
-        st.subheader(head.label, anchor=False)
+    with name:  # without the kind, which the buttons beside it show
+        st.subheader(head.label.removeprefix(f"{head.kind} "), anchor=False)
     with st.container(key="head_sentence"):
         _sentence(capture, head)
     return head, units
