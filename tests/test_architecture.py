@@ -18,7 +18,16 @@ ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "attnviz"
 PAGE_LINES = 100
 
-NOUNS = {"types", "errors", "findings", "characters", "finite", "whole_files", "spreadsheets"}
+NOUNS = {
+    "types",
+    "errors",
+    "findings",
+    "characters",
+    "finite",
+    "percentages",
+    "whole_files",
+    "spreadsheets",
+}
 NOUNS |= {"removals", "word_lists"}
 ENGINE = NOUNS | {"attention", "models", "captures", "metrics"}
 MAY_IMPORT: dict[str, set[str]] = {
@@ -28,6 +37,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "spreadsheets": set(),
     "whole_files": set(),
     "finite": set(),
+    "percentages": set(),
     "findings": {"types", "errors", "findings"},
     "removals": {"types", "findings"},
     "word_lists": set(),

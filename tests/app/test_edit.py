@@ -13,11 +13,11 @@ from attnviz import Edit
 from attnviz.experiments.edits.edit_effects import effect_of
 from attnviz.experiments.edits.edit_rules import paint
 from attnviz.models import encode
+from attnviz.percentages import percent
 from attnviz.types import Head
 from attnviz.ui.edit import edit_runs
 from attnviz.ui.edit.edit_links import MOST_EDITS, from_code, to_code
 from attnviz.ui.edit.edit_list import LIST
-from attnviz.ui.edit.edit_sentences import share
 from attnviz.ui.edit.listed_edits import ListedEdit, MaskedToken, RowsOfText
 from attnviz.ui.edit.row_painter import shares
 from attnviz.ui.jobs.long_jobs import long_jobs
@@ -65,7 +65,7 @@ def test_an_edit_is_added_seen_undone_and_cleared(page: OpenApp) -> None:
     ids = encode(model, app.text_area[0].value)
     effect = effect_of(model, ids, [OFF])
     first = max(effect.candidates, key=lambda one: one.before)
-    assert f"from {share(first.before)} to {share(first.after)}" in said(app)
+    assert f"from {percent(first.before)} to {percent(first.after)}" in said(app)
     losses = [one[: len(ids.ids) - 1].mean() for one in (effect.before, effect.after)]
     assert f"Mean loss {losses[0]:.3f} → {losses[1]:.3f} nats" in said(app)
     press(app, "edit_undo")
@@ -111,7 +111,7 @@ def test_a_link_opens_the_same_edits(page: OpenApp) -> None:
     model = attnviz.load("gpt-classroom")
     effect = effect_of(model, encode(model, app.text_area[0].value), listed)  # type: ignore[arg-type]
     first = max(effect.candidates, key=lambda one: one.before)
-    assert f"from {share(first.before)} to {share(first.after)}" in said(app)
+    assert f"from {percent(first.before)} to {percent(first.after)}" in said(app)
     app.segmented_control(key="edit_before").set_value("last").run()
     assert not app.exception
     effect = effect_of(
@@ -121,7 +121,7 @@ def test_a_link_opens_the_same_edits(page: OpenApp) -> None:
         before=listed[:2],  # type: ignore[arg-type]
     )
     first = max(effect.candidates, key=lambda one: one.before)
-    assert share(first.before) in said(app)
+    assert percent(first.before) in said(app)
 
 
 def test_the_map_of_heads_and_the_suggestion_are_measured(page: OpenApp) -> None:
@@ -228,7 +228,7 @@ def test_bert_masks_a_token_and_fills_it(page: OpenApp) -> None:
     ids = encode(model, app.text_area[0].value, pair=app.text_input[0].value)
     effect = effect_of(model, ids, [], masked=[4], position=4)
     first = max(effect.candidates, key=lambda one: one.before)
-    assert share(first.after) in said(app)
+    assert percent(first.after) in said(app)
     assert f"Mean loss {effect.before[4]:.3f} → {effect.after[4]:.3f}" in said(app)
     app = page(model="gpt-classroom", edits="mask_4")
     assert "has no mask token" in said(app)

@@ -8,7 +8,7 @@ import pytest
 
 from attnviz.errors import InputError
 from attnviz.ui.components import token_bars as module
-from attnviz.ui.components.token_bars import share, token_bars
+from attnviz.ui.components.token_bars import token_bars
 
 
 @pytest.fixture
@@ -17,14 +17,6 @@ def sent(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     messages: list[dict[str, Any]] = []
     monkeypatch.setattr(module, "_bars", lambda data, key: messages.append(data))
     return messages
-
-
-@pytest.mark.parametrize(
-    ("probability", "shown"),
-    [(1.0, "100%"), (0.674, "67%"), (0.0996, "10%"), (0.057, "5.7%"), (0.0004, "<0.1%"), (0, "0%")],
-)
-def test_small_shares_keep_a_decimal(probability: float, shown: str) -> None:
-    assert share(probability) == shown
 
 
 def test_the_longest_bar_fills_the_width_and_all_numbers_are_said(

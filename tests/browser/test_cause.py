@@ -12,8 +12,8 @@ from attnviz import Edit
 from attnviz.experiments.edits.edit_effects import effect_of
 from attnviz.experiments.generation.token_by_token import generate_ids, prompt_ids
 from attnviz.models import encode
+from attnviz.percentages import percent
 from attnviz.types import Head
-from attnviz.ui.edit.edit_sentences import share
 from tests.browser.conftest import Watch
 from tests.browser.steps import Server, click_in_map, open_app, type_text, wait_until_idle
 
@@ -47,7 +47,7 @@ def sentence(edits: list[Edit]) -> str:
     model = attnviz.load("gpt-classroom")
     effect = effect_of(model, encode(model, TEXT), edits)
     first = max(effect.candidates, key=lambda one: one.before)
-    return f"“forest” goes from {share(first.before)} to {share(first.after)}"
+    return f"“forest” goes from {percent(first.before)} to {percent(first.after)}"
 
 
 def test_an_edit_is_made_undone_and_opened_from_its_link(

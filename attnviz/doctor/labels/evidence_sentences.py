@@ -7,9 +7,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from attnviz.doctor.labels.head_groups import GroupRemoval
-from attnviz.doctor.labels.number_words import number, percent, quoted, with_article
+from attnviz.doctor.labels.number_words import number, quoted, with_article
 from attnviz.doctor.labels.removal_effects import Effect, decisive, effect, removal_sentence
 from attnviz.findings import CLOSE_CALL, Evidence, Finding, HeadFunction, Interval, Verdict
+from attnviz.percentages import percent
 
 __all__ = ["Names", "sentences"]
 
@@ -149,7 +150,7 @@ def _seen_sink(finding: Finding, what: Effect | None, place: str) -> Iterator[st
     mass, *_, elsewhere = finding.evidence
     yield f"It puts {number(mass.value.mean)} of its weight on {place}."
     share = elsewhere.value.mean
-    part = "none" if share == 0 else "less than 1%" if share < 0.005 else percent(share)
+    part = "none" if share == 0 else percent(share)
     away = f"it looks mostly elsewhere in {part} of its rows"
     moved = next((one.value for one in finding.evidence if one.measure == "sink_value_share"), None)
     if moved is not None and not math.isnan(moved.mean):

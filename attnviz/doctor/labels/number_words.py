@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from attnviz.findings import Interval
 from attnviz.word_lists import joined
 
-__all__ = ["nats", "number", "percent", "quoted", "short", "with_article"]
+__all__ = ["nats", "number", "quoted", "short", "with_article"]
 
 
 def nats(change: Interval) -> str:
@@ -30,11 +30,6 @@ def number(value: float) -> str:
     if 0 < abs(value) < 0.0005:
         return "less than 0.001"
     return "0" if value == 0 else f"{value:z.3f}" if abs(value) < 0.01 else f"{value:z.2f}"
-
-
-def percent(share: float) -> str:
-    """Return a share as a whole percentage."""
-    return f"{100 * share:.0f}%"
 
 
 def with_article(name: str) -> str:

@@ -8,11 +8,12 @@ import numpy as np
 
 from attnviz import words
 from attnviz.errors import InputError
+from attnviz.percentages import percent
 from attnviz.ui.components.served_component import ServedComponent
 from attnviz.views.style.safe_labels import clean_label
 from attnviz.views.style.theme import palette
 
-__all__ = ["share", "token_bars"]
+__all__ = ["token_bars"]
 
 _bars = ServedComponent("token_bars", '<div class="bars" role="img"></div>')
 
@@ -49,7 +50,7 @@ def token_bars(
                 {
                     "label": clean_label(label),
                     "widths": [float(one) / longest for one in row],
-                    "shares": [share(float(one)) for one in row],
+                    "shares": [percent(float(one)) for one in row],
                     "exact": [f"{one:.2%}" for one in row],
                 }
                 for label, row in zip(labels, table, strict=True)
@@ -60,18 +61,11 @@ def token_bars(
     )
 
 
-def share(probability: float) -> str:
-    """Return a probability in percent, with a decimal where it is small."""
-    if probability < 0.0005:
-        return "<0.1%" if probability > 0 else "0%"
-    return f"{probability:.0%}" if probability >= 0.0995 else f"{probability:.1%}"
-
-
 def _in_words(labels: Sequence[str], table: np.ndarray, states: Sequence[str]) -> str:
     rows = [
         f"{words.quoted(label)} "
         + " and ".join(
-            f"{share(float(one))} ({state})" for state, one in zip(states, row, strict=True)
+            f"{percent(float(one))} ({state})" for state, one in zip(states, row, strict=True)
         )
         for label, row in zip(labels, table, strict=True)
     ]

@@ -9,9 +9,10 @@ import numpy as np
 from attnviz import words
 from attnviz.experiments.edits.edit_effects import EditEffect, tokens_of_losses
 from attnviz.models import Encoded, Model, labels
+from attnviz.percentages import percent
 from attnviz.types import Tokens
 
-__all__ = ["change_sentence", "following_labels", "loss_sentence", "share"]
+__all__ = ["change_sentence", "following_labels", "loss_sentence"]
 
 LEAST_DIVERGENCE = 0.0001
 """Smallest divergence that is written as a number, in nats."""
@@ -19,15 +20,6 @@ LEAST_DIVERGENCE = 0.0001
 LISTED = 3  # tokens that are named
 LEAST_CHANGE = 0.005
 """Smallest change of a loss that is named, in nats."""
-
-
-def share(probability: float) -> str:
-    """Return a probability in percent with two digits that count."""
-    if probability >= 0.995:
-        return f"{probability:.1%}"
-    if probability >= 0.095:
-        return f"{probability:.0%}"
-    return f"{probability:.1%}" if probability >= 0.0005 else "under 0.1%"
 
 
 def change_sentence(model: Model, effect: EditEffect, tokens: Tokens) -> str:
@@ -44,12 +36,12 @@ def change_sentence(model: Model, effect: EditEffect, tokens: Tokens) -> str:
     where = f"At {place}" if model.info.family == "encoder" else f"After {place}"
     first = max(effect.candidates, key=lambda one: one.before)
     last = max(effect.candidates, key=lambda one: one.after)
-    shares = share(first.before), share(first.after)
+    shares = percent(first.before), percent(first.after)
     parts = f"{words.quoted(first.label)} goes from {shares[0]} to {shares[1]}"
     if shares[0] == shares[1]:
         parts = f"{words.quoted(first.label)} stays at {shares[0]}"
     if last.id != first.id:
-        parts += f"; {words.quoted(last.label)} is likeliest then, {share(last.after)}"
+        parts += f"; {words.quoted(last.label)} is likeliest then, {percent(last.after)}"
     return f"{where}, {parts}. KL {_nats(float(effect.divergence[effect.position]))}."
 
 

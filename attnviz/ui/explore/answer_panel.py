@@ -11,6 +11,7 @@ from jaxtyping import Float
 from attnviz import words
 from attnviz.attention.stack.map_axes import MapAxes
 from attnviz.captures.forward_pass import Capture
+from attnviz.percentages import percent
 from attnviz.types import Head, Prediction, Tokens
 from attnviz.ui.components.token_bars import token_bars
 from attnviz.ui.explore.head_removal import without_head
@@ -115,10 +116,10 @@ def _prediction(capture: Capture, request: Request, head: Head, token: int) -> N
         )
     loss = float(capture.losses[token])
     if not np.isnan(loss):
-        came = f"The word that came had probability {np.exp(-loss):.0%} (loss {loss:.2f} nats)"
+        came = f"The word that came had probability {percent(np.exp(-loss))} (loss {loss:.2f} nats)"
         without = float(effect.after[token]) if off and _can_edit(capture) else np.nan
         if np.isfinite(without):
-            came += f"; without {head.label} {np.exp(-without):.0%} ({without:.2f} nats)"
+            came += f"; without {head.label} {percent(np.exp(-without))} ({without:.2f} nats)"
         show_plain(f"{came}.", small=True)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from attnviz.experiments.generation.token_by_token import Candidate
+from attnviz.percentages import percent
 from attnviz.ui.components.browser_theme import current_theme
 from attnviz.ui.components.choices import choice
 from attnviz.ui.components.figures_and_tables import show_picture
@@ -66,7 +67,7 @@ def show_candidates(written: Written, place: int) -> None:
                 on_click=_choose,
                 args=(written, place, number, listed),
                 disabled=one.id == step.token.id,
-                help=f"{one.probability:.1%}",
+                help=percent(one.probability),
             )
 
 
