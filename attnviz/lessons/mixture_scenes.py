@@ -1,4 +1,4 @@
-"""Numbers of the lesson about the weighted sum: values as arrows, and an empty weight."""
+"""Numbers of the lesson about the weighted sum: values as arrows, and weights on short values."""
 
 from __future__ import annotations
 
@@ -11,11 +11,19 @@ from attnviz.lessons.head_row import head_row
 from attnviz.lessons.scene import LessonInput, Scene
 from attnviz.types import Head
 
-__all__ = ["in_the_plane", "mixture_scenes"]
+__all__ = ["LARGE_WEIGHT", "SHORTENED", "in_the_plane", "mixture_scenes"]
+
+LARGE_WEIGHT = 0.9
+"""The row whose largest weight is nearest to this is the one whose value is shortened."""
+
+SHORTENED = 0.1
+"""Part of its length that the value keeps in the prediction."""
 
 
 def mixture_scenes(given: LessonInput) -> Mapping[str, Scene]:
-    """Return the scenes: the values of a row in a plane, and the row with the emptiest weight.
+    """Return the scenes: the values of a row in a plane, and two rows of any head.
+
+    One has the emptiest weight; the value of the other's largest weight is shortened.
 
     The weighted sum is linear, so it lies in the plane where the weighted sum of the arrows does.
 
@@ -37,7 +45,12 @@ def mixture_scenes(given: LessonInput) -> Mapping[str, Scene]:
         },
         places={"query": row.query, "top": top, "second": int(row.order[1])},
     )
-    return {"sum": shared, "even": shared, "empty": _emptiest(given)}
+    return {
+        "sum": shared,
+        "even": shared,
+        "empty": _emptiest(given),
+        "shorten": _shortened(given),
+    }
 
 
 def in_the_plane(
@@ -96,4 +109,47 @@ def _emptiest(given: LessonInput) -> Scene:
             "empty_length": float(lengths[keys][empty]),
         },
         places={"empty": empty, "here": address.head},
+    )
+
+
+def _shortened(given: LessonInput) -> Scene:
+    """Return the row with a weight near `LARGE_WEIGHT`: weights [key], values [key, d], lengths.
+
+    The browser multiplies the value of the largest weight, and computes shares and output anew.
+    Kobayashi et al. (2020) measure weight times length; their vectors have passed the output
+    projection as well, as in the lesson about routing.
+    """
+    stack = given.capture[given.head.kind]
+    layers, heads = stack.shape[:2]
+    places = [(layer, head) for layer in range(layers) for head in range(heads)]
+    largest = np.array([stack.weights(*place).max(axis=1) for place in places])  # [head, query]
+    apart = np.abs(largest.astype(np.float64) - LARGE_WEIGHT)
+    apart[:, :2] += 1.0  # with one or two visible keys there is nothing to compare
+    at, query = (int(one) for one in np.unravel_index(apart.argmin(), apart.shape))
+    layer, head = places[at]
+    row = slice(query, query + 1)
+    keys = np.flatnonzero(np.isfinite(stack.scores(layer, head, row)[0]))
+    weights = stack.weights(layer, head, row)[0][keys].astype(np.float64)
+    values = stack.value(layer, head)[keys].astype(np.float64)
+    top = int(weights.argmax())
+    lengths = np.linalg.norm(values, axis=1)
+    parts = weights * lengths
+    rest = parts.sum() - parts[top]
+    return Scene(
+        labels={"keys": [stack.key_tokens.labels[one] for one in keys]},
+        arrays={
+            "weights": weights,
+            "values": values,
+            "lengths": lengths,
+            "shares": parts / parts.sum(),
+        },
+        values={
+            "row_head": Head(given.head.kind, layer, head).label,
+            "row_query": stack.query_tokens.labels[query],
+            "large_weight": float(weights[top]),
+            "share_before": float(parts[top] / parts.sum()),
+            "share_after": float(SHORTENED * parts[top] / (SHORTENED * parts[top] + rest)),
+            "factor": SHORTENED,
+        },
+        places={"shortened": top},
     )

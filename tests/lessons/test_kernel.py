@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,9 @@ import torch
 
 pytestmark = pytest.mark.browser
 
-KERNEL = Path(__file__).parents[2] / "attnviz/ui/components/assets/lesson/kernel.js"
+ASSETS = Path(__file__).parents[2] / "attnviz/ui/components/assets/lesson"
+KERNEL = ASSETS / "kernel.js"
+NUMBERS = ASSETS / "numbers.js"
 TYPES = {"Float32Array": (torch.float32, 4e-7), "Float64Array": (torch.float64, 1e-14)}
 """Bounds: a few roundings of numbers up to 1; sums are made in double precision."""
 
@@ -19,9 +22,10 @@ TYPES = {"Float32Array": (torch.float32, 4e-7), "Float64Array": (torch.float64, 
 def kernel(chromium):
     page = chromium.new_page()
     source = KERNEL.read_text("utf-8").replace("export ", "")
+    numbers = re.sub(r"^import .*$", "", NUMBERS.read_text("utf-8"), flags=re.M)
     page.add_script_tag(
-        content=f"{source}; window.kernel = {{dot, norm, matmul, mask, runningSums, softmax, "
-        "totalVariation}"
+        content=f"{source}; {numbers.replace('export ', '')}; window.kernel = {{dot, norm, matmul, "
+        "mask, runningSums, sharesRow, softmax, totalVariation}"
     )
 
     def call(expression: str, **numbers: object):
@@ -108,3 +112,33 @@ def test_running_sums_are_those_of_the_keys_read_so_far(kernel) -> None:
         read = scores[: at + 1]
         assert highest[at] == float(read.max())
         assert sums[at] == pytest.approx(float(torch.exp(read - read.max()).sum()), rel=1e-14)
+
+
+@pytest.mark.parametrize("factor", [1, 0.1, 0])
+def test_shares_and_output_with_a_shortened_value(kernel, factor: float) -> None:
+    values = torch.tensor(drawn(5, 8))
+    weights = torch.softmax(torch.tensor([0.0, 3.5, 0.5, -1.0, 0.2]), 0)
+    sent = {
+        "arrays": {
+            "weights": {"numbers": weights.tolist(), "shape": [5]},
+            "values": {"numbers": values.ravel().tolist(), "shape": [5, 8]},
+        },
+        "places": {"shortened": 1},
+    }
+    got = kernel(
+        """(() => {
+          for (const one of Object.values(scene.arrays)) one.numbers = Float32Array.from(one.numbers);
+          const row = kernel.sharesRow({ scene, controls });
+          return [[...row.lengths], [...row.shares], row.moved, [...row.weights]];
+        })()""",
+        scene=sent,
+        controls={"length": factor},
+    )
+    changed = values.clone()
+    changed[1] *= factor
+    parts = weights * changed.norm(dim=1)
+    before, after = weights @ values, weights @ changed
+    assert got[0] == pytest.approx(changed.norm(dim=1).tolist(), abs=1e-5)
+    assert got[1] == pytest.approx((parts / parts.sum()).tolist(), abs=1e-5)
+    assert got[2] == pytest.approx(float(100 * (after - before).norm() / before.norm()), abs=1e-3)
+    assert got[3] == pytest.approx(weights.tolist())

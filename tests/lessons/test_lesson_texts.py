@@ -19,7 +19,7 @@ LONGEST = 20  # words of a sentence
 BROWSER = {"whole", "zeroed"}
 """Arrays that the browser computes."""
 
-COMPUTED = {"highest", "sum", "share", "rest", "left", "sink", "temperature"}
+COMPUTED = {"highest", "sum", "share", "rest", "left", "sink", "temperature", "moved"}
 """Numbers that the browser computes in a step with `compute`: no value may have their names."""
 
 every_lesson = pytest.mark.parametrize("lesson", lessons(), ids=lambda one: one.name)

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from attnviz.lessons import scenes_of
-from attnviz.lessons.mixture_scenes import in_the_plane
+from attnviz.lessons.mixture_scenes import LARGE_WEIGHT, SHORTENED, in_the_plane
 from tests.lessons.given import given, lesson, load
 
 
@@ -84,3 +84,30 @@ def test_the_emptiest_weight_is_found_by_a_slow_search(scenes) -> None:
         parts = [weights[key] * np.sqrt((values[key] ** 2).sum()) for key in range(query + 1)]
         assert scene.arrays["shares"][head] == pytest.approx(np.array(parts) / sum(parts), abs=1e-5)
         assert np.abs(scene.arrays["weights"][head] - weights[: query + 1]).max() < 1e-5
+
+
+@pytest.mark.parametrize("sentence", ["", "Come to us", "A dog and a cat sat on a mat."])
+def test_the_row_with_a_weight_near_nine_tenths_and_its_shares(sentence: str) -> None:
+    read = given(lesson("mixture"), sentence)
+    stack = read.capture["self"]
+    scene = scenes_of(lesson("mixture"), read)["shorten"]
+    rows = [
+        (abs(float(stack.weights(layer, head)[query].max()) - LARGE_WEIGHT), layer, head, query)
+        for layer in range(4)
+        for head in range(8)
+        for query in range(2, len(stack.query_tokens))
+    ]
+    apart, layer, head, query = min(rows)
+    assert scene.values["row_head"] == f"L{layer}·H{head}"
+    assert scene.values["row_query"] == stack.query_tokens.labels[query]
+    weights, values = stack.weights(layer, head)[query], stack.value(layer, head)
+    top = scene.places["shortened"]
+    assert abs(float(weights[top]) - LARGE_WEIGHT) == pytest.approx(apart, abs=1e-6)
+    assert len(scene.labels["keys"]) == query + 1
+    for factor, name in ((1.0, "share_before"), (SHORTENED, "share_after")):
+        parts = []
+        for key in range(query + 1):
+            size = sum(float(one) ** 2 for one in values[key]) ** 0.5
+            parts.append(float(weights[key]) * size * (factor if key == top else 1.0))
+        assert scene.values[name] == pytest.approx(parts[top] / sum(parts), abs=1e-5)
+    assert scene.values["share_after"] < scene.values["share_before"] / 1.2

@@ -1,6 +1,9 @@
 // Numbers of a step: those that the server sent, and those that follow from the controls.
 
-import { mask, runningSums, softmax } from "./kernel.js";
+import { mask, matmul, norm, runningSums, softmax } from "./kernel.js";
+
+// What a step computes in the browser: arrays and numbers by name.
+const COMPUTED = { softmax: softmaxRow, shares: sharesRow };
 
 // A short text for a number: two decimals, more for small ones; the sign is a real minus.
 export function format(value, decimals) {
@@ -28,10 +31,8 @@ export function resolve(scene, what) {
 // The numbers of an array under the controls; of the chosen frame where it has frames.
 export function numbersOf(context, name) {
   const { scene, step } = context;
-  if (step.show.compute === "softmax") {
-    const row = softmaxRow(context);
-    if (name in row) return row[name];
-  }
+  const computed = COMPUTED[step.show.compute]?.(context)[name];
+  if (computed !== undefined) return computed;
   const array = scene.arrays[name];
   if (!array) return undefined;
   if (!step.show.frames || array.shape.length < 2) return array.numbers;
@@ -67,6 +68,26 @@ export function softmaxRow({ scene, controls }) {
   return { ...rows, ...shares, highest, sum, temperature, sink };
 }
 
+// A row in which the value at the place `shortened` is multiplied by the control `length`: lengths of
+// the values; each key's share, which is weight times length over the sum of these; and how far the
+// output has moved, in percent of its length with the values that were sent.
+export function sharesRow({ scene, controls }) {
+  const weights = scene.arrays.weights.numbers;
+  const { numbers, shape } = scene.arrays.values;
+  const [count, width] = shape;
+  const first = scene.places.shortened * width;
+  const last = first + width;
+  const factor = controls.length ?? 1;
+  const changed = numbers.map((one, at) => (at >= first && at < last ? one * factor : one));
+  const lengths = Float64Array.from(weights, (_, at) => norm(changed.subarray(at * width, (at + 1) * width)));
+  const parts = lengths.map((length, at) => weights[at] * length);
+  const whole = parts.reduce((sum, part) => sum + part, 0);
+  const output = matmul(weights, numbers, 1, count, width);
+  const after = matmul(weights, changed, 1, count, width);
+  const moved = (100 * norm(after.map((one, at) => one - output[at]))) / norm(output);
+  return { weights, lengths, shares: parts.map((part) => part / whole), moved };
+}
+
 // A value by its name: `array@place`, a number of the picture, a control, or a value that was sent.
 export function valueOf(path, context) {
   const { scene, step, controls } = context;
@@ -76,10 +97,8 @@ export function valueOf(path, context) {
     const at = resolve(scene, place);
     return scene.labels[name]?.[at] ?? numbersOf(context, name)?.[at];
   }
-  if (step.show.compute === "softmax") {
-    const softmaxed = softmaxRow(context)[name];
-    if (typeof softmaxed === "number") return softmaxed;
-  }
+  const computed = COMPUTED[step.show.compute]?.(context)[name];
+  if (typeof computed === "number") return computed;
   const given = context.picture?.value?.(name, context) ?? controls[name] ?? scene.values[name];
   if (Array.isArray(given)) return given[frame];
   if (given !== undefined) return given;
