@@ -10,6 +10,7 @@ import json
 import sys
 import time
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -157,10 +158,7 @@ def train(model: nn.Module, recipe: Recipe, plan: Plan, team: Team | None = None
         factor = recipe.rates.factor(step, moment.fraction)
         set_rates(optimiser_list, factor)
         loss = recipe.gradients(model, moment, team)
-        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        for optimiser in optimiser_list:
-            optimiser.step()
-            optimiser.zero_grad(set_to_none=True)
+        update(model, optimiser_list)
         average.follow()
         smooth += (loss - smooth) * (0.05 if step else 1.0)
         step += 1
@@ -184,6 +182,19 @@ def train(model: nn.Module, recipe: Recipe, plan: Plan, team: Team | None = None
     average.give()
     bar.close()
     return {"steps": step, "seconds": round(elapsed), **evaluate(model, recipe)}
+
+
+def update(model: nn.Module, optimiser_list: Sequence[torch.optim.Optimizer]) -> None:
+    """Clip the gradients to length 1, let every optimiser make its step, and clear them."""
+    nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+    for optimiser in optimiser_list:
+        optimiser.step()
+        optimiser.zero_grad(set_to_none=True)
+
+
+def denser_early(steps: int, count: int) -> list[int]:
+    """Return at most `count` steps from 0 to `steps`; their distances grow evenly."""
+    return sorted({round(steps * (at / (count - 1)) ** 2) for at in range(count)})
 
 
 def report(bar: "tqdm[Any]", line: str) -> None:

@@ -20,6 +20,7 @@ from transformers import GPT2Config, GPT2LMHeadModel
 from attnviz.captures.forward_pass import Encoded, capture_ids
 from attnviz.models import Model, instrument
 from attnviz.monitor import AttentionMonitor
+from training.loop import denser_early
 from training.positions import sinusoids
 from training.repeats import draw_repeats, two_copies
 
@@ -65,7 +66,7 @@ def record(seed: int = 0, steps: int = STEPS, records: int = RECORDS) -> dict[st
     monitor = AttentionMonitor(metrics=("previous_token", "induction"))
     optimiser = torch.optim.AdamW(network.parameters(), lr=RATE, weight_decay=0.01)
     random = np.random.default_rng(seed)
-    wanted = sorted({round(steps * (at / (records - 1)) ** 2) for at in range(records)})
+    wanted = denser_early(steps, records)
     losses: list[tuple[float, float]] = []
     maps: list[np.ndarray] = []
     for step in range(steps + 1):
