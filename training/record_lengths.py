@@ -2,10 +2,10 @@
 
     python -m training.record_lengths attnviz/lessons/positions/loss_by_position.json --data DIR
 
-Each decoder reads stories as bytes, in rows of `DecoderSize.length`. All start with the same weights
-and read the same rows in the same order. Then the loss is measured at every position of rows that
-are four times as long, from texts that no decoder was trained on. Press et al. (2022) compare
-encodings in this way.
+Each decoder reads stories as bytes, in rows of `DecoderSize.length`. All start with the same
+weights and read the same rows in the same order. Then the loss is measured at every position of
+rows that are four times as long, from texts that no decoder was trained on. Press et al. (2022)
+compare encodings in this way.
 """
 
 from __future__ import annotations

@@ -60,9 +60,7 @@ class TinyDecoder(nn.Module):
 
     def __init__(self, encoding: str, size: DecoderSize, seed: int) -> None:
         if encoding not in ENCODINGS:
-            raise ValueError(
-                f"unknown encoding {encoding!r}; possible are {', '.join(ENCODINGS)}"
-            )
+            raise ValueError(f"unknown encoding {encoding!r}; possible are {', '.join(ENCODINGS)}")
         super().__init__()
         torch.manual_seed(seed)
         self.encoding, self.size = encoding, size
@@ -154,9 +152,7 @@ class _Layer(nn.Module):
         )
         self.up, self.down = nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
 
-    def forward(
-        self, states: Tensor, added: Tensor, turns: tuple[Tensor, Tensor] | None
-    ) -> Tensor:
+    def forward(self, states: Tensor, added: Tensor, turns: tuple[Tensor, Tensor] | None) -> Tensor:
         normed = self.before_attention(states)
         rows, count, width = normed.shape
         query, key, value = (

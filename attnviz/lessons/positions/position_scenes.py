@@ -11,6 +11,7 @@ from torch import nn
 
 from attnviz.experiments.text_sets import joined_stories
 from attnviz.lessons.phrases.named_phrases import phrases_of
+from attnviz.lessons.positions.beyond_training import beyond_scene
 from attnviz.lessons.positions.position_encodings import (
     ENCODINGS,
     alibi_slopes,
@@ -73,6 +74,7 @@ def position_scenes(given: LessonInput) -> Mapping[str, Scene]:
         "slide": _slides(given, words),
         "slopes": _slopes(),
         "twice": twice_scene(given),
+        "beyond": beyond_scene(),
         "longer": _wider_windows(given.load(ROTATION)),
     }
 

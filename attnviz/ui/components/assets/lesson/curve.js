@@ -4,7 +4,7 @@
 import { describe, drawn, element } from "./elements.js";
 import { smallMap, stopsOf } from "./maps.js";
 import { linkTo } from "./marks.js";
-import { format, numbersOf } from "./numbers.js";
+import { format, numbersOf, resolve } from "./numbers.js";
 
 const NARROWEST = 280; // units of the picture; one is a pixel of the page
 const HEIGHT = 276;
@@ -60,6 +60,15 @@ function axes({ ground: plot, context, x, y, count, width }) {
   const title = drawn("text", { x: x(count - 1), y: HEIGHT - 8, "text-anchor": "end", class: "axis" });
   title.textContent = show.axis_title ?? "";
   plot.append(title);
+  if (show.limit !== undefined) limit(plot, x(resolve(context.scene, show.limit)), show.limit_title);
+}
+
+// A line across the picture at a place of the axis, with its title.
+function limit(plot, at, title) {
+  plot.append(drawn("line", { class: "limit", x1: at, x2: at, y1: EDGE.top, y2: HEIGHT - EDGE.bottom }));
+  const text = drawn("text", { class: "limit-title", x: at + 5, y: EDGE.top + 12 });
+  text.textContent = title ?? "";
+  plot.append(text);
 }
 
 function addLine(picture, line) {
@@ -192,8 +201,13 @@ function paint(picture) {
   // A line with other ends than the picture is stretched to fit.
   const placed = (value, { low: from = low, high: to = high }) =>
     low + ((high - low) * (Math.max(from, Math.min(to, value)) - from)) / (to - from);
+  // A line has a gap where there is no number.
   const path = (values, line = {}) =>
-    Array.from(values, (value, at) => `${at ? "L" : "M"}${x(at).toFixed(1)},${y(placed(value, line)).toFixed(1)}`).join("");
+    Array.from(values, (value, at) => {
+      if (!Number.isFinite(value)) return "";
+      const stroke = at && Number.isFinite(values[at - 1]) ? "L" : "M";
+      return `${stroke}${x(at).toFixed(1)},${y(placed(value, line)).toFixed(1)}`;
+    }).join("");
   const drawing = step.predict.kind === "curve";
   const markable = revealed && step.change.kind === "slider" && !step.show.frames;
   for (const line of picture.lines) {
@@ -201,7 +215,9 @@ function paint(picture) {
     const secret = !revealed && (line.array === step.predict.of || line.after);
     line.path.setAttribute("d", secret ? "" : path(values, line));
     line.points.forEach((point, at) => {
-      point.setAttribute("visibility", secret ? "hidden" : "visible");
+      const absent = secret || !Number.isFinite(values[at]);
+      point.setAttribute("visibility", absent ? "hidden" : "visible");
+      if (absent) return;
       point.setAttribute("cx", x(at));
       point.setAttribute("cy", y(placed(values[at], line)));
     });
