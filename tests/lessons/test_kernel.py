@@ -127,7 +127,9 @@ def test_shares_and_output_with_a_shortened_value(kernel, factor: float) -> None
     }
     got = kernel(
         """(() => {
-          for (const one of Object.values(scene.arrays)) one.numbers = Float32Array.from(one.numbers);
+          for (const one of Object.values(scene.arrays)) {
+            one.numbers = Float32Array.from(one.numbers);
+          }
           const row = kernel.sharesRow({ scene, controls });
           return [[...row.lengths], [...row.shares], row.moved, [...row.weights]];
         })()""",
