@@ -40,8 +40,8 @@ BATCH = 64
 
 
 @dataclass(frozen=True)
-class Course:
-    """Course of the trainings: steps, rows of a step, measured rows and recorded steps."""
+class Schedule:
+    """Schedule of the trainings: steps, rows of a step, measured rows and recorded steps."""
 
     steps: int = 1500
     rows: int = 32
@@ -89,7 +89,7 @@ def record_encoding(
     valid: Int[np.ndarray, " byte"],
     *,
     size: DecoderSize,
-    course: Course,
+    schedule: Schedule,
     seed: int,
 ) -> dict[str, Any]:
     """Train a decoder and return its losses: by position, and along the training.
@@ -101,27 +101,27 @@ def record_encoding(
     model = TinyDecoder(encoding, size, seed)
     optimiser_list = optimisers(model, RATES)
     random = np.random.default_rng(seed)
-    few = even_rows(valid, course.measured_along, 2 * size.length)
+    few = even_rows(valid, schedule.measured_along, 2 * size.length)
     along: list[tuple[float, float | None]] = []
-    stops = denser_early(course.steps, course.records)
+    stops = denser_early(schedule.steps, schedule.records)
     begun = time.monotonic()
-    for step in range(course.steps + 1):
+    for step in range(schedule.steps + 1):
         if step in stops:
             count = measurable(model, 2 * size.length)
             losses = losses_by_position(model, few[:, : count + 1])
             within, beyond = losses[: size.length], losses[size.length :]
             along.append((_short(within.mean()), _short(beyond.mean()) if len(beyond) else None))
             print(f"{encoding} {step} {time.monotonic() - begun:.0f}s {along[-1]}", flush=True)
-        if step == course.steps:
+        if step == schedule.steps:
             break
-        set_rates(optimiser_list, RATES.factor(step, step / course.steps))
-        starts = random.integers(0, len(train) - size.length, course.rows)
+        set_rates(optimiser_list, RATES.factor(step, step / schedule.steps))
+        starts = random.integers(0, len(train) - size.length, schedule.rows)
         ids = torch.from_numpy(train[starts[:, None] + np.arange(size.length + 1)].astype(np.int64))
         with mixed_precision(ids.device):
             logits = model(ids[:, :-1])
         functional.cross_entropy(logits.float().flatten(0, 1), ids[:, 1:].flatten()).backward()
         update(model, optimiser_list)
-    rows = even_rows(valid, course.measured, TIMES * size.length)
+    rows = even_rows(valid, schedule.measured, TIMES * size.length)
     count = measurable(model, TIMES * size.length)
     losses = losses_by_position(model, rows[:, : count + 1])
     result = {"along": along, "losses": [_short(one) for one in losses]}
@@ -148,24 +148,24 @@ def record(
     *,
     encodings: Sequence[str] = ENCODINGS,
     size: DecoderSize | None = None,
-    course: Course | None = None,
+    schedule: Schedule | None = None,
 ) -> None:
     """Record every encoding with every seed; the file is written anew after each training.
 
     An entry that the file already has is kept.
 
     Raises:
-        ValueError: the file is of other sizes, another course or other texts.
+        ValueError: the file is of other sizes, another schedule or other texts.
     """
-    size, course = size or DecoderSize(), course or Course()
+    size, schedule = size or DecoderSize(), schedule or Schedule()
     train, valid = story_bytes(corpus, "train"), story_bytes(corpus, "valid")
-    rows = even_rows(valid, course.measured, TIMES * size.length)
+    rows = even_rows(valid, schedule.measured, TIMES * size.length)
     head = {
         "source": "python -m training.record_lengths; stories of lm-mix as bytes, see "
         "training/README.md; nats per byte",
         "size": vars(size),
-        "course": vars(course),
-        "steps": denser_early(course.steps, course.records),
+        "schedule": vars(schedule),
+        "steps": denser_early(schedule.steps, schedule.records),
         "frequency_loss": _short(frequency_loss(train, rows)),
     }
     runs: dict[str, dict[str, Any]] = {}
@@ -180,7 +180,7 @@ def record(
             if str(seed) in entry:
                 continue
             entry[str(seed)] = record_encoding(
-                encoding, train, valid, size=size, course=course, seed=seed
+                encoding, train, valid, size=size, schedule=schedule, seed=seed
             )
             file.write_text(json.dumps({**head, "runs": runs}, separators=(",", ":")), "utf-8")
 

@@ -73,7 +73,7 @@ def beyond_scene() -> Scene:
             "edge": last + 0.5,
             "longest": float(TOGETHER * count),
             "layers": float(record["size"]["layers"]),
-            "steps": float(record["course"]["steps"]),
+            "steps": float(record["schedule"]["steps"]),
             "trainings": float(len(points["none"])),
             "frequencies": record["frequency_loss"],
             "kept": float(TOGETHER * kept),
