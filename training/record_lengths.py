@@ -68,7 +68,7 @@ def losses_by_position(
     model.eval()
     sums = np.zeros(rows.shape[1] - 1)
     with torch.inference_mode():
-        for batch in rows.split(BATCH):
+        for batch in torch.split(rows, BATCH):
             logits = model(batch[:, :-1]).float()
             each = functional.cross_entropy(
                 logits.flatten(0, 1), batch[:, 1:].flatten(), reduction="none"
@@ -119,7 +119,8 @@ def record_encoding(
         ids = torch.from_numpy(train[starts[:, None] + np.arange(size.length + 1)].astype(np.int64))
         with mixed_precision(ids.device):
             logits = model(ids[:, :-1])
-        functional.cross_entropy(logits.float().flatten(0, 1), ids[:, 1:].flatten()).backward()
+        loss = functional.cross_entropy(logits.float().flatten(0, 1), ids[:, 1:].flatten())
+        loss.backward()  # type: ignore[no-untyped-call]
         update(model, optimiser_list)
     rows = even_rows(valid, schedule.measured, TIMES * size.length)
     count = measurable(model, TIMES * size.length)

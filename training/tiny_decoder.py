@@ -119,7 +119,7 @@ class TinyDecoder(nn.Module):
         random = torch.Generator().manual_seed(seed)
         rows = torch.randn(length - self.size.length, self.size.width, generator=random)
         table = torch.cat([self.wpe.weight.detach(), SPREAD * rows])
-        longer.wpe = nn.Embedding.from_pretrained(table)
+        longer.wpe = nn.Embedding(length, self.size.width, _weight=table)
         return longer
 
     def _added(self, places: Int[Tensor, " position"]) -> Float[Tensor, "head query key"]:
@@ -164,4 +164,5 @@ class _Layer(nn.Module):
         scores = query @ key.transpose(2, 3) / math.sqrt(query.shape[-1]) + added
         mixture = (scores.softmax(-1).to(value) @ value).transpose(1, 2)
         states = states + self.output(mixture.reshape(rows, count, width))
-        return states + self.down(functional.gelu(self.up(self.before_mlp(states))))
+        inner: Tensor = self.down(functional.gelu(self.up(self.before_mlp(states))))
+        return states + inner
