@@ -4,15 +4,16 @@
     python -m benchmarks.planted_faults --models gpt-classroom --texts 20
 
 In each model, one fault at a time is planted into one head of every layer where it can be planted,
-and the model is diagnosed. The untouched heads of the same model are looked at as well: one that
-is called degenerate although removing it costs more than its interval is a false alarm.
+and the model is diagnosed. The tests plant several at a time, in different heads. The untouched
+heads of the same model are looked at as well: one that is called degenerate although removing it
+costs more than its interval is a false alarm.
 """
 
 from __future__ import annotations
 
 import argparse
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -162,8 +163,10 @@ def _shake(network: nn.Module) -> None:
                 weights.copy_(scale * noise / weights.shape[-1] ** 0.5)
 
 
-def choose(model: Model, fault: str, healthy: Diagnosis) -> list[Head]:
-    """Return one head per layer to plant a fault in: the head that is farthest from the fault."""
+def choose(
+    model: Model, fault: str, healthy: Diagnosis, taken: Collection[Head] = ()
+) -> list[Head]:
+    """Return one head per layer to plant a fault in, none of `taken`."""
     if fault == "peaked":
         limits = replace(healthy.thresholds, alignment=NEARLY_ALIGNED)
         healthy = healthy.relabelled(limits)
@@ -174,11 +177,15 @@ def choose(model: Model, fault: str, healthy: Diagnosis) -> list[Head]:
                 Head(kind, layer, number)
                 for number in range(heads)
                 if possible(model, fault, Head(kind, layer, number))
+                and Head(kind, layer, number) not in taken
             ]
             plain = [one for one in options if _plain(healthy.finding(one), fault)]
             if fault in COPIES:  # a copy of a faulty head would be faulty twice
+                copied = {one: partner(model, one) for one in plain}
                 plain = [
-                    one for one in plain if not healthy.finding(partner(model, one)).degenerate
+                    one
+                    for one in plain
+                    if not healthy.finding(copied[one]).degenerate and copied[one] not in taken
                 ]
             if plain:
                 chosen.append(plain[(3 * layer + len(kind)) % len(plain)])
@@ -194,37 +201,47 @@ def _plain(finding: Finding, fault: str) -> bool:
 
 
 def outcomes(
-    name: str, model: Model, texts: TextSet, faults: Sequence[str] = tuple(FAULTS)
+    name: str, model: Model, texts: TextSet, groups: Sequence[Sequence[str]]
 ) -> Iterator[Outcome]:
-    """Plant each fault in turn, diagnose, and yield the outcome of every head."""
+    """Plant the faults of each group together, diagnose, and yield the outcome of every head."""
     healthy = diagnose(model, texts, replacements=("zero",))
     read = [one.encoded for one in examples(model, texts)[0]][:FITTED_ON]
-    for fault in faults:
-        heads = choose(model, fault, healthy)
-        if heads:
-            yield from diagnosed(name, model, healthy, fault, heads, texts, read)
+    for group in groups:
+        heads: dict[str, list[Head]] = {}
+        for fault in group:
+            heads[fault] = choose(model, fault, healthy, _taken(model, heads))
+        if any(heads.values()):
+            yield from _diagnosed(name, model, healthy, heads, texts, read)
 
 
-def diagnosed(
+def _taken(model: Model, planted_heads: Mapping[str, Sequence[Head]]) -> set[Head]:
+    """Return the heads that have a fault, and those that copies repeat."""
+    return {
+        one
+        for fault, heads in planted_heads.items()
+        for head in heads
+        for one in ((head, partner(model, head)) if fault in COPIES else (head,))
+    }
+
+
+def _diagnosed(
     name: str,
     model: Model,
     healthy: Diagnosis,
-    fault: str,
-    heads: Sequence[Head],
+    planted_heads: Mapping[str, Sequence[Head]],
     texts: TextSet,
     read: Sequence[Encoded],
 ) -> Iterator[Outcome]:
-    """Return the diagnosis of a model with one kind of fault in some heads."""
-    diagnosis = diagnose(planted(model, fault, heads, read), texts, replacements=("zero",))
-    copied = {partner(model, head) for head in heads} if fault in COPIES else set()
-    for finding in diagnosis.findings:
-        yield Outcome(
-            name,
-            fault if finding.head in heads else None,
-            healthy.finding(finding.head),
-            finding,
-            finding.head in copied,
-        )
+    """Yield the outcome of every head of a model with faults in some of them."""
+    broken = model
+    for fault, heads in planted_heads.items():
+        if heads:
+            broken = planted(broken, fault, heads, read)
+    fault_of = {head: fault for fault, heads in planted_heads.items() for head in heads}
+    copied = _taken(model, planted_heads) - set(fault_of)
+    for finding in diagnose(broken, texts, replacements=("zero",)).findings:
+        head = finding.head
+        yield Outcome(name, fault_of.get(head), healthy.finding(head), finding, head in copied)
 
 
 def confusion(outcomes: Sequence[Outcome]) -> str:
@@ -274,7 +291,7 @@ def main() -> None:
         model = make_model(name)
         texts = bundled(model.info.family)
         texts = replace(texts, texts=texts.texts[: options.texts])
-        results = list(outcomes(name, model, texts, options.faults))
+        results = list(outcomes(name, model, texts, [(one,) for one in options.faults]))
         everything += results
         print(f"\n## {name}\n\n{confusion(results)}", flush=True)
         for one in results:

@@ -29,6 +29,14 @@ def text_set(family: Family, count: int = TEXTS) -> TextSet:
 
 PARTIAL = "partly uniform"
 
+TOGETHER = (
+    ("uniform", "positional", "dead", "2 tokens before"),
+    ("peaked", "sink", "3 tokens before", "noisy copy"),
+    ("redundant", "sink on a token", PARTIAL),
+    ("harmful",),  # beside it, no other cost would be measured
+)
+"""Faults of one diagnosis, each in other heads."""
+
 
 def check(outcomes: list[Outcome]) -> None:
     for fault in {one.fault for one in outcomes if one.fault is not None}:
@@ -53,7 +61,8 @@ def check(outcomes: list[Outcome]) -> None:
 def test_every_fault_is_found(name: str) -> None:
     """The other models are in `benchmarks.planted_faults`."""
     model = make_model(name)
-    outcome = list(outcomes(name, model, text_set(model.info.family)))
+    assert {fault for group in TOGETHER for fault in group} == set(FAULTS)
+    outcome = list(outcomes(name, model, text_set(model.info.family), TOGETHER))
     assert {one.fault for one in outcome} >= set(FAULTS) - {"harmful"}
     assert "harmful" in {one.fault for one in outcome} or name.startswith("random")
     check(outcome)
