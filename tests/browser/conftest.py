@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
+from tests.browser_tabs import Tab, Watch
 from tests.served import served
 
 expect.set_options(timeout=60_000)  # a busy machine is not a fault of the app
@@ -49,36 +50,30 @@ def visitor(chromium: Browser) -> Iterator[BrowserContext]:
     context.close()
 
 
-class Watch:
-    """Errors, dialogs and foreign requests of a page."""
-
-    def __init__(self, page: Page) -> None:
-        self.errors: list[str] = []
-        self.strangers: list[str] = []
-        self.dialogs: list[str] = []
-        page.on("pageerror", lambda error: self.errors.append(str(error)))
-        page.on("dialog", self._dialog)
-        page.on("request", self._request)
-
-    def _dialog(self, dialog: object) -> None:
-        self.dialogs.append(str(dialog))
-        dialog.dismiss()  # type: ignore[attr-defined]
-
-    def _request(self, request: object) -> None:
-        url: str = request.url  # type: ignore[attr-defined]
-        if not url.startswith(("http://127.0.0.1", "data:", "blob:", "ws://127.0.0.1")):
-            self.strangers.append(url)
-
-    def check(self) -> None:
-        """Check that no error, no dialog and no foreign request has come."""
-        assert not self.errors
-        assert not self.dialogs
-        assert not self.strangers
+@pytest.fixture(scope="module")
+def tab(chromium: Browser) -> Iterator[Tab]:
+    """Yield the tab that the tests of a file use one after another."""
+    tab = Tab(chromium)
+    yield tab
+    tab.close()
 
 
 @pytest.fixture
-def page(visitor: BrowserContext) -> Iterator[Page]:
-    """Yield a page that is checked at the end for errors, dialogs and foreign requests."""
+def page(tab: Tab) -> Iterator[Page]:
+    """Yield an empty page, checked at the end for errors, dialogs and foreign requests."""
+    opened = tab.open()
+    watch = Watch(opened)
+    try:
+        yield opened
+        watch.check()
+    finally:
+        watch.end()
+        tab.clear()
+
+
+@pytest.fixture
+def cold_page(visitor: BrowserContext) -> Iterator[Page]:
+    """Yield a page of a browser that has read nothing of the app, checked as `page` is."""
     opened = visitor.new_page()
     watch = Watch(opened)
     yield opened

@@ -14,8 +14,8 @@ from attnviz.experiments.generation.token_by_token import generate_ids, prompt_i
 from attnviz.models import encode
 from attnviz.percentages import percent
 from attnviz.types import Head
-from tests.browser.conftest import Watch
 from tests.browser.steps import Server, click_in_map, open_app, type_text, wait_until_idle
+from tests.browser_tabs import Watch
 
 TEXT = (
     "The little fox ran into the dark forest. The old owl saw that the little fox ran into the dark"

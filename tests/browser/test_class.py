@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from playwright.sync_api import Browser, expect
 
-from tests.browser.conftest import Watch, serve
+from tests.browser.conftest import serve
+from tests.browser_tabs import Watch
 
 STUDENTS = 6
 MODELS = ("gpt-classroom", "bert-classroom", "t5-classroom")

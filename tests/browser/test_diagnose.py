@@ -8,8 +8,8 @@ from pathlib import Path
 from playwright.sync_api import BrowserContext, Page, expect
 
 from attnviz.types import Head
-from tests.browser.conftest import Watch
 from tests.browser.steps import Server, click_head, wait_until_idle
+from tests.browser_tabs import Watch
 
 SECRET = "zebra-secret-4711"
 TEXTS = f"""The old king sat down. The old king sat down again, {SECRET}.

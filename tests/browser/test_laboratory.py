@@ -5,9 +5,8 @@ from __future__ import annotations
 import re
 
 import pytest
-from playwright.sync_api import BrowserContext, Page, expect
+from playwright.sync_api import Page, expect
 
-from tests.browser.conftest import Watch
 from tests.browser.steps import Server, open_app, wait_until_idle
 
 
@@ -29,7 +28,6 @@ def heights(page: Page) -> list[float]:
 
 
 def test_a_higher_score_shrinks_the_bars_before_it(page: Page, server: Server) -> None:
-    watch = Watch(page)
     open_side(page, server, "flash", "Tile by tile")
     expect(page.locator(".fold .count")).to_have_text("step 0 of 14")
     assert sum(heights(page)) == 0
@@ -50,7 +48,6 @@ def test_a_higher_score_shrinks_the_bars_before_it(page: Page, server: Server) -
     expect(page.get_by_role("button", name="Step", exact=True)).to_be_disabled()
     press(page, "Reset")
     assert sum(heights(page)) == 0
-    watch.check()
 
 
 def test_play_runs_and_pauses(page: Page, server: Server) -> None:
@@ -75,7 +72,6 @@ def test_reduced_motion_has_steps_only(page: Page, server: Server) -> None:
 
 
 def test_from_explore_to_the_lab_and_on_to_the_cache(page: Page, server: Server) -> None:
-    watch = Watch(page)
     open_app(page, server, "?layer=2&head=4")
     page.get_by_text("How would a window").locator("visible=true").first.click()
     expect(page.get_by_text("An approximation of softmax attention")).to_be_visible()
@@ -91,12 +87,10 @@ def test_from_explore_to_the_lab_and_on_to_the_cache(page: Page, server: Server)
     page.get_by_role("button", name="Measure every budget").locator("visible=true").first.click()
     figure = page.locator(".st-key-cache_break")
     expect(figure.get_by_text("your prediction")).to_be_visible(timeout=180_000)
-    watch.check()
 
 
 @pytest.mark.parametrize("width", [390, 1280, 1920])
-def test_no_page_scrolls_sideways(visitor: BrowserContext, server: Server, width: int) -> None:
-    page = visitor.new_page()
+def test_no_page_scrolls_sideways(page: Page, server: Server, width: int) -> None:
     page.set_viewport_size({"width": width, "height": 900})
     for variant, side in (("flash", "Tile by tile"), ("ring", "Round by round")):
         open_side(page, server, variant, side)

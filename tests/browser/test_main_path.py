@@ -11,8 +11,8 @@ from playwright.sync_api import BrowserContext, Page, expect
 import attnviz
 from attnviz.views.style.theme import palette
 from tests.bounds import SAME
-from tests.browser.conftest import Watch
 from tests.browser.steps import Server, click_in_map, open_app, place, type_text, wait_until_idle
+from tests.browser_tabs import Watch
 
 TEXT = "The old king sat down. The old king sat"
 
@@ -50,7 +50,8 @@ def test_type_click_read_and_open_the_link_cold(
 
 
 @pytest.mark.parametrize("path", ["pair", "induction", "numbers"])
-def test_every_page_opens_cold(page: Page, server: Server, path: str) -> None:
+def test_every_page_opens_cold(cold_page: Page, server: Server, path: str) -> None:
+    page = cold_page
     page.goto(f"{server[0]}/{path}?model=gpt-classroom")
     page.wait_for_selector(".stMain .stMarkdown")
     wait_until_idle(page)

@@ -12,6 +12,7 @@ from PIL import Image
 
 from attnviz.attention.stack.map_tiles import Window, grid
 from attnviz.types import Head
+from tests.browser_tabs import Tab, Watch
 from tests.served import script, served
 from tests.views.long_stack import WORDS, long_stack
 
@@ -28,33 +29,42 @@ def address(chromium, tmp_path_factory):
         yield server
 
 
+@pytest.fixture(scope="module")
+def tabs(chromium):
+    """Return the tabs of this file: with a mouse alone, and with touch."""
+    tabs = {touch: Tab(chromium, has_touch=touch) for touch in (False, True)}
+    yield tabs
+    for tab in tabs.values():
+        tab.close()
+
+
 @pytest.fixture
-def visit(chromium, address):
-    contexts = []
+def visit(tabs, address):
+    """`visit(width, scheme, touch, tokens)`: the page of the map; `frames_seen` has what it got."""
+    watches = []
 
     def go(width=1000, scheme="light", touch=False, tokens=COUNT):
-        context = chromium.new_context(
-            viewport={"width": width, "height": 1000}, color_scheme=scheme, has_touch=touch
-        )
-        contexts.append(context)
-        page = context.new_page()
-        page.wrong, page.frames_seen = [], []
-        page.on("pageerror", lambda error: page.wrong.append(str(error)))
-        page.on("dialog", lambda dialog: (page.wrong.append("dialog"), dialog.dismiss()))
-        page.on(
-            "websocket",
-            lambda socket: socket.on(
-                "framereceived", lambda frame: page.frames_seen.append(len(frame))
-            ),
-        )
+        page = tabs[touch].open(width, 1000, scheme)
+        if not watches:
+            page.frames_seen = []
+            page.on("websocket", note_frames)
+            watches.append((page, Watch(page)))
         page.goto(f"{address}/?tokens={tokens}")
         page.locator(".map[data-painted]").wait_for(timeout=60_000)
         return page
 
+    def note_frames(socket):
+        frames = watches[0][0].frames_seen
+        socket.on("framereceived", lambda frame: frames.append(len(frame)))
+
     yield go
-    for context in contexts:
-        assert all(page.wrong == [] for page in context.pages)
-        context.close()
+    for page, watch in watches:
+        page.remove_listener("websocket", note_frames)
+        watch.end()
+    for tab in tabs.values():
+        tab.clear()
+    for _, watch in watches:
+        watch.check()
 
 
 @pytest.fixture(scope="module")
