@@ -271,6 +271,8 @@ def _training() -> Scene:
     previous = np.array(record["previous_token"]).max(axis=(1, 2))
     second = np.array(record["second_copy"])
     half = int(np.flatnonzero(second < second[0] / 2)[0])
+    maps = np.array(record["maps"]) / 100
+    seen = np.tri(maps.shape[-1], dtype=bool)
     return Scene(
         labels={
             "steps": [f"{step:,}" for step in record["steps"]],
@@ -284,7 +286,7 @@ def _training() -> Scene:
             "first": np.array(record["first_copy"]),
             "induction": induction,
             "previous": previous,
-            "maps": np.array(record["maps"]) / 100,
+            "maps": np.where(seen, maps, np.nan),
         },
         values={
             "second_start": record["second_copy"][0],

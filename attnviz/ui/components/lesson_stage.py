@@ -20,9 +20,8 @@ from attnviz.lessons.phrases.named_phrases import engine_texts
 from attnviz.ui.components.checked_reports import record
 from attnviz.ui.components.plotly_map import map_fields
 from attnviz.ui.components.served_component import ServedComponent
-from attnviz.views.maps.map_specification import weight_specification
+from attnviz.views.maps.map_specification import effect_specification, weight_specification
 from attnviz.views.style.kind_colors import kind_colors
-from attnviz.views.style.theme import Theme, palette
 
 __all__ = ["HIDEABLE", "Place", "lesson_stage", "pack_lesson"]
 
@@ -44,12 +43,9 @@ MOST_VALUES = 24
 _AT = re.compile(r"((scores|hidden)\.\d{1,3}|tips\.\d{1,3}\.[01])")
 """Name of a control of one key, such as `scores.3`."""
 
-_WEIGHTS = dataclasses.replace(weight_specification(), numbered=False)
-"""Of the maps of weights: tokens without their positions."""
-
 STYLES = (
     *("frame", "controls", "texts", "links", "handles", "sentence", "change", "guess_line"),
-    *("bars", "matrix", "curve", "thumbs", "large_map", "ticks", "dots", "arrows"),
+    *("bars", "matrix", "curve", "thumbs", "map_box", "ticks", "dots", "arrows"),
     "hidden",
 )
 """Style sheets of the component: the frame and its texts, the pictures, what a link hides."""
@@ -183,26 +179,37 @@ def pack_lesson(
         "next": following,
         "hide": list(hide),
         "present": present,
-        "map": {**_map_fields(), "aside": [], "selected": None, "bare": False},
+        "maps": _maps(),
         "words": dict(engine_texts()["browser"]),
-        "light": _colors("light"),
-        "dark": _colors("dark"),
+        "light": kind_colors("light"),
+        "dark": kind_colors("dark"),
     }
     encoded = json.dumps(header, allow_nan=False).encode()
     encoded += b" " * (-len(encoded) % 4)
     return struct.pack("<I", len(encoded)) + encoded + body
 
 
-def _map_fields() -> dict[str, Any]:
-    """Return the description of a map of weights, with the words of `engine.toml`."""
+def _maps() -> dict[str, dict[str, Any]]:
+    """Return the descriptions of the maps of weights and of signed numbers.
+
+    The words are those of `engine.toml`; tokens have no positions beside them, and the browser sets
+    the ends of signed colours.
+    """
     words = engine_texts()["browser"]
-    return {
-        **map_fields(_WEIGHTS),
-        "value": words["weight"],
-        "caption": words["weight"],
+    weights = weight_specification(value=words["weight"])
+    signed = effect_specification("", 1.0)
+    shared = {
+        "numbered": False,
         "missing": words["masked_cell"],
         "maskedCaption": f"▨ {words['masked_caption']}",
         "corner": words["map_corner"],
+        "aside": [],
+        "selected": None,
+        "bare": False,
+    }
+    return {
+        "weights": {**map_fields(weights), **shared},
+        "signed": {**map_fields(signed), **shared},
     }
 
 
@@ -213,14 +220,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, (int, float)):
         return float(value) if not float(value).is_integer() else int(value)
     return [_plain(one) for one in value]
-
-
-def _colors(theme: Theme) -> dict[str, Any]:
-    """Return the colours of kinds and letters, and both colour scales as red, green and blue."""
-    colors = palette(theme)
-    scales = {"sequential": colors.sequential, "diverging": colors.diverging}
-    stops = {
-        name: [[int(one[at : at + 2], 16) for at in (1, 3, 5)] for one in scale]
-        for name, scale in scales.items()
-    }
-    return {**kind_colors(theme), **stops, "page": colors.page, "text": colors.text}

@@ -5,7 +5,7 @@ import { markDrawn } from "./drawn.js";
 import { cellAt, decode, describe, formatPosition, labelLookup } from "./map_grids.js";
 import { figureOf } from "./map_figure.js";
 import { listen } from "./map_input.js";
-import { layoutOf } from "./map_layout.js";
+import { layoutOf, measuring } from "./map_layout.js";
 import {
   atClosestZoom, drawableGrids, isZoomed, revealSelected, settle, suitableGrid, wanted, wholeWindow, zoomAction,
 } from "./map_window.js";
@@ -123,15 +123,6 @@ function update(state, map) {
   if (!suitableGrid(state)) settle(state, 0); // nothing came, or the window has moved on
 }
 
-function measuring(state) {
-  const context = (state.context ??= document.createElement("canvas").getContext("2d"));
-  const family = getComputedStyle(state.root).fontFamily;
-  return (text, size) => {
-    context.font = `${size}px ${family}`;
-    return context.measureText(text).width;
-  };
-}
-
 function styleOf(state) {
   const { dark, light } = state.map.styles;
   return { ...(isDark(state.root) ? dark : light), font: getComputedStyle(state.root).fontFamily };
@@ -160,7 +151,7 @@ function draw(state) {
   const full = document.fullscreenElement && root.matches(":fullscreen");
   state.height = full ? innerHeight - 110 : heightFor(state);
   const space = { width, height: state.height };
-  const measure = measuring(state);
+  const measure = measuring(state.root);
   const rule = full ? { ...map.labelRule, largestCell: 90 } : map.labelRule;
   state.box = layoutOf({ ...map, labelRule: rule }, space, measure);
   const { box } = state;
@@ -282,7 +273,7 @@ function choose(state, row, column) {
 // Save what is on the screen, on the page's colour.
 async function save(state, format) {
   const style = styleOf(state);
-  const { data, layout } = figureOf({ ...state, cursor: null }, style, measuring(state));
+  const { data, layout } = figureOf({ ...state, cursor: null }, style, measuring(state.root));
   await Plotly.downloadImage(
     { data, layout: { ...layout, paper_bgcolor: style.page }, config: { staticPlot: true } },
     { format, filename: state.map.filename, width: state.box.width, height: state.box.height, scale: format === "png" ? 3 : 1 }

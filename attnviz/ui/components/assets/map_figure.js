@@ -3,12 +3,14 @@
 // Position i covers [i, i + 1] on an axis. Colours, colour bar, hatching, captions and frames come
 // from Python (`attnviz.views.maps.map_style`), where the same parts make `draw_weights`.
 
+import { fixed } from "./map_grids.js";
 import { escapeText, ticksOf } from "./map_layout.js";
 import { drawableGrids, suitableGrid } from "./map_window.js";
-import { betterTextColor, channels } from "./page_colors.js";
+import { betterTextColor, channels, colorAt } from "./page_colors.js";
 
 // Cells lie on a second pair of axes above the first, so that hatching stays behind them.
 const CELLS = { xaxis: "x2", yaxis: "y2" };
+const LARGEST_TEXT = 12; // pixels, of a number in a cell
 const CLEAR = [[0, "rgba(0,0,0,0)"], [1, "rgba(0,0,0,0)"]];
 
 export function figureOf(state, style, measure) {
@@ -22,7 +24,7 @@ export function figureOf(state, style, measure) {
   if (grids.some((grid) => grid.masked && !grid.pictureRows)) data.push(hatching(state, style));
   if (exact?.pictureRows) data.push(hatching(state, style), pictures(map, exact, style));
   else grids.forEach((grid, number) => data.push(...cells(state, grid, style, range, number === grids.length - 1)));
-  if (map.numbers && exact) data.push(...cellTexts(state, exact, style, range));
+  if (map.numbers && exact) data.push(...cellTexts(state, exact, style, range, measure));
   const rows = ticksOf(state, "row", measure);
   const columns = ticksOf(state, "column", measure);
   const [r0, r1, c0, c1] = state.window;
@@ -65,18 +67,32 @@ export function figureOf(state, style, measure) {
 
 const area = (grid) => grid.steps[0] * grid.steps[1];
 
-// Strokes behind the whole plot: visible where the cells above are open.
-function hatching({ window: [r0, r1, c0, c1] }, style) {
+// Strokes behind the whole plot, visible where the cells above are open; between cells that are
+// apart they would be seen too, and lie behind the open cells alone.
+function hatching({ window: [r0, r1, c0, c1], map, grids }, style) {
+  const places = map.gap && grids.length === 1 && !grids[0].pictureRows ? openCells(grids[0]) : [[r0, r1, c0, c1]];
   return {
     type: "scatter",
     mode: "lines",
-    x: [c0, c1, c1, c0],
-    y: [r0, r0, r1, r1],
+    x: places.flatMap(([, , left, right]) => [left, right, right, left, null]),
+    y: places.flatMap(([top, bottom]) => [top, top, bottom, bottom, null]),
     fill: "toself",
     line: { width: 0 },
     fillpattern: style.fillpattern,
     hoverinfo: "skip",
   };
+}
+
+// The windows of the cells without a number.
+function openCells({ window: [top, , left], rows, columns, steps: [down, across], values }) {
+  const windows = [];
+  for (let at = 0; at < rows * columns; at++) {
+    if (Number.isFinite(values[at]) || values[at] === Infinity) continue;
+    const row = top + Math.floor(at / columns) * down;
+    const column = left + (at % columns) * across;
+    windows.push([row, row + down, column, column + across]);
+  }
+  return windows;
 }
 
 function cells({ map }, grid, style, [low, high], withBar) {
@@ -167,35 +183,36 @@ function gaps({ map, grids }, style) {
 }
 
 // The numbers in their cells, in the text colour with the better contrast. Two unseen maps write them.
-function cellTexts({ map }, grid, style, [low, high]) {
+function cellTexts({ map, box }, grid, style, [low, high], measure) {
   const digits = Math.max(...grid.values.map((one) => (Number.isFinite(one) ? Math.abs(one) : 0)));
-  const decimals = digits >= 100 ? 0 : digits >= 10 ? 1 : 2;
+  const decimals = map.decimals ?? (digits >= 100 ? 0 : digits >= 10 ? 1 : 2);
   const textColors = [style.page, style.text];
-  return textColors.map((textColor, number) => {
-    const z = [];
-    for (let row = 0; row < grid.rows; row++) {
-      z.push(
-        Array.from({ length: grid.columns }, (_, column) => {
-          const value = grid.values[row * grid.columns + column];
-          if (!Number.isFinite(value)) return null;
-          const at = (value - low) / (high - low);
-          return betterTextColor(colorAt(style.heatmap.colorscale, at), textColors) === number ? value : null;
-        })
-      );
-    }
-    return {
-      type: "heatmap", x0: 0.5, dx: 1, y0: 0.5, dy: 1, z,
-      colorscale: CLEAR, showscale: false, hoverinfo: "skip", ...CELLS,
-      texttemplate: `%{z:.${decimals}f}`, textfont: { color: textColor },
-    };
-  });
-}
-
-
-function colorAt(scale, share) {
-  const at = Math.min(Math.max(share, 0), 1) * (scale.length - 1);
-  const [from, to] = [scale[Math.floor(at)], scale[Math.ceil(at)]].map((stop) => channels(stop[1]));
-  return from.map((one, channel) => one + (to[channel] - one) * (at - Math.floor(at)));
+  const colors = style.heatmap.colorscale.map(([, color]) => channels(color));
+  const widest = measure(`−${digits.toFixed(decimals)}`, LARGEST_TEXT);
+  const room = box.across / grid.columns - map.gap - 2;
+  const size = Math.min(map.textSize ?? LARGEST_TEXT, (LARGEST_TEXT * room) / widest);
+  const values = [];
+  const texts = [];
+  const shades = [];
+  for (let row = 0; row < grid.rows; row++) {
+    const line = Array.from(grid.values.subarray(row * grid.columns, (row + 1) * grid.columns));
+    values.push(line);
+    texts.push(line.map((value) => fixed(value, decimals).replace("-", "−")));
+    shades.push(
+      line.map((value) =>
+        Number.isFinite(value) ? betterTextColor(colorAt(colors, (value - low) / (high - low)), textColors) : null
+      )
+    );
+  }
+  return textColors.map((textColor, number) => ({
+    type: "heatmap", x0: 0.5, dx: 1, y0: 0.5, dy: 1,
+    z: values.map((line, row) =>
+      line.map((value, column) => (shades[row][column] === number ? value : null))
+    ),
+    text: texts,
+    colorscale: CLEAR, showscale: false, hoverinfo: "skip", ...CELLS,
+    texttemplate: "%{text}", textfont: { color: textColor, size },
+  }));
 }
 
 // Diagonals of the map, outlined: the cells (row, row - offset).
@@ -237,7 +254,7 @@ function frames({ map, cursor, box, window: [r0, r1, c0, c1] }, style) {
 function captions({ map, box, grids }, style) {
   const base = { xref: "paper", yref: "paper", showarrow: false };
   const notes = [];
-  if (map.corner) {
+  if (map.corner && !map.plain) {
     notes.push({
       ...base, text: map.corner, x: 0, y: 1, xanchor: "right", yanchor: "bottom", align: "right",
       xshift: -5, yshift: 3, font: { size: 10, color: style.muted },

@@ -16,7 +16,7 @@ export const formatNumber = (value, signed = false) => {
   return value < 0 ? `−${text}` : signed && value > 0 ? `+${text}` : text;
 };
 // A small negative number is not written as "-0.000".
-const fixed = (value, decimals) => value.toFixed(decimals).replace(/^-(?=[0.]+$)/, "");
+export const fixed = (value, decimals) => value.toFixed(decimals).replace(/^-(?=[0.]+$)/, "");
 export const formatPosition = (value) => value.toLocaleString("en");
 // Unicode isolates keep a right-to-left token from reordering the text around it.
 export const isolate = (label) => `\u2068${label}\u2069`;
@@ -86,8 +86,8 @@ export function cellAt(grids, row, column) {
     exact: best.steps[0] === 1 && best.steps[1] === 1,
     rows: [fromRow, Math.min(fromRow + best.steps[0], r1) - 1],
     columns: [fromColumn, Math.min(fromColumn + best.steps[1], c1) - 1],
-    rowLabel: best.rowLabels[down],
-    columnLabel: best.columnLabels[across],
+    rowLabel: best.rowLabels?.[down],
+    columnLabel: best.columnLabels?.[across],
   };
 }
 
@@ -100,13 +100,14 @@ function rankInRow(grid, row, column) {
 
 // Two sentences about a cell: where it is, and what it holds.
 export function describe(map, cell) {
-  const place = ([first, last], label) => {
+  const place = ([first, last], label, side) => {
+    if (label === undefined) return `${side} ${formatPosition(first)}`; // a map of positions alone
     if (!map.numbered) return isolate(label);
     if (first === last) return `${isolate(label)} (${first})`;
     return `${first}–${last} (from ${isolate(label)})`;
   };
-  const between = map.numbered ? " → " : "·";
-  const where = `${place(cell.rows, cell.rowLabel)}${between}${place(cell.columns, cell.columnLabel)}`;
+  const between = map.numbered || cell.rowLabel === undefined ? " → " : "·";
+  const where = `${place(cell.rows, cell.rowLabel, "query")}${between}${place(cell.columns, cell.columnLabel, "key")}`;
   if (Number.isNaN(cell.value)) return [where, map.missing];
   if (cell.value === -Infinity) return [where, "NaN or infinity: no weight is defined here"];
   if (cell.value === Infinity) return [where, "set aside: only sinks here"];
@@ -120,7 +121,7 @@ export function describe(map, cell) {
 // Return a function from a position to its label: from grids in which every position has one.
 export function labelLookup(grids, side) {
   const [axis, field] = side === "row" ? [0, "rowLabels"] : [1, "columnLabels"];
-  const complete = grids.filter((grid) => grid.steps[axis] === 1);
+  const complete = grids.filter((grid) => grid[field] && grid.steps[axis] === 1);
   return (position) => {
     for (const grid of complete) {
       const [start, stop] = grid.window.slice(2 * axis, 2 * axis + 2);

@@ -7,10 +7,21 @@ const BELOW = 46; // height of colour bar and legend
 
 const clamp = (value, low, high) => Math.min(Math.max(value, low), high);
 
+// A function that measures a text in the font of an element: (text, size in pixels) to pixels.
+export function measuring(element) {
+  const surface = document.createElement("canvas").getContext("2d");
+  const family = getComputedStyle(element).fontFamily;
+  return (text, size) => {
+    surface.font = `${size}px ${family}`;
+    return surface.measureText(text).width;
+  };
+}
+
 // Place the plot inside the space that is there. Cells are square. `measure(text, size)` returns a
 // width in pixels; `space` is { width, height }.
 export function layoutOf(map, space, measure) {
   const [rows, columns] = map.shape;
+  if (map.plain) return plainLayout(map.shape, space.width);
   const { least, most, share, largestCell } = map.labelRule;
   const widest = (labels, size) => Math.max(0, ...(labels ?? []).map((one) => measure(one, size)));
   let font = least;
@@ -43,6 +54,13 @@ export function layoutOf(map, space, measure) {
   };
 }
 
+// A map without labels fills the width, up to a line on each side.
+function plainLayout([rows, columns], width) {
+  const across = width - 2;
+  const down = (across * rows) / columns;
+  return { left: 1, top: 1, across, down, flat: true, font: 0, width, height: down + 2 };
+}
+
 // Shorten a label to a width in pixels, never in the middle of a character.
 export function fitLabel(text, room, size, measure) {
   if (measure(text, size) <= room) return text;
@@ -58,6 +76,7 @@ export const escapeText = (text) => text.replace(/[&<>%$]/g, (one) => ENTITIES[o
 // The ticks of one side: every label, every so-manieth, or positions in round numbers.
 export function ticksOf(state, side, measure) {
   const { map, box, window: view } = state;
+  if (map.plain) return { positions: [], texts: [], size: map.labelRule.least, upright: false, marks: 0 };
   const axis = side === "row" ? 0 : 1;
   const [low, high] = view.slice(2 * axis, 2 * axis + 2);
   const cell = (side === "row" ? box.down : box.across) / (high - low);

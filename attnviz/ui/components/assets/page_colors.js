@@ -1,6 +1,13 @@
-// Contrast of colours, and whether the page is dark. A colour is [red, green, blue], each from 0 to 255.
+// Colours of a scale, contrast of colours, and whether the page is dark. A colour is [red, green, blue], each from 0 to 255.
 
 export const channels = (hex) => [1, 3, 5].map((at) => parseInt(hex.slice(at, at + 2), 16));
+
+// The colour at a share of the way along evenly spaced colours; parts are not rounded.
+export function colorAt(colors, share) {
+  const at = Math.min(Math.max(share, 0), 1) * (colors.length - 1);
+  const [from, to] = [colors[Math.floor(at)], colors[Math.ceil(at)]];
+  return from.map((one, channel) => one + (to[channel] - one) * (at - Math.floor(at)));
+}
 
 // Relative luminance of WCAG 2.
 function luminance(color) {

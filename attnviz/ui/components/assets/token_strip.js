@@ -7,7 +7,7 @@
 import { byteNotes } from "./byte_pieces.js";
 import { markDrawn } from "./drawn.js";
 import { isolate } from "./map_grids.js";
-import { betterTextColor, isDark } from "./page_colors.js";
+import { betterTextColor, colorAt, isDark } from "./page_colors.js";
 
 const MASKED = 0xffff;
 const FULL = 0xfffe;
@@ -317,13 +317,9 @@ function sentence(strip, active, weights) {
 
 // The heatmap's own colours, on the square root: a share of 0.05 is still seen on a word.
 function shade(colors, weight) {
-  const at = Math.sqrt(weight) * (colors.scale.length - 1);
-  const low = Math.min(Math.floor(at), colors.scale.length - 2);
-  const mix = colors.scale[low].map(
-    (part, index) => part + (colors.scale[low + 1][index] - part) * (at - low)
-  );
+  const color = colorAt(colors.scale, Math.sqrt(weight));
   const textColors = [colors.page, colors.text];
-  return [`rgb(${mix.map(Math.round).join(",")})`, textColors[betterTextColor(mix, textColors)]];
+  return [`rgb(${color.map(Math.round).join(",")})`, textColors[betterTextColor(color, textColors)]];
 }
 
 function element(tag, className, text) {

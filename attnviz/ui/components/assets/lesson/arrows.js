@@ -1,7 +1,7 @@
 // Picture of arrows in a plane: vectors from one origin, the weighted sum of them, and their hull.
 // A student sets the end of the sum ("point"), or drags the ends of arrows ("tips").
 
-import { describe, drawn, element } from "./elements.js";
+import { describe, drag, drawn, element } from "./elements.js";
 import { dot, norm } from "./kernel.js";
 import { format, numbersOf, resolve } from "./numbers.js";
 
@@ -68,6 +68,7 @@ export function value(name, context) {
 }
 
 const guessing = ({ revealed, step }) => !revealed && step.predict.kind === "point";
+const draggable = (context) => guessing(context) || (context.revealed && context.step.change.kind === "tips");
 
 function addPointer(picture) {
   const { context, plot } = picture;
@@ -79,30 +80,30 @@ function addPointer(picture) {
     const inside = (value) => Math.max(-picture.far, Math.min(picture.far, value));
     return [inside(across * unit), inside(up * unit)];
   };
-  plot.addEventListener("pointerdown", (event) => {
-    const point = at(event);
-    if (guessing(context)) picture.held = "guess";
-    else if (context.revealed && context.step.change.kind === "tips") {
-      const ends = tips(context);
-      const apart = ends.map(([x, y]) => Math.hypot(x - point[0], y - point[1]));
-      picture.held = apart.indexOf(Math.min(...apart));
-    } else return;
-    plot.setPointerCapture(event.pointerId);
-    move(picture, point);
-    event.preventDefault();
+  drag(plot, {
+    begin(event) {
+      if (!draggable(context)) return false;
+      const point = at(event);
+      picture.held = guessing(context) ? "guess" : nearest(tips(context), point);
+      move(picture, point);
+    },
+    move: (event) => move(picture, at(event)),
+    end() {
+      picture.held = null;
+      context.rest();
+    },
   });
   plot.addEventListener("pointermove", (event) => {
-    if (picture.held !== null) return move(picture, at(event));
+    if (picture.held !== null) return;
     const { kind, place } = event.target.dataset;
     context.mark(place === undefined ? null : { kind, place });
   });
   plot.addEventListener("pointerleave", () => context.mark(null));
-  for (const name of ["pointerup", "pointercancel"]) {
-    plot.addEventListener(name, () => {
-      if (picture.held !== null) context.rest();
-      picture.held = null;
-    });
-  }
+}
+
+function nearest(ends, [across, up]) {
+  const apart = ends.map(([x, y]) => Math.hypot(x - across, y - up));
+  return apart.indexOf(Math.min(...apart));
 }
 
 function move(picture, point) {
@@ -185,6 +186,7 @@ function paint(picture) {
     plot.append(drawn("circle", { class: "guess-tip", cx: x(guess[0]), cy: y(guess[1]), r: 9 }));
   }
   handle.hidden = !guessing(context);
+  picture.plot.classList.toggle("draggable", draggable(context));
   if (guessing(context)) {
     const [across, up] = guess ?? [0, 0];
     handle.style.left = `${(100 * x(across)) / SIZE}%`;

@@ -1,13 +1,14 @@
 // Picture of curves: numbers along an axis. A student draws one of them ("curve"); a slider moves a
 // mark along it, and small maps show the state at the mark. Each point of a line can be linked.
 
-import { describe, drawn, element } from "./elements.js";
-import { smallMap, stopsOf } from "./maps.js";
+import { describe, drag, drawn, element } from "./elements.js";
+import { mapBox } from "./map_box.js";
 import { linkTo } from "./marks.js";
 import { format, numbersOf, resolve } from "./numbers.js";
 
 const NARROWEST = 280; // units of the picture; one is a pixel of the page
 const HEIGHT = 276;
+const NARROW = 220; // pixels; a map on less has no room for positions
 const EDGE = { left: 44, right: 12, top: 12, bottom: 46 };
 
 export function create(context) {
@@ -93,6 +94,8 @@ function addLine(picture, line) {
   (picture.lines ??= []).push({ ...line, path, number, points });
 }
 
+const drawable = ({ revealed, step }) => !revealed && step.predict.kind === "curve";
+
 function addPen(picture) {
   const { plot, context, handle } = picture;
   const guess = drawn("path", { class: "line guess-curve" });
@@ -101,7 +104,6 @@ function addPen(picture) {
   plot.append(mark);
   Object.assign(picture, { guess, mark });
   let last = null;
-  const free = () => !context.revealed && context.step.predict.kind === "curve";
   const at = (event) => {
     const box = plot.getBoundingClientRect();
     const { low, high } = context.step.show;
@@ -114,30 +116,31 @@ function addPen(picture) {
       Math.max(low, Math.min(high, value)),
     ];
   };
-  plot.addEventListener("pointerdown", (event) => {
-    if (!free()) return;
-    plot.setPointerCapture(event.pointerId);
-    last = at(event);
-    put(picture, last, last);
-    event.preventDefault();
+  drag(plot, {
+    begin(event) {
+      if (!drawable(context)) return false;
+      last = at(event);
+      put(picture, last, last);
+    },
+    move(event) {
+      const next = at(event);
+      put(picture, last, next);
+      last = next;
+    },
+    end: () => (last = null),
   });
   plot.addEventListener("pointerleave", () => context.mark(null));
   plot.addEventListener("pointermove", (event) => {
-    if (!last) {
-      const place = String(at(event)[0]);
-      return context.mark(context.step.show.lines.map(({ kind }) => ({ kind, place })));
-    }
-    const next = at(event);
-    put(picture, last, next);
-    last = next;
+    if (last) return;
+    const place = String(at(event)[0]);
+    context.mark(context.step.show.lines.map(({ kind }) => ({ kind, place })));
   });
-  for (const end of ["pointerup", "pointercancel"]) plot.addEventListener(end, () => (last = null));
   handle.tabIndex = 0;
   handle.setAttribute("role", "slider");
   handle.setAttribute("aria-label", context.say("curve_handle"));
   handle.classList.add("handle");
   handle.addEventListener("keydown", (event) => {
-    if (!free()) return;
+    if (!drawable(context)) return;
     const { low, high } = context.step.show;
     const values = start(picture);
     const unit = (high - low) / 20;
@@ -172,19 +175,32 @@ function put(picture, [from, first], [to, second]) {
   picture.context.predict(values);
 }
 
+// Two maps or more at the mark, with one line below them that reads out a cell.
 function addMaps(picture) {
-  const { scene, step } = picture.context;
+  const { context } = picture;
+  const { scene, step } = context;
   const row = element("div", "map-row");
-  const shape = scene.arrays[step.show.maps].shape;
+  const says = element("div", "map-says");
+  says.setAttribute("aria-live", "polite");
+  const [, , rows, columns] = scene.arrays[step.show.maps].shape;
   picture.maps = scene.labels[step.show.map_titles].map((title, at) => {
-    const map = smallMap(shape[2], shape[3], title);
-    linkTo(map.element, picture.context, "weight", `map-${at}`);
+    const map = mapBox(context, "weights", {
+      rows,
+      columns,
+      label: title,
+      fields: { bare: true, plainBelow: NARROW },
+      point(cell) {
+        context.mark(cell && { kind: "weight", place: `map-${at}` });
+        says.textContent = cell ? `${title}: ${map.text(cell)}` : "";
+      },
+    });
     const cell = element("figure", "map-cell");
-    cell.append(map.element, element("figcaption", "", title));
+    linkTo(cell, context, "weight", `map-${at}`);
+    cell.append(element("figcaption", "", title), map.element);
     row.append(cell);
     return map;
   });
-  picture.root.append(row);
+  picture.root.append(row, says);
 }
 
 function paint(picture) {
@@ -227,6 +243,7 @@ function paint(picture) {
   picture.mark.setAttribute("visibility", markable ? "visible" : "hidden");
   picture.mark.setAttribute("x1", x(frame));
   picture.mark.setAttribute("x2", x(frame));
+  picture.plot.classList.toggle("draggable", drawable(context));
   picture.handle.hidden = revealed || !drawing;
   if (drawing && !revealed) {
     const value = start(picture)[picture.pen];
@@ -237,11 +254,10 @@ function paint(picture) {
   if (picture.maps.length) {
     const array = scene.arrays[step.show.maps];
     const size = array.shape[2] * array.shape[3];
-    const stops = stopsOf(context, picture.root);
     const at = revealed ? frame : 0;
     picture.maps.forEach((map, index) => {
       const first = (at * picture.maps.length + index) * size;
-      map.draw(array.numbers.subarray(first, first + size), stops);
+      map.draw(array.numbers.subarray(first, first + size));
     });
   }
 }

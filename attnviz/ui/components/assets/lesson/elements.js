@@ -20,6 +20,27 @@ export function button(className, text, act) {
   return created;
 }
 
+// Follow the mouse or one finger from where it is pressed to where it is let go, wherever that is.
+// `acts`: begin(event), which returns false to refuse; move(event); end(), also after a lost pointer.
+export function drag(part, { begin, move, end }) {
+  let pointer = null;
+  part.addEventListener("pointerdown", (event) => {
+    if (pointer !== null || event.button > 0 || begin(event) === false) return;
+    pointer = event.pointerId;
+    part.setPointerCapture(pointer);
+    event.preventDefault();
+  });
+  part.addEventListener("pointermove", (event) => {
+    if (event.pointerId === pointer) move(event);
+  });
+  // The capture ends with the press, whether it is let go or taken away by the browser.
+  part.addEventListener("lostpointercapture", (event) => {
+    if (event.pointerId !== pointer) return;
+    pointer = null;
+    end?.();
+  });
+}
+
 // A handle on a horizontal track. `options`: label; range() as [low, high]; get(); set(value) while
 // it moves; end() when it rests; text(value) for screen readers.
 export function slideOn(track, handle, options) {
@@ -36,23 +57,19 @@ export function slideOn(track, handle, options) {
     const [low, high] = range;
     put(low + ((event.clientX - box.left) / box.width) * (high - low));
   };
-  track.addEventListener("pointerdown", (event) => {
-    if (track.dataset.still !== undefined || event.button > 0) return;
-    range = options.range();
-    track.setPointerCapture(event.pointerId);
-    handle.focus({ preventScroll: true });
-    at(event);
-    event.preventDefault();
+  drag(track, {
+    begin(event) {
+      if (track.dataset.still !== undefined) return false;
+      range = options.range();
+      handle.focus({ preventScroll: true });
+      at(event);
+    },
+    move: at,
+    end() {
+      options.end?.();
+      range = null;
+    },
   });
-  track.addEventListener("pointermove", (event) => {
-    if (range) at(event);
-  });
-  const stop = () => {
-    if (range) options.end?.();
-    range = null;
-  };
-  track.addEventListener("pointerup", stop);
-  track.addEventListener("pointercancel", stop);
   handle.addEventListener("keydown", (event) => {
     const [low, high] = options.range();
     const unit = ((high - low) / 100) * (event.shiftKey ? 10 : 1);

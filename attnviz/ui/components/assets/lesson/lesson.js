@@ -103,9 +103,7 @@ function open(state, number, values = {}) {
   const context = {
     scene: sent.scenes[step.name],
     step,
-    light: sent.light,
-    dark: sent.dark,
-    map: sent.map,
+    maps: sent.maps,
     say: sayer(sent.words),
     controls: {},
     guess: answer.guess ?? null,

@@ -1,50 +1,60 @@
-// Picture of a matrix: rows look, columns are looked at. A student clicks a cell ("cell"), or paints
-// the cells that are visible ("paint").
+// Picture of a matrix: rows look, columns are looked at. The map draws it; transparent cells above it
+// take clicks, keys and fingers, and show the guess. A student clicks a cell ("cell"), or paints the
+// cells that are visible ("paint").
 
-import { element } from "./elements.js";
+import { drag, element } from "./elements.js";
+import { mapBox } from "./map_box.js";
 import { linkTo } from "./marks.js";
-import { betterTextColor } from "../page_colors.js";
 import { format, numbersOf, resolve } from "./numbers.js";
-import { scaleOf } from "./maps.js";
+
+// A cell whose number is not shown yet: the map draws it in grey.
+const HIDDEN = Infinity;
 
 export function create(context) {
   const { scene, step } = context;
-  const { show, predict } = step;
+  const { show } = step;
   const rows = scene.labels[show.rows];
   const columns = scene.labels[show.columns_of ?? show.rows];
+  const fields = { bare: true, numbers: true, gap: 2, decimals: show.decimals ?? 1 };
+  if (show.columns_of) fields.corner = "";
+  const map = mapBox(context, show.colors === "weights" ? "weights" : "signed", { rows, columns, fields });
   const root = element("div", "matrix");
-  root.style.setProperty("--across", columns.length);
-  const picture = { context, root, element: root, rows, columns, cells: [] };
-  const corner = element("span", "corner", show.title ?? "");
-  root.append(corner);
-  columns.forEach((label, at) => root.append(heading(context, "column-label", label, "key", at)));
-  rows.forEach((label, row) => {
-    root.append(heading(context, "row-label", label, "query", row));
-    columns.forEach((_, column) => addCell(picture, row, column));
-  });
-  let painting = null;
-  root.addEventListener("pointerdown", (event) => {
-    const at = indexOf(event.target);
-    if (context.revealed || at === null) return;
-    if (predict.kind === "cell") context.predict(at);
-    if (predict.kind !== "paint") return;
-    painting = painted(picture)[at] ? 0 : 1;
-    put(picture, at, painting);
-    event.preventDefault();
-  });
-  root.addEventListener("pointermove", (event) => {
-    if (painting === null) return;
-    const below = root.getRootNode().elementFromPoint(event.clientX, event.clientY);
-    const at = below && indexOf(below);
-    if (at !== null && at !== undefined) put(picture, at, painting);
-  });
-  const stop = () => (painting = null);
-  for (const name of ["pointerup", "pointercancel", "pointerleave"]) root.addEventListener(name, stop);
-  root.addEventListener("keydown", (event) => walk(picture, event));
+  root.append(map.element);
+  const grid = element("div", "cells");
+  grid.style.setProperty("--columns", columns.length);
+  grid.style.setProperty("--rows", rows.length);
+  map.surface.append(grid);
+  const picture = { context, element: root, map, rows, columns, cells: [] };
+  map.element.append(headings(context, "row-heads", rows, "query"), headings(context, "column-heads", columns, "key"));
+  rows.forEach((_, row) => columns.forEach((_, column) => grid.append(addCell(picture, row, column))));
+  listen(picture, grid);
   picture.paint = () => paint(picture);
   picture.light = (places) => light(picture, places);
   picture.distance = () => distance(picture);
   return picture;
+}
+
+// Click cells, or paint them: pressed where the finger or the mouse begins, and wherever it goes.
+function listen(picture, grid) {
+  const { context } = picture;
+  let value = 0;
+  drag(grid, {
+    begin(event) {
+      const at = indexOf(event.target);
+      const { kind } = context.step.predict;
+      if (context.revealed || at === null) return false;
+      if (kind === "cell") context.predict(at);
+      if (kind !== "paint") return false;
+      value = painted(picture)[at] ? 0 : 1;
+      put(picture, at, value);
+    },
+    move(event) {
+      const below = grid.getRootNode().elementFromPoint(event.clientX, event.clientY);
+      const at = below && grid.contains(below) ? indexOf(below) : null;
+      if (at !== null) put(picture, at, value);
+    },
+  });
+  grid.addEventListener("keydown", (event) => walk(picture, event));
 }
 
 const indexOf = (target) => {
@@ -52,11 +62,19 @@ const indexOf = (target) => {
   return cell ? Number(cell.dataset.at) : null;
 };
 
-function heading(context, className, label, kind, at) {
-  const created = element("bdi", className, label);
-  created.title = label;
-  linkTo(created, context, kind, at);
-  return created;
+// Transparent labels above those of the map, which link and are named in full.
+function headings(context, className, labels, kind) {
+  const heads = element("div", className);
+  heads.style.setProperty("--count", labels.length);
+  heads.append(
+    ...labels.map((label, at) => {
+      const head = element("span", "");
+      head.title = label;
+      linkTo(head, context, kind, at);
+      return head;
+    })
+  );
+  return heads;
 }
 
 // Light up the row of a query and the column of a key that are pointed at elsewhere.
@@ -89,8 +107,8 @@ function addCell(picture, row, column) {
     context.mark([here, { kind: "query", place: String(row) }, { kind: "key", place: String(column) }]);
   });
   cell.addEventListener("pointerleave", () => context.mark(null));
-  picture.root.append(cell);
   cells.push(cell);
+  return cell;
 }
 
 // One tab stop; the arrows walk, space and enter choose or paint.
@@ -139,36 +157,27 @@ function secret({ context, columns }, at) {
 }
 
 function paint(picture) {
-  const { context, cells, root } = picture;
+  const { context, cells, map } = picture;
   const { step, scene, revealed, guess } = context;
   const { show, predict } = step;
   const numbers = numbersOf(context, show.array);
   const finite = Array.from(numbers).filter(Number.isFinite);
-  const high = show.high ?? Math.max(...finite.map(Math.abs));
-  const { color, texts } = scaleOf(context, root, show.colors === "weights" ? 0 : -high, high);
   const truth = revealed && predict.kind === "cell" ? resolve(scene, predict.truth) : null;
   const right = revealed && predict.kind === "paint" ? scene.arrays[predict.of].numbers : null;
   const visible = predict.kind === "paint" && !revealed ? painted(picture) : null;
+  const shown = Float32Array.from(numbers, (number, at) =>
+    visible && !visible[at] ? NaN : secret(picture, at) ? HIDDEN : Number.isFinite(number) ? number : NaN
+  );
+  map.draw(shown, show.high ?? Math.max(...finite.map(Math.abs)));
   cells.forEach((cell, at) => {
-    const number = numbers[at];
-    const unknown = secret(picture, at);
-    const masked = visible ? !visible[at] : !Number.isFinite(number);
+    const [masked, unknown] = [Number.isNaN(shown[at]), shown[at] === HIDDEN];
     cell.classList.toggle("masked", masked);
     cell.classList.toggle("secret", unknown);
     cell.classList.toggle("picked", predict.kind === "cell" && guess === at);
     cell.classList.toggle("truth", truth === at);
     cell.classList.toggle("missed", Boolean(right && guess && Boolean(guess[at]) !== Boolean(right[at])));
-    if (masked || unknown) {
-      cell.style.removeProperty("background-color");
-      cell.style.removeProperty("color");
-      cell.textContent = unknown && !masked ? "?" : "";
-    } else {
-      const fill = color(number);
-      cell.style.backgroundColor = `rgb(${fill.join(",")})`;
-      cell.style.color = texts[betterTextColor(fill, texts)];
-      cell.textContent = format(number, show.decimals ?? 1);
-    }
-    const says = masked ? context.say("masked") : unknown ? context.say("not_shown") : format(number);
+    cell.textContent = unknown ? "?" : "";
+    const says = masked ? context.say("masked") : unknown ? context.say("not_shown") : format(shown[at]);
     const row = Math.floor(at / picture.columns.length);
     const name = context.say("looks_at", {
       row: picture.rows[row],

@@ -3,7 +3,7 @@
 
 import { button, element } from "./elements.js";
 import { largeMap } from "./large_map.js";
-import { smallMap, stopsOf } from "./maps.js";
+import { mapBox } from "./map_box.js";
 import { linkTo } from "./marks.js";
 import { format, numbersOf, resolve } from "./numbers.js";
 
@@ -29,7 +29,9 @@ export function create(context) {
     linkTo(cell, context, "weight", at);
     cell.addEventListener("pointerenter", () => look(picture, at));
     cell.addEventListener("focus", () => look(picture, at));
-    const map = smallMap(...shape, context.say("weights_of", { head: label }));
+    const [rows, columns] = shape;
+    const says = context.say("weights_of", { head: label });
+    const map = mapBox(context, "weights", { rows, columns, label: says, fields: { plain: true, bare: true } });
     const given = element("span", "given");
     const number = element("span", "number");
     cell.append(element("span", "name-of-head", label), map.element, given, number);
@@ -96,16 +98,15 @@ function click(picture, at) {
 }
 
 function paint(picture) {
-  const { context, cells, names, root } = picture;
+  const { context, cells, names } = picture;
   const { scene, step, revealed, guess, controls } = context;
   const numbers = numbersOf(context, step.show.maps);
   const size = numbers.length / cells.length;
-  const stops = stopsOf(context, root);
   const truth = revealed && step.predict.kind === "pick" ? resolve(scene, step.predict.truth) : null;
   const right = revealed && names.length ? scene.arrays[step.predict.of].numbers : null;
   const scores = revealed && step.show.number ? numbersOf(context, step.show.number) : null;
   cells.forEach(({ cell, map, given, number }, at) => {
-    map.draw(numbers.subarray(at * size, (at + 1) * size), stops);
+    map.draw(numbers.subarray(at * size, (at + 1) * size));
     cell.classList.toggle("picked", names.length ? guess?.[at] != null : guess === at);
     cell.classList.toggle("truth", truth === at);
     const mine = names.length && guess?.[at] != null ? names[guess[at]] : "";
