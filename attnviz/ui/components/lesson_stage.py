@@ -45,7 +45,7 @@ _AT = re.compile(r"((scores|hidden)\.\d{1,3}|tips\.\d{1,3}\.[01])")
 
 STYLES = (
     *("frame", "controls", "texts", "links", "handles", "sentence", "change", "guess_line"),
-    *("bars", "matrix", "curve", "thumbs", "map_box", "ticks", "dots", "arrows"),
+    *("bars", "map_box", "matrix", "curve", "thumbs", "ticks", "dots", "arrows"),
     "hidden",
 )
 """Style sheets of the component: the frame and its texts, the pictures, what a link hides."""

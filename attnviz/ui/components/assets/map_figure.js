@@ -191,25 +191,18 @@ function cellTexts({ map, box }, grid, style, [low, high], measure) {
   const widest = measure(`−${digits.toFixed(decimals)}`, LARGEST_TEXT);
   const room = box.across / grid.columns - map.gap - 2;
   const size = Math.min(map.textSize ?? LARGEST_TEXT, (LARGEST_TEXT * room) / widest);
-  const values = [];
-  const texts = [];
-  const shades = [];
-  for (let row = 0; row < grid.rows; row++) {
-    const line = Array.from(grid.values.subarray(row * grid.columns, (row + 1) * grid.columns));
-    values.push(line);
-    texts.push(line.map((value) => fixed(value, decimals).replace("-", "−")));
-    shades.push(
-      line.map((value) =>
-        Number.isFinite(value) ? betterTextColor(colorAt(colors, (value - low) / (high - low)), textColors) : null
-      )
-    );
-  }
+  const lines = Array.from({ length: grid.rows }, (_, row) =>
+    Array.from(grid.values.subarray(row * grid.columns, (row + 1) * grid.columns), (value) => {
+      if (!Number.isFinite(value)) return {};
+      const shade = betterTextColor(colorAt(colors, (value - low) / (high - low)), textColors);
+      return { value, shade, text: fixed(value, decimals).replace("-", "−") };
+    })
+  );
   return textColors.map((textColor, number) => ({
     type: "heatmap", x0: 0.5, dx: 1, y0: 0.5, dy: 1,
-    z: values.map((line, row) =>
-      line.map((value, column) => (shades[row][column] === number ? value : null))
-    ),
-    text: texts,
+    z: lines.map((line) => line.map(({ value, shade }) => (shade === number ? value : null))),
+    // An empty text where the other map writes: Plotly writes where there is no number, too.
+    text: lines.map((line) => line.map(({ text, shade }) => (shade === number ? text : ""))),
     colorscale: CLEAR, showscale: false, hoverinfo: "skip", ...CELLS,
     texttemplate: "%{text}", textfont: { color: textColor, size },
   }));

@@ -16,8 +16,10 @@ const TYPE = 16; // pixels of the page's type for which the sizes of labels are 
 export function mapBox(context, kind, { rows, columns = rows, label = "", fields = {}, point = null }) {
   const stage = element("div", "map-stage");
   const plot = element("div", "plot");
-  plot.setAttribute("role", "img");
-  plot.setAttribute("aria-label", label);
+  if (label && !point) {
+    plot.setAttribute("role", "img");
+    plot.setAttribute("aria-label", label);
+  } else plot.setAttribute("aria-hidden", "true"); // what lies above it has the names
   const surface = element("div", "surface");
   stage.append(plot, surface);
   const count = (side) => (typeof side === "number" ? side : side.length);
