@@ -20,7 +20,7 @@ def phone(chromium):
 
 
 class Finger:
-    """One finger or two on a page, without the waiting of a driver between two touches."""
+    """Touches of one finger or two on a page, with no wait of a driver between them."""
 
     def __init__(self, page: Page) -> None:
         self.session = page.context.new_cdp_session(page)
