@@ -107,7 +107,6 @@ function choice(context, root) {
   root.append(says);
   const group = element("div", "choices");
   group.setAttribute("role", "group");
-  group.setAttribute("aria-label", change.label);
   const buttons = scene.labels[change.labels].map((label, at) =>
     button("choice", label, () => {
       context.control("frame", at);
@@ -122,6 +121,7 @@ function choice(context, root) {
     paint() {
       root.hidden = !context.revealed;
       write(says, change.label, context);
+      group.setAttribute("aria-label", says.textContent);
       buttons.forEach((one, at) =>
         one.setAttribute("aria-pressed", String(at === Math.round(context.controls.frame ?? 0)))
       );
