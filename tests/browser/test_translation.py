@@ -1,4 +1,4 @@
-"""A translation changes TOML files alone: in marked texts no word is without a mark."""
+"""Translate lessons by their TOML files alone: in marked texts no word is without a mark."""
 
 from __future__ import annotations
 
