@@ -62,6 +62,8 @@ def projection_scenes(given: LessonInput) -> Mapping[str, Scene]:
             "likest": row.labels[int(similar.argmax())],
             "here": float(matrices[1][row.query, top]),
             "mirror": float(matrices[1][top, row.query]),
+            "lowest": 10 * float(np.floor(matrices[1].min() / 10)),
+            "highest": 10 * float(np.ceil(matrices[1].max() / 10)),
             "first": row.labels[first],
             "second": row.labels[second],
             "one_way": float(matrices[2][first, second]),

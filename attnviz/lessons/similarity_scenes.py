@@ -100,6 +100,8 @@ def _product(
 ) -> Scene:
     """Return the scene of two arrows in the plane that holds both."""
     pair, _ = in_the_plane(np.stack([word, other]), 1)
+    # No product is larger than the product of the lengths.
+    bound = float(np.ceil(np.linalg.norm(word) * np.linalg.norm(other)))
     return Scene(
         labels={"keys": (texts["word"], texts["right_word"])},
         arrays={"points": pair},
@@ -107,6 +109,8 @@ def _product(
         values={
             **texts,
             "truth": float(word @ other),
+            "lowest": -bound,
+            "highest": bound,
             "far": 1.5 * float(np.linalg.norm(pair, axis=1).max()),
         },
     )

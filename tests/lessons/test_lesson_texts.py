@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from attnviz.errors import InputError
-from attnviz.lessons import LESSON_NUMBERS, Lesson, Step, lessons, parse_lesson, scenes_of
+from attnviz.lessons import LESSON_NUMBERS, Lesson, Scene, Step, lessons, parse_lesson, scenes_of
 from attnviz.lessons.lesson_reader import PICTURES, TEXTS
 from attnviz.ui.components.lesson_stage import STYLES, Place, pack_lesson
 from tests.lessons.given import given
@@ -79,6 +80,41 @@ def test_every_step_has_a_scene_with_the_places_and_arrays_it_names(lesson: Less
             assert column["array"] in {*scene.arrays, *computed}
         assert step.misconception.wrong and step.misconception.right and step.reveal
         assert step.question and step.task and step.formula
+
+
+def number_at(scene: Scene, what: float | str) -> float:
+    """Return a number, or the value or place of this name."""
+    if not isinstance(what, str):
+        return what
+    named = scene.places.get(what, scene.values.get(what))
+    assert isinstance(named, (int, float)), what
+    return named
+
+
+def ends_and_numbers(step: Step, scene: Scene) -> tuple[float, float, list[float]]:
+    """Return the ends of a handle's line or of a curve, and the numbers between them."""
+    frame = int(number_at(scene, step.predict.get("at", {}).get("frame", 0)))
+    name, _, place = step.predict["of"].partition("@")
+    if step.predict["kind"] == "curve":
+        low, high = (number_at(scene, step.show[end]) for end in ("low", "high"))
+        numbers = scene.arrays[name]
+    else:
+        low, high = (number_at(scene, step.predict[end]) for end in ("from", "to"))
+        shown = scene.arrays[name] if place else scene.values.get(name, low)
+        framed = np.ndim(shown) == (2 if place else 1)
+        numbers = np.asarray(shown)[frame] if framed else np.asarray(shown)
+        numbers = numbers[int(number_at(scene, place))] if place else numbers
+    return low, high, [float(one) for one in np.ravel(numbers) if np.isfinite(one)]
+
+
+@every_lesson
+def test_a_guess_can_reach_the_truth(lesson: Lesson) -> None:
+    scenes = scenes_of(lesson, given(lesson))
+    for step in lesson.steps:
+        if step.predict["kind"] in ("number", "curve"):
+            low, high, numbers = ends_and_numbers(step, scenes[step.name])
+            assert low < high
+            assert low <= min(numbers) and max(numbers) <= high, step.name
 
 
 def test_every_kind_of_picture_is_a_module_of_the_component() -> None:

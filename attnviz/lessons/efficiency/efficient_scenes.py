@@ -92,9 +92,12 @@ def _pairs() -> Scene:
             "all": pairs[0, -1],
             "pairs": np.round(pairs[:, -1]).tolist(),
             "gigabytes": (2 * pairs[:, -1] / 1e9).tolist(),
+            "first_pairs": pairs[0, 0] / 1e9,
+            "last_pairs": pairs[0, -1] / 1e9,
+            "longer": LENGTHS[-1] / LENGTHS[0],
             "times": float((LENGTHS[-1] / LENGTHS[0]) ** 2),
         },
-        places={"first": 0, "last": len(LENGTHS) - 1},
+        places={"first": 0, "later": len(LENGTHS) - 2, "last": len(LENGTHS) - 1},
     )
 
 
@@ -248,6 +251,7 @@ def _fold(row: HeadRow, head: str) -> Scene:
             "count": float(jump),
             "earlier": float(sums[jump - 1]),
             "after": float(sums[jump]),
+            "most": float(jump + 1),
             "factor": f"{factors[jump - 1]:.3g}",
         },
         places={"query": row.query, "jump": jump, "before": jump - 1, "last": len(scores) - 1},

@@ -70,7 +70,7 @@ def _kept(model: Model, layer: int) -> Scene:
             "numbers": float(states.decays.numel()),
             "farthest": float(FARTHEST),
         },
-        places={"one": 1, "last": FARTHEST},
+        places={"one": 1, "five": 5, "last": FARTHEST},
     )
 
 

@@ -163,6 +163,8 @@ def _summed_heads(model: Model, stack: AttentionStack) -> Scene:
     entries = np.sort(largest)
     names = [f"L{SUMMED_LAYER}·H{head}" for head in range(heads)]
     shown = whole[:, :, entries]
+    first = float(bias.numpy()[entries[0]])
+    bound = 10 * float(np.ceil((np.abs(shown[0, :-1, 0]).sum() + abs(first)) / 10))
     return Scene(
         labels={
             "rows": [*names, phrase("sum")],
@@ -173,7 +175,9 @@ def _summed_heads(model: Model, stack: AttentionStack) -> Scene:
         values={
             "whole": shown[:, -1, 0].tolist(),
             "truth": float(shown[0, -1, 0]),
-            "bias": float(bias.numpy()[entries[0]]),
+            "bias": first,
+            "lowest": -bound,
+            "highest": bound,
             "long": names[int(sizes.argmax())],
             "longest": float(sizes.max()),
             "change": [

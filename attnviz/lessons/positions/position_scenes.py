@@ -193,6 +193,8 @@ def _slides(given: LessonInput, words: tuple[str, ...]) -> Scene:
             "start": float(turned[0]),
             "lowest": float(min(moved)),
             "highest": float(max(moved)),
+            "low": 4 * math.floor(min(0.0, *moved, float(turned.min())) / 4),
+            "high": 4 * math.ceil(max(*moved, float(turned.max())) / 4),
         },
         places={"first": 0, "last": SLIDE - 1},
     )

@@ -14,6 +14,7 @@ const EDGE = { left: 44, right: 12, top: 12, bottom: 46 };
 export function create(context) {
   const { scene, step } = context;
   const { show } = step;
+  const [low, high] = [show.low, show.high].map((end) => resolve(scene, end));
   const root = element("div", "curve");
   const legend = element("div", "legend");
   const frame = element("div", "frame");
@@ -24,14 +25,14 @@ export function create(context) {
   root.append(legend, frame);
   const ground = drawn("g");
   plot.append(ground);
-  const picture = { context, root, element: root, plot, ground, handle, legend, pen: 0, maps: [], width: 0 };
+  const picture = { context, root, element: root, plot, ground, handle, legend, low, high, pen: 0, maps: [], width: 0 };
   const count = scene.labels[show.axis].length;
   picture.count = count;
   picture.x = (at) => EDGE.left + ((picture.width - EDGE.left - EDGE.right) * at) / Math.max(1, count - 1);
   picture.y = (value) =>
     HEIGHT -
     EDGE.bottom -
-    ((HEIGHT - EDGE.top - EDGE.bottom) * (value - show.low)) / (show.high - show.low);
+    ((HEIGHT - EDGE.top - EDGE.bottom) * (value - low)) / (high - low);
   for (const line of show.lines) addLine(picture, line);
   addPen(picture);
   if (show.maps) addMaps(picture);
@@ -41,12 +42,12 @@ export function create(context) {
   return picture;
 }
 
-function axes({ ground: plot, context, x, y, count, width }) {
+function axes({ ground: plot, context, x, y, low, high, count, width }) {
   plot.replaceChildren();
   const { show } = context.step;
   const labels = context.scene.labels[show.axis];
   for (let part = 0; part <= 4; part++) {
-    const value = show.low + ((show.high - show.low) * part) / 4;
+    const value = low + ((high - low) * part) / 4;
     plot.append(drawn("line", { class: "grid", x1: x(0), x2: x(count - 1), y1: y(value), y2: y(value) }));
     const text = drawn("text", { x: EDGE.left - 6, y: y(value) + 4, "text-anchor": "end" });
     text.textContent = format(value);
@@ -97,7 +98,7 @@ function addLine(picture, line) {
 const drawable = ({ revealed, step }) => !revealed && step.predict.kind === "curve";
 
 function addPen(picture) {
-  const { plot, context, handle } = picture;
+  const { plot, context, handle, low, high } = picture;
   const guess = drawn("path", { class: "line guess-curve" });
   const mark = drawn("line", { class: "mark", y1: EDGE.top, y2: HEIGHT - EDGE.bottom });
   plot.prepend(guess);
@@ -106,7 +107,6 @@ function addPen(picture) {
   let last = null;
   const at = (event) => {
     const box = plot.getBoundingClientRect();
-    const { low, high } = context.step.show;
     const across = ((event.clientX - box.left) / box.width) * picture.width;
     const down = ((event.clientY - box.top) / box.height) * HEIGHT;
     const place = ((across - EDGE.left) / (picture.width - EDGE.left - EDGE.right)) * (picture.count - 1);
@@ -141,7 +141,6 @@ function addPen(picture) {
   handle.classList.add("handle");
   handle.addEventListener("keydown", (event) => {
     if (!drawable(context)) return;
-    const { low, high } = context.step.show;
     const values = start(picture);
     const unit = (high - low) / 20;
     const move = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
@@ -204,7 +203,7 @@ function addMaps(picture) {
 }
 
 function paint(picture) {
-  const { context, x, y, count } = picture;
+  const { context, x, y, low, high, count } = picture;
   const width = Math.max(NARROWEST, Math.round(picture.plot.clientWidth));
   if (width !== picture.width) {
     picture.width = width;
@@ -213,7 +212,6 @@ function paint(picture) {
   }
   const { scene, step, revealed, guess } = context;
   const frame = Math.max(0, Math.min(count - 1, Math.round(context.controls.frame ?? 0)));
-  const { low, high } = step.show;
   // A line with other ends than the picture is stretched to fit.
   const placed = (value, { low: from = low, high: to = high }) =>
     low + ((high - low) * (Math.max(from, Math.min(to, value)) - from)) / (to - from);
@@ -249,7 +247,7 @@ function paint(picture) {
     const value = start(picture)[picture.pen];
     picture.handle.style.left = `${(100 * x(picture.pen)) / picture.width}%`;
     picture.handle.style.top = `${(100 * y(value)) / HEIGHT}%`;
-    describe(picture.handle, value, `${scene.labels[step.show.axis][picture.pen]}: ${format(value)}`, [step.show.low, step.show.high]);
+    describe(picture.handle, value, `${scene.labels[step.show.axis][picture.pen]}: ${format(value)}`, [low, high]);
   }
   if (picture.maps.length) {
     const array = scene.arrays[step.show.maps];

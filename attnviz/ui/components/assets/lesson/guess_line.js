@@ -1,11 +1,12 @@
 // Prediction of one number: a handle on a line; the guess stays in grey beside the truth.
 
 import { describe, element, slideOn } from "./elements.js";
-import { format, valueOf } from "./numbers.js";
+import { format, resolve, valueOf } from "./numbers.js";
 
 export function create(context) {
-  const { step } = context;
-  const { from, to, unit = "", label } = step.predict;
+  const { scene, step } = context;
+  const { unit = "", label } = step.predict;
+  const [from, to] = [step.predict.from, step.predict.to].map((end) => resolve(scene, end));
   const root = element("div", "guess-line");
   const says = element("div", "says");
   const track = element("div", "track");
