@@ -88,14 +88,16 @@ def projection_scenes(given: LessonInput) -> Mapping[str, Scene]:
 def input_vectors(given: LessonInput) -> Float[np.ndarray, "token width"]:
     """Return the vectors that go into the head's layer, each shifted to mean 0 and spread 1.
 
-    They are read from the library's hidden states; a learned gain of the norm is left out.
+    They are read from the library's hidden states, in a hybrid before the layer that has the
+    attention; a learned gain of the norm is left out.
     """
     ids = torch.tensor([list(given.capture.inputs.ids)])
     with torch.inference_mode():
         states = given.model.network(
             ids, attention_mask=torch.ones_like(ids), output_hidden_states=True
         ).hidden_states
-    vectors = states[given.head.layer][0].double().numpy()
+    layer = given.model.info.layers[given.head.kind][given.head.layer]
+    vectors = states[layer][0].double().numpy()
     centred = vectors - vectors.mean(axis=1, keepdims=True)
     scaled: np.ndarray = centred / centred.std(axis=1, keepdims=True)
     return scaled

@@ -7,7 +7,23 @@ import pytest
 import torch
 
 from attnviz.lessons import scenes_of
+from attnviz.lessons.projection_scenes import input_vectors
+from attnviz.types import Head
 from tests.lessons.given import given, lesson, load
+
+
+def test_a_hybrids_vectors_are_those_that_its_attention_layer_reads() -> None:
+    one = lesson("projections")
+    of_hybrid = given(one, model="hybrid-classroom", head=Head("self", 0, 0))
+    read = []
+    layer = load("hybrid-classroom").network.model.layers[2]  # the others are state spaces
+    hook = layer.register_forward_pre_hook(lambda _, inputs: read.append(inputs[0].detach()))
+    try:
+        vectors = input_vectors(of_hybrid)
+    finally:
+        hook.remove()
+    expected = torch.nn.functional.layer_norm(read[0][0].double(), read[0].shape[-1:], eps=0)
+    assert np.abs(vectors - expected.numpy()).max() < 1e-4
 
 
 @pytest.fixture(scope="module")
