@@ -34,6 +34,9 @@ FEWEST = 6
 FINDS = 0.5
 """Induction score from which a head counts as an induction head here."""
 
+SEVERAL = 3
+"""Induction heads that are removed together, if there are that many."""
+
 
 def induction_scenes(given: LessonInput) -> Mapping[str, Scene]:
     """Return the scenes of all steps.
@@ -65,16 +68,16 @@ def induction_scenes(given: LessonInput) -> Mapping[str, Scene]:
         **{phrase("without", head=_label(one)): (one,) for one in (previous, stays, idle)},
     }
     runs = [whole, *(_run(model, off, given.seed, text) for off in list(conditions.values())[1:])]
-    removed = {
-        phrase("all_heads"): (),
-        phrase("removed", count=1): finders[:1],
-        phrase("removed", count=3): finders[:3],
-        phrase("all_removed", count=len(finders)): finders,
-    }
-    weakest = [(), finders[-1:], finders[-3:], finders]  # the other order of removal
+    several = min(SEVERAL, len(finders))
+    removed = (
+        phrase("all_heads"),
+        *(phrase("removed", count=count) for count in (1, several)),
+        phrase("all_removed", count=len(finders)),
+    )
     gains = [
-        [whole.gain, *(_run(model, off, given.seed, text).gain for off in order[1:])]
-        for order in (list(removed.values()), weakest)
+        [whole.gain]
+        + [_run(model, order[:count], given.seed, text).gain for count in (1, several, len(order))]
+        for order in (finders, finders[::-1])  # the best first, and the weakest first
     ]
     texts: dict[str, Any] = {
         "best": _label(best),
@@ -96,13 +99,14 @@ def induction_scenes(given: LessonInput) -> Mapping[str, Scene]:
         "composition": _composition(model, finders, previous, texts),
         "backup": Scene(
             labels={
-                "removed": list(removed),
+                "removed": removed,
                 "orders": (phrase("best_first"), phrase("weakest_first")),
             },
             arrays={"gains": np.array(gains)},
             values={
                 **texts,
                 "one_left": gains[0][1],
+                "several": float(several),
                 "three_left": gains[0][2],
                 "none_left": gains[0][3],
             },

@@ -130,6 +130,16 @@ def test_removing_the_induction_heads(scenes, sequences) -> None:
     assert scenes["backup"].arrays["gains"][1, 2] == pytest.approx(gain(losses), abs=2e-3)
 
 
+def test_with_one_induction_head_no_more_are_removed() -> None:
+    one = lesson("induction")
+    text = "one two three four five six seven eight"
+    scene = scenes_of(one, dataclasses.replace(given(one, text), replaced=True))["backup"]
+    assert scene.values["count"] == scene.values["several"] == 1
+    assert list(scene.labels["removed"]) == ["all heads", "1 removed", "1 removed", "all 1 removed"]
+    assert scene.arrays["gains"].shape == (2, 4)
+    assert len(np.unique(scene.arrays["gains"][:, 1:])) == 1
+
+
 def test_composition_from_the_whole_matrices(scenes) -> None:
     network = load("gpt-classroom").network
     first, second = network.transformer.h[0], network.transformer.h[1]
