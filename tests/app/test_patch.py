@@ -62,7 +62,7 @@ def test_strongest_head_is_shown_and_another_one_chosen(open_app: OpenApp) -> No
     assert f"{keys.share('self')[1, 3]:.0%} of the way" in effect(app)
 
 
-@pytest.mark.parametrize("view", ["positions", "direct", "composition", "lens"])
+@pytest.mark.parametrize("view", ["positions", "direct", "composition", "copying", "lens"])
 @pytest.mark.parametrize("name", ["gpt-classroom", "bert-classroom", "t5-classroom"])
 def test_every_view_of_every_kind_of_model(open_app: OpenApp, name: str, view: str) -> None:
     app = patched(open_app(PAGE, model=name, patch_view=view))
@@ -70,6 +70,7 @@ def test_every_view_of_every_kind_of_model(open_app: OpenApp, name: str, view: s
         "positions": "every layer restores the clean run",
         "direct": "together",
         "composition": "From weights alone",
+        "copying": "From weights alone" if name == "gpt-classroom" else "predict the next token",
         "lens": "if a layer were its last one",
     }[view]
     assert words in said(app)

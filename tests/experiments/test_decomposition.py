@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING
@@ -15,11 +16,13 @@ import attnviz
 from attnviz.captures.forward_pass import Encoded, encode
 from attnviz.errors import InputError
 from attnviz.experiments.decomposition.composition import composition
+from attnviz.experiments.decomposition.copying import copying
 from attnviz.experiments.decomposition.frozen_norm import read_norm
 from attnviz.experiments.decomposition.head_matrices import head_matrices
 from attnviz.experiments.decomposition.logit_lens import logit_lens
 from attnviz.experiments.decomposition.logit_parts import logit_parts
 from attnviz.experiments.patching.text_pair import LogitDifference
+from attnviz.models import instrument
 from tests.bounds import MODEL_NATS
 from tests.zoo import ARCHITECTURES, inputs_of, random_texts
 
@@ -118,6 +121,10 @@ def test_every_architecture_has_right_numbers_or_is_refused(
             known = table[np.isfinite(table)]
             assert ((known >= 0) & (known <= 1)).all()
         assert bool(scores.missing) == (name == "deepseek_v3")
+    with suppress(InputError):
+        table = copying(pair.model)
+        assert (np.abs(table) <= 1).all()
+        assert table.shape == pair.model.info.heads["self"]
 
 
 def plain_matrices(name: str, pair: Pair) -> dict[str, Tensor]:
@@ -170,6 +177,51 @@ def test_composition_equals_plain_matrices(name: str, zoo: Callable[[str], Pair]
                     assert abs(scores.query[place] - ratio(ov, qk)) < 1e-4
                     assert abs(scores.key[place] - ratio(ov, qk.T)) < 1e-4
                     assert abs(scores.value[place] - ratio(ov, other)) < 1e-4
+
+
+@pytest.mark.parametrize("name", ["gpt2", "llama"])
+def test_copying_equals_eigenvalues_over_the_vocabulary(
+    name: str, zoo: Callable[[str], Pair]
+) -> None:
+    pair = zoo(name)
+    plain = plain_matrices(name, pair)
+    network = pair.eager
+    norm = network.transformer.ln_f if name == "gpt2" else network.model.norm
+    mean = torch.eye(32).double() - (torch.ones(32, 32).double() / 32 if name == "gpt2" else 0)
+    out = mean @ torch.diag(norm.weight.double()) @ network.lm_head.weight.double().T
+    words = network.get_input_embeddings().weight.double()
+    scores = copying(pair.model)
+    for layer in range(3):
+        for head in range(4):
+            full = words @ plain["value"][layer, head] @ plain["output"][layer, head] @ out
+            eigenvalues = np.linalg.eigvals(full.detach().numpy())  # [token, token]
+            expected = eigenvalues.real.sum() / np.abs(eigenvalues).sum()
+            assert abs(scores[layer, head] - expected) < 1e-3
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_a_head_that_hands_on_what_it_reads_copies(sign: int, zoo: Callable[[str], Pair]) -> None:
+    model = zoo("llama").model
+    network = copy.deepcopy(model.network)
+    with torch.no_grad():
+        network.lm_head.weight.copy_(network.get_input_embeddings().weight)
+        attention = network.model.layers[1].self_attn
+        attention.o_proj.weight[:, :8] = sign * attention.v_proj.weight[:8].T
+    scores = copying(instrument(network, model.tokenizer))
+    # Positive or negative definite on the value's 8 dimensions: all eigenvalues have one sign.
+    assert abs(scores[1, 0] - sign) < 1e-6
+    assert abs(scores[1, 2]) < 0.95
+
+
+def test_induction_heads_of_the_classroom_model_copy() -> None:
+    scores = copying(attnviz.load("gpt-classroom"))
+    assert (scores[1, [0, 3, 5]] > 0.8).all()
+    assert (scores[3] < 0).all()
+
+
+def test_copying_is_of_models_that_predict_the_next_token() -> None:
+    with pytest.raises(InputError, match="predict the next token"):
+        copying(attnviz.load("bert-classroom"))
 
 
 def test_chance_is_the_score_of_matrices_in_random_rotation() -> None:

@@ -47,7 +47,9 @@ def copying(model: Model) -> Float[np.ndarray, "layer head"]:
     """
     name = model.info.name
     if model.info.family != "decoder" or not model.predicts:
-        raise InputError(f"copying is measured of models that predict the next token, not of {name}")
+        raise InputError(
+            f"copying is measured of models that predict the next token, not of {name}"
+        )
     matrices = head_matrices(model, "self")
     if matrices.value is None:
         raise InputError(

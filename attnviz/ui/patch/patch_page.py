@@ -12,6 +12,7 @@ from attnviz.ui.components.choices import choice
 from attnviz.ui.explore.head_picker import choose_kind
 from attnviz.ui.explore.weight_panel import choose_scale, show_map
 from attnviz.ui.patch.composition_panel import show_composition
+from attnviz.ui.patch.copying_panel import show_copying
 from attnviz.ui.patch.effect_maps import (
     choose_head,
     ends,
@@ -49,6 +50,7 @@ VIEWS = {
     "positions": "Layers and positions",
     "direct": "Direct effects",
     "composition": "Composition",
+    "copying": "Copying",
     "lens": "Logit lens",
 }
 
@@ -81,8 +83,10 @@ def patch_page(name: str) -> None:
             _effects(chosen, study, kind, head)
         elif view == "direct":
             _direct(chosen, study, kind, head)
-        else:
+        elif view == "composition":
             show_composition(study.composition, head)
+        else:
+            show_copying(study.copying, head)
     with right:
         _maps(chosen, head)
     if view == "heads":
@@ -92,7 +96,7 @@ def patch_page(name: str) -> None:
 def _kinds(model: Model, study: PatchStudy, view: str) -> tuple[Kind, ...]:
     """Return the kinds of attention that a view has numbers of."""
     kinds = tuple(model.info.heads)
-    if view == "composition":
+    if view in ("composition", "copying"):
         return kinds[:1]
     if view == "direct" and not isinstance(study.parts, str):
         return tuple(kind for kind in kinds if kind in study.parts.heads)

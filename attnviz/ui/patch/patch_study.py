@@ -7,8 +7,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
+import numpy as np
+from jaxtyping import Float
+
 from attnviz.errors import InputError
 from attnviz.experiments.decomposition.composition import Composition, composition
+from attnviz.experiments.decomposition.copying import copying
 from attnviz.experiments.decomposition.logit_lens import LogitLens, logit_lens
 from attnviz.experiments.decomposition.logit_parts import LogitParts, logit_parts
 from attnviz.experiments.patching.head_patches import (
@@ -30,8 +34,8 @@ __all__ = ["PatchStudy", "studied"]
 
 Value = TypeVar("Value")
 
-STEPS = len(PARTS) + 5
-"""Parts of a head, the two streams, the direct effects, the composition and the logit lens."""
+STEPS = len(PARTS) + 6
+"""Parts of a head, the two streams, the direct effects, composition, copying and the logit lens."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +49,7 @@ class PatchStudy:
         encoder: those of the encoder's stream; None without one.
         parts: direct effects on the clean text.
         composition: of the model's heads, in its first kind of self-attention.
+        copying: score of each head of a decoder.
         lenses: predictions of the layers on the clean text and on the corrupted one.
     """
 
@@ -54,6 +59,7 @@ class PatchStudy:
     encoder: StreamEffects | str | None
     parts: LogitParts | str
     composition: Composition | str
+    copying: Float[np.ndarray, "layer head"] | str
     lenses: tuple[LogitLens, ...] | str
 
 
@@ -103,11 +109,13 @@ def _study(
     parts = _or_reason(lambda: logit_parts(model, pair.clean, difference))
     step(at + 3, "Composition")(0.0)
     scores = _or_reason(lambda: composition(model))
-    step(at + 4, "Logit lens")(0.0)
+    step(at + 4, "Copying")(0.0)
+    copies = _or_reason(lambda: copying(model))
+    step(at + 5, "Logit lens")(0.0)
     lenses = _or_reason(
         lambda: tuple(logit_lens(model, one) for one in (pair.clean, pair.corrupted))
     )
-    return PatchStudy(effects, together, stream, encoder, parts, scores, lenses)
+    return PatchStudy(effects, together, stream, encoder, parts, scores, copies, lenses)
 
 
 def _or_reason(compute: Callable[[], Value]) -> Value | str:
