@@ -11,6 +11,7 @@ from attnviz.types import Head
 
 __all__ = [
     "Removals",
+    "by_surprise",
     "heads_to_look_at",
     "kept_heads",
     "known_cost",
@@ -102,6 +103,27 @@ def heads_to_look_at(findings: Sequence[Finding]) -> list[tuple[str, list[Findin
 def removal_cost(finding: Finding) -> float:
     """Return the change of the loss without a head, nats per token; NaN if it was not removed."""
     return math.nan if finding.removal is None else finding.removal.mean
+
+
+def by_surprise(findings: Iterable[Finding]) -> list[Finding]:
+    """Return the heads, the most surprising first.
+
+    Heads that compute NaN or infinity; labels that the removal contradicts; heads that are better
+    removed; degenerate heads; the others. Within each of these the largest change of the loss
+    comes first.
+    """
+
+    def rank(one: Finding) -> tuple[bool, bool, bool, bool, float]:
+        cost = abs(known_cost(one))
+        return (
+            one.label != "non-finite",
+            not one.contradicted,
+            one.verdict is not Verdict.BETTER_WITHOUT,
+            not one.degenerate,
+            -cost if cost < float("inf") else 0.0,
+        )
+
+    return sorted(findings, key=rank)
 
 
 def known_cost(finding: Finding) -> float:

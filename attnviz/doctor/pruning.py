@@ -3,37 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from attnviz.doctor.diagnosis import Diagnosis
 from attnviz.doctor.report_data import without_nan
-from attnviz.findings import Finding, Verdict
-from attnviz.removals import kept_heads, known_cost, prunable_heads, removal_cost, removals
+from attnviz.findings import Finding
+from attnviz.removals import kept_heads, prunable_heads, removal_cost, removals
 from attnviz.whole_files import write_whole
 
-__all__ = ["by_surprise", "pruning_file", "write_pruning_file"]
-
-
-def by_surprise(findings: Iterable[Finding]) -> list[Finding]:
-    """Return the heads, the most surprising first.
-
-    Labels that the removal contradicts; heads that are better removed; degenerate heads; the
-    others. Within each of these the largest change of the loss comes first.
-    """
-
-    def rank(one: Finding) -> tuple[bool, bool, bool, float]:
-        cost = abs(known_cost(one))
-        return (
-            not one.contradicted,
-            one.verdict is not Verdict.BETTER_WITHOUT,
-            not one.degenerate,
-            -cost if cost < float("inf") else 0.0,
-        )
-
-    return sorted(findings, key=rank)
+__all__ = ["pruning_file", "write_pruning_file"]
 
 
 def pruning_file(diagnosis: Diagnosis) -> dict[str, Any]:

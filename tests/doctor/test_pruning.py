@@ -12,11 +12,11 @@ import torch
 
 import attnviz
 from attnviz.doctor import diagnose
-from attnviz.doctor.pruning import by_surprise, pruning_file
+from attnviz.doctor.pruning import pruning_file
 from attnviz.experiments.loss_examples import examples
 from attnviz.experiments.text_sets import as_text_set
 from attnviz.findings import Finding, Interval, Verdict
-from attnviz.removals import kept_heads, removal_cost, removals
+from attnviz.removals import by_surprise, kept_heads, removal_cost, removals
 from attnviz.types import Head
 
 TEXTS = [
@@ -40,12 +40,13 @@ def test_lists_and_order() -> None:
         finding(3, 0.5, Verdict.NEEDED),
         finding(4, math.nan, Verdict.NOT_TESTED, "uniform"),
         finding(5, -0.5, Verdict.BETTER_WITHOUT),
+        finding(6, math.nan, Verdict.NOT_TESTED, "non-finite"),
     ]
     lists = removals(findings)
     assert [one.head.head for one in lists.better_without] == [5, 2]
     assert [one.head.head for one in lists.needed] == [3, 1]
-    assert [one.head.head for one in lists.not_tested] == [4]
-    assert [one.head.head for one in by_surprise(findings)] == [1, 5, 2, 4, 3, 0]
+    assert [one.head.head for one in lists.not_tested] == [4, 6]
+    assert [one.head.head for one in by_surprise(findings)] == [6, 1, 5, 2, 4, 3, 0]
 
 
 def test_one_head_of_a_group_is_kept() -> None:

@@ -99,5 +99,5 @@ def _vocabulary(model: Model, width: int) -> Float[Tensor, "token width"]:
     if not last or not read or not torch.equal(last[-1].output, read[-1]):
         raise refused
     norm = read_norm(last[-1].module, width)
-    matrix = head.weight.detach().double() * norm.gain.double()
+    matrix: Tensor = head.weight.detach().double() * norm.gain.double()
     return matrix - matrix.mean(-1, keepdim=True) if norm.centred else matrix

@@ -10,8 +10,8 @@ import pandas as pd
 import streamlit as st
 
 from attnviz.doctor import Diagnosis
-from attnviz.doctor.pruning import by_surprise
 from attnviz.findings import LABELS, Finding, Interval, Verdict
+from attnviz.removals import by_surprise
 from attnviz.types import Head
 from attnviz.ui.components.browser_theme import current_theme
 from attnviz.ui.components.checked_reports import first_item, index, record
@@ -89,10 +89,17 @@ def _rows(diagnosis: Diagnosis, shown: list[Finding]) -> None:
             for one in shown
         ]
 
+    every = st.toggle(
+        "All numbers",
+        key="diagnosis_numbers",
+        help="Adds the interval of the cost, importance, entropy, weight on the first token, and "
+        "how much the text decides.",
+    )
     number = st.column_config.NumberColumn
     st.dataframe(
         frame.style.apply(colored, subset=["label"]),
         hide_index=True,
+        column_order=None if every else ("head", "label", "verdict", "cost", "says"),
         key="diagnosis_table",
         height=min(38 + 35 * len(shown), 460),
         on_select=partial(_take_head, "diagnosis_table", tuple(one.head for one in shown)),

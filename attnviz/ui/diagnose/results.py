@@ -8,8 +8,8 @@ import numpy as np
 import streamlit as st
 
 from attnviz.doctor import Diagnosis, TextSet
-from attnviz.doctor.pruning import by_surprise
 from attnviz.findings import Finding
+from attnviz.removals import by_surprise
 from attnviz.types import Head, Kind
 from attnviz.ui.components.browser_theme import current_theme
 from attnviz.ui.diagnose.downloads import save_diagnosis

@@ -9,7 +9,7 @@ from html import escape
 from typing import Any
 
 from attnviz.findings import LABEL_MEANINGS, LABELS, Finding, Interval
-from attnviz.removals import heads_to_look_at
+from attnviz.removals import by_surprise, heads_to_look_at
 from attnviz.types import KIND_LABELS, Head
 from attnviz.views.diagnosis.label_colors import cell_lines
 from attnviz.views.report.plain_values import interval_of
@@ -126,13 +126,17 @@ def _evidence(one: Finding) -> str:
 
 
 def head_table(findings: Sequence[Finding], plain: Mapping[str, Any]) -> str:
-    """Return the table of all heads, which the page's script sorts and filters."""
+    """Return the table of all heads, the most surprising first; its script sorts and filters."""
     names = ("Head", "Label", "Verdict", "Cost of removing", *COLUMNS.values(), "In words")
-    rows = [
-        _row(one, numbers["numbers"], number)
+    row_of = {
+        one.head: _row(one, numbers["numbers"], number)
         for number, (one, numbers) in enumerate(zip(findings, plain["heads"], strict=True))
-    ]
+    }
+    rows = [row_of[one.head] for one in by_surprise(findings)]
     return filtered_table(names, rows, findings) + (
+        '<p class="muted">The most surprising heads come first: NaN or infinity, labels that the '
+        "removal contradicts, heads that are better removed, then degenerate ones. The heading "
+        "Head sorts by layer and head.</p>"
         '<p class="muted">Cost of removing: the change of the loss in nats per token, with its 95% '
         "interval. Importance: how much the loss depends on the head, by its gradient (Michel et "
         "al. 2019), nats. Entropy: 0 looks at one key, 1 spreads evenly. Depends on text: how much "
