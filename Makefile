@@ -17,11 +17,13 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(APP_READY): requirements.txt pyproject.toml | $(BIN)/python
+	@echo "Installing packages into $(VENV), 2 to 6 GB: some minutes, once."
 	$(BIN)/python -m pip install --disable-pip-version-check -q -r requirements.txt
 	$(BIN)/python -m pip install --disable-pip-version-check -q --no-deps -e .
 	touch $@
 
 $(DEV_READY): requirements.txt requirements-dev.txt pyproject.toml | $(BIN)/python
+	@echo "Installing packages and tools into $(VENV), 2 to 6 GB: some minutes, once."
 	$(BIN)/python -m pip install --disable-pip-version-check -q -r requirements-dev.txt
 	$(BIN)/python -m pip install --disable-pip-version-check -q --no-deps -e .
 	touch $@ $(APP_READY)

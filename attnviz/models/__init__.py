@@ -14,6 +14,7 @@ from attnviz.models.loading.devices import best_device
 from attnviz.models.loading.hub_downloads import Download, download, needed_download
 from attnviz.models.loading.load import Model, instrument, load
 from attnviz.models.loading.model_classes import reads_its_text_twice
+from attnviz.models.loading.quiet_library import quiet_library
 from attnviz.models.loading.twins import twin
 from attnviz.models.loading.wrappers import unwrapped
 from attnviz.models.tokenizers.token_labels import labels, printable, tokens
@@ -45,6 +46,7 @@ __all__ = [
     "model_inputs",
     "needed_download",
     "printable",
+    "quiet_library",
     "read_logits",
     "reads_its_text_twice",
     "shipped",

@@ -61,10 +61,12 @@ def prepare() -> None:
     gc.disable()  # what is imported is kept anyway
     try:
         import_module("attnviz.ui.entry.navigation")
+        from attnviz.models import quiet_library
         from attnviz.ui.server.load_report import publish
         from attnviz.ui.server.permissions import listed_models
         from attnviz.ui.session.model_cache import load_model
 
+        quiet_library()
         for name in listed_models():
             load_model(name)
         inspect.stack()  # reads the paths of all modules once; Streamlit's first command needs them
