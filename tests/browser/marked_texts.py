@@ -13,7 +13,7 @@ SIGN = "§"
 
 TEXT_KEYS = (
     *("title", "point", "question", "task", "formula", "reveal", "wrong", "right", "keep"),
-    *("label", "unit", "axis_title", "absent"),
+    *("label", "unit", "axis_title", "limit_title", "absent"),
 )
 """Fields of a lesson that a reader sees; a table of phrases has nothing else."""
 
