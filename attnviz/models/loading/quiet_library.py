@@ -13,8 +13,8 @@ __all__ = ["quiet_library"]
 def quiet_library() -> None:
     """Switch off the library's bars for loading weights, and its messages below errors.
 
-    What a user must know of a model attnviz says itself. The bars of downloads stay: the app reads
-    its own progress from them. `TRANSFORMERS_VERBOSITY` overrides the level of messages.
+    What a user must know of a model attnviz says itself. The bars of downloads stay: the app
+    counts bytes with them. `TRANSFORMERS_VERBOSITY` overrides the level of messages.
     """
     logging.disable_progress_bar()
     enable_progress_bars()  # of the hub; the line above switches off both
