@@ -191,6 +191,7 @@ def run(code: str) -> str:
     return done.stdout.strip()
 
 
+@pytest.mark.slow
 def test_parts_of_the_package_need_no_import_of_their_own() -> None:
     """In a new process: another test may have imported the part already."""
     code = "import attnviz; print(attnviz.doctor.compare.__name__, attnviz.monitor.__name__)"
