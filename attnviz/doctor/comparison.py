@@ -106,9 +106,13 @@ class Comparison:
         )
 
     @cached_property
+    def _losses(self) -> TwoLosses:
+        return TwoLosses(self.first, self.second)
+
+    @property
     def loss_outcome(self) -> LossOutcome:
         """Return which model has the lower loss, or that a loss is NaN or infinite."""
-        return TwoLosses(self.first, self.second).outcome
+        return self._losses.outcome
 
     @property
     def worse(self) -> bool:
@@ -118,19 +122,19 @@ class Comparison:
         """
         return self.loss_outcome in (LossOutcome.WORSE, LossOutcome.NOT_FINITE)
 
-    @cached_property
+    @property
     def loss_difference(self) -> Interval | None:
         """Return the loss of the second model minus that of the first, nats per token.
 
         The interval is of the differences, text by text. None if the models predicted other
         tokens, or if a loss is missing, NaN or infinite.
         """
-        return TwoLosses(self.first, self.second).difference
+        return self._losses.difference
 
     @property
     def loss_sentence(self) -> str:
         """Return the losses of both models in words; empty if there are none."""
-        return TwoLosses(self.first, self.second).sentence
+        return self._losses.sentence
 
     @property
     def broken(self) -> tuple[str, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cached_property
 
 from attnviz.doctor.diagnosis import Diagnosis
 from attnviz.doctor.labels.number_words import nats
@@ -48,12 +49,12 @@ class TwoLosses:
     first: Diagnosis
     second: Diagnosis
 
-    @property
+    @cached_property
     def difference(self) -> Interval | None:
         """Return the second loss minus the first, nats per token, by text; None if unknown."""
         return difference(self.first.losses, self.second.losses, seed=self.first.seed)
 
-    @property
+    @cached_property
     def outcome(self) -> LossOutcome:
         """Return which loss is lower.
 
