@@ -37,6 +37,14 @@ def type_text(page: Page, text: str) -> None:
     wait_until_idle(page)
 
 
+def choose(page: Page, label: str, option: str) -> None:
+    """Pick an option of a list, once no run is left that draws the list anew and shuts it."""
+    wait_until_idle(page)
+    page.get_by_role("combobox", name=label).click()
+    page.get_by_role("option", name=option).click()
+    wait_until_idle(page)
+
+
 def click_head(page: Page, plot: int, head: Head, layers: int, heads: int) -> None:
     """Click a head's cell in the plot's map as a person does: point at it, read it, press."""
     plotted = page.locator(".js-plotly-plot").nth(plot)

@@ -6,7 +6,7 @@ import pytest
 from playwright.sync_api import Page
 
 from attnviz.ui.entry.page_table import PAGES
-from tests.browser.steps import Server, wait_until_idle
+from tests.browser.steps import Server, choose, wait_until_idle
 
 pytestmark = pytest.mark.browser
 
@@ -55,11 +55,8 @@ def test_the_painter_of_rows_fits_a_phone(page: Page, server: Server) -> None:
     page.set_viewport_size({"width": 390, "height": 844})
     open_page(page, server, "edit?model=gpt-classroom")
     page.get_by_role("radio", name="Rows").first.click()
-    wait_until_idle(page)
-    page.get_by_role("combobox", name="Every query looks at").click()
-    page.get_by_role("option", name="One row by hand").click()
+    choose(page, "Every query looks at", "One row by hand")
     page.get_by_text("Keys with weight").first.wait_for()
-    wait_until_idle(page)
     assert page.evaluate(TOO_WIDE) == [0, 0]
     assert page.evaluate(OUTSIDE) == []
     assert page.evaluate(SCROLLS) == []
