@@ -25,6 +25,7 @@ NOUNS = {
     "characters",
     "finite",
     "percentages",
+    "sentences",
     "whole_files",
     "spreadsheets",
 }
@@ -38,6 +39,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "whole_files": set(),
     "finite": set(),
     "percentages": set(),
+    "sentences": set(),
     "findings": {"types", "errors", "findings"},
     "removals": {"types", "findings"},
     "word_lists": set(),

@@ -10,6 +10,7 @@ from attnviz.doctor.comparison import Comparison
 from attnviz.errors import InputError
 from attnviz.findings import LABELS, Finding, Label, Verdict
 from attnviz.removals import heads_to_look_at
+from attnviz.sentences import sentence
 from attnviz.word_lists import joined
 
 __all__ = ["KINDS", "Named", "comparison_summary", "named", "summary"]
@@ -108,7 +109,7 @@ def summary(
     from attnviz.views.report.removal_lists import kept_sentence, removal_lists  # loads plotly
     from attnviz.views.report.summary_sentences import diagnosis_sentences
 
-    lines = [f"{one[:1].upper()}{one[1:]}." for one in broken]
+    lines = list(map(sentence, broken))
     lines += [""] if lines else []
     lines += [*diagnosis_sentences(findings), "", *_counts(findings)]
     for title, heads in heads_to_look_at(findings):

@@ -336,7 +336,7 @@ def test_refusals_become_messages_and_faults_do_not(
 
     monkeypatch.setattr(page, "diagnose", refuse)
     app = wait(press(open_app(DIAGNOSE), "Diagnose"))
-    assert "this model reads pictures" in said(app) and not app.exception
+    assert "This model reads pictures." in said(app) and not app.exception
     assert "Diagnose" in buttons(app)
 
     def fail(*_: Any, **options: Any) -> None:

@@ -11,6 +11,7 @@ from attnviz.doctor.labels.number_words import number, quoted, with_article
 from attnviz.doctor.labels.removal_effects import Effect, decisive, effect, removal_sentence
 from attnviz.findings import CLOSE_CALL, Evidence, Finding, HeadFunction, Interval, Verdict
 from attnviz.percentages import percent
+from attnviz.sentences import sentence
 
 __all__ = ["Names", "sentences"]
 
@@ -157,7 +158,7 @@ def _seen_sink(finding: Finding, what: Effect | None, place: str) -> Iterator[st
         much = "only " if moved.mean < mass.value.mean / 2 else ""
         yield f"Of what it moves, {much}{number(moved.mean)} comes from there; {away}."
     elif not math.isnan(elsewhere.value.mean):
-        yield f"{away[:1].upper()}{away[1:]}."
+        yield sentence(away)
     meaning = {
         "resting": "It rests there when it has nothing to add.",
         "working": "The model needs it: this sink has a use.",
@@ -248,7 +249,7 @@ def _near(near: Sequence[tuple[str, tuple[Evidence, ...]]]) -> Iterator[str]:
             f"{number(one.threshold)}"
             for one in evidence
         )
-        yield f"{CLOSE_CALL}it narrowly misses “{name}”. {measures[:1].upper()}{measures[1:]}."
+        yield f"{CLOSE_CALL}it narrowly misses “{name}”. {sentence(measures)}"
 
 
 def _digits(value: float, limit: float) -> str:

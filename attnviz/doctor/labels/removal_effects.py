@@ -8,6 +8,7 @@ from enum import Enum
 
 from attnviz.doctor.labels.number_words import nats
 from attnviz.findings import Interval, Replacement, Verdict
+from attnviz.sentences import capitalized
 
 __all__ = ["VERDICTS", "Effect", "decisive", "effect", "removal_sentence", "verdict"]
 
@@ -76,7 +77,7 @@ def removal_sentence(
         what: the replacement, as the subject of the sentence.
         then: conclusion from a replacement that costs more than the tolerance.
     """
-    subject = f"{what[:1].upper()}{what[1:]}"
+    subject = capitalized(what)
     outcome = effect(change, tolerance)
     if outcome is Effect.COSTS:
         return f"{subject} costs {nats(change)}{f': {then}' if then else ''}."

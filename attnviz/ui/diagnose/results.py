@@ -10,6 +10,7 @@ import streamlit as st
 from attnviz.doctor import Diagnosis, TextSet
 from attnviz.findings import Finding
 from attnviz.removals import by_surprise
+from attnviz.sentences import sentence
 from attnviz.types import Head, Kind
 from attnviz.ui.components.browser_theme import current_theme
 from attnviz.ui.diagnose.downloads import save_diagnosis
@@ -103,13 +104,13 @@ def _close_calls(diagnosis: Diagnosis) -> None:
 
 def summary(diagnosis: Diagnosis) -> None:
     """Show the headline and the notes."""
-    broken_sentences([f"{one[:1].upper()}{one[1:]}." for one in diagnosis.broken])
+    broken_sentences(list(map(sentence, diagnosis.broken)))
     first, *others = diagnosis_sentences(diagnosis.findings)
     st.subheader(plain(first), anchor=False)
     if others:
         show_plain(" ".join(others))
     for note in (one for one in diagnosis.notes if one not in diagnosis.broken):
-        show_plain(f"{note[:1].upper()}{note[1:]}.", small=True)
+        show_plain(sentence(note), small=True)
 
 
 def broken_sentences(sentences: Sequence[str]) -> None:

@@ -11,6 +11,7 @@ import streamlit as st
 
 from attnviz.errors import AttnvizError, InputError
 from attnviz.experiments.text_sets import TextSet, as_text_set, bundled, parse_texts
+from attnviz.sentences import sentence
 from attnviz.types import Family
 from attnviz.ui.components.choices import choice
 from attnviz.ui.session.plain_text import plain, show_plain
@@ -62,7 +63,7 @@ def choose_texts(family: Family) -> TextSet | None:
             )
         return None if texts is None else _checked(texts, family)
     except AttnvizError as error:
-        st.error(plain(str(error)), icon=":material/error:")
+        st.error(plain(sentence(str(error))), icon=":material/error:")
         return None
 
 
@@ -186,6 +187,5 @@ def _checked(texts: TextSet, family: Family) -> TextSet:
         )
     if not texts.name.startswith("bundled"):
         number = f"{text_count(len(texts.texts))} of {characters:,} characters"
-        notes = (note[:1].upper() + note[1:] for note in texts.notes)
-        show_plain(". ".join([number, *notes]) + ".", small=True)
+        show_plain(" ".join(map(sentence, [number, *texts.notes])), small=True)
     return texts

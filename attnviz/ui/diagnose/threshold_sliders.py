@@ -8,6 +8,7 @@ import streamlit as st
 
 from attnviz.doctor import THRESHOLDS, Diagnosis, Limit, Thresholds
 from attnviz.findings import LABEL_MEANINGS
+from attnviz.sentences import sentence
 from attnviz.ui.components.choices import choice
 from attnviz.ui.session.plain_text import plain
 
@@ -116,8 +117,7 @@ def _slider(limit: Limit) -> None:
         persist_state="session",
         help=_meaning(limit),
     )
-    source = f"{limit.source[:1].upper()}{limit.source[1:]}"
-    st.caption(f"{plain(limit.meaning)} *{plain(source)}.*")
+    st.caption(f"{plain(limit.meaning)} *{plain(sentence(limit.source))}*")
 
 
 def _meaning(limit: Limit) -> str:

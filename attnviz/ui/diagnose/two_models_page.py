@@ -12,6 +12,7 @@ from attnviz.doctor import Comparison, TextSet, compare
 from attnviz.findings import Finding, Progress
 from attnviz.models import fine_tuned
 from attnviz.removals import removal_cost
+from attnviz.sentences import sentence
 from attnviz.types import Head
 from attnviz.ui.components.browser_theme import current_theme
 from attnviz.ui.components.choices import choice
@@ -199,14 +200,14 @@ def _summary(comparison: Comparison) -> None:
         if part:
             show_plain(" ".join(part))
     for note in comparison.notes:
-        show_plain(f"{note[:1].upper()}{note[1:]}.", small=True)
+        show_plain(sentence(note), small=True)
 
 
 def _said(finding: Finding) -> None:
     """Show label and sentences of the chosen head in one model."""
     show_plain(Strong(f"{finding.head.label}: {finding.name}"), f" · {finding.verdict}")
-    for sentence in finding.sentences:
-        show_plain(sentence)
+    for evidence in finding.sentences:
+        show_plain(evidence)
 
 
 def _divergence_map(comparison: Comparison, head: Head) -> None:

@@ -17,7 +17,7 @@ from attnviz.ui.explore.token_panel import choose_from_strip
 from attnviz.ui.explore.unit_choice import axes_of
 from attnviz.ui.server.run_places import in_turn
 from attnviz.ui.session import state
-from attnviz.ui.session.error_messages import explained
+from attnviz.ui.session.error_messages import explained, show_reason
 from attnviz.ui.session.model_cache import (
     Request,
     captured,
@@ -25,7 +25,7 @@ from attnviz.ui.session.model_cache import (
     head_pictures,
     most_characters,
 )
-from attnviz.ui.session.plain_text import Strong, plain, show_plain
+from attnviz.ui.session.plain_text import Strong, show_plain
 
 __all__ = ["explore", "notices", "read"]
 
@@ -47,7 +47,7 @@ def notices(capture: Capture, request: Request) -> None:
     if left_out := _left_out(capture, request):
         st.warning(left_out, icon=":material/content_cut:")
     for note in capture.notes:
-        st.info(f"{plain(note[:1].upper() + note[1:])}.", icon=":material/info:")
+        show_reason(note)
     if capture.target_text is not None:
         who = "wrote" if capture.generated else "was given"
         show_plain(f"The model {who}: ", Strong(capture.target_text))

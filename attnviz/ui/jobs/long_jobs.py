@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import streamlit as st
 
 from attnviz.errors import AttnvizError
+from attnviz.sentences import sentence
 from attnviz.ui.jobs.background_jobs import Job, Jobs, Work
 from attnviz.ui.jobs.lost_work import job_is_over, job_started
 from attnviz.ui.server.permissions import DIAGNOSES
@@ -78,7 +79,7 @@ def wait_for(key: Hashable, work: Callable[[], Work[Value]], verb: str) -> Value
 def _failure(key: Hashable, error: Exception) -> None:
     """Show why there is no result; raise errors that are not of attnviz's family."""
     if isinstance(error, AttnvizError):
-        st.error(plain(str(error)), icon=":material/error:")
+        st.error(plain(sentence(str(error))), icon=":material/error:")
         return
     long_jobs().forget(key)
     raise error

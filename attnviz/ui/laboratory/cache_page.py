@@ -13,7 +13,7 @@ from attnviz.ui.laboratory.saving_panel import show_saving
 from attnviz.ui.laboratory.stack_panel import show_layers, show_memory
 from attnviz.ui.learn.lesson_button import lesson_button
 from attnviz.ui.server.run_places import in_turn
-from attnviz.ui.session.error_messages import explained
+from attnviz.ui.session.error_messages import explained, show_reason
 from attnviz.ui.session.model_cache import Request, load_model
 from attnviz.ui.session.page_links import page_named
 
@@ -60,7 +60,7 @@ def _saving(model: Model, ids: tuple[int, ...]) -> None:
     try:
         show_saving(model, ids)
     except AttnvizError as error:
-        st.info(f"{str(error)[:1].upper()}{str(error)[1:]}.", icon=":material/info:")
+        show_reason(str(error))
 
 
 @st.fragment

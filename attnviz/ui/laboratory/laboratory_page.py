@@ -22,7 +22,7 @@ from attnviz.ui.laboratory.reach_panel import show_reach
 from attnviz.ui.laboratory.tile_steps import show_rounds, show_tiles
 from attnviz.ui.learn.lesson_button import lesson_button
 from attnviz.ui.server.run_places import in_turn
-from attnviz.ui.session.error_messages import explained
+from attnviz.ui.session.error_messages import explained, show_reason
 from attnviz.ui.session.model_cache import Request, captured
 from attnviz.ui.session.page_links import page_named
 
@@ -77,13 +77,13 @@ def _laboratory(request: Request) -> None:
     _notes(variant, vectors, stack.shape[2:])
     _say(first_line, variant, exact_here=False)
     if why := possible(variant, vectors):
-        st.info(why, icon=":material/info:")
+        show_reason(why)
         return
     exact = vectors.run("exact")
     try:
         result = vectors.run(variant.name, **options)
     except InputError as error:
-        st.info(f"{str(error)[:1].upper()}{str(error)[1:]}.", icon=":material/info:")
+        show_reason(str(error))
         return
     _say(first_line, variant, exact_here=bool(result.exact))
     _figures(variant, result, exact)

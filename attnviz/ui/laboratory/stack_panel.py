@@ -12,9 +12,11 @@ from attnviz.errors import InputError
 from attnviz.experiments.generation.cached_model import CachedModel, cache_bytes
 from attnviz.experiments.generation.model_layers import layers_of
 from attnviz.models import Model
+from attnviz.sentences import sentence
 from attnviz.ui.components.browser_theme import current_theme
 from attnviz.ui.components.choices import choice
 from attnviz.ui.components.figures_and_tables import show_picture
+from attnviz.ui.session.plain_text import show_plain
 from attnviz.views.charts.layer_strip import draw_layers
 from attnviz.views.charts.memory_bars import bytes_in_words, draw_memory
 
@@ -65,7 +67,7 @@ def _check(model: Model, ids: tuple[int, ...]) -> None:
     try:
         layers = layers_of(model)
     except InputError as error:
-        st.caption(f"{str(error)[:1].upper()}{str(error)[1:]}.")
+        show_plain(sentence(str(error)), small=True)
         return
     cached = CachedModel(model)
     cached.read(ids)

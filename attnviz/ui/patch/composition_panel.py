@@ -13,7 +13,7 @@ from attnviz.types import Head, Kind
 from attnviz.ui.components.choices import choice
 from attnviz.ui.components.figures_and_tables import show_table
 from attnviz.ui.patch.effect_maps import show_head_values
-from attnviz.ui.session.plain_text import plain
+from attnviz.ui.session.error_messages import show_reason
 from attnviz.views.maps.map_specification import score_specification
 
 __all__ = ["show_composition", "strongest_pairs"]
@@ -26,11 +26,8 @@ PAIRS = 20
 """Pairs of heads in the table."""
 
 
-def show_composition(scores: Composition | str, head: Head) -> None:
+def show_composition(scores: Composition, head: Head) -> None:
     """Show the scores of all earlier heads for what one head reads."""
-    if isinstance(scores, str):
-        st.info(scores, icon=":material/info:")
-        return
     st.caption(
         "From weights alone: how much of what an earlier head writes is in the directions that "
         f"this head reads. Unrelated matrices score about {scores.chance:.3f}."
@@ -38,10 +35,10 @@ def show_composition(scores: Composition | str, head: Head) -> None:
     reads = choice("Reads into its", READS, "patch_reads")
     table: np.ndarray = getattr(scores, reads)
     if scores.missing and reads != "value":
-        st.info(plain(scores.missing), icon=":material/info:")
+        show_reason(scores.missing)
         return
     if head.layer >= table.shape[2] or head.head >= table.shape[3]:
-        st.info("Composition is between heads of one kind of self-attention.")
+        show_reason("composition is between heads of one kind of self-attention")
         return
     if head.layer == 0:
         st.caption("Heads of layer 0 read no other head: choose one of a higher layer.")

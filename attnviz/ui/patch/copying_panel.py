@@ -17,11 +17,8 @@ MIDDLE = 0.3
 """Scores nearer to 0 are called neither. Of random matrices, 32 wide, they spread by about 0.05."""
 
 
-def show_copying(scores: Float[np.ndarray, "layer head"] | str, head: Head) -> None:
+def show_copying(scores: Float[np.ndarray, "layer head"], head: Head) -> None:
     """Show the copying score of every head, and in words that of one."""
-    if isinstance(scores, str):
-        st.info(scores, icon=":material/info:")
-        return
     st.caption(
         "From weights alone: does looking at a token raise the same token's logit? 1: it does for "
         "all; −1: it lowers it for all; about 0: neither."

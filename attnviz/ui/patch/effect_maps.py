@@ -19,6 +19,7 @@ from attnviz.ui.explore.head_picker import menus
 from attnviz.ui.patch.pair_fields import ChosenPair
 from attnviz.ui.patch.patch_study import PatchStudy
 from attnviz.ui.session import state
+from attnviz.ui.session.error_messages import show_reason
 from attnviz.views.maps.map_specification import MapSpecification, effect_specification
 
 __all__ = [
@@ -87,7 +88,7 @@ def show_positions(model: Model, chosen: ChosenPair, study: PatchStudy) -> None:
     if encoder and study.encoder is not None:
         stream = study.encoder
     if isinstance(stream, str):
-        st.info(stream, icon=":material/info:")
+        show_reason(stream)
         return
     follow = "Follow the colour: it moves from the words that differ to the position that predicts."
     if encoder:

@@ -19,11 +19,8 @@ FEW = 6
 """Most rows of a lens, the input among them, whose tokens fit into the cells on a phone."""
 
 
-def show_lens(model: Model, chosen: ChosenPair, lenses: tuple[LogitLens, ...] | str) -> None:
+def show_lens(model: Model, chosen: ChosenPair, lenses: tuple[LogitLens, ...]) -> None:
     """Show the predictions of all layers for one of the texts."""
-    if isinstance(lenses, str):
-        st.info(lenses, icon=":material/info:")
-        return
     st.caption(
         "What the model would predict if a layer were its last one. The colour is the probability "
         "of the token that it predicts in the end. A wrong token in a low layer does not mean that "

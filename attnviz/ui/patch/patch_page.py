@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import streamlit as st
 
+from attnviz.experiments.decomposition.logit_parts import LogitParts
 from attnviz.experiments.patching.head_patches import Part
 from attnviz.models import Model
 from attnviz.types import Head, Kind
@@ -23,6 +26,7 @@ from attnviz.ui.patch.effect_maps import (
 from attnviz.ui.patch.lens_panel import show_lens
 from attnviz.ui.patch.pair_fields import ChosenPair, choose_pair
 from attnviz.ui.patch.patch_study import PatchStudy, studied
+from attnviz.ui.session.error_messages import show_or_reason
 from attnviz.ui.session.model_cache import load_model
 from attnviz.ui.session.plain_text import Strong, show_plain
 from attnviz.views.maps.map_specification import effect_specification
@@ -73,7 +77,7 @@ def patch_page(name: str) -> None:
         show_positions(model, chosen, study)
         return
     if view == "lens":
-        show_lens(model, chosen, study.lenses)
+        show_or_reason(study.lenses, partial(show_lens, model, chosen))
         return
     kind = choose_kind(_kinds(model, study, view), key="patch_kind")
     left, right = st.columns([5, 7], gap="medium")
@@ -82,11 +86,11 @@ def patch_page(name: str) -> None:
         if view == "heads":
             _effects(chosen, study, kind, head)
         elif view == "direct":
-            _direct(chosen, study, kind, head)
+            show_or_reason(study.parts, partial(_direct, chosen, kind, head))
         elif view == "composition":
-            show_composition(study.composition, head)
+            show_or_reason(study.composition, partial(show_composition, head=head))
         else:
-            show_copying(study.copying, head)
+            show_or_reason(study.copying, partial(show_copying, head=head))
     with right:
         _maps(chosen, head)
     if view == "heads":
@@ -170,12 +174,8 @@ def _effects(chosen: ChosenPair, study: PatchStudy, kind: Kind, head: Head) -> N
     )
 
 
-def _direct(chosen: ChosenPair, study: PatchStudy, kind: Kind, head: Head) -> None:
+def _direct(chosen: ChosenPair, kind: Kind, head: Head, parts: LogitParts) -> None:
     """Show what each head adds to the logit difference by itself."""
-    parts = study.parts
-    if isinstance(parts, str):
-        st.info(parts, icon=":material/info:")
-        return
     table = parts.heads[kind]
     show_head_values(
         table,

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TypeVar
 
 import streamlit as st
 
 from attnviz.errors import AttnvizError, EmptyText, ModelOffline
+from attnviz.sentences import sentence
 from attnviz.ui.session.plain_text import plain
 
-__all__ = ["explained"]
+__all__ = ["explained", "show_or_reason", "show_reason"]
+
+Value = TypeVar("Value")
 
 
 @contextmanager
@@ -19,12 +23,24 @@ def explained() -> Iterator[None]:
     try:
         yield
     except ModelOffline as error:
-        st.warning(plain(str(error)), icon=":material/cloud_off:")
+        st.warning(plain(sentence(str(error))), icon=":material/cloud_off:")
         st.stop()
     except EmptyText as error:
-        message = plain(str(error))
-        st.info(f"{message[:1].upper()}{message[1:]}.", icon=":material/edit:")
+        st.info(plain(sentence(str(error))), icon=":material/edit:")
         st.stop()
     except AttnvizError as error:
-        st.error(plain(str(error)), icon=":material/error:")
+        st.error(plain(sentence(str(error))), icon=":material/error:")
         st.stop()
+
+
+def show_reason(reason: str) -> None:
+    """Show why there is nothing to see here, as a sentence in which nothing is interpreted."""
+    st.info(plain(sentence(reason)), icon=":material/info:")
+
+
+def show_or_reason(result: Value | str, show: Callable[[Value], None]) -> None:
+    """Show a result, or the reason that stands in its place."""
+    if isinstance(result, str):
+        show_reason(result)
+    else:
+        show(result)

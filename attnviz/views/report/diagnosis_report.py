@@ -10,6 +10,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from attnviz.findings import Finding
+from attnviz.sentences import sentence
 from attnviz.types import Kind
 from attnviz.views.diagnosis.ablation_bars import MOST_BARS, draw_ablation
 from attnviz.views.diagnosis.entropy_ridges import draw_entropy_by_layer
@@ -86,7 +87,7 @@ def _subtitle(plain: Mapping[str, Any]) -> str:
 def _summary(plain: Mapping[str, Any], findings: Sequence[Finding]) -> list[str]:
     said = [escape(sentence) for sentence in diagnosis_sentences(findings)]
     broken = [one for one in (plain["not_finite"], plain["loss_not_finite"]) if one]
-    lines = broken_lines([f"{one[:1].upper()}{one[1:]}." for one in broken])
+    lines = broken_lines(list(map(sentence, broken)))
     lines += [f'<p class="lead">{said[0]}</p>', f"<p>{' '.join(said[1:])}</p>"]
     return lines + notes_list([one for one in plain["notes"] if one not in broken])
 

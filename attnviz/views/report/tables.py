@@ -10,6 +10,7 @@ from typing import Any
 
 from attnviz.findings import LABEL_MEANINGS, LABELS, Finding, Interval
 from attnviz.removals import by_surprise, heads_to_look_at
+from attnviz.sentences import sentence
 from attnviz.types import KIND_LABELS, Head
 from attnviz.views.diagnosis.label_colors import cell_lines
 from attnviz.views.report.plain_values import interval_of
@@ -231,7 +232,7 @@ def broken_lines(sentences: Sequence[str]) -> list[str]:
 
 def notes_list(notes: Sequence[str]) -> list[str]:
     """Return the notes of a diagnosis as a list with one element; without notes an empty one."""
-    items = "".join(f"<li>{escape(one[:1].upper() + one[1:])}.</li>" for one in notes)
+    items = "".join(f"<li>{escape(sentence(one))}</li>" for one in notes)
     return [f'<ul class="notes muted">{items}</ul>'] if notes else []
 
 
