@@ -11,6 +11,7 @@ from typing import Any
 
 from attnviz.characters import escaped
 from attnviz.findings import Progress
+from attnviz.written_numbers import percent
 
 __all__ = ["Parser", "hide_library_bars", "say", "show", "shown_progress"]
 
@@ -83,4 +84,4 @@ class _Lines:
         reached = (now.stage, int(now.share * 10))
         if reached != self.shown:
             self.shown = reached
-            say(f"{now.share:4.0%}  {now.text}")
+            say(f"{percent(now.share, 0):>4}  {now.text}")

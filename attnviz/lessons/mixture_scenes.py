@@ -40,7 +40,7 @@ def mixture_scenes(given: LessonInput) -> Mapping[str, Scene]:
         arrays={"points": points, "scores": row.scores, "weights": row.weights},
         values={
             "query_label": row.labels[row.query],
-            "kept": kept * 100,
+            "kept": kept,
             "dimensions": float(values.shape[1]),
         },
         places={"query": row.query, "top": top, "second": int(row.order[1])},

@@ -13,7 +13,6 @@ from attnviz import Edit
 from attnviz.experiments.edits.edit_effects import effect_of
 from attnviz.experiments.edits.edit_rules import paint
 from attnviz.models import encode
-from attnviz.percentages import percent
 from attnviz.types import Head
 from attnviz.ui.edit import edit_runs
 from attnviz.ui.edit.edit_links import MOST_EDITS, from_code, to_code
@@ -21,6 +20,7 @@ from attnviz.ui.edit.edit_list import LIST
 from attnviz.ui.edit.listed_edits import ListedEdit, MaskedToken, RowsOfText
 from attnviz.ui.edit.row_painter import shares
 from attnviz.ui.jobs.long_jobs import long_jobs
+from attnviz.written_numbers import percent
 from tests.app.conftest import OpenApp, maps, said, until
 from tests.bounds import MODEL
 

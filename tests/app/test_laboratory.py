@@ -16,6 +16,7 @@ from attnviz.types import Head
 from attnviz.ui.laboratory.head_vectors import LONGEST, head_vectors
 from attnviz.ui.laboratory.reach_panel import LAYERS, layers_needed
 from attnviz.ui.laboratory.tile_steps import tile_steps
+from attnviz.written_numbers import percent
 from tests.app.conftest import OpenApp, said
 
 PAGE = "pages/learn/laboratory.py"
@@ -64,7 +65,7 @@ def test_the_figures_are_those_of_a_direct_run(open_app: OpenApp) -> None:
     assert pairs == f"{int(result.computed.sum())} of {25 * 26 // 2}"
     assert counted == f"{result.operations / exact.operations:.2f} of exact"
     outside = np.where(result.computed, 0, stack.weights(1, 5)).sum(1).mean()
-    assert moved == f"{outside:.1%}"
+    assert moved == percent(float(outside))
     assert error == f"{apart:.2g}"
 
 

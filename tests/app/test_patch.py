@@ -16,6 +16,7 @@ from attnviz.experiments.patching.text_pair import LogitDifference, TextPair, lo
 from attnviz.models import Model
 from attnviz.ui.jobs.long_jobs import long_jobs
 from attnviz.ui.patch.pair_examples import PAIRS, PairExample
+from attnviz.written_numbers import percent
 from tests.app.conftest import OpenApp, maps, said, until
 from tests.experiments.test_patching import all_heads
 
@@ -47,11 +48,11 @@ def test_strongest_head_is_shown_and_another_one_chosen(open_app: OpenApp) -> No
     shares = effects.share("self")
     assert (shares[0, 7], shares.max()) == (shares.max(), shares[0, 7])
     assert f"clean {effects.clean:+.2f}, corrupted {effects.corrupted:+.2f}" in said(app)
-    assert f"{shares[0, 7]:.0%} of the way" in effect(app)
+    assert f"{percent(float(shares[0, 7]))} of the way" in effect(app)
     assert effect(app).startswith("L0·H7 with its clean output")
     app.selectbox(key="patch_layer").select(1).run()
     app.selectbox(key="patch_head").select(3).run()
-    assert f"{shares[1, 3]:.0%} of the way" in effect(app)
+    assert f"{percent(float(shares[1, 3]))} of the way" in effect(app)
     clean, corrupted = maps(app)
     whole = attnviz.capture(model, example.clean)["self"].weights(1, 3)
     other = attnviz.capture(model, example.corrupted)["self"].weights(1, 3)
@@ -59,7 +60,7 @@ def test_strongest_head_is_shown_and_another_one_chosen(open_app: OpenApp) -> No
     np.testing.assert_allclose(np.nan_to_num(corrupted["weights"]), other, atol=1e-6)
     keys = patch_heads(model, TextPair(*texts), LogitDifference(*words), "key")
     app.segmented_control(key="patch_part").select("key").run()
-    assert f"{keys.share('self')[1, 3]:.0%} of the way" in effect(app)
+    assert f"{percent(float(keys.share('self')[1, 3]))} of the way" in effect(app)
 
 
 @pytest.mark.parametrize("view", ["positions", "direct", "composition", "copying", "lens"])
@@ -114,7 +115,7 @@ def test_texts_of_unequal_length_are_aligned_and_tokens_marked(open_app: OpenApp
     patched(app)
     plain = patch_heads(model, TextPair(*texts), words)
     layer, head = divmod(int(np.abs(plain.patched["self"] - plain.corrupted).argmax()), 8)
-    assert f"{plain.share('self')[layer, head]:.0%} of the way" in effect(app)
+    assert f"{percent(float(plain.share('self')[layer, head]))} of the way" in effect(app)
     for name, place in (("clean", 6), ("corrupted", 8)):
         field = next(one for one in app.multiselect if one.label == f"Marked in the {name} text")
         field.select(place).run()
@@ -124,7 +125,7 @@ def test_texts_of_unequal_length_are_aligned_and_tokens_marked(open_app: OpenApp
     patched(app)
     pair = TextPair(*texts, ((6, 8),))
     marked = patch_heads(model, pair, words)
-    assert f"{marked.share('self')[layer, head]:.0%} of the way" in effect(app)
+    assert f"{percent(float(marked.share('self')[layer, head]))} of the way" in effect(app)
     together = patch_together(model, pair, words, all_heads(model))
     assert f"All heads' outputs together bring it to {together:+.2f}" in said(app)
     app.segmented_control(key="patch_part").select("pattern").run()

@@ -12,8 +12,8 @@ from attnviz import Edit
 from attnviz.experiments.edits.edit_effects import effect_of
 from attnviz.experiments.generation.token_by_token import generate_ids, prompt_ids
 from attnviz.models import encode
-from attnviz.percentages import percent
 from attnviz.types import Head
+from attnviz.written_numbers import percent
 from tests.browser.steps import Server, click_in_map, open_app, type_text, wait_until_idle
 from tests.browser_tabs import Watch
 

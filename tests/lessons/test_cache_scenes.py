@@ -12,6 +12,7 @@ from attnviz.experiments.generation.cache_cuts import CacheCut
 from attnviz.experiments.generation.cut_losses import run_with_cuts
 from attnviz.experiments.text_sets import bundled
 from attnviz.lessons import scenes_of
+from attnviz.written_numbers import percent
 from tests.lessons.given import eager, given, lesson, load
 
 GIGA = 1e9
@@ -132,7 +133,7 @@ def test_the_weight_on_the_first_token_is_the_librarys(scenes) -> None:
         read = torch.tensor([[model.tokenizer.bos_token_id, *ids]])
         attentions = eager("gpt-classroom")(read, output_attentions=True).attentions
     mean = float(torch.stack([one[0, :, 100:, 0].mean() for one in attentions]).mean())
-    assert scenes["first"].values["sink"] == f"{100 * mean:.0f}%"
+    assert scenes["first"].values["sink"] == percent(float(mean))
     even = np.mean([1 / (row + 1) for row in range(100, 256)])
-    assert scenes["first"].values["even"] == f"{100 * even:.1f}%"
+    assert scenes["first"].values["even"] == percent(float(even))
     assert mean > 4 * even

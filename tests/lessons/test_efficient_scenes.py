@@ -12,6 +12,7 @@ from attnviz.captures.forward_pass import capture
 from attnviz.experiments.text_sets import bundled
 from attnviz.lessons import scenes_of
 from attnviz.types import Head
+from attnviz.written_numbers import percent
 from tests.lessons.given import eager, given, lesson, load
 
 
@@ -50,7 +51,7 @@ def test_patterns_hide_pairs_of_a_real_head(scenes) -> None:
         assert np.abs(shown[seen] - weights[seen]).max() < 1e-5
         assert scene.values["pairs"][at] == seen.sum()
         lost = np.mean([sum(weights[row][~seen[row]]) for row in range(count)])
-        assert scene.values["lost"][at] == f"{100 * lost:.0f}%"
+        assert scene.values["lost"][at] == percent(float(lost))
         near = [[abs(row - key) < 2 for key in range(count)] for row in range(count)]
         wide = [[row == 0 or key == 0 for key in range(count)] for row in range(count)]
         expected = {
@@ -68,7 +69,7 @@ def test_patterns_hide_pairs_of_a_real_head(scenes) -> None:
     pairs = sum(1 if row and key else 0 for row in range(4096)
                 for key in range(max(0, row - 256), min(4096, row + 257)))  # fmt: skip
     share = (pairs + 2 * 4096 - 1) / 4096**2
-    assert scene.values["long_share"] == f"{100 * share:.0f}%"
+    assert scene.values["long_share"] == percent(float(share))
 
 
 def test_news_travel_two_tokens_per_layer(scenes) -> None:
@@ -171,7 +172,7 @@ def test_linear_weights_by_hand(scenes) -> None:
         assert np.abs(scene.arrays["linear"][1 + head] - expected).max() < 1e-6
         assert (scene.arrays["weights"][1 + head] == weights).all()
         apart = np.abs(expected - weights).sum() / 2
-        assert scene.values["apart"][1 + head] == f"{100 * apart:.0f}%"
+        assert scene.values["apart"][1 + head] == percent(float(apart))
     assert scene.values["state"] == 32 * 33
 
 

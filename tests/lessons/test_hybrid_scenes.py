@@ -13,6 +13,7 @@ from attnviz.errors import InputError
 from attnviz.experiments.text_sets import bundled
 from attnviz.lessons import scenes_of
 from attnviz.lessons.efficiency.selective_states import selective_states
+from attnviz.written_numbers import percent
 from tests.lessons.given import eager, given, lesson, load
 
 HYBRID = "hybrid-classroom"
@@ -94,7 +95,7 @@ def test_rows_have_signs_and_no_fixed_sum(scenes, ids: list[int]) -> None:
     top = int(np.abs(matrix[-1]).argmax())
     assert scene.places["top"] == (count - 1) * count + top
     below = matrix[np.tril_indices(count)]
-    assert scene.values["negative"][0] == f"{100 * (below < 0).mean():.0f}%"
+    assert scene.values["negative"][0] == percent(float((below < 0).mean()))
     assert (below < 0).any() and (below > 0).any()
     assert max(abs(one - 1) for one in scene.values["sums"]) > 0.3
 

@@ -10,8 +10,8 @@ from attnviz.doctor.labels.head_groups import GroupRemoval
 from attnviz.doctor.labels.number_words import number, quoted, with_article
 from attnviz.doctor.labels.removal_effects import Effect, decisive, effect, removal_sentence
 from attnviz.findings import CLOSE_CALL, Evidence, Finding, HeadFunction, Interval, Verdict
-from attnviz.percentages import percent
 from attnviz.sentences import sentence
+from attnviz.written_numbers import percent
 
 __all__ = ["Names", "sentences"]
 

@@ -19,6 +19,7 @@ from attnviz.experiments.loss_examples import Example
 from attnviz.experiments.text_sets import TextSet
 from attnviz.models import Encoded, Model
 from attnviz.types import Kind
+from attnviz.written_numbers import percent
 
 __all__ = ["PAIRS", "Measures", "Pairs", "measure"]
 
@@ -149,8 +150,8 @@ def _notes(model: Model, windows: Sequence[Encoded], projections: Projections) -
         )
     if likeness(windows) > MOSTLY_ALIKE:
         notes.append(
-            f"the texts begin alike ({likeness(windows):.0%} of their first tokens are the same): "
-            "heads seem to depend on the text less than they do"
+            f"the texts begin alike ({percent(likeness(windows))} of their first tokens are the "
+            "same): heads seem to depend on the text less than they do"
         )
     missing = sum(one is None for layers in projections.values() for one in layers)
     if missing:

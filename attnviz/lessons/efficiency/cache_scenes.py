@@ -22,6 +22,7 @@ from attnviz.lessons.phrases.named_phrases import phrases_of
 from attnviz.lessons.scene import LessonInput, Scene
 from attnviz.models import Model
 from attnviz.types import Head
+from attnviz.written_numbers import percent
 
 __all__ = ["cache_scenes"]
 
@@ -199,8 +200,8 @@ def _cut(model: Model, texts: torch.Tensor) -> Mapping[str, Scene]:
             arrays={"losses": np.stack([np.full(len(BUDGETS), whole), last, first], 1)},
             values={
                 **shared,
-                "sink": f"{100 * float(sink):.0f}%",
-                "even": f"{100 * np.mean(1 / np.arange(FIRST + 1, count + 1)):.1f}%",
+                "sink": percent(float(sink)),
+                "even": percent(float(np.mean(1 / np.arange(FIRST + 1, count + 1)))),
                 "gains": (last - first).tolist(),
                 "rest": [float(one - 1) for one in BUDGETS],
             },

@@ -27,6 +27,7 @@ from attnviz.lessons.scene import LessonInput, Scene
 from attnviz.lessons.word_places import relative_change
 from attnviz.models import Model
 from attnviz.types import Head
+from attnviz.written_numbers import percent
 
 __all__ = ["efficient_scenes"]
 
@@ -121,8 +122,8 @@ def _patterns(model: Model) -> Scene:
         values={
             "pairs": [float(mask.sum()) for mask in masks.values()],
             "all": float(count**2),
-            "lost": [f"{100 * one:.0f}%" for one in lost],
-            "long_share": f"{100 * long_share:.0f}%",
+            "lost": [percent(float(one)) for one in lost],
+            "long_share": percent(float(long_share)),
         },
         places={"first": 0, "longformer": 2},
     )
@@ -286,7 +287,7 @@ def _linear(given: LessonInput, row: HeadRow) -> Scene:
             "d": float(d),
             "d_value": float(d_value),
             "state": float(d * (d_value + 1)),
-            "apart": [f"{100 * one:.0f}%" for one in (0.0, *apart)],
+            "apart": [percent(float(one)) for one in (0.0, *apart)],
         },
         places={"query": row.query, "top": int(row.order[0]), "linear": 1 + head.head},
     )

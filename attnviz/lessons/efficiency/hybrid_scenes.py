@@ -18,6 +18,7 @@ from attnviz.lessons.efficiency.selective_states import SelectiveStates, selecti
 from attnviz.lessons.phrases.named_phrases import phrases_of
 from attnviz.lessons.scene import LessonInput, Scene
 from attnviz.models import Model
+from attnviz.written_numbers import percent
 
 __all__ = ["hybrid_scenes"]
 
@@ -85,7 +86,7 @@ def _matrices(model: Model, layers: list[int], ids: list[int], labels: tuple[str
         matrices.append(np.where(np.tri(len(matrix), dtype=bool), matrix, np.nan))
         names.append(phrase("channel", layer=layer, channel=channel))
         sums.append(float(matrix[-1].sum()))
-        negative.append(f"{100 * float((seen < 0).mean()):.0f}%")
+        negative.append(percent(float((seen < 0).mean())))
     last = matrices[0][-1]
     top = int(np.abs(last).argmax())
     return Scene(

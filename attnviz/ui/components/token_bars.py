@@ -8,10 +8,10 @@ import numpy as np
 
 from attnviz import words
 from attnviz.errors import InputError
-from attnviz.percentages import percent
 from attnviz.ui.components.served_component import ServedComponent
 from attnviz.views.style.safe_labels import clean_label
 from attnviz.views.style.theme import palette
+from attnviz.written_numbers import percent
 
 __all__ = ["token_bars"]
 
@@ -51,7 +51,7 @@ def token_bars(
                     "label": clean_label(label),
                     "widths": [float(one) / longest for one in row],
                     "shares": [percent(float(one)) for one in row],
-                    "exact": [f"{one:.2%}" for one in row],
+                    "exact": [percent(float(one), 2) for one in row],
                 }
                 for label, row in zip(labels, table, strict=True)
             ],

@@ -9,8 +9,8 @@ import numpy as np
 from attnviz import words
 from attnviz.experiments.edits.edit_effects import EditEffect, tokens_of_losses
 from attnviz.models import Encoded, Model, labels
-from attnviz.percentages import percent
 from attnviz.types import Tokens
+from attnviz.written_numbers import percent
 
 __all__ = ["change_sentence", "following_labels", "loss_sentence"]
 

@@ -11,7 +11,6 @@ from jaxtyping import Float
 from attnviz import words
 from attnviz.attention.stack.map_axes import MapAxes
 from attnviz.captures.forward_pass import Capture
-from attnviz.percentages import percent
 from attnviz.types import Head, Prediction, Tokens
 from attnviz.ui.components.token_bars import token_bars
 from attnviz.ui.explore.head_removal import without_head
@@ -19,6 +18,7 @@ from attnviz.ui.explore.token_panel import TokenChoice
 from attnviz.ui.session.model_cache import Request, load_model
 from attnviz.ui.session.plain_text import Strong, show_plain
 from attnviz.ui.session.request_ids import EDITED_TOKENS
+from attnviz.written_numbers import percent
 
 __all__ = ["show_answer"]
 

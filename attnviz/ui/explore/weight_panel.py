@@ -25,6 +25,7 @@ from attnviz.ui.session.model_cache import Request
 from attnviz.ui.session.plain_text import show_plain
 from attnviz.views.maps.map_specification import weight_specification
 from attnviz.views.maps.scales import SCALES, Scale, scale_named
+from attnviz.written_numbers import percent
 
 __all__ = ["LONG", "choose_scale", "is_long", "show_map", "weights_table"]
 
@@ -196,12 +197,12 @@ def _highest(
 
 def _sink_sentence(stack: AttentionStack, head: Head, sinks: tuple[int, ...]) -> str:
     if not sinks:
-        return f"No sink: no key holds over {SINK_SHARE:.0%} of the weight."
+        return f"No sink: no key holds over {percent(SINK_SHARE)} of the weight."
     mass = stack.statistic("key_mass")[head.layer, head.head]
     named = [f"{words.quoted(stack.key_tokens.labels[sink])} ({sink})" for sink in sinks[:3]]
     share = float(mass[list(sinks)].sum() / mass.sum())
     takes, what = ("take", "columns are") if len(sinks) > 1 else ("takes", "column is")
-    return f"{', '.join(named)} {takes} {share:.0%} of all weight; the {what} grey."
+    return f"{', '.join(named)} {takes} {percent(share)} of all weight; the {what} grey."
 
 
 def _cells_download(axes: MapAxes, head: Head, seen: Window, *, key: str, filename: str) -> None:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import streamlit as st
 
 from attnviz.experiments.generation.token_by_token import Candidate
-from attnviz.percentages import percent
 from attnviz.ui.components.browser_theme import current_theme
 from attnviz.ui.components.choices import choice
 from attnviz.ui.components.figures_and_tables import show_picture
 from attnviz.ui.generate.written_text import WRITTEN, Written
 from attnviz.ui.session.plain_text import plain, readable
 from attnviz.views.charts.candidate_bars import draw_candidates
+from attnviz.written_numbers import percent
 
 __all__ = ["STEP", "choose_step", "show_candidates"]
 

@@ -15,6 +15,7 @@ from attnviz.ui.jobs.lost_work import job_is_over, job_started
 from attnviz.ui.server.permissions import DIAGNOSES
 from attnviz.ui.server.visitors import connected, session
 from attnviz.ui.session.plain_text import plain
+from attnviz.written_numbers import percent
 
 __all__ = ["FRESH", "long_jobs", "wait_for"]
 
@@ -53,7 +54,8 @@ def wait_for(key: Hashable, work: Callable[[], Work[Value]], verb: str) -> Value
         _failure(key, job.error)
     if job is not None and not job.over:
         share = 0.0 if job.progress is None else job.progress.share
-        st.caption(f"The same is being done already, {share:.0%} of it: wait for it together.")
+        done = percent(share, 0)
+        st.caption(f"The same is being done already, {done} of it: wait for it together.")
     # The same button whatever else is said: a click on one that has changed would be lost.
     if st.button(
         verb,
@@ -113,7 +115,7 @@ def _cancel(job: Job[Any]) -> None:
 def _stage(job: Job[Any]) -> str:
     """Return the stage of the work and the time it still takes."""
     if job.status == "waiting" and job.progress is not None:
-        return f"Paused at {job.progress.share:.0%}: another job runs for a few seconds"
+        return f"Paused at {percent(job.progress.share, 0)}: another job runs for a few seconds"
     if job.status == "waiting":
         ahead = long_jobs().ahead(job)
         number = "1 job is" if ahead == 1 else f"{ahead} jobs are"

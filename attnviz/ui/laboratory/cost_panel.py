@@ -17,6 +17,7 @@ from attnviz.ui.components.choices import choice
 from attnviz.ui.components.figures_and_tables import show_picture, show_table
 from attnviz.ui.laboratory.head_vectors import HeadVectors
 from attnviz.views.charts.cost_curves import TradePoints, draw_costs, draw_trades
+from attnviz.written_numbers import percent
 
 __all__ = ["show_all_variants", "show_costs"]
 
@@ -139,7 +140,7 @@ def _at_equal_budget(trades: list[Trade]) -> None:
         "Equal budget: at most this share of the multiplications of exact attention",
         SHARES,
         0.5,
-        format_func=lambda one: f"{one:.0%}",
+        format_func=percent,
         key="lab_share",
         persist_state="session",
     )

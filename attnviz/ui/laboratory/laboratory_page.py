@@ -25,6 +25,7 @@ from attnviz.ui.server.run_places import in_turn
 from attnviz.ui.session.error_messages import explained, show_reason
 from attnviz.ui.session.model_cache import Request, captured
 from attnviz.ui.session.page_links import page_named
+from attnviz.written_numbers import percent
 
 __all__ = ["laboratory"]
 
@@ -155,7 +156,7 @@ def _figures(variant: Variant, result: EfficientResult, exact: EfficientResult) 
     if variant.relation == "another model":
         return
     rows = difference(result, exact)
-    three.metric("Weight on other keys", f"{float(rows.moved.mean()):.1%}", help=MOVED)
+    three.metric("Weight on other keys", percent(float(rows.moved.mean())), help=MOVED)
     apart = np.linalg.norm(result.output - exact.output) / np.linalg.norm(exact.output)
     four.metric("Error of the outputs", f"{float(apart):.2g}", help=APART)
 

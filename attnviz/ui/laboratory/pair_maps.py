@@ -23,6 +23,7 @@ from attnviz.views.maps.map_specification import (
     difference_specification,
     weight_specification,
 )
+from attnviz.written_numbers import percent
 
 __all__ = ["show_changes", "show_pairs"]
 
@@ -72,7 +73,7 @@ def _exact_side(
     if left_out.any():
         lost = float(np.nan_to_num(weights)[left_out].sum() / len(weights))
         cover = st.toggle("Cover the pairs that are not computed", key="lab_cover")
-        st.caption(f"{lost:.1%} of the exact weight lies on pairs that are not computed.")
+        st.caption(f"{percent(lost)} of the exact weight lies on pairs that are not computed.")
         if cover:
             weights = np.where(left_out, np.nan, weights)
             drawn = replace(drawn, missing_caption="not computed or masked")

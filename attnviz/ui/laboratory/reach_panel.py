@@ -13,6 +13,7 @@ from attnviz.types import Tokens
 from attnviz.ui.components.plotly_map import plotly_map
 from attnviz.views.maps.map_specification import MapSpecification
 from attnviz.views.style.safe_labels import shorten
+from attnviz.written_numbers import percent
 
 __all__ = ["show_reach"]
 
@@ -75,7 +76,7 @@ def show_reach(variant: Variant, result: EfficientResult, tokens: Tokens) -> Non
     )
     share = float((first <= layers).mean())
     st.caption(
-        f"In {layers} layers {share:.0%} of all pairs are connected, directly or over others."
+        f"In {layers} layers {percent(share)} of all pairs are connected, directly or over others."
     )
 
 

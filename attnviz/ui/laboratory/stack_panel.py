@@ -19,6 +19,7 @@ from attnviz.ui.components.figures_and_tables import show_picture
 from attnviz.ui.session.plain_text import show_plain
 from attnviz.views.charts.layer_strip import draw_layers
 from attnviz.views.charts.memory_bars import bytes_in_words, draw_memory
+from attnviz.written_numbers import percent
 
 __all__ = ["show_layers", "show_memory"]
 
@@ -111,7 +112,11 @@ def show_layers(model: Model) -> None:
     )
     full = layer_bytes([one for one in layers if one.per_token], tokens)
     plain = float(full.max()) * len(layers) if len(full) else 0.0
-    share = f", {sizes.sum() / plain:.0%} of a stack with attention everywhere" if plain else ""
+    share = (
+        f", {percent(float(sizes.sum()) / plain)} of a stack with attention everywhere"
+        if plain
+        else ""
+    )
     source = f" Shapes: {PUBLISHED[name].source}." if name in PUBLISHED else ""
     st.caption(
         f"All layers keep {bytes_in_words(float(sizes.sum()))} in 16 bits{share}. A window reaches "

@@ -30,6 +30,7 @@ from attnviz.ui.session.error_messages import show_or_reason
 from attnviz.ui.session.model_cache import load_model
 from attnviz.ui.session.plain_text import Strong, show_plain
 from attnviz.views.maps.map_specification import effect_specification
+from attnviz.written_numbers import percent
 
 __all__ = ["patch_page"]
 
@@ -166,7 +167,7 @@ def _effects(chosen: ChosenPair, study: PatchStudy, kind: Kind, head: Head) -> N
     share = float(shares[head.layer, head.head])
     show_plain(
         Strong(head.label), f" with its clean {PARTS[part].lower()}: difference {moved:+.2f}, ",
-        f"{share:.0%} of the way from the corrupted run to the clean one.",
+        f"{percent(share)} of the way from the corrupted run to the clean one.",
     )  # fmt: skip
     st.caption(
         "0 is the corrupted run, 1 the clean one. Effects of several heads need not add up to 1: "

@@ -9,6 +9,7 @@ import plotly.graph_objects as go
 from attnviz.errors import InputError
 from attnviz.views.style.safe_labels import escape_label, shorten
 from attnviz.views.style.theme import Theme, apply, palette
+from attnviz.written_numbers import percent
 
 __all__ = ["draw_candidates"]
 
@@ -46,9 +47,13 @@ def draw_candidates(
                 orientation="h",
                 name=escape_label(name),
                 marker={"color": colors.categorical[at % len(colors.categorical)]},
-                customdata=[escape_label(one) for one in labels],
+                customdata=[
+                    (escape_label(label), escape_label(percent(float(one), 2)))
+                    for label, one in zip(labels, numbers, strict=True)
+                ],
                 hovertemplate=(
-                    f"<b>%{{customdata}}</b><br>{escape_label(name)} %{{x:.2%}}<extra></extra>"
+                    f"<b>%{{customdata[0]}}</b><br>{escape_label(name)} "
+                    "%{customdata[1]}<extra></extra>"
                 ),
             )
         )

@@ -16,6 +16,7 @@ from attnviz.views.maps.scales import LINEAR, Scale, scale_named
 from attnviz.views.style.safe_labels import escape_label, shorten
 from attnviz.views.style.theme import Theme, palette
 from attnviz.views.style.token_axes import Axis, labels_of, token_axis
+from attnviz.written_numbers import percent
 
 __all__ = ["LOG_FLOOR", "draw_weights", "sink_columns"]
 
@@ -192,9 +193,10 @@ def _hide(
 def _sink_lines(shown: np.ndarray, hidden: np.ndarray, key_labels: Sequence[str]) -> list[str]:
     """Say which keys are left out of the colours, and what share of all weight they hold."""
     if not hidden.size:
-        return [f"no sink: no key holds over {SINK_SHARE:.0%} of the weight"]
+        return [f"no sink: no key holds over {percent(SINK_SHARE)} of the weight"]
     share = float(np.nansum(shown[:, hidden]) / max(float(np.nansum(shown)), 1e-12))
     named = [f"{escape_label(shorten(key_labels[at], 12))} ({at})" for at in hidden[:2]]
     more = f" and {len(hidden) - 2} more" if len(hidden) > 2 else ""
     holds = "hold" if len(hidden) > 1 else "holds"
-    return [f"grey: {', '.join(named)}{more}", f"{holds} {share:.0%} of all weight, not coloured"]
+    part = percent(share)
+    return [f"grey: {', '.join(named)}{more}", f"{holds} {part} of all weight, not coloured"]

@@ -7,6 +7,7 @@ import { describe, element, slideOn } from "./elements.js";
 import { totalVariation } from "./kernel.js";
 import { linkTo } from "./marks.js";
 import { format, numbersOf, resolve, softmaxRow } from "./numbers.js";
+import { percent } from "../written_numbers.js";
 
 export function create(context) {
   const { scene, step } = context;
@@ -258,5 +259,3 @@ function distance(picture) {
   const numbers = { number: format(weights[guess]), largest: format(weights[right]) };
   return { apart, text: context.say("has_and_largest", { label, ...numbers }) };
 }
-
-export const percent = (share) => `${format(100 * share, share < 0.0995 && share > 0 ? 1 : 0)}%`;

@@ -70,7 +70,7 @@ export function softmaxRow({ scene, controls }) {
 
 // A row in which the value at the place `shortened` is multiplied by the control `length`: lengths of
 // the values; each key's share, which is weight times length over the sum of these; and how far the
-// output has moved, in percent of its length with the values that were sent.
+// output has moved, as a share of its length with the values that were sent.
 export function sharesRow({ scene, controls }) {
   const weights = scene.arrays.weights.numbers;
   const { numbers, shape } = scene.arrays.values;
@@ -84,7 +84,7 @@ export function sharesRow({ scene, controls }) {
   const whole = parts.reduce((sum, part) => sum + part, 0);
   const output = matmul(weights, numbers, 1, count, width);
   const after = matmul(weights, changed, 1, count, width);
-  const moved = (100 * norm(after.map((one, at) => one - output[at]))) / norm(output);
+  const moved = norm(after.map((one, at) => one - output[at])) / norm(output);
   return { weights, lengths, shares: parts.map((part) => part / whole), moved };
 }
 

@@ -4,6 +4,7 @@
 import { button, element } from "./elements.js";
 import { linkTo } from "./marks.js";
 import { format, numbersOf } from "./numbers.js";
+import { percent } from "../written_numbers.js";
 
 export function create(context) {
   const { scene, step } = context;
@@ -71,8 +72,8 @@ function paint(picture) {
     cell.classList.toggle("ticked", ticked);
     cell.classList.toggle("yes", revealed && yes);
     cell.classList.toggle("masked", revealed && !Number.isFinite(numbers[at]));
-    const percent = revealed && yes ? `${Math.round(18 + (30 * Math.abs(numbers[at])) / high)}%` : "0%";
-    cell.style.setProperty("--strength", percent);
+    const strength = revealed && yes ? `${Math.round(18 + (30 * Math.abs(numbers[at])) / high)}%` : "0%";
+    cell.style.setProperty("--strength", strength);
     const text = !revealed ? (ticked ? "✓" : "") : textOf(numbers[at], yes, show);
     cell.textContent = text;
     const name = `${rows[Math.floor(at / columns.length)]}, ${columns[at % columns.length]}`;
@@ -85,7 +86,7 @@ function textOf(number, yes, show) {
   if (!Number.isFinite(number)) return show.absent ?? "–";
   if (show.decimals !== undefined) return format(number, show.decimals);
   if (!yes) return "0%";
-  return number < 0.005 ? "< 1%" : `${format(100 * number, 0)}%`;
+  return percent(number);
 }
 
 function distance({ context }) {

@@ -2,10 +2,11 @@
 //
 // Markup: [[text|kind:place]] is linked with the cell `place` of a kind (query, key, value, score,
 // weight, output), or with all its cells where the place is `all`; {name} is a value, {array@place} a number or label at a place, {name.3} with
-// three decimals; ^(…) and _(…) are raised and lowered. Everything reaches the page as text.
+// three decimals, {name.%} a share in percent; ^(…) and _(…) are raised and lowered. Everything reaches the page as text.
 
 import { linkTo } from "./marks.js";
 import { format, resolve, valueOf } from "./numbers.js";
+import { percent } from "../written_numbers.js";
 
 const PART = /\[\[(.*?)\|(\w+):([\w-]+)\]\]|([\^_])\(((?:[^()]|\([^()]*\))*)\)|\{([^{}]+)\}/g;
 
@@ -52,9 +53,9 @@ function value(name, context) {
 
 // The text of a placeholder; its name where there is no such value, so that a mistake is seen.
 export function read(name, context) {
-  const [, path, decimals] = name.match(/^(.*?)(?:\.(\d))?$/);
+  const [, path, decimals] = name.match(/^(.*?)(?:\.(\d|%))?$/);
   const shown = valueOf(path, context);
-  return shown === undefined
-    ? `{${name}}`
-    : format(shown, decimals === undefined ? undefined : Number(decimals));
+  if (shown === undefined) return `{${name}}`;
+  if (decimals === "%") return percent(shown);
+  return format(shown, decimals === undefined ? undefined : Number(decimals));
 }

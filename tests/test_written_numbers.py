@@ -1,0 +1,245 @@
+"""Numbers as a reader sees them, in Python and in the browser."""
+
+from __future__ import annotations
+
+import ast
+import re
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from attnviz import written_numbers
+from attnviz.written_numbers import (
+    count,
+    decimals,
+    duration,
+    exact,
+    nats,
+    percent,
+    scientific,
+    signed,
+    signed_nats,
+    size,
+)
+from tests.test_architecture import FILES, ROOT
+
+SCRIPT = ROOT / "attnviz/ui/components/assets/written_numbers.js"
+
+
+@pytest.mark.parametrize(
+    ("share", "shown"),
+    [
+        (1.0, "100%"),
+        (0.99999, ">99.9%"),
+        (0.998, "99.8%"),
+        (0.674, "67%"),
+        (0.0996, "10%"),
+        (0.057, "5.7%"),
+        (0.0006, "0.1%"),
+        (0.0004, "<0.1%"),
+        (0, "0%"),
+        (-0.0, "0%"),
+        (1.3, "130%"),
+        (1.003, "100.3%"),
+        (-0.4, "−40%"),
+        (-0.0001, ">−0.1%"),
+        (-0.9999, "<−99.9%"),
+        (float("nan"), "not defined"),
+    ],
+)
+def test_only_the_ends_are_written_0_and_100_percent(share: float, shown: str) -> None:
+    assert percent(share) == shown
+
+
+@pytest.mark.parametrize(
+    ("share", "shown"), [(0.12345, "12.35%"), (0.00001, "<0.01%"), (0.99999, ">99.99%")]
+)
+def test_percent_with_more_digits(share: float, shown: str) -> None:
+    assert percent(share, 2) == shown
+
+
+@pytest.mark.parametrize(
+    ("value", "digits", "shown"),
+    [
+        (0.4, 2, "0.40"),
+        (-0.4, 2, "−0.40"),
+        (-0.004, 2, "0.00"),
+        (0.125, 2, "0.13"),
+        (-2.5, 0, "−3"),
+        (np.float32(0.5), 3, "0.500"),
+        (float("nan"), 2, "not defined"),
+        (float("-inf"), 2, "−∞"),
+    ],
+)
+def test_decimals(value: float, digits: int, shown: str) -> None:
+    assert decimals(value, digits) == shown
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [(0.123, "+0.12"), (-0.4, "−0.40"), (0.001, "0.00"), (-0.001, "0.00"), (10, "+10.00")],
+)
+def test_differences_have_a_sign(value: float, shown: str) -> None:
+    assert signed(value) == shown
+
+
+@pytest.mark.parametrize(
+    ("value", "shown", "difference"),
+    [
+        (3.2146, "3.21", "+3.21"),
+        (0.1, "0.10", "+0.10"),
+        (0.0996, "0.100", "+0.100"),
+        (0.08, "0.080", "+0.080"),
+        (-0.031, "−0.031", "−0.031"),
+        (0.0004, "<0.001", "<0.001"),
+        (-0.0004, ">−0.001", ">−0.001"),
+        (0.0, "0", "0"),
+    ],
+)
+def test_nats(value: float, shown: str, difference: str) -> None:
+    assert nats(value) == shown
+    assert signed_nats(value) == difference
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"), [(999, "999"), (1000, "1,000"), (1.5e6, "1,500,000"), (-1024, "−1,024")]
+)
+def test_counts(value: float, shown: str) -> None:
+    assert count(value) == shown
+
+
+@pytest.mark.parametrize(
+    ("value", "digits", "shown"),
+    [(1.2e-7, 0, "1e−7"), (2.36e-8, 1, "2.4e−8"), (9.97e-5, 1, "1.0e−4"), (0, 1, "0")],
+)
+def test_tiny_numbers(value: float, digits: int, shown: str) -> None:
+    assert scientific(value, digits) == shown
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [(0.12346, "0.1235"), (-0.5, "−0.5000"), (0.00002, "2.0e−5"), (0, "0"), (-0.0, "0")],
+)
+def test_numbers_of_a_place(value: float, shown: str) -> None:
+    assert exact(value) == shown
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        (0, "0 bytes"),
+        (999, "999 bytes"),
+        (1000, "1 kB"),
+        (63_488, "63.5 kB"),
+        (999_700, "1 MB"),
+        (1.26e9, "1.26 GB"),
+        (100_000, "100 kB"),
+        (2.5e12, "2,500 GB"),
+    ],
+)
+def test_sizes_are_decimal(value: float, shown: str) -> None:
+    assert size(value) == shown
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"),
+    [
+        (0.0123, "12.3 ms"),
+        (0.9999, "1.0 s"),
+        (9.96, "10 s"),
+        (34.4, "34 s"),
+        (59.6, "1 min 0 s"),
+        (200, "3 min 20 s"),
+        (7500, "2 h 5 min"),
+    ],
+)
+def test_durations(seconds: float, shown: str) -> None:
+    assert duration(seconds) == shown
+
+
+def sampled() -> list[float]:
+    """Return numbers of all sizes, halves among them."""
+    drawn = np.random.default_rng(0)
+    spread = drawn.normal(size=400) * 10.0 ** drawn.integers(-9, 6, 400)
+    halves = [0.125, 0.375, 2.5, 0.5, 0.0625, 0.00390625, 0.995, 0.9995, 0.0995, 0.0005, 0.005]
+    ends = [0.0, 1.0, 1e-9, 1 - 1e-9, 1.0 + 1e-9, 1000.0, 999.5]
+    return [sign * one for one in (*spread.tolist(), *halves, *ends) for sign in (1, -1)]
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize(
+    ("name", "digits"),
+    [
+        *[("decimals", digits) for digits in (0, 2, 3)],
+        ("signed", 2),
+        *[("percent", digits) for digits in (None, 0, 2)],
+        ("count", None),
+        *[("scientific", digits) for digits in (0, 1)],
+        ("exact", None),
+    ],
+)
+def test_the_browser_writes_the_same(chromium, name: str, digits: int | None) -> None:
+    numbers = sampled()
+    rest = () if digits is None else (digits,)
+    page = chromium.new_page()
+    try:
+        page.add_script_tag(
+            content=f"{SCRIPT.read_text('utf-8').replace('export ', '')}; window.write = {name}"
+        )
+        shown = page.evaluate(
+            "([numbers, rest]) => numbers.map((one) => write(one, ...rest))", [numbers, [*rest]]
+        )
+    finally:
+        page.close()
+    write = getattr(written_numbers, name)
+    wrong = {
+        one: (write(one, *rest), other)
+        for one, other in zip(numbers, shown, strict=True)
+        if write(one, *rest) != other
+    }
+    assert wrong == {}
+
+
+def percentages(source: str) -> list[int]:
+    """Return the lines that write a percentage without `percent`."""
+    lines = []
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.FormattedValue) and node.format_spec is not None:
+            if ast.unparse(node.format_spec).rstrip("'\"").endswith("%"):
+                lines.append(node.lineno)
+        elif isinstance(node, ast.JoinedStr):
+            pairs = pairwise(node.values)
+            lines += [
+                node.lineno
+                for first, second in pairs
+                if isinstance(first, ast.FormattedValue)
+                and isinstance(second, ast.Constant)
+                and str(second.value).startswith("%")
+                and not str(second.value).startswith("%{")
+            ]
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            lines += [node.lineno] * len(re.findall(r"%\{[^{}]*%\}", node.value))
+    return lines
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_percentages_are_written_by_percent(path: Path) -> None:
+    if path.name != "written_numbers.py" and "vendor" not in path.parts:
+        assert percentages(path.read_text("utf-8")) == []
+
+
+@pytest.mark.parametrize(
+    ("source", "lines"),
+    [
+        ('f"{share:.0%} of all"', [1]),
+        ('f"{100 * share:.0f}%"', [1]),
+        ('hover = "%{x:.2%}"', [1]),
+        ('f"{percent(share)} of all"', []),
+        ('f"{name}%{{x}}"', []),
+        ('bar = "{percentage:3.0f}%"', []),
+    ],
+)
+def test_a_percentage_by_hand_would_be_found(source: str, lines: list[int]) -> None:
+    assert percentages(source) == lines
