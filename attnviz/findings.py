@@ -210,6 +210,13 @@ class Finding:
         return self.label in DEGENERATE or (self.label == "sink" and self.detail == "broken")
 
     @property
+    def saturated(self) -> bool:
+        """True if a healthy head is as sharp as a peaked one: its evidence has the entropy then."""
+        return self.label == "healthy" and any(
+            one.measure == "normalized_entropy" for one in self.evidence
+        )
+
+    @property
     def contradicted(self) -> bool:
         """True if the head looks degenerate and removing it makes the model worse."""
         return self.degenerate and self.label != "non-finite" and self.verdict is Verdict.NEEDED

@@ -147,10 +147,10 @@ def compare(name: str, steps: int, device: str) -> None:
         f"{name}: {size.batch} x {size.tokens} tokens a step, {steps} steps on {device}\n"
         f"  median step without {1e3 * step:.1f} ms, with {1e3 * beside:.1f} ms\n"
         f"  one probe {1e3 * probe:.1f} ms = {probe / step:.2f} steps, "
-        f"{monitor.history.shape[1]} curves; interval now {monitor._pace.interval} steps\n"
+        f"{monitor.history.shape[1]} curves; interval now {monitor._interval.interval} steps\n"
         f"  probed at {looked if len(looked) < 12 else [*looked[:10], '...', looked[-1]]}\n"
         f"  share of the time: {share:.2%}; at this interval, one probe after the other: "
-        f"{probe / (monitor._pace.interval * step):.2%}"
+        f"{probe / (monitor._interval.interval * step):.2%}"
     )
 
 

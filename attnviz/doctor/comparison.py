@@ -157,6 +157,11 @@ class Comparison:
             lost=sum(one.lost for one in self.changes),
             recovered=sum(one.recovered for one in self.changes),
             harmful=self.harmful,
+            saturated=[
+                after
+                for before, after in zip(self.first.findings, self.second.findings, strict=True)
+                if after.saturated and not before.saturated
+            ],
         )
 
     def relabelled(self, thresholds: Thresholds) -> Comparison:

@@ -2,5 +2,16 @@
 
 from attnviz.monitor.callback import AttentionMonitor
 from attnviz.monitor.curves import COLLAPSED, FALLEN, ONSET, RECOVERED, Alarm
+from attnviz.monitor.head_faults import FAULTS, Fault, HeadAlarm
 
-__all__ = ["COLLAPSED", "FALLEN", "ONSET", "RECOVERED", "Alarm", "AttentionMonitor"]
+__all__ = [
+    "COLLAPSED",
+    "FALLEN",
+    "FAULTS",
+    "ONSET",
+    "RECOVERED",
+    "Alarm",
+    "AttentionMonitor",
+    "Fault",
+    "HeadAlarm",
+]

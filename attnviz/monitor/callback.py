@@ -31,8 +31,10 @@ from attnviz.monitor.curves import (
     curves,
     onset,
 )
+from attnviz.monitor.head_faults import HeadAlarm, fault_marks, head_alarms
 from attnviz.monitor.interval import MeasuringInterval
 from attnviz.monitor.probe import Probe, Scores, Texts, make_probe, measure
+from attnviz.monitor.probed_heads import head_table
 from attnviz.monitor.reporters import CONSOLE, CurveName, calling_handler, logged_curves
 from attnviz.types import Head
 
@@ -56,7 +58,8 @@ class AttentionMonitor(TrainerCallback):  # type: ignore[misc]
     At the start, every few steps and at the last step the model reads a small fixed probe, in
     evaluation mode and without gradients, and is given back as it was. What its heads do goes to
     everything the Trainer reports to, into `state.log_history` and into `history`. A layer whose
-    entropy collapses is a warning of the logger `attnviz.monitor` and stays in `warnings`.
+    entropy collapses, and a head that becomes uniform, peaked or dead, is a warning of the logger
+    `attnviz.monitor` and stays in `warnings`.
 
     The numbers are those of `attnviz.metrics` on the probe: they say where heads look, on these
     few sequences, not what that does for the loss.
@@ -108,6 +111,7 @@ class AttentionMonitor(TrainerCallback):  # type: ignore[misc]
         self._interval = MeasuringInterval(every)
         self._prepared: tuple[Model, Probe] | None = None
         self._rows: list[Row] = []
+        self._last: Row | None = None  # with the marks of faults that may last
         self._heads: list[tuple[int, Scores]] = []
         self._broken = False
         self._aside = False
@@ -127,26 +131,16 @@ class AttentionMonitor(TrainerCallback):  # type: ignore[misc]
 
         Of this training alone, not of one that it goes on from.
         """
-        tables = []
-        for step, scores in self._heads:
-            for kind in dict.fromkeys(kind for kind, _ in scores):
-                of_kind = {name: table for (one, name), table in scores.items() if one == kind}
-                shape = next(iter(of_kind.values())).shape
-                index = pd.MultiIndex.from_product(
-                    [[step], [kind], range(shape[0]), range(shape[1])],
-                    names=["step", "kind", "layer", "head"],
-                )
-                columns = {name: table.ravel() for name, table in of_kind.items()}
-                tables.append(pd.DataFrame(columns, index=index))
-        return pd.concat(tables).reset_index() if tables else pd.DataFrame()
+        return head_table(self._heads)
 
     @property
-    def warnings(self) -> list[Alarm]:
-        """Return every collapse so far, in the order of their steps.
+    def warnings(self) -> list[Alarm | HeadAlarm]:
+        """Return every collapse of a layer and every fault of a head, in the order of their steps.
 
         `str()` of one is a sentence.
         """
-        return alarms(self._rows)
+        both: list[Alarm | HeadAlarm] = [*alarms(self._rows), *head_alarms(self._rows)]
+        return sorted(both, key=lambda one: one.step)
 
     def onset(self, metric: str = "induction", threshold: float = ONSET) -> int | None:
         """Return the first probed step at which a head gave a pattern this share of its weight.
@@ -176,8 +170,12 @@ class AttentionMonitor(TrainerCallback):  # type: ignore[misc]
         every_head = heads <= CURVES_PER_HEAD if self._per_head is None else self._per_head
         row = curves(scores, every_head)
         earlier = list(self._rows)
+        marks = fault_marks([one for _, one in self._heads], scores, self._last)
+        row |= marks
+        row[f"{PREFIX}broken_heads"] = float(len({name.split("/")[-1] for name in marks}))
         row[f"{PREFIX}collapsed_layers"] = float(collapsed_layers([*earlier, (step, row)]))
-        self._rows.append((step, row))
+        self._last = (step, row)
+        self._rows.append(self._last)
         self._heads.append((step, scores))
         for alarm in self.warnings:
             if alarm.step == step:
@@ -230,6 +228,7 @@ class AttentionMonitor(TrainerCallback):  # type: ignore[misc]
                 self._tokenizer = given if isinstance(given, PreTrainedTokenizerBase) else None
             self._prepared, self._heads = None, []
             earlier = logged_curves(state.log_history)
+            self._last = earlier[-1] if earlier else None
             self._rows = [row for row in earlier if row[0] < state.global_step]
             # In every process, though only one reports: a model that cannot be watched is set
             # aside everywhere.

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from attnviz import metrics
 from attnviz.captures.forward_pass import Encoded, capture_ids, encode
+from attnviz.captures.output_share import output_shares
 from attnviz.errors import InputError
 from attnviz.metrics.registry import mean_over_rows
 from attnviz.models import (
@@ -23,7 +24,7 @@ from attnviz.models import (
 )
 from attnviz.types import Kind
 
-__all__ = ["NOT_FINITE", "Probe", "Scores", "Texts", "make_probe", "measure"]
+__all__ = ["NOT_FINITE", "OUTPUT_SHARE", "Probe", "Scores", "Texts", "make_probe", "measure"]
 
 Texts = Sequence[str] | Sequence[tuple[str, str]] | Mapping[str, Tensor]
 Scores = Mapping[tuple[Kind, str], Float[np.ndarray, "layer head"]]
@@ -46,6 +47,7 @@ TEXTS = (
 )
 
 NOT_FINITE = "not_finite"
+OUTPUT_SHARE = "output_share"
 
 ON_REPEATS = ("previous_token", "duplicate_token", "induction")
 """Metrics that are taken on repeated random tokens where there are any, not on texts."""
@@ -95,13 +97,15 @@ def measure(model: Model, probe: Probe, names: Sequence[str]) -> Scores:
     """Return every named metric of every head: the mean over the sequences on which it exists.
 
     NaN for a head that computes NaN or infinity on any sequence. `NOT_FINITE` is the share of such
-    sequences.
+    sequences. `OUTPUT_SHARE` is what a head adds to the residual stream, on the last sequence.
     """
     captures = capture_ids(model, probe.sequences, keep="statistics", predict=False)
+    shares = output_shares(model, probe.sequences[-1])
     scores: dict[tuple[Kind, str], np.ndarray] = {}
     for kind in captures[0].kinds:
         broken = np.stack([one[kind].not_finite for one in captures], axis=-1)
         scores[kind, NOT_FINITE] = broken.mean(-1, dtype=np.float32)
+        scores[kind, OUTPUT_SHARE] = np.where(broken.any(-1), np.nan, shares[kind])
         for name in names:
             tables = [
                 metrics.per_head(name, one[kind]) for one in captures[probe.sequences_for(name)]

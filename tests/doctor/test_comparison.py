@@ -394,3 +394,9 @@ def test_the_headline_counts_the_changes(changes: int, close: int, said: list[st
     )
     for words in said:
         assert any(one.startswith(words) for one in sentences), (words, sentences)
+
+
+def test_the_headline_names_heads_that_became_saturated() -> None:
+    sharp = Finding(Head("self", 2, 4), "healthy")
+    said = comparison_sentences("", [], close=0, heads=32, lost=0, recovered=0, saturated=[sharp])
+    assert said[1] == "Saturated now: L2·H4: one key gets nearly all of each row's weight."

@@ -124,6 +124,25 @@ CASES = {
 }
 
 
+def test_a_sharp_head_that_follows_the_text_is_named_as_saturated() -> None:
+    """Queries times 50 leave a head healthy by every label: its entropy says what is wrong."""
+    finding = finding_of(measures(normalized_entropy=0.03, content_dependence=2.2))
+    assert finding.name == "healthy" and finding.saturated
+    assert "saturated" in finding.sentences[1] and "0.03" in finding.sentences[1]
+    everyone = findings(measures(normalized_entropy=0.03, content_dependence=2.2), LIMITS)
+    assert any(
+        one.startswith(f"{HEAD.label} has a saturated") for one in diagnosis_sentences(everyone)
+    )
+    for values in ({"normalized_entropy": 0.06}, {"normalized_entropy": math.nan}):
+        assert not finding_of(measures(**values)).saturated
+    function = finding_of(measures(normalized_entropy=0.03, repeat_induction=0.9))
+    assert function.label == "specialised" and not function.saturated
+    wider = replace(LIMITS, peaked_entropy=0.01)
+    assert not finding_of(
+        measures(normalized_entropy=0.03, content_dependence=2.2), limits=wider
+    ).saturated
+
+
 @pytest.mark.parametrize("name", CASES)
 def test_a_head_is_called_what_it_is(name: str) -> None:
     finding = finding_of(measures(**CASES[name]))

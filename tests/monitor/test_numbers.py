@@ -142,11 +142,13 @@ def test_one_may_choose_metrics_and_heads() -> None:
     row = AttentionMonitor(metrics=["self", "mean_distance"], per_head=False).probe(small_gpt(), 0)
     layers = ["L0", "L1"]
     wanted = [
-        f"attention/{name}/{layer}" for name in ("normalized_entropy", "self") for layer in layers
+        f"attention/{name}/{layer}"
+        for name in ("output_share", "normalized_entropy", "self")
+        for layer in layers
     ]
     wanted += ["attention/self/max", *(f"attention/mean_distance/{layer}" for layer in layers)]
-    wanted += ["attention/collapsed_layers"]
-    assert list(row) == wanted  # the entropy is always there: a collapse is seen in it
+    wanted += ["attention/broken_heads", "attention/collapsed_layers"]
+    assert list(row) == wanted  # the entropy and the share are always there: faults show in them
 
 
 def test_many_heads_have_no_curves_of_their_own_unless_asked() -> None:

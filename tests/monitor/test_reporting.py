@@ -141,6 +141,13 @@ def test_without_a_trainer() -> None:
     assert monitor.onset() is None
     row = monitor.probe(small_gpt(), 12)
     assert monitor.history.loc[12].to_dict() == row
-    columns = ["step", "kind", "layer", "head", "not_finite", "normalized_entropy", "entropy"]
-    columns += ["sink", "previous_token", "duplicate_token", "induction"]
+    columns = ["step", "kind", "layer", "head", "not_finite", "output_share"]
+    columns += [
+        "normalized_entropy",
+        "entropy",
+        "sink",
+        "previous_token",
+        "duplicate_token",
+        "induction",
+    ]
     assert list(monitor.heads) == columns and len(monitor.heads) == 4

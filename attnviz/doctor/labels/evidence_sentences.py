@@ -127,12 +127,22 @@ def _seen(
             "It looks at the same places whatever the text says "
             f"({share('content_dependence')} nats; 0: always the same places)."
         )
-    elif math.isnan(values["content_dependence"].mean):
+    else:
+        yield from _seen_healthy(finding, values)
+
+
+def _seen_healthy(finding: Finding, values: Mapping[str, Interval]) -> Iterator[str]:
+    """Yield the sentences on a head without another label; on its sharpness if it is extreme."""
+    if math.isnan(values["content_dependence"].mean):
         yield "It fits none of the other descriptions."
     else:
+        dependence = number(values["content_dependence"].mean)
+        yield f"Where it looks depends on the text ({dependence} nats; 0: always the same places)."
+    if finding.saturated:
+        sharp = number(values["normalized_entropy"].mean)
         yield (
-            "Where it looks depends on the text "
-            f"({share('content_dependence')} nats; 0: always the same places)."
+            "Its softmax is saturated: one key gets nearly all of each row's weight (entropy "
+            f"{sharp} of the largest possible), and almost no gradient passes."
         )
 
 

@@ -12,6 +12,7 @@ from attnviz.doctor.labels.rule_table import (
     FIRST,
     OTHER_PLACE,
     RULES,
+    SATURATED,
     SEPARATOR,
     Condition,
     Rule,
@@ -121,8 +122,13 @@ def _fit(
             fixed = measures.fixed.get(head.kind)
             detail = offset_name(int(fixed.offsets[head.layer, head.head])) if fixed else detail
         return Fit(rule.label, str(detail), evidence, function=rule.function)
-    if rule.label == "healthy" and math.isnan(values["content_dependence"].mean):
-        return Fit(rule.label)
+    if rule.label == "healthy":
+        known = () if math.isnan(values["content_dependence"].mean) else evidence
+        sharp = _holds(SATURATED, values, thresholds)
+        return Fit(
+            rule.label,
+            evidence=(*known, *([_evidence(SATURATED, values, thresholds)] if sharp else [])),
+        )
     return Fit(rule.label, evidence=evidence)
 
 

@@ -12,6 +12,7 @@ __all__ = [
     "FIRST",
     "OTHER_PLACE",
     "RULES",
+    "SATURATED",
     "SEPARATOR",
     "Condition",
     "Rule",
@@ -153,6 +154,11 @@ RULES: tuple[Rule, ...] = (
     Rule("healthy", (), (_above("content_dependence", "positional_dependence"),)),
 )
 """All rules in the order of the labels; a head gets the first label whose rule it meets."""
+
+
+SATURATED = _below("normalized_entropy", "peaked_entropy")
+"""Shown as evidence of a healthy head that is as sharp as a peaked one: the text decides which key
+gets the weight, so that it is not peaked, and the softmax passes almost no gradient."""
 
 
 def rows_of_table() -> tuple[tuple[str, str, str, str, str], ...]:

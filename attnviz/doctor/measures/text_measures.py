@@ -10,12 +10,12 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from attnviz import metrics
-from attnviz.attention import AttentionStack, body_of, following
-from attnviz.captures.forward_pass import capture_ids, model_inputs
-from attnviz.doctor.measures.output_share import AddedLengths
+from attnviz.attention import AttentionStack, following
+from attnviz.captures.forward_pass import capture_ids
+from attnviz.captures.output_share import AddedLengths, residual_norms
 from attnviz.experiments.loss_examples import batches
 from attnviz.metrics.registry import mean_over_rows
-from attnviz.models import Encoded, Model, call_options, side_config
+from attnviz.models import Encoded, Model, side_config
 from attnviz.types import Kind
 
 __all__ = [
@@ -24,7 +24,6 @@ __all__ = [
     "batch_tokens",
     "lowest_entropy",
     "read_texts",
-    "residual_norms",
     "resting_places",
     "separators",
     "sink_measures",
@@ -68,7 +67,7 @@ def read_texts(
                 numbers["lowest_entropy"] = lowest_entropy(stack)
                 numbers |= sink_measures(stack, projections[kind])
                 numbers["separators"] = separators(stack)
-                numbers["output_share"] = added.share(kind, row, stack, stream.get(kind))
+                numbers["output_share"] = added.share(kind, row, stack.shape, stream.get(kind))
                 broken = added.not_finite(kind, row, stack)
                 numbers = {name: np.where(broken, np.nan, table) for name, table in numbers.items()}
                 numbers["not_finite"] = broken.astype(np.float32)
@@ -192,27 +191,3 @@ def separators(stack: AttentionStack) -> Float[np.ndarray, "layer head"]:
         return np.full((layers, heads), np.nan, np.float32)
     weight: np.ndarray = stack.statistic("key_mass")[..., chosen].sum(-1) / queries
     return weight
-
-
-def residual_norms(
-    model: Model, texts: Sequence[Encoded]
-) -> dict[Kind, Float[np.ndarray, "layer text position"]]:
-    """Return the length of the residual stream at the input of each layer that has attention.
-
-    Kinds for which the library does not return it are left out, and models that keep several
-    vectors per position (hyper-connections, AltUp).
-    """
-    body = body_of(model.network)
-    options = call_options(model, body) | {"output_hidden_states": True}
-    with torch.inference_mode():
-        output = body(**model_inputs(model, texts), **options)
-    lengths: dict[Kind, Float[np.ndarray, "layer text position"]] = {}
-    for kind, numbers in model.info.layers.items():
-        name = {"encoder": "encoder_", "decoder": "decoder_", "cross": "decoder_"}.get(kind, "")
-        states = getattr(output, f"{name}hidden_states", None)
-        if states is None or len(states) <= max(numbers):
-            continue
-        if all(states[number].dim() == 3 for number in numbers):  # text, position, width
-            norms = [states[number].float().norm(dim=-1).cpu().numpy() for number in numbers]
-            lengths[kind] = np.stack(norms)
-    return lengths

@@ -12,9 +12,9 @@ from jaxtyping import Float
 from attnviz import metrics
 from attnviz.attention import following
 from attnviz.captures.forward_pass import capture_ids
+from attnviz.captures.output_share import AddedCosines
 from attnviz.doctor.measures.bootstrap import Intervals
 from attnviz.doctor.measures.fixed_places import FixedPlaces, read_fixed_places
-from attnviz.doctor.measures.output_share import AddedCosines
 from attnviz.doctor.measures.students_t import t_quantile
 from attnviz.doctor.measures.text_measures import batch_tokens
 from attnviz.models import Encoded, Model

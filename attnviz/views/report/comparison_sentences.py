@@ -9,6 +9,7 @@ from attnviz.removals import removal_cost
 from attnviz.views.report.summary_sentences import (
     SEVERE,
     head_count,
+    named_heads,
     signed,
 )
 from attnviz.word_lists import joined
@@ -28,6 +29,7 @@ def comparison_sentences(
     recovered: int,
     harmful: Sequence[tuple[Finding, Finding]] = (),
     broken: Sequence[str] = (),
+    saturated: Sequence[Finding] = (),
 ) -> tuple[str, ...]:
     """Return the headline of a comparison, most important sentence first.
 
@@ -41,6 +43,7 @@ def comparison_sentences(
         harmful: heads without which only the second model is better, before and after; the most
             harmful first.
         broken: sentences on NaN and infinity in either model.
+        saturated: heads with a saturated softmax in the second model only.
     """
     labels = []
     if changes:
@@ -55,6 +58,9 @@ def comparison_sentences(
     said += changes[:SHOWN]
     if len(changes) > SHOWN:
         said.append(f"And {len(changes) - SHOWN} more.")
+    if saturated:
+        names = named_heads(saturated)
+        said.append(f"Saturated now: {names}: one key gets nearly all of each row's weight.")
     if close:
         more = " more" if changes else ""
         said.append(

@@ -14,6 +14,7 @@ from attnviz.word_lists import joined
 __all__ = [
     "diagnosis_sentences",
     "head_count",
+    "named_heads",
     "signed",
     "text_count",
 ]
@@ -39,6 +40,12 @@ def diagnosis_sentences(findings: Sequence[Finding]) -> tuple[str, ...]:
         ]
     else:
         said = [*_broken(suspects), *_tested(findings, suspects), _effects(findings)]
+    saturated = [one for one in findings if one.saturated]
+    if saturated:
+        have = "has a saturated softmax" if len(saturated) == 1 else "have saturated softmaxes"
+        said.append(
+            f"{named_heads(saturated)} {have}: one key gets nearly all of each row's weight."
+        )
     sinks = Counter(one.detail for one in findings if one.label == "sink" and not one.degenerate)
     if sinks:
         kinds = joined([f"{detail} ({count})" for detail, count in sinks.most_common()])
@@ -89,7 +96,7 @@ def _broken(suspects: Sequence[Finding]) -> list[str]:
     if not broken:
         return []
     verb = "computes" if len(broken) == 1 else "compute"
-    return [f"{_named(broken)} {verb} NaN or infinity."]
+    return [f"{named_heads(broken)} {verb} NaN or infinity."]
 
 
 def _tested(findings: Sequence[Finding], suspects: Sequence[Finding]) -> list[str]:
@@ -107,17 +114,17 @@ def _tested(findings: Sequence[Finding], suspects: Sequence[Finding]) -> list[st
     if useless:
         looks = "looks degenerate" if len(useless) == 1 else "look degenerate"
         each = "it" if len(useless) == 1 else "each"
-        useless_names = _named(useless, labels=True)
+        useless_names = named_heads(useless, labels=True)
         said.append(f"{useless_names} {looks}, and removing {each} makes no difference.")
     said += _spare([one for one in alone if one.spare])
     if needed:
         looks, verb = ("looks", "is") if len(needed) == 1 else ("look", "are")
-        said.append(f"{_named(needed, costs=True)} {looks} degenerate but {verb} needed.")
+        said.append(f"{named_heads(needed, costs=True)} {looks} degenerate but {verb} needed.")
     if harmful and not severe:
-        said.append(f"Better without: {_named(harmful, costs=True)}.")
+        said.append(f"Better without: {named_heads(harmful, costs=True)}.")
     if unclear:
         looks = "looks" if len(unclear) == 1 else "look"
-        said.append(f"Unclear: {_named(unclear)} {looks} degenerate; more texts would tell.")
+        said.append(f"Unclear: {named_heads(unclear)} {looks} degenerate; more texts would tell.")
     return said
 
 
@@ -130,7 +137,7 @@ def _severe(harmful: Sequence[Finding], suspects: Sequence[Finding]) -> list[str
     which = worst.label if len(harmful) == 1 else head_count(len(harmful))
     said = [
         f"The model is better without {which}.",
-        f"Better without: {_named(harmful, costs=True)}.",
+        f"Better without: {named_heads(harmful, costs=True)}.",
     ]
     above = [
         one for one in suspects if one.head.kind == worst.kind and one.head.layer > worst.layer
@@ -182,7 +189,7 @@ def _spare(findings: Sequence[Finding]) -> list[str]:
     return said
 
 
-def _named(findings: Sequence[Finding], *, costs: bool = False, labels: bool = False) -> str:
+def named_heads(findings: Sequence[Finding], *, costs: bool = False, labels: bool = False) -> str:
     """Return the names of heads, with costs or labels in parentheses, cut after a few."""
     shown = []
     for one in findings[:SHOWN]:
