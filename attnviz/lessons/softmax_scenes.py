@@ -34,6 +34,7 @@ def softmax_scenes(given: LessonInput) -> Mapping[str, Scene]:
         values={
             "twice": float(scores[top] - math.log(2)),
             "top_score": float(scores[top]),
+            "top_weight": float(row.weights[top]),
             "gap": float(scores[top] - scores[second]),
             "half": float(np.logaddexp.reduce(scores)),
             "low_sink": float(scores[top] - 8),

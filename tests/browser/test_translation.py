@@ -69,6 +69,20 @@ OPEN = """async (data) => {
   lesson.default({ data: bytes, parentElement: document.body, setStateValue() {} });
 }"""
 
+CELLS = """async (data) => {
+  const bytes = Uint8Array.from(atob(data), (one) => one.charCodeAt(0));
+  const { decode } = await import("/c/attnviz.lesson/lesson/sent_lesson.js");
+  const { describe } = await import("/c/attnviz.lesson/map_grids.js");
+  const places = { rows: [3, 3], columns: [5, 5], exact: true, value: 0.5 };
+  const cells = [places, { ...places, value: NaN }, { ...places, value: Infinity }];
+  cells.push({ ...places, value: -Infinity }, { ...places, score: 2, rank: 1 });
+  cells.push({ ...places, exact: false });
+  return Object.values(decode(bytes).maps).flatMap((map) =>
+    ["mean", "max"].flatMap((how) => cells.flatMap((cell) => describe({ ...map, how }, cell)))
+  );
+}"""
+"""What is read out of cells of every kind: of masked and broken ones, and of bins."""
+
 PRINT = """async (data) => {
   const bytes = Uint8Array.from(atob(data), (one) => one.charCodeAt(0));
   const { handout } = await import("/c/attnviz.lesson/lesson/handout.js");
@@ -107,6 +121,16 @@ def allowed_words(lesson: Lesson, scenes: Mapping[str, Scene]) -> set[str]:
     return words
 
 
+def cells_read_out(page: Page) -> list[str]:
+    """Return what the line below each map of a step says of its first cell."""
+    says = []
+    for surface in stage(page).locator(".surface[tabindex='0']").all():
+        surface.press("ArrowRight")
+        says.append(stage(page).locator(".map-says").inner_text())
+        assert says[-1]
+    return says
+
+
 def serve(route: Route) -> None:
     path = route.request.url.removeprefix(SITE)
     match = re.fullmatch(r"/c/([\w.]+)/(.+)", path)
@@ -135,7 +159,11 @@ def test_no_word_of_a_lesson_is_left_untranslated(page: Page, translated: None, 
         page.wait_for_function("document.querySelector('.lesson').dataset.revealed === 'true'")
         page.wait_for_function("!document.querySelector('.lesson .distance').hidden")
         texts += page.evaluate(SAYS)
+        texts += cells_read_out(page)
     texts += page.evaluate(PRINT, data)
+    read_out = page.evaluate(CELLS, data)
+    assert len(read_out) == 2 * 2 * 6 * 2
+    texts += read_out
     left = {word: text for text in texts for word in unmarked_words(text) if word not in allowed}
     assert left == {}
     assert sum("§" in text for text in texts) > 30

@@ -14,6 +14,8 @@ BROWSER_PHRASES = keys((
     *("share_elsewhere share", "bars_away distance", "score_elsewhere share", "right_one"),
     *("has_and_largest label number largest", "has_and_right label number right_label right"),
     *("curve_handle", "curve_away distance", "guess_and_truth label guess truth"),
+    *("truth_alone label truth", "map_query", "map_key", "map_broken", "map_set_aside"),
+    *("map_mean_of_bin value", "map_largest_of_bin value", "map_score_and_rank score rank"),
     *("drag_guess label", "guess_away distance", "weights_of head", "names_elsewhere wrong count"),
     *("looks_at row column number", "masked", "not_shown", "cells_differ wrong count"),
     *("pairs row column number right_row right_column right", "tick_all", "tick_none"),

@@ -54,7 +54,7 @@ _stage = ServedComponent(
     "lesson",
     '<div class="lesson"></div>',
     folder="lesson",
-    styles=[f"styles/{name}" for name in STYLES],
+    styles=["buttons", *(f"lesson/styles/{name}" for name in STYLES)],
 )
 
 
@@ -206,6 +206,15 @@ def _maps() -> dict[str, dict[str, Any]]:
         "aside": [],
         "selected": None,
         "bare": False,
+        "words": {
+            "query": words["map_query"],
+            "key": words["map_key"],
+            "broken": words["map_broken"],
+            "set_aside": words["map_set_aside"],
+            "mean_of_bin": words["map_mean_of_bin"],
+            "largest_of_bin": words["map_largest_of_bin"],
+            "score_and_rank": words["map_score_and_rank"],
+        },
     }
     return {
         "weights": {**map_fields(weights), **shared},

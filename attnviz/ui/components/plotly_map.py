@@ -26,6 +26,7 @@ from attnviz.views.style.plotly_config import safe_filename
 from attnviz.views.style.safe_labels import clean_label, shorten
 
 __all__ = [
+    "CELL_WORDS",
     "LABEL_WIDTH",
     "WHOLE_WIDTH",
     "MapEvents",
@@ -37,6 +38,17 @@ __all__ = [
 
 LABEL_WIDTH, WHOLE_WIDTH = 16, 80
 """Characters of a label that are sent of long maps and of small ones: bounds the message."""
+
+CELL_WORDS = {
+    "query": "query",
+    "key": "key",
+    "broken": "NaN or infinity: no weight is defined here",
+    "set_aside": "set aside: only sinks here",
+    "mean_of_bin": "mean {value} of this bin",
+    "largest_of_bin": "largest {value} of this bin",
+    "score_and_rank": "score {score} · rank {rank}",
+}
+"""Words with which the browser reads out a cell, by the names that `map_grids.js` has for them."""
 
 Selects = Literal["row", "cell", "none"]
 
@@ -184,6 +196,7 @@ def map_fields(specification: MapSpecification) -> dict[str, Any]:
         "numbers": specification.numbers,
         "marks": [{"offset": one.offset, "name": one.name} for one in specification.diagonals],
         "labelRule": LABEL_RULE,
+        "words": CELL_WORDS,
         "styles": {theme: style(specification, theme) for theme in ("light", "dark")},
     }
 

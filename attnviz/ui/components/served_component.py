@@ -41,12 +41,13 @@ class ServedComponent:
                 `name.css`.
             html: the content that the JavaScript fills.
             folder: the folder of its files within `ASSETS`.
-            styles: names of further style sheets there, which several components share.
+            styles: further style sheets by their paths within `ASSETS`, without `.css`; they come
+                before its own, and several components can share them.
         """
         self.name = name
         self.folder = folder
         self.html = html
-        self.styles = (*styles, name)
+        self.styles = (*styles, PurePosixPath(folder, name).as_posix())
         self._lock = Lock()
         self._show: Callable[..., Any] | None = None
 
@@ -70,7 +71,7 @@ class ServedComponent:
         return self._show
 
     def _register(self) -> Callable[..., Any]:
-        files = [ASSETS / self.folder / f"{one}.css" for one in self.styles]
+        files = [ASSETS / f"{one}.css" for one in self.styles]
         style = "".join(one.read_text("utf-8") for one in files if one.exists())
         try:
             return st.components.v2.component(

@@ -24,8 +24,10 @@ from attnviz.views.style.safe_labels import shorten
 
 __all__ = ["show_rounds", "show_tiles", "tile_steps"]
 
-_fold = ServedComponent("fold", '<div class="fold"></div>', "steps", ("step_player",))
-_ring = ServedComponent("ring", '<div class="ring"></div>', "steps", ("step_player",))
+STYLES = ("buttons", "steps/step_player")
+
+_fold = ServedComponent("fold", '<div class="fold"></div>', "steps", STYLES)
+_ring = ServedComponent("ring", '<div class="ring"></div>', "steps", STYLES)
 
 ORDERS = {"first": "first to last", "last": "last to first"}
 

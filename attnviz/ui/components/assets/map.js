@@ -118,6 +118,7 @@ function update(state, map) {
   }
   state.surface.setAttribute("aria-label", map.alt);
   state.root.classList.toggle("short", !map.numbered);
+  state.root.classList.toggle("long", !map.small);
   if (before && before.text === map.text && String(before.selected) !== String(map.selected)) revealSelected(state);
   draw(state);
   if (!suitableGrid(state)) settle(state, 0); // nothing came, or the window has moved on

@@ -98,8 +98,10 @@ function rankInRow(grid, row, column) {
   return values.reduce((rank, one, at) => rank + (one > value || (one === value && at < column)), 1);
 }
 
-// Two sentences about a cell: where it is, and what it holds.
+// Two sentences about a cell: where it is, and what it holds. The words are those of the map.
 export function describe(map, cell) {
+  const { words } = map;
+  const say = (name, values) => words[name].replace(/\{(\w+)\}/g, (_, one) => values[one]);
   const place = ([first, last], label, side) => {
     if (label === undefined) return `${side} ${formatPosition(first)}`; // a map of positions alone
     if (!map.numbered) return isolate(label);
@@ -107,13 +109,14 @@ export function describe(map, cell) {
     return `${first}–${last} (from ${isolate(label)})`;
   };
   const between = map.numbered || cell.rowLabel === undefined ? " → " : "·";
-  const where = `${place(cell.rows, cell.rowLabel, "query")}${between}${place(cell.columns, cell.columnLabel, "key")}`;
+  const where = `${place(cell.rows, cell.rowLabel, words.query)}${between}${place(cell.columns, cell.columnLabel, words.key)}`;
   if (Number.isNaN(cell.value)) return [where, map.missing];
-  if (cell.value === -Infinity) return [where, "NaN or infinity: no weight is defined here"];
-  if (cell.value === Infinity) return [where, "set aside: only sinks here"];
-  let name = map.value;
-  if (!cell.exact) name = map.how === "mean" ? `mean ${name} of this bin` : `largest ${name} of this bin`;
-  const score = cell.score === undefined ? "" : ` · score ${fixed(cell.score, 3)} · rank ${cell.rank}`;
+  if (cell.value === -Infinity) return [where, words.broken];
+  if (cell.value === Infinity) return [where, words.set_aside];
+  const { value, how } = map;
+  const name = cell.exact ? value : say(how === "mean" ? "mean_of_bin" : "largest_of_bin", { value });
+  const numbers = { score: cell.score === undefined ? "" : fixed(cell.score, 3), rank: cell.rank };
+  const score = numbers.score && ` · ${say("score_and_rank", numbers)}`;
   const unit = map.unit ? ` ${map.unit}` : "";
   return [where, `${name} ${formatNumber(cell.value, map.signed)}${unit}${score}`];
 }

@@ -5,14 +5,17 @@ import { describe, drag, drawn, element } from "./elements.js";
 import { dot, norm } from "./kernel.js";
 import { format, numbersOf, resolve } from "./numbers.js";
 
-const SIZE = 420;
+// Units of the picture: half its width and height, and the edges, in which labels have room.
+const HALF = { width: 210, height: 164 };
 const EDGE = 76;
+const LINE = 15; // height of a label
+const REACH = HALF.width - EDGE;
 
 export function create(context) {
   const { scene, step } = context;
   const { show } = step;
   const root = element("div", "arrows");
-  const plot = drawn("svg", { viewBox: `0 0 ${SIZE} ${SIZE}`, role: "img" });
+  const plot = drawn("svg", { viewBox: [-HALF.width, -HALF.height, 2 * HALF.width, 2 * HALF.height].join(" "), role: "img" });
   const labels = scene.labels[show.rows ?? "keys"];
   plot.setAttribute("aria-label", context.say("arrows", { labels: labels.join(", ") }));
   const handle = element("div", "handle pen");
@@ -21,8 +24,8 @@ export function create(context) {
   const all = Array.from(scene.arrays[show.points].numbers);
   const far = resolve(scene, show.far) ?? Math.max(...all.map(Math.abs)) * 1.05;
   picture.far = far;
-  picture.x = (value) => SIZE / 2 + ((SIZE / 2 - EDGE) * value) / far;
-  picture.y = (value) => SIZE / 2 - ((SIZE / 2 - EDGE) * value) / far;
+  picture.x = (value) => (REACH * value) / far;
+  picture.y = (value) => (-REACH * value) / far;
   addPointer(picture);
   addKeys(picture);
   picture.paint = () => paint(picture);
@@ -74,9 +77,9 @@ function addPointer(picture) {
   const { context, plot } = picture;
   const at = (event) => {
     const box = plot.getBoundingClientRect();
-    const unit = picture.far / (SIZE / 2 - EDGE);
-    const across = ((event.clientX - box.left) / box.width) * SIZE - SIZE / 2;
-    const up = SIZE / 2 - ((event.clientY - box.top) / box.height) * SIZE;
+    const unit = picture.far / REACH;
+    const across = (2 * (event.clientX - box.left) / box.width - 1) * HALF.width;
+    const up = (1 - 2 * (event.clientY - box.top) / box.height) * HALF.height;
     const inside = (value) => Math.max(-picture.far, Math.min(picture.far, value));
     return [inside(across * unit), inside(up * unit)];
   };
@@ -140,9 +143,8 @@ function paint(picture) {
   const ends = tips(context);
   const weights = weightsOf(context);
   plot.replaceChildren();
-  for (const [x1, y1, x2, y2] of [[0, SIZE / 2, SIZE, SIZE / 2], [SIZE / 2, 0, SIZE / 2, SIZE]]) {
-    plot.append(drawn("line", { class: "grid", x1, y1, x2, y2 }));
-  }
+  plot.append(drawn("line", { class: "grid", x1: -HALF.width, x2: HALF.width, y1: 0, y2: 0 }));
+  plot.append(drawn("line", { class: "grid", x1: 0, x2: 0, y1: -HALF.height, y2: HALF.height }));
   if (show.hull) {
     const corners = hull(ends).map(([across, up]) => `${x(across)},${y(up)}`);
     plot.append(drawn("polygon", { class: "hull", points: corners.join(" ") }));
@@ -164,15 +166,7 @@ function paint(picture) {
     }
     const tip = drawn("circle", { class: "tip", cx: x(end[0]), cy: y(end[1]), r: 5 });
     Object.assign(tip.dataset, { kind, place: at });
-    const left = end[0] < 0;
-    const word = drawn("text", {
-      x: x(end[0]) + (left ? -8 : 8),
-      y: y(end[1]) + (end[1] < 0 ? 14 : -4),
-      "text-anchor": left ? "end" : "start",
-    });
-    word.textContent = labels[at];
-    Object.assign(word.dataset, { kind, place: at });
-    plot.append(arrow, tip, word);
+    plot.append(arrow, tip);
   });
   const truth = sum(context);
   if (truth && revealed) {
@@ -181,6 +175,7 @@ function paint(picture) {
     for (const part of [arrow, tip]) Object.assign(part.dataset, { kind: "output", place: 0 });
     plot.append(arrow, tip);
   }
+  addLabels(picture, ends);
   const pointing = step.predict.kind === "point";
   if (pointing && guess) {
     plot.append(drawn("circle", { class: "guess-tip", cx: x(guess[0]), cy: y(guess[1]), r: 9 }));
@@ -189,10 +184,33 @@ function paint(picture) {
   picture.plot.classList.toggle("draggable", draggable(context));
   if (guessing(context)) {
     const [across, up] = guess ?? [0, 0];
-    handle.style.left = `${(100 * x(across)) / SIZE}%`;
-    handle.style.top = `${(100 * y(up)) / SIZE}%`;
+    handle.style.left = `${50 + (50 * x(across)) / HALF.width}%`;
+    handle.style.top = `${50 + (50 * y(up)) / HALF.height}%`;
     describe(handle, across, context.say("point", { across: format(across), up: format(up) }), [-picture.far, picture.far]);
   }
+}
+
+// Write the labels beside the ends of their arrows: further out where another label is, and once
+// where two ends with one label lie together.
+function addLabels({ context, plot, labels, x, y }, ends) {
+  const { show } = context.step;
+  const boxes = [];
+  ends.forEach(([across, up], at) => {
+    const word = drawn("text", {});
+    word.textContent = labels[at];
+    Object.assign(word.dataset, { kind: show.kinds?.[at] ?? "value", place: at });
+    plot.append(word);
+    const width = word.getComputedTextLength();
+    const beside = x(across) + (across < 0 ? -8 - width : 8);
+    const left = Math.max(2 - HALF.width, Math.min(HALF.width - width - 2, beside));
+    let base = y(up) + (up < 0 ? LINE - 1 : -4);
+    const meets = (box) => left < box.left + box.width && box.left < left + width && Math.abs(base - box.base) < LINE;
+    if (boxes.some((box) => meets(box) && box.label === labels[at])) return word.remove();
+    while (boxes.some(meets) && Math.abs(base) < HALF.height - LINE) base += up < 0 ? LINE : -LINE;
+    boxes.push({ left, width, base, label: labels[at] });
+    word.setAttribute("x", left);
+    word.setAttribute("y", base);
+  });
 }
 
 function line({ x, y }, from, to, name) {

@@ -14,6 +14,7 @@ export function create(context) {
   const labels = scene.labels[step.show.rows ?? "keys"];
   const root = element("div", "bars");
   root.style.setProperty("--columns", step.show.columns.length);
+  if (step.show.columns.length > 2) root.classList.add("crowded");
   const longest = Math.max(...labels.map((label) => label.length));
   root.style.setProperty("--label", `${Math.max(3.5, Math.min(15, 1 + 0.55 * longest))}em`);
   const head = element("div", "row head");
@@ -169,7 +170,8 @@ function paint(picture) {
       bar.track.classList.toggle("none", number === -Infinity);
       bar.handle.style.left = `${share(number, range)}%`;
       bar.number.textContent = secret ? "?" : format(number, column.decimals);
-      bar.number.style.left = `min(${secret ? 0 : share(Math.max(number, 0), range)}%, 100% - 4em)`;
+      bar.number.style.setProperty("--room", `${1.2 + 0.55 * bar.number.textContent.length}em`);
+      bar.number.style.setProperty("--end", `${secret ? 0 : share(Math.max(number, 0), range)}%`);
       if (free) describe(bar.handle, number, format(number), range);
     });
   }

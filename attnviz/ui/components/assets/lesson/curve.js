@@ -5,11 +5,16 @@ import { describe, drag, drawn, element } from "./elements.js";
 import { mapBox } from "./map_box.js";
 import { linkTo } from "./marks.js";
 import { format, numbersOf, resolve } from "./numbers.js";
+import { evenTicks, labelTicks } from "./axis_ticks.js";
 
 const NARROWEST = 280; // units of the picture; one is a pixel of the page
-const HEIGHT = 276;
+// Height of the picture for its width; with maps below it, the maps have the room.
+const heightFor = (width, maps) => (maps ? 216 : Math.max(276, Math.min(400, Math.round(0.36 * width))));
+const LEVELS = 5; // parts of the upright axis, about
+const TICK_WIDTH = 70; // units for each label of the axis
 const NARROW = 220; // pixels; a map on less has no room for positions
 const EDGE = { left: 44, right: 12, top: 12, bottom: 46 };
+const TYPE = 16; // pixels of the page's type for which the edges are meant
 
 export function create(context) {
   const { scene, step } = context;
@@ -18,21 +23,21 @@ export function create(context) {
   const root = element("div", "curve");
   const legend = element("div", "legend");
   const frame = element("div", "frame");
-  const plot = drawn("svg", { role: "img", height: HEIGHT });
+  const plot = drawn("svg", { role: "img" });
   plot.setAttribute("aria-label", show.lines.map((line) => line.title).join(", "));
   const handle = element("div", "pen");
   frame.append(plot, handle);
   root.append(legend, frame);
   const ground = drawn("g");
   plot.append(ground);
-  const picture = { context, root, element: root, plot, ground, handle, legend, low, high, pen: 0, maps: [], width: 0 };
+  const picture = { context, root, element: root, plot, ground, handle, legend, low, high, pen: 0, maps: [], width: 0, height: 0, edge: EDGE };
   const count = scene.labels[show.axis].length;
   picture.count = count;
-  picture.x = (at) => EDGE.left + ((picture.width - EDGE.left - EDGE.right) * at) / Math.max(1, count - 1);
+  picture.x = (at) => picture.edge.left + ((picture.width - picture.edge.left - picture.edge.right) * at) / Math.max(1, count - 1);
   picture.y = (value) =>
-    HEIGHT -
-    EDGE.bottom -
-    ((HEIGHT - EDGE.top - EDGE.bottom) * (value - low)) / (high - low);
+    picture.height -
+    picture.edge.bottom -
+    ((picture.height - picture.edge.top - picture.edge.bottom) * (value - low)) / (high - low);
   for (const line of show.lines) addLine(picture, line);
   addPen(picture);
   if (show.maps) addMaps(picture);
@@ -42,33 +47,34 @@ export function create(context) {
   return picture;
 }
 
-function axes({ ground: plot, context, x, y, low, high, count, width }) {
+function axes({ ground: plot, context, x, y, low, high, count, width, height, edge }) {
   plot.replaceChildren();
   const { show } = context.step;
   const labels = context.scene.labels[show.axis];
-  for (let part = 0; part <= 4; part++) {
-    const value = low + ((high - low) * part) / 4;
-    plot.append(drawn("line", { class: "grid", x1: x(0), x2: x(count - 1), y1: y(value), y2: y(value) }));
-    const text = drawn("text", { x: EDGE.left - 6, y: y(value) + 4, "text-anchor": "end" });
-    text.textContent = format(value);
+  const grid = (value) => drawn("line", { class: "grid", x1: x(0), x2: x(count - 1), y1: y(value), y2: y(value) });
+  const levels = evenTicks(low, high, LEVELS);
+  if (levels[0].value > low) plot.append(grid(low));
+  for (const { value, text: says } of levels) {
+    const text = drawn("text", { x: edge.left - 6, y: y(value) + edge.top / 3, "text-anchor": "end" });
+    text.textContent = says;
+    plot.append(grid(value), text);
+  }
+  for (const { at, text: says } of labelTicks(labels, (width * EDGE.left) / (TICK_WIDTH * edge.left))) {
+    const last = at > count - 1.5 && says.length > 2; // centred, it would pass the edge
+    const text = drawn("text", { x: x(at) + (last ? edge.right - 2 : 0), y: height - 0.6 * edge.bottom, "text-anchor": last ? "end" : "middle" });
+    text.textContent = says;
     plot.append(text);
   }
-  const every = Math.max(1, Math.ceil((count * 90) / width));
-  for (let at = 0; at < count; at += every) {
-    const text = drawn("text", { x: x(at), y: HEIGHT - 28, "text-anchor": "middle" });
-    text.textContent = labels[at];
-    plot.append(text);
-  }
-  const title = drawn("text", { x: x(count - 1), y: HEIGHT - 8, "text-anchor": "end", class: "axis" });
+  const title = drawn("text", { x: x(count - 1), y: height - 0.17 * edge.bottom, "text-anchor": "end", class: "axis" });
   title.textContent = show.axis_title ?? "";
   plot.append(title);
-  if (show.limit !== undefined) limit(plot, x(resolve(context.scene, show.limit)), show.limit_title);
+  if (show.limit !== undefined) limit(plot, x(resolve(context.scene, show.limit)), { top: edge.top, bottom: height - edge.bottom }, show.limit_title);
 }
 
 // A line across the picture at a place of the axis, with its title.
-function limit(plot, at, title) {
-  plot.append(drawn("line", { class: "limit", x1: at, x2: at, y1: EDGE.top, y2: HEIGHT - EDGE.bottom }));
-  const text = drawn("text", { class: "limit-title", x: at + 5, y: EDGE.top + 12 });
+function limit(plot, at, { top, bottom }, title) {
+  plot.append(drawn("line", { class: "limit", x1: at, x2: at, y1: top, y2: bottom }));
+  const text = drawn("text", { class: "limit-title", x: at + 5, y: 2 * top });
   text.textContent = title ?? "";
   plot.append(text);
 }
@@ -100,7 +106,7 @@ const drawable = ({ revealed, step }) => !revealed && step.predict.kind === "cur
 function addPen(picture) {
   const { plot, context, handle, low, high } = picture;
   const guess = drawn("path", { class: "line guess-curve" });
-  const mark = drawn("line", { class: "mark", y1: EDGE.top, y2: HEIGHT - EDGE.bottom });
+  const mark = drawn("line", { class: "mark" });
   plot.prepend(guess);
   plot.append(mark);
   Object.assign(picture, { guess, mark });
@@ -108,9 +114,11 @@ function addPen(picture) {
   const at = (event) => {
     const box = plot.getBoundingClientRect();
     const across = ((event.clientX - box.left) / box.width) * picture.width;
-    const down = ((event.clientY - box.top) / box.height) * HEIGHT;
-    const place = ((across - EDGE.left) / (picture.width - EDGE.left - EDGE.right)) * (picture.count - 1);
-    const value = low + ((HEIGHT - EDGE.bottom - down) / (HEIGHT - EDGE.top - EDGE.bottom)) * (high - low);
+    const down = ((event.clientY - box.top) / box.height) * picture.height;
+    const { left, right, top, bottom } = picture.edge;
+    const place = ((across - left) / (picture.width - left - right)) * (picture.count - 1);
+    const room = picture.height - top - bottom;
+    const value = low + ((picture.height - bottom - down) / room) * (high - low);
     return [
       Math.max(0, Math.min(picture.count - 1, Math.round(place))),
       Math.max(low, Math.min(high, value)),
@@ -207,7 +215,14 @@ function paint(picture) {
   const width = Math.max(NARROWEST, Math.round(picture.plot.clientWidth));
   if (width !== picture.width) {
     picture.width = width;
-    picture.plot.setAttribute("viewBox", `0 0 ${width} ${HEIGHT}`);
+    const larger = parseFloat(getComputedStyle(picture.root).fontSize) / TYPE; // a class sees it from afar
+    picture.edge = Object.fromEntries(Object.entries(EDGE).map(([side, size]) => [side, larger * size]));
+    const most = Math.max(276, 0.37 * innerHeight);
+    picture.height = Math.round(Math.min(most, larger * heightFor(width / larger, picture.maps.length)));
+    picture.plot.setAttribute("height", picture.height);
+    picture.plot.setAttribute("viewBox", `0 0 ${width} ${picture.height}`);
+    picture.mark.setAttribute("y1", picture.edge.top);
+    picture.mark.setAttribute("y2", picture.height - picture.edge.bottom);
     axes(picture);
   }
   const { scene, step, revealed, guess } = context;
@@ -235,7 +250,7 @@ function paint(picture) {
       point.setAttribute("cx", x(at));
       point.setAttribute("cy", y(placed(values[at], line)));
     });
-    line.number.textContent = revealed && markable ? format(values[frame], 2) : "";
+    line.number.textContent = revealed && markable ? format(values[frame]) : "";
   }
   picture.guess.setAttribute("d", drawing && (!revealed || guess) ? path(start(picture)) : "");
   picture.mark.setAttribute("visibility", markable ? "visible" : "hidden");
@@ -246,7 +261,7 @@ function paint(picture) {
   if (drawing && !revealed) {
     const value = start(picture)[picture.pen];
     picture.handle.style.left = `${(100 * x(picture.pen)) / picture.width}%`;
-    picture.handle.style.top = `${(100 * y(value)) / HEIGHT}%`;
+    picture.handle.style.top = `${(100 * y(value)) / picture.height}%`;
     describe(picture.handle, value, `${scene.labels[step.show.axis][picture.pen]}: ${format(value)}`, [low, high]);
   }
   if (picture.maps.length) {

@@ -27,7 +27,6 @@ export function create(context) {
   });
   const decimals = step.predict.step >= 1 ? 0 : 2;
   const text = (value) => `${format(value, decimals)}${unit && ` ${unit}`}`;
-  const written = (value) => (value === null ? "–" : text(value));
   const left = (value) => `${(100 * (Math.max(from, Math.min(to, value)) - from)) / (to - from)}%`;
   return {
     element: root,
@@ -43,11 +42,10 @@ export function create(context) {
       guess.style.left = left(now);
       truth.hidden = !revealed;
       if (revealed) truth.style.left = left(right);
-      says.textContent = revealed
-        ? context.say("guess_and_truth", { label, guess: written(context.guess), truth: text(right) })
-        : context.guess === null
-          ? context.say("drag_guess", { label })
-          : `${label}: ${text(now)}`;
+      const { guess: given } = context;
+      if (!revealed) says.textContent = given === null ? context.say("drag_guess", { label }) : `${label}: ${text(now)}`;
+      else if (given === null) says.textContent = context.say("truth_alone", { label, truth: text(right) });
+      else says.textContent = context.say("guess_and_truth", { label, guess: text(given), truth: text(right) });
       describe(handle, now, text(now), [from, to]);
     },
     distance() {

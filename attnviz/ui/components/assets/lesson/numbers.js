@@ -12,7 +12,7 @@ export function format(value, decimals) {
   if (!Number.isFinite(value)) return value > 0 ? "∞" : "−∞";
   const size = Math.abs(value);
   let text;
-  if (decimals !== undefined) text = value.toFixed(decimals);
+  if (decimals !== undefined) text = grouped(value.toFixed(decimals));
   else if (Number.isInteger(value)) text = value.toLocaleString("en");
   else if (size >= 100) text = value.toFixed(1);
   else if (size >= 0.005) text = value.toFixed(2);
@@ -20,6 +20,9 @@ export function format(value, decimals) {
   else text = value.toExponential(0);
   return /^-0(\.0*)?$/.test(text) ? text.slice(1) : text.replace("-", "−");
 }
+
+// Commas between thousands, as in whole numbers.
+const grouped = (text) => text.replace(/^-?\d+/, (whole) => Number(whole).toLocaleString("en"));
 
 // A name of a place, or a number: from the scene where it is a name.
 export function resolve(scene, what) {

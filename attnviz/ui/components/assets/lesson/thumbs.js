@@ -1,5 +1,5 @@
 // Picture of many small maps: a student clicks one ("pick"), or gives each a name ("names"). The map
-// that was clicked or pointed at last is drawn large below them, where the step has its tokens.
+// that was clicked or pointed at last is drawn large beside or below them, where the step has its tokens.
 
 import { button, element } from "./elements.js";
 import { largeMap } from "./large_map.js";
@@ -43,12 +43,15 @@ export function create(context) {
     grid.append(cell);
     picture.cells.push({ cell, map, given, number });
   });
-  root.append(grid);
+  const row = element("div", "thumb-row");
+  row.append(grid);
+  root.append(row);
   grid.addEventListener("pointerleave", () => look(picture, null));
   const tokens = scene.labels[step.show.tokens];
   picture.large = tokens ? largeMap(context, tokens) : null;
   if (picture.large) {
-    root.append(picture.large.element);
+    row.append(picture.large.element);
+    row.classList.add("with-large");
     picture.light = (places) => picture.large.light(places);
   }
   if (names.length) root.prepend(bar);
