@@ -41,8 +41,8 @@ class ServedComponent:
                 `name.css`.
             html: the content that the JavaScript fills.
             folder: the folder of its files within `ASSETS`.
-            styles: further style sheets by their paths within `ASSETS`, without `.css`; they come
-                before its own, and several components can share them.
+            styles: further style sheets by their paths within `ASSETS`, without `.css`; they are
+                loaded before that of the component, and several components can share them.
         """
         self.name = name
         self.folder = folder
