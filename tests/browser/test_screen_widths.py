@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from playwright.sync_api import Page
+from playwright.sync_api import Page, expect
 
 from attnviz.ui.entry.page_table import PAGES
 from tests.browser.steps import Server, choose, wait_until_idle
@@ -49,6 +49,7 @@ def test_no_page_scrolls_sideways_on_a_phone(page: Page, server: Server, name: s
     open_page(page, server, name)
     assert page.evaluate(TOO_WIDE) == [0, 0]
     assert page.evaluate(OUTSIDE) == []
+    expect(page.get_by_test_id("stMainMenuButton")).to_be_in_viewport(ratio=1)
 
 
 def test_the_painter_of_rows_fits_a_phone(page: Page, server: Server) -> None:
