@@ -10,6 +10,7 @@ from jaxtyping import Float
 from attnviz import metrics
 from attnviz.attention import AttentionStack
 from attnviz.types import SINK_SHARE, Tokens
+from attnviz.written_numbers import decimals, nats
 
 __all__ = ["Look", "Numbers", "headline", "looks", "number", "numbers", "quoted", "rounded"]
 
@@ -69,10 +70,10 @@ def rounded(value: float, decimals: int = 3) -> float:
 
 
 def number(value: float, unit: str) -> str:
-    """Return a metric's value as text: two digits for shares, with its unit otherwise."""
+    """Return a metric's value as text: two decimals, and the unit where it has one."""
     if np.isnan(value):
         return "not defined"
-    return f"{value:.2f} {unit}".strip()
+    return f"{nats(value) if unit == 'nats' else decimals(value)} {unit}".strip()
 
 
 def headline(stack: AttentionStack, layer: int, head: int) -> str:
@@ -92,20 +93,22 @@ def headline(stack: AttentionStack, layer: int, head: int) -> str:
         how = "mostly" if best >= NAMED_FROM else "partly"
         where = WHERE.get(patterns[0], "")
         said = (
-            f"{how} {_role(stack, layer, head, patterns[0])} ({best:.2f} of its weight on "
+            f"{how} {_role(stack, layer, head, patterns[0])} ({decimals(best)} of its weight on "
             f"average{where})"
         )
         if len(patterns) > 1:
             also = _role(stack, layer, head, patterns[1])
-            said += f", and {also} ({values[patterns[1]]:.2f}{WHERE.get(patterns[1], '')})"
+            said += f", and {also} ({decimals(values[patterns[1]])}{WHERE.get(patterns[1], '')})"
         return said
     spread = float(metrics.per_head("normalized_entropy", stack)[layer, head])
     if spread >= NEARLY_UNIFORM:
-        return f"spreads its weight almost evenly ({spread:.2f} of the largest possible entropy)"
+        return (
+            f"spreads its weight almost evenly ({decimals(spread)} of the largest possible entropy)"
+        )
     peak = float(metrics.per_head("max_weight", stack)[layer, head])
     return (
         "follows no simple pattern: each token's favourite key gets "
-        f"{peak:.2f} of its weight on average"
+        f"{decimals(peak)} of its weight on average"
     )
 
 

@@ -11,6 +11,7 @@ from decimal import ROUND_HALF_UP, Decimal
 
 __all__ = [
     "MINUS",
+    "change_in_nats",
     "count",
     "decimals",
     "duration",
@@ -20,6 +21,7 @@ __all__ = [
     "scientific",
     "signed",
     "signed_nats",
+    "significant",
     "size",
 ]
 
@@ -28,10 +30,10 @@ UNDEFINED = "not defined"
 
 
 def decimals(value: float, digits: int = 2) -> str:
-    """Return a number with so many decimals: "0.40", "−1.25"; "not defined" for NaN."""
+    """Return a number with so many decimals: "0.40", "1,234.5"; "not defined" for NaN."""
     if not math.isfinite(value):
         return _not_finite(value)
-    shown = format(_rounded(value, digits), "f")
+    shown = format(_rounded(value, digits), ",f")
     return shown.replace("-", "" if not shown.strip("-0.") else MINUS)
 
 
@@ -41,19 +43,25 @@ def signed(value: float, digits: int = 2) -> str:
 
 
 def nats(value: float) -> str:
-    """Return a loss, an entropy, a divergence or a change of them, without the unit.
+    """Return a loss, an entropy or a divergence, without the unit.
 
     Two decimals from 0.1 on, three below: "3.21", "0.080". Only 0 is "0": what is nearer to it
-    than a decimal shows is "<0.001" or ">−0.001".
+    than a decimal shows is "<0.001".
     """
-    if 0 < abs(value) < 0.0005:
-        return "<0.001" if value > 0 else f">{MINUS}0.001"
+    return "<0.001" if 0 < value < 0.0005 else change_in_nats(value)
+
+
+def change_in_nats(value: float) -> str:
+    """Return a change of a loss, as `nats`; one that is nearer to 0 is "0.000", whatever its sign.
+
+    A change of nothing at all is "0".
+    """
     return "0" if value == 0 else decimals(value, 2 if abs(value) >= 0.1 else 3)
 
 
 def signed_nats(value: float) -> str:
-    """Return a change in nats with its sign: "+0.12", "−0.031", "<0.001"."""
-    return _with_plus(nats(value))
+    """Return a change in nats with its sign: "+0.12", "−0.031", "0.000"."""
+    return _with_plus(change_in_nats(value))
 
 
 def percent(share: float, digits: int | None = None) -> str:
@@ -87,15 +95,21 @@ def count(number: float) -> str:
     return f"{_rounded(number, 0) + 0:,f}".replace("-", MINUS)
 
 
+def significant(value: float, digits: int) -> str:
+    """Return a number with so many significant digits: "0.0123", "4.56", "2.4e−8" below 0.0001."""
+    if value == 0 or not math.isfinite(value):
+        return decimals(value, 0)
+    _, power = _mantissa(value, digits - 1)
+    if power < -4:
+        return scientific(value, digits - 1)
+    return decimals(value, max(0, digits - 1 - power))
+
+
 def scientific(value: float, digits: int = 0) -> str:
     """Return a tiny number, such as a rounding error: "1e−7", "2.4e−8"; "0" for 0."""
     if value == 0 or not math.isfinite(value):
         return decimals(value, 0)
-    whole = Decimal(float(value))
-    power = whole.adjusted()
-    first = _rounded(whole.scaleb(-power), digits)
-    if abs(first) >= 10:
-        power, first = power + 1, _rounded(first / 10, digits)
+    first, power = _mantissa(value, digits)
     return f"{first:f}e{power:+d}".replace("-", MINUS)
 
 
@@ -128,6 +142,14 @@ def duration(seconds: float) -> str:
     if minutes < 60:
         return f"{minutes} min {rest} s"
     return f"{minutes // 60} h {minutes % 60} min"
+
+
+def _mantissa(value: float, digits: int) -> tuple[Decimal, int]:
+    """Return a number between 1 and 10, rounded, and the power of ten it is multiplied by."""
+    whole = Decimal(float(value))
+    power = whole.adjusted()
+    first = _rounded(whole.scaleb(-power), digits)
+    return (_rounded(first / 10, digits), power + 1) if abs(first) >= 10 else (first, power)
 
 
 def _rounded(value: float | Decimal, digits: int) -> Decimal:

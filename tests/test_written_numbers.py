@@ -21,6 +21,7 @@ from attnviz.written_numbers import (
     scientific,
     signed,
     signed_nats,
+    significant,
     size,
 )
 from tests.test_architecture import FILES, ROOT
@@ -68,6 +69,7 @@ def test_percent_with_more_digits(share: float, shown: str) -> None:
         (-0.004, 2, "0.00"),
         (0.125, 2, "0.13"),
         (-2.5, 0, "−3"),
+        (-1234.5, 1, "−1,234.5"),
         (np.float32(0.5), 3, "0.500"),
         (float("nan"), 2, "not defined"),
         (float("-inf"), 2, "−∞"),
@@ -93,8 +95,8 @@ def test_differences_have_a_sign(value: float, shown: str) -> None:
         (0.0996, "0.100", "+0.100"),
         (0.08, "0.080", "+0.080"),
         (-0.031, "−0.031", "−0.031"),
-        (0.0004, "<0.001", "<0.001"),
-        (-0.0004, ">−0.001", ">−0.001"),
+        (0.0004, "<0.001", "0.000"),
+        (-0.0004, "0.000", "0.000"),
         (0.0, "0", "0"),
     ],
 )
@@ -116,6 +118,14 @@ def test_counts(value: float, shown: str) -> None:
 )
 def test_tiny_numbers(value: float, digits: int, shown: str) -> None:
     assert scientific(value, digits) == shown
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [(0.01234, "0.0123"), (45.6, "45.6"), (4567, "4,567"), (-9.999, "−10.0"), (2.4e-8, "2.40e−8")],
+)
+def test_significant_digits(value: float, shown: str) -> None:
+    assert significant(value, 3) == shown
 
 
 @pytest.mark.parametrize(
@@ -178,6 +188,7 @@ def sampled() -> list[float]:
         ("count", None),
         *[("scientific", digits) for digits in (0, 1)],
         ("exact", None),
+        *[("significant", digits) for digits in (1, 2, 3)],
     ],
 )
 def test_the_browser_writes_the_same(chromium, name: str, digits: int | None) -> None:
@@ -243,3 +254,77 @@ def test_percentages_are_written_by_percent(path: Path) -> None:
 )
 def test_a_percentage_by_hand_would_be_found(source: str, lines: list[int]) -> None:
     assert percentages(source) == lines
+
+
+NEGATIVE = re.compile(r"\s-\d|\(-\d|^-\d.* ")
+"""Hyphen before a digit in a text of several words."""
+
+LINKS_AND_TRIALS = {"edit_links.py", "lesson_link.py", "tokenizer_trial.py"}
+"""Files that write numbers into links, and one that may import the standard library only."""
+
+
+def forms_by_hand(source: str) -> list[str]:
+    """Return the formats of numbers with decimals, and the texts with a hyphen before a digit.
+
+    Docstrings and texts that become a number again, as in `float(f"{value:.3g}")`, are data.
+    """
+    tree = ast.parse(source)
+    data = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Expr):
+            data.add(node.value)
+        elif isinstance(node, ast.Call) and ast.unparse(node.func) == "float":
+            data |= {part for given in node.args for part in ast.walk(given)}
+    listed = []
+    for node in ast.walk(tree):
+        if node in data:
+            continue
+        if isinstance(node, ast.FormattedValue) and node.format_spec is not None:
+            spec = ast.unparse(node.format_spec).strip("f'\"")
+            if re.search(r"[+z.]", spec):
+                listed.append(f"{node.lineno}: {spec}")
+        elif isinstance(node, ast.Constant) and NEGATIVE.search(str(node.value)):
+            listed.append(f"{node.lineno}: {node.value}")
+    return listed
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_numbers_with_decimals_are_written_by_the_functions(path: Path) -> None:
+    left_out = LINKS_AND_TRIALS | {"written_numbers.py"}
+    if path.name not in left_out and "vendor" not in path.parts:
+        assert forms_by_hand(path.read_text("utf-8")) == []
+
+
+@pytest.mark.parametrize(
+    ("source", "number"),
+    [
+        ('text = f"{change:+.2f} nats"', 1),
+        ('text = f"{change:z.3f}"', 1),
+        ('text = f"{change:.{digits}f}"', 1),
+        ('text = "0 switches it off, -1 turns it around"', 1),
+        ('value = float(f"{error:.3g}")', 0),
+        ('text = f"{tokens:,} tokens of {limit:g}"', 0),
+        ('def f():\n    """Return -1 for no key."""', 0),
+        ('name = "scale_-1"', 0),
+    ],
+)
+def test_a_number_by_hand_would_be_found(source: str, number: int) -> None:
+    assert len(forms_by_hand(source)) == number
+
+
+GEOMETRY = {"written_numbers.js", "dots.js", "curve.js"}
+"""Scripts that may round by themselves; two of them write places into a drawing."""
+
+
+def test_scripts_write_numbers_by_the_functions() -> None:
+    scripts = [path for path in SCRIPT.parent.rglob("*.js") if path.name not in GEOMETRY]
+    assert len(scripts) > 30
+    form = re.compile(r"\.to(Fixed|Precision|Exponential|LocaleString)\(")
+    assert [path.name for path in scripts if form.search(path.read_text("utf-8"))] == []
+
+
+def test_texts_of_lessons_have_a_true_minus() -> None:
+    texts = [*(ROOT / "attnviz/lessons/texts").glob("*.toml")]
+    assert texts
+    lines = [line for path in texts for line in path.read_text("utf-8").splitlines()]
+    assert [line for line in lines if '"' in line and re.search(r"[\s(\"]-\d", line)] == []

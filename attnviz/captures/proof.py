@@ -25,6 +25,7 @@ from attnviz.errors import CaptureError
 from attnviz.finite import exceeds, largest_difference, largest_size
 from attnviz.models import Model, twin
 from attnviz.types import Head, Kind, Proof
+from attnviz.written_numbers import scientific
 
 __all__ = ["BOUNDS", "verify"]
 
@@ -195,7 +196,7 @@ def _judged(proof: Proof) -> Proof:
         ),
     )
     broken = tuple(
-        f"{sentence} {value:.1e} (allowed: {bound:.0e})"
+        f"{sentence} {scientific(value, 1)} (allowed: {scientific(bound)})"
         for value, bound, sentence in sentences
         if not math.isnan(value) and exceeds(value, bound)
     )

@@ -69,9 +69,9 @@ def run_diagnose(options: argparse.Namespace) -> int:
 
 def _loss(loss: Interval) -> str:
     """Return the loss of the whole model in words; nothing if it has none."""
-    from attnviz.doctor.labels.number_words import nats
+    from attnviz.doctor.labels.number_words import per_token
 
-    return "" if math.isnan(loss.mean) else f", loss {nats(loss)}"
+    return "" if math.isnan(loss.mean) else f", loss {per_token(loss)}"
 
 
 def _number(things: Sequence[object], name: str) -> str:

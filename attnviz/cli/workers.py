@@ -22,6 +22,7 @@ from types import FrameType
 from attnviz.cli.screen import say
 from attnviz.errors import AttnvizError
 from attnviz.whole_files import write_whole
+from attnviz.written_numbers import duration
 
 __all__ = ["nginx_configuration", "run_workers"]
 
@@ -165,7 +166,7 @@ def _wait(port: int, process: subprocess.Popen[bytes], host: str = "127.0.0.1") 
             time.sleep(0.2)
         else:
             return
-    raise AttnvizError(f"the process on port {port} did not answer within {START:.0f} s")
+    raise AttnvizError(f"the process on port {port} did not answer within {duration(START)}")
 
 
 def _host(address: str) -> str:

@@ -8,7 +8,7 @@ from enum import StrEnum
 from functools import cached_property
 
 from attnviz.doctor.diagnosis import Diagnosis
-from attnviz.doctor.labels.number_words import nats
+from attnviz.doctor.labels.number_words import per_token
 from attnviz.doctor.labels.removal_effects import Effect, effect
 from attnviz.doctor.measures.text_losses import difference
 from attnviz.findings import Interval
@@ -97,7 +97,7 @@ class TwoLosses:
             which = "both models are broken" if both else f"{first} is broken"
             return f"{which}, and the losses cannot be compared"
         if outcome in (LossOutcome.WORSE, LossOutcome.BETTER):
-            by = "" if apart is None else f", by {nats(_size(apart))}"
+            by = "" if apart is None else f", by {per_token(_size(apart))}"
             return f"{second} is {outcome} on these texts{by}"
         if apart is None:
             return "the intervals overlap"
@@ -106,14 +106,14 @@ class TwoLosses:
             return f"no difference of more than {limit} nats per token"
         if math.isnan(apart.low):
             return "one text cannot show which model is better"
-        return f"which model is better is unclear, the difference is {nats(apart)}"
+        return f"which model is better is unclear, the difference is {per_token(apart)}"
 
 
 def _loss(diagnosis: Diagnosis) -> str:
     losses, mean = diagnosis.losses, diagnosis.loss
     if not losses.broken:
-        return nats(mean)
-    others = "" if math.isnan(mean.mean) else f" ({nats(mean)} on the others)"
+        return per_token(mean)
+    others = "" if math.isnan(mean.mean) else f" ({per_token(mean)} on the others)"
     return f"NaN or infinite {losses.where}{others}"
 
 

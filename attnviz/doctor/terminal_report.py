@@ -12,6 +12,7 @@ from attnviz.findings import LABELS, Finding, Label, Verdict
 from attnviz.removals import heads_to_look_at
 from attnviz.sentences import sentence
 from attnviz.word_lists import joined
+from attnviz.written_numbers import decimals
 
 __all__ = ["KINDS", "Named", "comparison_summary", "named", "summary"]
 
@@ -133,7 +134,7 @@ def comparison_summary(comparison: Comparison) -> str:
     pairs = zip(comparison.first.findings, comparison.second.findings, strict=True)
     ordered = sorted(pairs, key=lambda pair: -comparison.moved(pair[0].head))
     moved = [
-        f"{before.head.label}  {comparison.moved(before.head):.3f} "
+        f"{before.head.label}  {decimals(comparison.moved(before.head), 3)} "
         f"({before.name} before, {after.name} after)"
         for before, after in ordered[:FURTHEST]
     ]

@@ -13,6 +13,7 @@ from attnviz.lessons.head_row import MOST_TOKENS, head_row
 from attnviz.lessons.phrases.named_phrases import phrases_of
 from attnviz.lessons.scene import LessonInput, Scene
 from attnviz.models import Model
+from attnviz.written_numbers import decimals
 
 __all__ = ["random_scores", "scaling_scenes", "spread_of_products"]
 
@@ -37,7 +38,7 @@ def scaling_scenes(given: LessonInput) -> Mapping[str, Scene]:
     """
     random = np.random.default_rng(given.seed)
     sizes = {"sizes": [f"{size:,}" for size in SIZES]}
-    bins = [f"{middle:.0f}" for middle in (EDGES[1:] + EDGES[:-1]) / 2]
+    bins = [decimals(middle, 0) for middle in (EDGES[1:] + EDGES[:-1]) / 2]
     shares, spreads = [], []
     largest: dict[str, list[float]] = {"plain": [], "scaled": []}
     slope: dict[str, list[float]] = {"plain": [], "scaled": []}

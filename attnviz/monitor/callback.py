@@ -37,6 +37,7 @@ from attnviz.monitor.probe import Probe, Scores, Texts, make_probe, measure
 from attnviz.monitor.probed_heads import head_table
 from attnviz.monitor.reporters import CONSOLE, CurveName, calling_handler, logged_curves
 from attnviz.types import Head
+from attnviz.written_numbers import decimals
 
 __all__ = ["AttentionMonitor"]
 
@@ -292,4 +293,4 @@ def _begins(scores: Scores, metric: str) -> str:
     kind = max(tables, key=lambda one: float(tables[one].max()))
     layer, head = divmod(int(tables[kind].argmax()), tables[kind].shape[1])
     label = Head(kind, layer, head).label
-    return f"{metric} begins: {label} gives it {tables[kind][layer, head]:.2f} of its weight"
+    return f"{metric} begins: {label} gives it {decimals(tables[kind][layer, head])} of its weight"

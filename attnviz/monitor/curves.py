@@ -16,6 +16,7 @@ from jaxtyping import Float
 
 from attnviz.monitor.probe import NOT_FINITE, Scores
 from attnviz.types import KIND_LABELS, Kind
+from attnviz.written_numbers import decimals
 
 __all__ = [
     "COLLAPSED",
@@ -90,8 +91,9 @@ class Alarm:
                 "Go back to a checkpoint from before, with a lower learning rate"
             )
         return (
-            f"step {self.step}: the entropy of the {place} has collapsed to {self.entropy:.3f} of "
-            f"what its keys allow, from {self.before:.2f}: nearly all its heads look at one key. "
+            f"step {self.step}: the entropy of the {place} has collapsed to "
+            f"{decimals(self.entropy, 3)} of what its keys allow, from {decimals(self.before)}: "
+            "nearly all its heads look at one key. "
             "This often comes before a diverging loss (Zhai et al. 2023); a lower learning rate, a "
             "longer warm-up or normalised queries and keys help. If the loss stays calm, the heads "
             "may only rest on one token, as those of trained models do"

@@ -14,6 +14,7 @@ from attnviz.experiments.generation.token_by_token import prompt_ids
 from attnviz.ui.jobs.long_jobs import long_jobs
 from attnviz.ui.laboratory.break_prediction import ALLOWED, BUDGETS, _stories
 from attnviz.ui.laboratory.saving_panel import COUNT
+from attnviz.written_numbers import nats
 from tests.app.conftest import OpenApp, said, until
 
 PAGE = "pages/learn/cache.py"
@@ -70,7 +71,7 @@ def test_a_prediction_comes_before_the_measurement(open_app: OpenApp) -> None:
     spec = drawn(app, "cache_break")
     shapes = spec["layout"]["shapes"]  # type: ignore[index]
     assert {one["x0"] for one in shapes if one["type"] == "line"} >= {16, below}
-    assert f"{losses.whole:.3f} nats" in said(app)
+    assert f"{nats(losses.whole)} nats" in said(app)
     assert np.isfinite(losses.losses).all()
 
 
@@ -84,7 +85,7 @@ def test_a_prediction_of_bits(open_app: OpenApp) -> None:
     losses = budget_losses(model, _stories(model), "other axes", (2, 4, 8))
     below = losses.breaks_below(ALLOWED)
     assert f"**{'Right' if below == 4 else 'Measured'}: {below} bits" in said(app)
-    assert f"{losses.whole:.3f} nats" in said(app)
+    assert f"{nats(losses.whole)} nats" in said(app)
     assert "Groups of 8 tokens" in said(app)
 
 

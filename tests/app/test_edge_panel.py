@@ -15,6 +15,7 @@ from attnviz.ui.explore.edge_numbers import EdgeNumbers, quick_edges, slow_edges
 from attnviz.ui.explore.edge_panel import MEASURES, agreement_table
 from attnviz.ui.jobs.long_jobs import long_jobs
 from attnviz.ui.session.model_cache import Request
+from attnviz.written_numbers import nats
 from tests.app.conftest import OpenApp, maps, said, until
 
 TEXT = "The red dog saw the blue bird. The red"
@@ -52,7 +53,7 @@ def test_every_measure_and_the_removal_of_the_largest_weight(open_app: OpenApp) 
     key = int(weights[last].argmax())
     removed = remove_edges(model, text, Head("self", 1, 3), [(last, key)])
     assert f"{weights[last, key]:.2f}, is on “dog” ({key})" in sentence(app)
-    assert f"{removed.divergence[0]:.4f} nats" in sentence(app)
+    assert f"{nats(float(removed.divergence[0]))} nats" in sentence(app)
     assert "Weight is not explanation" in said(app)
     for name in MEASURES:
         app.selectbox(key="edge_measure").select(name).run()

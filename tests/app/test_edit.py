@@ -20,7 +20,7 @@ from attnviz.ui.edit.edit_list import LIST
 from attnviz.ui.edit.listed_edits import ListedEdit, MaskedToken, RowsOfText
 from attnviz.ui.edit.row_painter import shares
 from attnviz.ui.jobs.long_jobs import long_jobs
-from attnviz.written_numbers import percent
+from attnviz.written_numbers import nats, percent
 from tests.app.conftest import OpenApp, maps, said, until
 from tests.bounds import MODEL
 
@@ -67,7 +67,7 @@ def test_an_edit_is_added_seen_undone_and_cleared(page: OpenApp) -> None:
     first = max(effect.candidates, key=lambda one: one.before)
     assert f"from {percent(first.before)} to {percent(first.after)}" in said(app)
     losses = [one[: len(ids.ids) - 1].mean() for one in (effect.before, effect.after)]
-    assert f"Mean loss {losses[0]:.3f} → {losses[1]:.3f} nats" in said(app)
+    assert f"Mean loss {nats(losses[0])} → {nats(losses[1])} nats" in said(app)
     press(app, "edit_undo")
     assert edits(app) == ()
     assert code(app) == ""
@@ -229,7 +229,7 @@ def test_bert_masks_a_token_and_fills_it(page: OpenApp) -> None:
     effect = effect_of(model, ids, [], masked=[4], position=4)
     first = max(effect.candidates, key=lambda one: one.before)
     assert percent(first.after) in said(app)
-    assert f"Mean loss {effect.before[4]:.3f} → {effect.after[4]:.3f}" in said(app)
+    assert f"Mean loss {nats(effect.before[4])} → {nats(effect.after[4])} nats" in said(app)
     app = page(model="gpt-classroom", edits="mask_4")
     assert "has no mask token" in said(app)
 

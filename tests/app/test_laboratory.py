@@ -79,7 +79,7 @@ def test_the_figures_are_those_of_a_direct_run(open_app: OpenApp) -> None:
         ("window", "What it changes", "for which of these two heads"),
         ("linear", "What it changes", "is not an error"),
         ("flash", "Tile by tile", "No tile is read twice"),
-        ("ring", "Round by round", "bytes of keys and values move"),
+        ("ring", "Round by round", "of keys and values move between devices"),
     ],
 )
 def test_each_side(open_app: OpenApp, variant: str, side: str, words: str) -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 
 import attnviz
 from attnviz import metrics
 from attnviz.experiments.repetition import repeat_random
+from attnviz.written_numbers import nats
 from tests.app.conftest import OpenApp, maps, said
 
 COMPARE = "pages/compare/pair.py"
@@ -24,7 +27,7 @@ def test_compare_shows_two_heads_their_difference_and_divergence(open_app: OpenA
     app.selectbox(key="b_head").select(3).run()
     stack = attnviz.capture(attnviz.load("gpt-classroom"), app.text_area[0].value)["self"]
     expected = metrics.jensen_shannon(stack.weights(0, 1), stack.weights(2, 3)).mean()
-    assert f"{expected:.3f} nats" in said(app)
+    assert f"{nats(float(expected))} nats" in said(app)
 
 
 def test_a_head_compared_with_itself_differs_by_nothing(open_app: OpenApp) -> None:
@@ -33,7 +36,7 @@ def test_a_head_compared_with_itself_differs_by_nothing(open_app: OpenApp) -> No
         app.selectbox(key=f"{letter}_layer").select(1)
         app.selectbox(key=f"{letter}_head").select(1)
     app.run()
-    assert "0.000 nats" in said(app)
+    assert re.search(r"\*\*(0|0\.000|<0\.001) nats", said(app))
 
 
 def test_different_texts_are_shown_but_not_subtracted(open_app: OpenApp) -> None:
@@ -63,7 +66,7 @@ def test_induction_reports_what_the_experiment_measures(open_app: OpenApp) -> No
     assert not app.exception
     result = repeat_random(attnviz.load("gpt-classroom"), period=50, sequences=4, seed=0)
     best = np.nanmax(result.scores["induction"])
-    assert f"{abs(result.gain):.2f} nats per token" in said(app)
+    assert f"{nats(abs(result.gain))} nats per token" in said(app)
     assert f"score of **{best:.2f}**" in said(app)
     assert len(app.get("plotly_chart")) == 2
     (heads,), (stripe,) = maps(app, "head"), maps(app)

@@ -16,7 +16,7 @@ from attnviz.experiments.patching.text_pair import LogitDifference, TextPair, lo
 from attnviz.models import Model
 from attnviz.ui.jobs.long_jobs import long_jobs
 from attnviz.ui.patch.pair_examples import PAIRS, PairExample
-from attnviz.written_numbers import percent
+from attnviz.written_numbers import percent, signed
 from tests.app.conftest import OpenApp, maps, said, until
 from tests.experiments.test_patching import all_heads
 
@@ -47,7 +47,7 @@ def test_strongest_head_is_shown_and_another_one_chosen(open_app: OpenApp) -> No
     effects = patch_heads(model, TextPair(*texts), LogitDifference(*words))
     shares = effects.share("self")
     assert (shares[0, 7], shares.max()) == (shares.max(), shares[0, 7])
-    assert f"clean {effects.clean:+.2f}, corrupted {effects.corrupted:+.2f}" in said(app)
+    assert f"clean {signed(effects.clean)}, corrupted {signed(effects.corrupted)}" in said(app)
     assert f"{percent(float(shares[0, 7]))} of the way" in effect(app)
     assert effect(app).startswith("L0·H7 with its clean output")
     app.selectbox(key="patch_layer").select(1).run()
@@ -127,7 +127,7 @@ def test_texts_of_unequal_length_are_aligned_and_tokens_marked(open_app: OpenApp
     marked = patch_heads(model, pair, words)
     assert f"{percent(float(marked.share('self')[layer, head]))} of the way" in effect(app)
     together = patch_together(model, pair, words, all_heads(model))
-    assert f"All heads' outputs together bring it to {together:+.2f}" in said(app)
+    assert f"All heads' outputs together bring it to {signed(together)}" in said(app)
     app.segmented_control(key="patch_part").select("pattern").run()
     assert "Keys without a partner keep their corrupted weights" in said(app)
     app.segmented_control(key="patch_view").select("positions").run()

@@ -36,14 +36,14 @@ def test_a_higher_score_shrinks_the_bars_before_it(page: Page, server: Server) -
     for _ in range(6):
         before = heights(page)
         press(page, "Step")  # the comparison
-        factor = float(page.locator(".fold .number").nth(1).locator(".value").text_content() or 0)
+        factor = page.locator(".fold .number").nth(1).locator(".value").text_content() or "0"
         after = heights(page)
         for one, two in zip(before, after, strict=True):
-            assert two == pytest.approx(one * factor, rel=0.02, abs=1e-4)
+            assert two == pytest.approx(one * float(factor.replace("−", "-")), rel=0.02, abs=1e-4)
         press(page, "Step")  # the addition
     expect(page.locator(".fold .says")).to_contain_text("divide by the sum")
     error = page.locator(".fold .number").nth(3).locator(".value").text_content()
-    assert float(error or 1) < 1e-12
+    assert float((error or "1").replace("−", "-")) < 1e-12
     assert max(heights(page)) == pytest.approx(100)
     expect(page.get_by_role("button", name="Step", exact=True)).to_be_disabled()
     press(page, "Reset")

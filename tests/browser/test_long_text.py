@@ -131,7 +131,7 @@ def test_three_thousand_tokens_to_single_cells(page: Page, address: str, folder:
     expect(tip).to_contain_text(f"({row}) →")
     stack = capture(load(str(folder), allowed_folders=[folder.parent]), text, predict=False)["self"]
     weight = stack.weights(1, 3, slice(row, row + 1), slice(column, column + 1))[0, 0]
-    shown = float(re.search(r"weight ([\d.e-]+)", tip.inner_text())[1])  # type: ignore[index]
+    shown = float(re.search(r"weight ([\d.e−]+)", tip.inner_text())[1].replace("−", "-"))  # type: ignore[index]
     assert shown == pytest.approx(weight, rel=0.05, abs=5e-5)
 
     page.mouse.click(*at)  # the row's token is followed by the whole page

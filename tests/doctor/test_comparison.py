@@ -335,7 +335,7 @@ def test_a_head_that_became_harmful_is_named_first(pair: tuple[Model, Model]) ->
     assert [after.head for _, after in ruined.harmful] == [first.head]
     assert ruined.sentences[1:3] == (
         "1 head has become harmful: the loss falls without it.",
-        f"Harmful now: {first.head.label} (+0.040 before, -3.86 now).",
+        f"Harmful now: {first.head.label} (+0.040 before, −3.86 now).",
     )
     assert list(ruined.table[ruined.table.harmful]["head"]) == [first.head.head]
     assert ruined.plain()["harmful"] == [first.head.label]

@@ -34,6 +34,7 @@ from attnviz.errors import InputError
 from attnviz.findings import LABELS, Finding, HeadFunction, Interval, Replacement, Verdict
 from attnviz.types import Head
 from attnviz.views.report.summary_sentences import diagnosis_sentences
+from attnviz.written_numbers import MINUS
 
 HEADS = 3
 HEAD = Head("self", 0, 1)  # the one that is given a condition; its neighbours are healthy
@@ -309,6 +310,7 @@ def test_effects() -> None:
 
 def check_sentence(said: str, tolerance: float) -> None:
     """Compare the words of a sentence on a removal with the interval in it."""
+    said = said.replace(MINUS, "-")
     shown = re.search(r"nats per token \((-?[\d.]+) to (-?[\d.]+)\)", said)
     if shown is None:
         assert "one text allows no interval" in said
@@ -365,10 +367,10 @@ def test_each_effect_has_a_sentence() -> None:
         Effect.LITTLE: "Removing it costs something, perhaps less than 0.01: 0.028 nats per token "
         "(0.005 to 0.050).",
         Effect.NOTHING: "Removing it makes no difference of more than 0.01: the loss changes by "
-        "0 nats per token (-0.005 to 0.005).",
+        "0 nats per token (−0.005 to 0.005).",
         Effect.HELPS: "Removing it makes the model better: the loss falls by 0.050 nats per token "
         "(0.031 to 0.068).",
-        Effect.OPEN: "Whether removing it changes the loss is unclear: 0 nats per token (-0.020 to "
+        Effect.OPEN: "Whether removing it changes the loss is unclear: 0 nats per token (−0.020 to "
         "0.020).",
         Effect.ONE_TEXT: "On the only text, removing it changes the loss by 0.50 nats per token; "
         "one text allows no interval.",
@@ -477,7 +479,7 @@ def test_one_text_gives_no_interval() -> None:
         (
             0.0,
             "Removing both makes no difference of more than 0.01: the loss changes by 0 nats per "
-            "token (-0.005 to 0.005).",
+            "token (−0.005 to 0.005).",
         ),
     ],
 )

@@ -7,9 +7,10 @@ import pytest
 
 from attnviz import metrics, words
 from attnviz.attention import AttentionStack
-from attnviz.doctor.labels.number_words import nats
+from attnviz.doctor.labels.number_words import per_token
 from attnviz.findings import Interval
 from attnviz.views.report.tables import interval_text
+from attnviz.written_numbers import MINUS
 from tests.engine.handmade import causal, from_scores
 
 N, SURE = 12, 60.0
@@ -98,7 +99,7 @@ def test_numbers_in_text() -> None:
 def test_a_change_that_rounds_to_zero_has_no_minus(value: float) -> None:
     assert f"{words.rounded(value):.3f}" == "0.000"
     assert interval_text(Interval(value, value, value, 0.0, 5)) == "0.000 (0.000 to 0.000)"
-    assert "-" not in nats(Interval(value, value, value, 0.0, 5))
+    assert not {"-", MINUS} & set(per_token(Interval(value, value, value, 0.0, 5)))
 
 
 @pytest.mark.parametrize("value", [-0.0006, -2.3456, 1.5])

@@ -22,7 +22,10 @@ TYPES = {"Float32Array": (torch.float32, 4e-7), "Float64Array": (torch.float64, 
 def kernel(chromium):
     page = chromium.new_page()
     source = KERNEL.read_text("utf-8").replace("export ", "")
-    numbers = re.sub(r"^import .*$", "", NUMBERS.read_text("utf-8"), flags=re.M)
+    files = [NUMBERS, ASSETS.parent / "written_numbers.js"]
+    numbers = "; ".join(
+        re.sub(r"^import .*$", "", path.read_text("utf-8"), flags=re.M) for path in files
+    )
     page.add_script_tag(
         content=f"{source}; {numbers.replace('export ', '')}; window.kernel = {{dot, norm, matmul, "
         "mask, runningSums, sharesRow, softmax, totalVariation}"

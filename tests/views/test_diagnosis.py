@@ -21,7 +21,7 @@ from attnviz.views import (
 from attnviz.views.diagnosis.ablation_bars import MOST_BARS
 from attnviz.views.diagnosis.label_colors import short_mark, text_color_on
 from attnviz.views.diagnosis.received_weight import draw_received_by_head, well_seen_places
-from attnviz.views.report.summary_sentences import diagnosis_sentences, signed
+from attnviz.views.report.summary_sentences import diagnosis_sentences
 from attnviz.views.style.theme import palette
 from tests.views.diagnosis_samples import HOSTILE, LABELLED, make_findings, make_samples
 from tests.views.samples import names, trace
@@ -235,12 +235,6 @@ def test_places_that_few_tokens_can_see_are_left_out(
     assert well_seen_places(received, kind, family).shape == (1, 1, places)
 
 
-def test_a_change_that_rounds_to_zero_has_no_sign() -> None:
-    assert [signed(one) for one in (2.287, 0.0312, -0.0312, -0.0004, 0.0, 0.0001)] == [
-        "+2.29", "+0.031", "-0.031", "0", "0", "0",
-    ]  # fmt: skip
-
-
 def test_weight_by_place() -> None:
     received = np.array([0.7, 0.1, 0.1])
     others = np.array([[0.7, 0.1, 0.1], [0.1, 0.3, np.nan]])
@@ -272,7 +266,7 @@ def test_the_headline_names_heads_and_costs() -> None:
     assert diagnosis_sentences(make_findings(3, 3)) == (
         "L2·H2 computes NaN or infinity.",
         "The model is better without L2·H1.",
-        "Better without: L2·H1 (-0.28 nats).",
+        "Better without: L2·H1 (−0.28 nats).",
         "L0·H2 (uniform) and L2·H0 (dead) look degenerate, and removing each makes no difference.",
         "L0·H1 (+0.39 nats) looks degenerate but is needed.",
         "Unclear: L1·H2 looks degenerate; more texts would tell.",
@@ -316,7 +310,7 @@ def test_a_head_that_ruins_the_model_comes_first() -> None:
     below = head(0, 0.0, Verdict.NO_DIFFERENCE, "uniform")
     repair = "Repair L1·H0 first: heads of the layers above may look degenerate because of it."
     said = diagnosis_sentences([ruining, above])
-    better = "Better without: L1·H0 (-3.86 nats)."
+    better = "Better without: L1·H0 (−3.86 nats)."
     assert said[:3] == ("The model is better without L1·H0.", better, repair)
     assert said[3].startswith("L2·H0 (uniform) looks degenerate") and said.count(better) == 1
     several = diagnosis_sentences([ruining, head(0, -0.2, Verdict.BETTER_WITHOUT)])
@@ -324,7 +318,7 @@ def test_a_head_that_ruins_the_model_comes_first() -> None:
     assert repair not in diagnosis_sentences([below, ruining])
     mild = diagnosis_sentences([head(1, -0.05, Verdict.BETTER_WITHOUT), above])
     assert (
-        mild[0].startswith("L2·H0 (uniform)") and mild[1] == "Better without: L1·H0 (-0.050 nats)."
+        mild[0].startswith("L2·H0 (uniform)") and mild[1] == "Better without: L1·H0 (−0.050 nats)."
     )
 
 

@@ -13,6 +13,7 @@ import pytest
 from attnviz import views
 from attnviz.errors import CaptureError, InputError
 from attnviz.views.style.plotly_config import safe_filename
+from attnviz.written_numbers import MINUS, decimals
 from tests.views.samples import (
     HOSTILE,
     INDUCTION,
@@ -62,7 +63,7 @@ def texts(value):
 
 
 OWN_MARKUP = re.compile(r'</?b>|<br>|<extra></extra>|<span style="color:#[0-9a-f]{6}">|</span>')
-OWN_TEMPLATE = re.compile(r"%\{(x|y|z|text|hovertext|(meta|customdata)\[\d\])(:[+.\df]+)?\}")
+OWN_TEMPLATE = re.compile(r"%\{(x|y|z|text|hovertext|(meta|customdata)(\[\d\])?)(:[+.\df]+)?\}")
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
@@ -212,8 +213,8 @@ def test_scores_and_weights_are_written_at_the_end_of_each_row():
                if note.yref == "y"}  # fmt: skip
     for row, score in enumerate(0.5 * keys @ query):
         shown = written[row].split()
-        assert float(shown[0]) == pytest.approx(score, abs=0.006)
-        assert shown[1] == ("masked" if np.isnan(weights[row]) else f"{weights[row]:.3f}")
+        assert float(shown[0].replace(MINUS, "-")) == pytest.approx(score, abs=0.006)
+        assert shown[1] == ("masked" if np.isnan(weights[row]) else decimals(weights[row], 3))
     plain = views.draw_products(query, keys, SIX, scaling=0.5)
     assert figure.layout.width > plain.layout.width
 

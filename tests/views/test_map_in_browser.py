@@ -12,6 +12,7 @@ from PIL import Image
 
 from attnviz.attention.stack.map_tiles import Window, grid
 from attnviz.types import Head
+from attnviz.written_numbers import decimals
 from tests.browser_tabs import Tab, Watch
 from tests.served import script, served
 from tests.views.long_stack import WORDS, long_stack
@@ -118,7 +119,7 @@ def test_from_afar_a_point_is_the_largest_of_its_bin(visit, stack):
     assert "3 × 3 cells per bin" in page.locator(".map .where").text_content()
     bins = grid(stack, Head("self", 0, 0), Window.whole(stack.shape)).values
     said = hover(page, 301, 31)
-    shown = float(re.search(r"largest weight of this bin ([\d.e-]+)", said)[1])
+    shown = float(re.search(r"largest weight of this bin ([\d.e−]+)", said)[1].replace("−", "-"))
     assert shown == pytest.approx(bins[100, 10], abs=5e-5)
     assert said.startswith("300–302 (from ")
     assert "masked: this query cannot see this key" in hover(page, 100, 400)
@@ -133,7 +134,7 @@ def test_near_by_every_cell_is_exact_and_has_its_label(visit, stack):
     for query, key in ((first + 12, key_first + 3), (last - 3, key_last - 9)):
         said = hover(page, query, key)
         assert said.startswith(f"{short(query)} ({query}) → {short(key)} ({key})")
-        shown = re.search(r"weight ([\d.e-]+)", said)[1]
+        shown = re.search(r"weight ([\d.e−]+)", said)[1].replace("−", "-")
         assert float(shown) == pytest.approx(weights[query, key], rel=0.05, abs=5e-5)
     assert page.locator(".map img, .map a, .map script").count() == 0
 
@@ -193,7 +194,7 @@ def test_the_keyboard_is_enough(visit, stack):
         page.keyboard.press("Shift+ArrowDown")
     said = page.locator(".map .says").text_content()
     query, key = (int(one) for one in re.findall(r"\((\d+)\)", said)[-2:])
-    shown = float(re.search(r"weight ([\d.e-]+)", said)[1])
+    shown = float(re.search(r"weight ([\d.e−]+)", said)[1].replace("−", "-"))
     assert shown == pytest.approx(stack.weights(0, 0)[query, key], rel=0.05, abs=5e-5)
     page.keyboard.press("0")
     assert where(page) == [0, COUNT - 1, 0, COUNT - 1]
@@ -348,8 +349,8 @@ def test_a_short_text_says_weight_score_and_rank_of_every_cell(visit):
         page.locator(".map .says").filter(has_text=f"({query}) → ").wait_for()
         said = page.locator(".map .says").text_content()
         rank = 1 + int((weights[query] > weights[query, key]).sum())
-        assert f"score {scores[query, key]:.3f} · rank {rank}" in said
-        assert float(re.search(r"weight ([\d.e-]+)", said)[1]) == pytest.approx(
+        assert f"score {decimals(scores[query, key], 3)} · rank {rank}" in said
+        assert float(re.search(r"weight ([\d.e−]+)", said)[1].replace("−", "-")) == pytest.approx(
             weights[query, key], abs=5e-5, rel=0.05
         )
         assert f"\u2068{WORDS[query % len(WORDS)]}\u2069 ({query})" in said  # the whole label
@@ -407,7 +408,9 @@ def test_what_the_cursor_says_follows_the_head(visit):
     page.locator(".map .surface").focus()
     page.keyboard.press("ArrowDown")
     page.get_by_role("radio", name="1", exact=True).click()
-    said = page.locator(".map .says").filter(has_text=f"score {small.scores(0, 1)[10, 10]:.3f}")
+    said = page.locator(".map .says").filter(
+        has_text=f"score {decimals(small.scores(0, 1)[10, 10], 3)}"
+    )
     said.wait_for()
 
 

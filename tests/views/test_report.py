@@ -15,6 +15,7 @@ from attnviz.findings import LABELS, Verdict
 from attnviz.views import draw_report
 from attnviz.views.report.comparison_report import draw_comparison_report
 from attnviz.views.report.plain_values import findings_of
+from attnviz.written_numbers import signed_nats
 from tests.views.diagnosis_samples import HOSTILE, make_plain
 
 if TYPE_CHECKING:
@@ -106,7 +107,7 @@ def test_it_lists_effects_groups_and_close_calls() -> None:
     findings = findings_of(plain)
     shown = without_code(draw_report(plain))
     (better,) = [one for one in findings if one.verdict is Verdict.BETTER_WITHOUT]
-    cost = f"{better.ablation['zero'].mean:+.2f}"
+    cost = f"{signed_nats(better.ablation['zero'].mean)}"
     assert f"<b>Better without: 1 head.</b> {better.head.label} ({cost})" in shown
     needed = [one for one in findings if one.verdict is Verdict.NEEDED]
     assert f"Needed: {len(needed)} heads." in shown

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 import numpy as np
 from jaxtyping import Float
 
-from attnviz.doctor.labels.number_words import short
 from attnviz.doctor.measures.bootstrap import Intervals
 from attnviz.types import Head, Kind
 from attnviz.word_lists import joined
+from attnviz.written_numbers import change_in_nats
 
 __all__ = ["mean_of_texts", "weighting_note"]
 
@@ -63,7 +63,9 @@ def weighting_note(
             if not distance > max(tolerance, MUCH * abs(cost), MUCH * abs(other)):
                 continue
             name = Head(kind, layer, head).label
-            apart.append((distance, f"{name} {short(other)} instead of {short(cost)}"))
+            apart.append(
+                (distance, f"{name} {change_in_nats(other)} instead of {change_in_nats(cost)}")
+            )
     if not apart:
         return ""
     apart.sort(key=lambda one: -one[0])

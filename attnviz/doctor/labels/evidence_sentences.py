@@ -11,7 +11,7 @@ from attnviz.doctor.labels.number_words import number, quoted, with_article
 from attnviz.doctor.labels.removal_effects import Effect, decisive, effect, removal_sentence
 from attnviz.findings import CLOSE_CALL, Evidence, Finding, HeadFunction, Interval, Verdict
 from attnviz.sentences import sentence
-from attnviz.written_numbers import percent
+from attnviz.written_numbers import decimals, nats, percent
 
 __all__ = ["Names", "sentences"]
 
@@ -115,7 +115,7 @@ def _seen(
         apart, parallel = finding.evidence
         yield (
             f"It does what {finding.partner.label} does: both look at the same keys (distance "
-            f"{number(apart.value.mean)} nats, of 0.69 at most) and add vectors in the same "
+            f"{nats(apart.value.mean)} nats, of 0.69 at most) and add vectors in the same "
             f"direction (cosine {number(parallel.value.mean)})."
         )
     elif label == "sink":
@@ -265,4 +265,4 @@ def _near(near: Sequence[tuple[str, tuple[Evidence, ...]]]) -> Iterator[str]:
 def _digits(value: float, limit: float) -> str:
     """Return a measure with as many digits as tell it from its limit, at most four."""
     shown = number(value)
-    return shown if shown != number(limit) else f"{value:.4f}".rstrip("0")
+    return shown if shown != number(limit) else decimals(value, 4).rstrip("0")

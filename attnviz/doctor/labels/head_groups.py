@@ -8,13 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from attnviz.doctor.labels.number_words import nats, short
+from attnviz.doctor.labels.number_words import per_token
 from attnviz.doctor.labels.removal_effects import removal_sentence
 from attnviz.doctor.labels.thresholds import Thresholds
 from attnviz.doctor.measures.all_measures import Measures
 from attnviz.findings import Finding, HeadFunction, Interval
 from attnviz.types import Head
 from attnviz.word_lists import joined
+from attnviz.written_numbers import change_in_nats
 
 __all__ = ["GroupRemoval", "HeadGroup", "copies", "plain_group", "same_function"]
 
@@ -85,9 +86,12 @@ class GroupRemoval:
             one, but_one, whole = self.repeated
             yield (
                 "Where random tokens repeat, removing one of them changes the loss of the second "
-                f"copy by at most {short(one.mean)} nats per token."
+                f"copy by at most {change_in_nats(one.mean)} nats per token."
             )
-            yield (f"There, {others} changes it by {nats(but_one)}, and {every} by {nats(whole)}.")
+            yield (
+                f"There, {others} changes it by {per_token(but_one)}, and {every} by "
+                f"{per_token(whole)}."
+            )
 
 
 def plain_group(removal: GroupRemoval, tolerance: float) -> dict[str, Any]:

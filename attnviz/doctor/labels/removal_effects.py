@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from enum import Enum
 
-from attnviz.doctor.labels.number_words import nats
+from attnviz.doctor.labels.number_words import per_token
 from attnviz.findings import Interval, Replacement, Verdict
 from attnviz.sentences import capitalized
 
@@ -80,19 +80,19 @@ def removal_sentence(
     subject = capitalized(what)
     outcome = effect(change, tolerance)
     if outcome is Effect.COSTS:
-        return f"{subject} costs {nats(change)}{f': {then}' if then else ''}."
+        return f"{subject} costs {per_token(change)}{f': {then}' if then else ''}."
     if outcome is Effect.LITTLE:
-        return f"{subject} costs something, perhaps less than {tolerance:g}: {nats(change)}."
+        return f"{subject} costs something, perhaps less than {tolerance:g}: {per_token(change)}."
     if outcome is Effect.NOTHING:
         beyond = f"no difference of more than {tolerance:g}"
-        return f"{subject} makes {beyond}: the loss changes by {nats(change)}."
+        return f"{subject} makes {beyond}: the loss changes by {per_token(change)}."
     if outcome is Effect.HELPS:
-        return f"{subject} makes the model better: the loss falls by {nats(_turned(change))}."
+        return f"{subject} makes the model better: the loss falls by {per_token(_turned(change))}."
     if outcome is Effect.OPEN:
-        return f"Whether {what} changes the loss is unclear: {nats(change)}."
+        return f"Whether {what} changes the loss is unclear: {per_token(change)}."
     if outcome is Effect.ONE_TEXT:
         return (
-            f"On the only text, {what} changes the loss by {nats(change)}; one text allows no "
+            f"On the only text, {what} changes the loss by {per_token(change)}; one text allows no "
             "interval."
         )
     return ""

@@ -13,6 +13,7 @@ from attnviz.captures.forward_pass import capture
 from attnviz.errors import InputError
 from attnviz.models import Model
 from attnviz.types import Head, Kind
+from attnviz.written_numbers import significant
 
 __all__ = ["PATTERNS", "Action", "Edit", "check_edit", "paint", "rows_of_text"]
 
@@ -107,7 +108,9 @@ def _check_row(query: int, weights: Sequence[float]) -> None:
     if not weights or not all(math.isfinite(one) and one >= 0 for one in weights):
         raise InputError(f"the weights of row {query} are numbers from 0 on")
     if abs(sum(weights) - 1) > SUM_ERROR:
-        raise InputError(f"the weights of row {query} sum to {sum(weights):.4g}, not to 1")
+        raise InputError(
+            f"the weights of row {query} sum to {significant(sum(weights), 4)}, not to 1"
+        )
 
 
 def paint(head: Head, rows: Mapping[int, Sequence[float]]) -> Edit:

@@ -27,7 +27,7 @@ from attnviz.lessons.scene import LessonInput, Scene
 from attnviz.lessons.word_places import relative_change
 from attnviz.models import Model
 from attnviz.types import Head
-from attnviz.written_numbers import percent
+from attnviz.written_numbers import percent, significant
 
 __all__ = ["efficient_scenes"]
 
@@ -253,7 +253,7 @@ def _fold(row: HeadRow, head: str) -> Scene:
             "earlier": float(sums[jump - 1]),
             "after": float(sums[jump]),
             "most": float(jump + 1),
-            "factor": f"{factors[jump - 1]:.3g}",
+            "factor": significant(float(factors[jump - 1]), 3),
         },
         places={"query": row.query, "jump": jump, "before": jump - 1, "last": len(scores) - 1},
     )

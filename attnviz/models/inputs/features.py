@@ -11,6 +11,7 @@ from torch import Tensor
 from transformers import PreTrainedConfig
 
 from attnviz.types import Tokens
+from attnviz.written_numbers import decimals
 
 __all__ = ["describe_features", "feature_tokens"]
 
@@ -39,7 +40,7 @@ def feature_tokens(
         labels, added = _patches(config, values.shape[-2:], positions)
     else:
         step = FRAME_SECONDS * values.shape[-1] / positions
-        labels, added = tuple(f"{number * step:.2f} s" for number in range(positions)), 0
+        labels, added = tuple(f"{decimals(number * step)} s" for number in range(positions)), 0
     return Tokens(
         ids=np.arange(positions, dtype=np.int64),
         labels=labels,
@@ -78,4 +79,4 @@ def describe_features(name: str, values: Float[Tensor, "*channel row column"]) -
     """Return a description of the input, in place of a text."""
     if name == "pixel_values":
         return f"picture of {values.shape[-2]} × {values.shape[-1]} pixels"
-    return f"sound of {FRAME_SECONDS * values.shape[-1]:.2f} s"
+    return f"sound of {decimals(FRAME_SECONDS * values.shape[-1])} s"

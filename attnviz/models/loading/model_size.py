@@ -24,6 +24,7 @@ from attnviz.characters import shortened
 from attnviz.errors import ModelError
 from attnviz.models.loading.build_lock import building
 from attnviz.models.loading.free_memory import free_bytes
+from attnviz.written_numbers import size
 
 __all__ = ["check_configuration", "check_files", "check_model"]
 
@@ -201,7 +202,7 @@ def _check_memory(
     precision = str(dtype).removeprefix("torch.")
     layered = f" in {layers:,} layers" if isinstance(layers, int) else ""
     raise ModelError(
-        f"'{name}' has {parameters:,} parameters{layered} and needs {needed / GIGABYTE:,.1f} GB in "
-        f"{precision}; {device} has {free / GIGABYTE:,.1f} GB free. Choose a smaller model"
+        f"'{name}' has {parameters:,} parameters{layered} and needs {size(needed)} in "
+        f"{precision}; {device} has {size(free)} free. Choose a smaller model"
         + (", or dtype='bfloat16'" if dtype.itemsize > 2 else "")
     )

@@ -19,6 +19,7 @@ from attnviz.errors import ModelError, ModelNotSupported, ModelUnsafe
 from attnviz.models.folders.damaged_files import in_its_place
 from attnviz.models.loading.build_lock import check_wanted
 from attnviz.models.tokenizers import tokenizer_trial
+from attnviz.written_numbers import duration
 
 __all__ = ["check_tokenizer", "check_tokenizer_files"]
 
@@ -140,7 +141,7 @@ def _tried(content: bytes) -> str:
         said.seek(0)
         printed = said.read(1000).decode(errors="replace")
     if status is None:
-        return f"its trial took longer than {SECONDS:.0f} seconds"
+        return f"its trial took longer than {duration(SECONDS)}"
     if status == 0:
         return ""
     if status == tokenizer_trial.REFUSED:

@@ -27,6 +27,7 @@ from attnviz.ui.session.model_cache import Request, captured, default_request, l
 from attnviz.ui.session.plain_text import show_plain
 from attnviz.views.maps.map_specification import difference_specification
 from attnviz.views.style.plotly_numbers import known_mean
+from attnviz.written_numbers import nats
 
 __all__ = ["compare"]
 
@@ -101,9 +102,10 @@ def _headline(
             "difference is not defined."
         )
         return
+    mean = float(known_mean(divergence))
     st.markdown(
-        f"Mean Jensen-Shannon divergence of their rows: **{known_mean(divergence):.3f} nats**, "
-        f"on a scale from 0 (same rows) to {np.log(2):.3f} (ln 2, no shared key)."
+        f"Mean Jensen-Shannon divergence of their rows: **{nats(mean)} nats**, "
+        f"on a scale from 0 (same rows) to {nats(np.log(2))} (ln 2, no shared key)."
     )
 
 

@@ -23,6 +23,7 @@ from attnviz.views.diagnosis.ablation_bars import MOST_BARS
 from attnviz.views.diagnosis.label_colors import text_color_on
 from attnviz.views.diagnosis.received_weight import well_seen_places
 from attnviz.views.report.tables import interval_text
+from attnviz.written_numbers import decimals
 
 __all__ = ["head_numbers", "head_pictures", "head_words", "measured_evidence"]
 
@@ -185,5 +186,5 @@ def _agreement(diagnosis: Diagnosis, kind: str) -> str:
         return ""
     return (
         f" Gradient importance (Michel et al. 2019) ranks the heads with a correlation of "
-        f"{value:.2f} to this."
+        f"{decimals(value)} to this."
     )

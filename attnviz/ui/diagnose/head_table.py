@@ -22,6 +22,7 @@ from attnviz.views import label_colors
 from attnviz.views.diagnosis.label_colors import text_color_on
 from attnviz.views.report.summary_sentences import head_count
 from attnviz.words import rounded
+from attnviz.written_numbers import decimals
 
 __all__ = ["head_table"]
 
@@ -162,7 +163,7 @@ def _row(diagnosis: Diagnosis, one: Finding) -> dict[str, Any]:
 
 
 def _ends(value: Interval) -> str:
-    return f"{value.low:z.3f} to {value.high:z.3f}"
+    return f"{decimals(value.low, 3)} to {decimals(value.high, 3)}"
 
 
 def _take_head(key: str, heads: tuple[Head, ...]) -> None:

@@ -32,6 +32,7 @@ from attnviz.ui.session.error_messages import explained
 from attnviz.ui.session.plain_text import plain, show_plain
 from attnviz.views import draw_label_map
 from attnviz.views.report.summary_sentences import diagnosis_sentences, text_count
+from attnviz.written_numbers import duration, nats
 
 __all__ = ["broken_sentences", "choose_head", "first_head", "label_map", "results"]
 
@@ -151,9 +152,9 @@ def _origin(diagnosis: Diagnosis) -> None:
         + (
             ""
             if np.isnan(loss)
-            else f"loss {loss:.3f} nats per token over {texts.tokens:,} tokens · "
+            else f"loss {nats(loss)} nats per token over {texts.tokens:,} tokens · "
         )
         + f"seed {diagnosis.seed} · attnviz {diagnosis.versions.get('attnviz', '')} · "
-        f"{diagnosis.seconds:.0f} s",
+        + duration(diagnosis.seconds),
         small=True,
     )

@@ -69,7 +69,7 @@ def choose_edit(model: Model, stack: AttentionStack, head: Head) -> ListedEdit:
         factor = st.slider(
             "Its output times", -LARGEST_FACTOR / 2, LARGEST_FACTOR / 2, 2.0, 0.1,
             key="edit_factor", persist_state="session",
-            help="1 changes nothing, 0 switches the head off, -1 turns its output around.",
+            help="1 changes nothing, 0 switches the head off, −1 turns its output around.",
         )  # fmt: skip
         return Edit("scale", head, factor=float(factor))
     if action == "hide":

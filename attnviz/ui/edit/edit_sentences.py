@@ -10,12 +10,9 @@ from attnviz import words
 from attnviz.experiments.edits.edit_effects import EditEffect, tokens_of_losses
 from attnviz.models import Encoded, Model, labels
 from attnviz.types import Tokens
-from attnviz.written_numbers import percent
+from attnviz.written_numbers import nats, percent, signed_nats
 
 __all__ = ["change_sentence", "following_labels", "loss_sentence"]
-
-LEAST_DIVERGENCE = 0.0001
-"""Smallest divergence that is written as a number, in nats."""
 
 LISTED = 3  # tokens that are named
 LEAST_CHANGE = 0.005
@@ -42,14 +39,7 @@ def change_sentence(model: Model, effect: EditEffect, tokens: Tokens) -> str:
         parts = f"{words.quoted(first.label)} stays at {shares[0]}"
     if last.id != first.id:
         parts += f"; {words.quoted(last.label)} is likeliest then, {percent(last.after)}"
-    return f"{where}, {parts}. KL {_nats(float(effect.divergence[effect.position]))}."
-
-
-def _nats(divergence: float) -> str:
-    """Return a divergence in words; below 0.0001 it may be rounding."""
-    if divergence < LEAST_DIVERGENCE:
-        return f"under {LEAST_DIVERGENCE:g} nats"
-    return f"{divergence:.2g} nats" if divergence >= 0.001 else f"{divergence:.4f} nats"
+    return f"{where}, {parts}. KL {nats(float(effect.divergence[effect.position]))} nats."
 
 
 def following_labels(model: Model, encoded: Encoded, masked: Sequence[int]) -> dict[int, str]:
@@ -65,7 +55,8 @@ def loss_sentence(effect: EditEffect, following: dict[int, str]) -> str:
     known = np.flatnonzero(np.isfinite(change))
     if not len(known):
         return ""
-    total = f"Mean loss {effect.before[known].mean():.3f} → {effect.after[known].mean():.3f} nats."
+    before, after = (float(one[known].mean()) for one in (effect.before, effect.after))
+    total = f"Mean loss {nats(before)} → {nats(after)} nats ({signed_nats(after - before)})."
     order = known[np.argsort(-change[known])]
     up = [place for place in order[:LISTED] if change[place] > LEAST_CHANGE]
     down = [place for place in order[::-1][:LISTED] if change[place] < -LEAST_CHANGE]
@@ -79,5 +70,6 @@ def loss_sentence(effect: EditEffect, following: dict[int, str]) -> str:
 
 def _listed(places: Sequence[int], change: np.ndarray, following: dict[int, str]) -> str:
     return ", ".join(
-        f"{words.quoted(following[int(place)])} ({change[place]:+.2f})" for place in places
+        f"{words.quoted(following[int(place)])} ({signed_nats(float(change[place]))})"
+        for place in places
     )

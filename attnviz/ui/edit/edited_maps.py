@@ -19,6 +19,7 @@ from attnviz.ui.session.model_cache import Request
 from attnviz.ui.session.plain_text import show_plain
 from attnviz.views.maps.map_specification import weight_specification
 from attnviz.views.style.plotly_numbers import known_mean
+from attnviz.written_numbers import nats
 
 __all__ = ["row_changes", "show_maps"]
 
@@ -103,7 +104,7 @@ def _named(head: Head, changes: dict[Head, float], edited_heads: list[Head]) -> 
     if head in edited_heads:
         parts.append("edited")
     if head in changes:
-        parts.append(f"{changes[head]:.2g} nats")
+        parts.append(f"{nats(changes[head])} nats")
     return " · ".join(parts)
 
 

@@ -13,6 +13,7 @@ from attnviz.models import Model
 from attnviz.types import Head, Kind, Tokens
 from attnviz.ui.session.model_cache import CHARACTERS_PER_TOKEN
 from attnviz.ui.session.request_ids import EDITED_TOKENS
+from attnviz.written_numbers import decimals
 
 __all__ = [
     "ListedEdit",
@@ -80,7 +81,9 @@ def listed_label(edit: ListedEdit, sides: Sides) -> str:
         query, weights = edit.rows[0]
         queries, keys = sides[edit.head.kind]
         named = ", ".join(
-            f"{_token(key, keys)} {weight:.2f}" for key, weight in enumerate(weights) if weight > 0
+            f"{_token(key, keys)} {decimals(weight)}"
+            for key, weight in enumerate(weights)
+            if weight > 0
         )
         return f"{edit.head.label}: {_token(query, queries)} looks at {named}"
     return edit.label

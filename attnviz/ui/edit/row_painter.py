@@ -12,6 +12,7 @@ from attnviz.attention import AttentionStack
 from attnviz.experiments.edits.edit_rules import Edit, paint
 from attnviz.types import Head
 from attnviz.ui.components.choices import choice
+from attnviz.written_numbers import decimals
 
 __all__ = ["painted_row", "shares"]
 
@@ -64,7 +65,9 @@ def painted_row(stack: AttentionStack, head: Head) -> Edit:
         )  # fmt: skip
     total = float(row.sum())
     with st.container(horizontal=True, vertical_alignment="center"):
-        st.markdown(f"Sum **{total:.2f}**" + ("" if abs(total - 1) < 5e-3 else ": it has to be 1"))
+        st.markdown(
+            f"Sum **{decimals(total)}**" + ("" if abs(total - 1) < 5e-3 else ": it has to be 1")
+        )
         st.button(
             "Make it 1",
             key="paint_sum",

@@ -18,7 +18,7 @@ from attnviz.ui.explore.token_panel import TokenChoice
 from attnviz.ui.session.model_cache import Request, load_model
 from attnviz.ui.session.plain_text import Strong, show_plain
 from attnviz.ui.session.request_ids import EDITED_TOKENS
-from attnviz.written_numbers import percent
+from attnviz.written_numbers import decimals, nats, percent
 
 __all__ = ["show_answer"]
 
@@ -78,7 +78,7 @@ def _listed(weights: Float[np.ndarray, " position"], tokens: Tokens, places: boo
     return ", ".join(
         words.quoted(one.label)
         + (f" at {one.position:,}" if places else "")
-        + f" ({one.weight:.2f})"
+        + f" ({decimals(one.weight)})"
         for one in looks
     )
 
@@ -116,10 +116,12 @@ def _prediction(capture: Capture, request: Request, head: Head, token: int) -> N
         )
     loss = float(capture.losses[token])
     if not np.isnan(loss):
-        came = f"The word that came had probability {percent(np.exp(-loss))} (loss {loss:.2f} nats)"
+        came = (
+            f"The word that came had probability {percent(np.exp(-loss))} (loss {nats(loss)} nats)"
+        )
         without = float(effect.after[token]) if off and _can_edit(capture) else np.nan
         if np.isfinite(without):
-            came += f"; without {head.label} {percent(np.exp(-without))} ({without:.2f} nats)"
+            came += f"; without {head.label} {percent(np.exp(-without))} ({nats(without)} nats)"
         show_plain(f"{came}.", small=True)
 
 

@@ -27,6 +27,7 @@ from attnviz.views.maps.map_specification import (
     effect_specification,
     weight_specification,
 )
+from attnviz.written_numbers import decimals, nats
 
 __all__ = ["MEASURES", "agreement_table", "show_edges"]
 
@@ -147,11 +148,11 @@ def _removal_sentence(capture: Capture, head: Head, numbers: EdgeNumbers) -> Non
 
     show_plain(
         "Row ", words.quoted(stack.query_tokens.labels[numbers.row]), f" ({numbers.row}): the "
-        f"largest weight, {weights[first]:.2f}, is on {named(first)}. Without this edge the "
-        "prediction changes by ", Strong(f"{removed[first]:.4f} nats"), "."
+        f"largest weight, {decimals(weights[first])}, is on {named(first)}. Without this edge the "
+        "prediction changes by ", Strong(f"{nats(removed[first])} nats"), "."
         + ("" if largest == first else
-           f" The edge that matters most is {named(largest)}: weight {weights[largest]:.2f}, "
-           f"{removed[largest]:.4f} nats."),
+           f" The edge that matters most is {named(largest)}: weight {decimals(weights[largest])}, "
+           f"{nats(removed[largest])} nats."),
     )  # fmt: skip
     st.caption(
         "Weight is not explanation: in gpt-classroom, on “The red dog saw the blue bird. The "

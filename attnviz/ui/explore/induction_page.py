@@ -21,6 +21,7 @@ from attnviz.ui.session.model_cache import Request, load_model, repeated
 from attnviz.ui.session.plain_text import plain
 from attnviz.views import draw_loss, draw_scores_by_head
 from attnviz.views.maps.map_specification import repetition_diagonals, weight_specification
+from attnviz.written_numbers import decimals, nats
 
 __all__ = ["induction", "repeats_text"]
 
@@ -68,13 +69,13 @@ def _verdict(result: Repetition) -> None:
         return
     layer, head = np.unravel_index(np.nanargmax(scores), scores.shape)
     st.markdown(
-        f"The second copy costs **{abs(result.gain):.2f} nats per token "
+        f"The second copy costs **{nats(abs(result.gain))} nats per token "
         f"{'less' if result.gain >= 0 else 'more'}** than the first "
-        f"({result.second_copy[1:].mean():.2f} instead of "
-        f"{result.first_copy[1:].mean():.2f}). "
+        f"({nats(result.second_copy[1:].mean())} instead of "
+        f"{nats(result.first_copy[1:].mean())}). "
         f"The strongest induction head is **{Head('self', int(layer), int(head)).label}** with a "
-        f"score of **{scores[layer, head]:.2f}**: that share of its weight is on the token that "
-        "followed the same token in the first copy."
+        f"score of **{decimals(scores[layer, head])}**: that share of its weight is on the token "
+        "that followed the same token in the first copy."
     )
 
 

@@ -12,6 +12,7 @@ from attnviz.ui.jobs.proofs import next_look, proof_of
 from attnviz.ui.session.error_messages import explained
 from attnviz.ui.session.model_cache import Request
 from attnviz.ui.session.plain_text import plain
+from attnviz.written_numbers import scientific
 
 __all__ = ["proof_badge"]
 
@@ -41,7 +42,7 @@ def _badge(request: Request) -> None:
     proof, first = job.value
     if proof.holds:
         st.badge(
-            f"exact to {proof.weights:.0e}",
+            f"exact to {scientific(proof.weights)}",
             icon=":material/verified:",
             color="green",
             help=_compared(proof, first),
@@ -66,7 +67,8 @@ def _compared(proof: Proof, first: int | None) -> str:
         ("Weights × values against the attention's output, relative", proof.reconstruction, ""),
     ]
     lines = [
-        f"- {name}: " + ("not compared" if math.isnan(value) else f"{value:.1e} {where}".strip())
+        f"- {name}: "
+        + ("not compared" if math.isnan(value) else f"{scientific(value, 1)} {where}".strip())
         for name, value, where in rows
     ]
     head = "The same input was run through the library's own eager attention, side by side."

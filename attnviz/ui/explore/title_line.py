@@ -14,6 +14,7 @@ from attnviz.ui.explore.unit_choice import Units, choose_units
 from attnviz.ui.session import state
 from attnviz.ui.session.model_cache import Request
 from attnviz.ui.session.plain_text import show_plain
+from attnviz.written_numbers import decimals
 
 __all__ = ["head_title", "title_line"]
 
@@ -51,7 +52,7 @@ def _sentence(capture: Capture, head: Head) -> None:
     """Show what the head does on this text, after what it is known for in translations."""
     does = words.headline(capture[head.kind], head.layer, head.head)
     known = [
-        f"{one.label.split(':')[0]} (measured score {one.score:.2f}). On this text it "
+        f"{one.label.split(':')[0]} (measured score {decimals(one.score)}). On this text it "
         for one in capture.model.known_heads
         if one.head == head and one.role == "alignment"
     ]

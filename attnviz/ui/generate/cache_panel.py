@@ -23,8 +23,9 @@ from attnviz.ui.generate.written_text import Written
 from attnviz.ui.jobs.background_jobs import Work
 from attnviz.ui.jobs.long_jobs import wait_for
 from attnviz.ui.server.run_places import giving_way_by_count
-from attnviz.views.charts.memory_bars import bytes_in_words, draw_memory
+from attnviz.views.charts.memory_bars import draw_memory
 from attnviz.views.charts.token_lines import draw_token_lines
+from attnviz.written_numbers import size
 
 __all__ = ["MOST_CUT", "show_cache"]
 
@@ -66,8 +67,8 @@ def _size(model: Model, written: Written) -> None:
     now = sum(layers.values())
     read = written.steps[-1].position + 1
     st.markdown(
-        f"**{bytes_in_words(now)}** after {read} tokens: {len(layers)} layers, "
-        f"{bytes_in_words(now / read)} per token, in {model.info.dtype}."
+        f"**{size(now)}** after {read} tokens: {len(layers)} layers, "
+        f"{size(now / read)} per token, in {model.info.dtype}."
     )
     show_growth(model, written)
     sizes: dict[str, float] = {f"this text, {read} tokens": now}

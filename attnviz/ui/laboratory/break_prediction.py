@@ -22,6 +22,7 @@ from attnviz.ui.jobs.background_jobs import Work
 from attnviz.ui.jobs.long_jobs import wait_for
 from attnviz.ui.server.run_places import giving_way_by_count
 from attnviz.views.charts.predicted_bars import draw_budget_losses
+from attnviz.written_numbers import nats
 
 __all__ = ["ALLOWED", "show_break"]
 
@@ -144,6 +145,6 @@ def _reveal(losses: BudgetLosses, predicted: int, unit: str) -> None:
     st.markdown(f"**{said}**")
     st.caption(
         f"Mean loss of the last {losses.measured} tokens; the dashed line is that of the whole "
-        f"cache, {losses.whole:.3f} nats, and the band above it is {ALLOWED} nats high. Another "
+        f"cache, {nats(losses.whole)} nats, and the band above it is {ALLOWED} nats high. Another "
         "text or rule can break elsewhere." + (ROUNDED if unit == "bits" else "")
     )

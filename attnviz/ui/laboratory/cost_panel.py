@@ -17,7 +17,7 @@ from attnviz.ui.components.choices import choice
 from attnviz.ui.components.figures_and_tables import show_picture, show_table
 from attnviz.ui.laboratory.head_vectors import HeadVectors
 from attnviz.views.charts.cost_curves import TradePoints, draw_costs, draw_trades
-from attnviz.written_numbers import percent
+from attnviz.written_numbers import count, decimals, percent
 
 __all__ = ["show_all_variants", "show_costs"]
 
@@ -73,8 +73,8 @@ def show_costs(variant: Variant, vectors: HeadVectors, options: dict[str, int]) 
     )
     if length == SOUGHT:
         st.success(
-            f"Here it is: {length:,} tokens have {length**2 / 1e9:.1f} billion pairs, per head and "
-            "layer.",
+            f"Here it is: {length:,} tokens have {decimals(length**2 / 1e9, 1)} billion pairs, "
+            "per head and layer.",
             icon=":material/check:",
         )
     pairs = length * (length + 1) // 2 if vectors.causal else length**2
@@ -84,16 +84,16 @@ def show_costs(variant: Variant, vectors: HeadVectors, options: dict[str, int]) 
         + (f" (of {length**2:,} pairs; later keys are masked)" if vectors.causal else "")
         + f". {variant.label}: "
         + (
-            f"**{ours.pairs:,.0f}** scores"
+            f"**{count(ours.pairs)}** scores"
             if ours.pairs
-            else f"no scores, and {ours.held:,.0f} intermediate numbers"
+            else f"no scores, and {count(ours.held)} intermediate numbers"
         )
         + "."
     )
     if ours.cached is None:
-        kept = f"a state of {ours.held:,.0f} numbers, whatever the length"
+        kept = f"a state of {count(ours.held)} numbers, whatever the length"
     else:
-        kept = f"{ours.cached:,.4g} numbers per token and head"
+        kept = f"{count(ours.cached)} numbers per token and head"
     st.caption(
         f"While a text is generated, {variant.label} keeps {kept}. Counted for {d} numbers per "
         "query and key, as in this head, of 16 bits. Fewer multiplications do not always mean less "

@@ -25,7 +25,7 @@ from attnviz.ui.server.run_places import in_turn
 from attnviz.ui.session.error_messages import explained, show_reason
 from attnviz.ui.session.model_cache import Request, captured
 from attnviz.ui.session.page_links import page_named
-from attnviz.written_numbers import percent
+from attnviz.written_numbers import decimals, percent, significant
 
 __all__ = ["laboratory"]
 
@@ -152,13 +152,13 @@ def _figures(variant: Variant, result: EfficientResult, exact: EfficientResult) 
         "state_space",
     )
     one.metric("Scores computed", f"{pairs:,} of {all_pairs:,}" if counted else "none")
-    two.metric("Multiplications", f"{result.operations / exact.operations:.2f} of exact")
+    two.metric("Multiplications", f"{decimals(result.operations / exact.operations)} of exact")
     if variant.relation == "another model":
         return
     rows = difference(result, exact)
     three.metric("Weight on other keys", percent(float(rows.moved.mean())), help=MOVED)
     apart = np.linalg.norm(result.output - exact.output) / np.linalg.norm(exact.output)
-    four.metric("Error of the outputs", f"{float(apart):.2g}", help=APART)
+    four.metric("Error of the outputs", significant(float(apart), 2), help=APART)
 
 
 def _sides(

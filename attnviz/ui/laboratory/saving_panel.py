@@ -18,6 +18,7 @@ from attnviz.ui.jobs.background_jobs import Work
 from attnviz.ui.jobs.long_jobs import wait_for
 from attnviz.ui.server.run_places import giving_way_by_count
 from attnviz.views.charts.token_lines import draw_token_lines
+from attnviz.written_numbers import decimals, duration
 
 __all__ = ["COUNT", "show_saving"]
 
@@ -57,9 +58,9 @@ def _show(model: Model, prompt: int, saving: CacheSaving) -> None:
     cached, again = int(saving.cached[1:].sum()), int(saving.again[1:].sum())
     quick, slow = float(saving.cached_seconds[1:].sum()), float(saving.again_seconds[1:].sum())
     one, two, three = st.columns(3)
-    one.metric("Multiplications, times fewer", f"{again / cached:.1f}")
-    two.metric("Time, times less", f"{slow / quick:.1f}")
-    three.metric("Milliseconds per token, with", f"{1000 * quick / (len(saving.ids) - 1):.1f}")
+    one.metric("Multiplications, times fewer", decimals(again / cached, 1))
+    two.metric("Time, times less", decimals(slow / quick, 1))
+    three.metric("Time per token, with", duration(quick / (len(saving.ids) - 1)))
     what = choice("Show", ["Multiplications", "Time"], "cache_saving", show_label=False)
     if what == "Multiplications":
         curves = {WITH: saving.cached / 1e6, WITHOUT: saving.again / 1e6}

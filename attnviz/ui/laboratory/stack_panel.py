@@ -18,8 +18,8 @@ from attnviz.ui.components.choices import choice
 from attnviz.ui.components.figures_and_tables import show_picture
 from attnviz.ui.session.plain_text import show_plain
 from attnviz.views.charts.layer_strip import draw_layers
-from attnviz.views.charts.memory_bars import bytes_in_words, draw_memory
-from attnviz.written_numbers import percent
+from attnviz.views.charts.memory_bars import draw_memory
+from attnviz.written_numbers import count, percent, size
 
 __all__ = ["show_layers", "show_memory"]
 
@@ -77,7 +77,7 @@ def _check(model: Model, ids: tuple[int, ...]) -> None:
     ours = layer_bytes(layers, len(ids), bytes_per_number=width)
     counted = sum(float(ours[at]) for at, one in enumerate(layers) if one.per_token)
     line = (
-        f"This text, {len(ids)} tokens in {model.info.dtype}: **{counted:,.0f}** bytes of keys "
+        f"This text, {len(ids):,} tokens in {model.info.dtype}: **{count(counted)}** bytes of keys "
         f"and values by the formula, **{sum(held.values()):,}** in the library's cache."
     )
     if any(one.window is not None and len(ids) >= one.window for one in layers):
@@ -119,7 +119,7 @@ def show_layers(model: Model) -> None:
     )
     source = f" Shapes: {PUBLISHED[name].source}." if name in PUBLISHED else ""
     st.caption(
-        f"All layers keep {bytes_in_words(float(sizes.sum()))} in 16 bits{share}. A window reaches "
+        f"All layers keep {size(float(sizes.sum()))} in 16 bits{share}. A window reaches "
         "further with every layer below it. A state reaches all tokens, but holds them in a fixed "
         f"number of numbers, and can forget.{source}"
     )

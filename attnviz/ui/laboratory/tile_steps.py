@@ -21,6 +21,7 @@ from attnviz.ui.components.choices import choice
 from attnviz.ui.components.served_component import ServedComponent
 from attnviz.ui.laboratory.head_vectors import HeadVectors
 from attnviz.views.style.safe_labels import shorten
+from attnviz.written_numbers import size
 
 __all__ = ["show_rounds", "show_tiles", "tile_steps"]
 
@@ -123,12 +124,12 @@ def show_rounds(vectors: HeadVectors, devices: int) -> None:
         "rounds": [
             [{"block": visit.block, "skipped": visit.skipped} for visit in one] for one in rounds
         ],
-        "moved": moved,
+        "moved": [size(one) for one in moved],
     }
     _show(_ring, content, "lab_ring")
     skipped = sum(visit.skipped for one in rounds for visit in one)
     st.markdown(
-        f"**{moved[-1]:,}** bytes of keys and values move between devices; **{skipped}** of "
+        f"**{size(moved[-1])}** of keys and values move between devices; **{skipped}** of "
         f"{devices * devices} blocks are masked and skipped. The result is the same for any number "
         "of devices."
     )

@@ -15,6 +15,7 @@ from attnviz.ui.components.figures_and_tables import show_table
 from attnviz.ui.patch.effect_maps import show_head_values
 from attnviz.ui.session.error_messages import show_reason
 from attnviz.views.maps.map_specification import score_specification
+from attnviz.written_numbers import decimals
 
 __all__ = ["show_composition", "strongest_pairs"]
 
@@ -30,7 +31,7 @@ def show_composition(scores: Composition, head: Head) -> None:
     """Show the scores of all earlier heads for what one head reads."""
     st.caption(
         "From weights alone: how much of what an earlier head writes is in the directions that "
-        f"this head reads. Unrelated matrices score about {scores.chance:.3f}."
+        f"this head reads. Unrelated matrices score about {decimals(scores.chance, 3)}."
     )
     reads = choice("Reads into its", READS, "patch_reads")
     table: np.ndarray = getattr(scores, reads)

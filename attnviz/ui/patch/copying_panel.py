@@ -10,6 +10,7 @@ from attnviz.types import Head
 from attnviz.ui.patch.effect_maps import show_head_values
 from attnviz.ui.session.plain_text import show_plain
 from attnviz.views.maps.map_specification import effect_specification
+from attnviz.written_numbers import signed
 
 __all__ = ["copying_words", "show_copying"]
 
@@ -41,7 +42,7 @@ def copying_words(head: Head, score: float) -> str:
     """Return what a head's score means, in a sentence."""
     if np.isnan(score):
         return f"{head.label} adds nothing to the stream, so it has no score."
-    number = f"{score:+.2f}".replace("-", "−")
+    number = signed(score)
     if abs(score) < MIDDLE:
         return f"{head.label}: {number}. Looking at a token neither raises nor lowers it by much."
     does = "likelier" if score > 0 else "less likely"

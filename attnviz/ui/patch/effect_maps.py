@@ -21,6 +21,7 @@ from attnviz.ui.patch.patch_study import PatchStudy
 from attnviz.ui.session import state
 from attnviz.ui.session.error_messages import show_reason
 from attnviz.views.maps.map_specification import MapSpecification, effect_specification
+from attnviz.written_numbers import scientific, signed
 
 __all__ = [
     "choose_head",
@@ -128,13 +129,13 @@ def _all_positions(stream: StreamEffects, whole: bool, *, decoder: bool) -> None
         worst = float(np.abs(stream.whole - stream.clean).max())
         st.caption(
             f"Check: with all positions patched, every layer restores the clean run; largest "
-            f"difference {worst:.1e} logits."
+            f"difference {scientific(worst, 1)} logits."
         )
         return
-    nearest = ", ".join(f"L{layer} {value:+.2f}" for layer, value in enumerate(stream.whole))
+    nearest = ", ".join(f"L{layer} {signed(value)}" for layer, value in enumerate(stream.whole))
     reason = "the corrupted source" if decoder else "the tokens without a partner"
     st.caption(
-        f"With all partners patched behind one layer: {nearest}; clean run {stream.clean:+.2f}. "
+        f"With all partners patched behind one layer: {nearest}; clean run {signed(stream.clean)}. "
         f"Later layers still read {reason}."
     )
 

@@ -30,7 +30,7 @@ from attnviz.ui.session.error_messages import show_or_reason
 from attnviz.ui.session.model_cache import load_model
 from attnviz.ui.session.plain_text import Strong, show_plain
 from attnviz.views.maps.map_specification import effect_specification
-from attnviz.written_numbers import percent
+from attnviz.written_numbers import percent, signed
 
 __all__ = ["patch_page"]
 
@@ -121,7 +121,7 @@ def _sentence(chosen: ChosenPair, study: PatchStudy) -> None:
     effects = study.effects["output"]
     show_plain(
         "Logit of ", Strong(chosen.answer), " minus logit of ", Strong(chosen.other), ": clean ",
-        Strong(f"{effects.clean:+.2f}"), ", corrupted ", Strong(f"{effects.corrupted:+.2f}"), ".",
+        Strong(signed(effects.clean)), ", corrupted ", Strong(signed(effects.corrupted)), ".",
     )  # fmt: skip
     if np.isnan(effects.share(next(iter(effects.patched)))).all():
         st.warning(
@@ -144,7 +144,7 @@ def _sentence(chosen: ChosenPair, study: PatchStudy) -> None:
                 "of positions."
             )
         show_plain(
-            "All heads' outputs together bring it to ", Strong(f"{study.together:+.2f}"), ". ",
+            "All heads' outputs together bring it to ", Strong(signed(study.together)), ". ",
             reason, small=True,
         )  # fmt: skip
 
@@ -166,7 +166,7 @@ def _effects(chosen: ChosenPair, study: PatchStudy, kind: Kind, head: Head) -> N
     moved = float(effects.patched[kind][head.layer, head.head])
     share = float(shares[head.layer, head.head])
     show_plain(
-        Strong(head.label), f" with its clean {PARTS[part].lower()}: difference {moved:+.2f}, ",
+        Strong(head.label), f" with its clean {PARTS[part].lower()}: difference {signed(moved)}, ",
         f"{percent(share)} of the way from the corrupted run to the clean one.",
     )  # fmt: skip
     st.caption(
@@ -187,9 +187,9 @@ def _direct(chosen: ChosenPair, kind: Kind, head: Head, parts: LogitParts) -> No
     )
     heads = sum(float(one.sum()) for one in parts.heads.values())
     show_plain(
-        f"Clean text: heads {heads:+.2f}, embedding {parts.embedding:+.2f}, MLPs and biases "
-        f"{float(parts.rest.sum()) + parts.constant:+.2f}: together "
-        f"{parts.total:+.2f} logits for {chosen.answer} over {chosen.other}.",
+        f"Clean text: heads {signed(heads)}, embedding {signed(parts.embedding)}, MLPs and biases "
+        f"{signed(float(parts.rest.sum()) + parts.constant)}: together "
+        f"{signed(parts.total)} logits for {chosen.answer} over {chosen.other}.",
     )
     st.caption(
         "What a head adds to the residual stream, read by the vocabulary directly, with the last "

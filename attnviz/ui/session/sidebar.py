@@ -16,6 +16,7 @@ from attnviz.ui.session.error_messages import explained
 from attnviz.ui.session.example_texts import Example, examples_of
 from attnviz.ui.session.model_cache import Request, load_model
 from attnviz.ui.session.plain_text import plain, show_plain
+from attnviz.written_numbers import decimals
 
 __all__ = ["choose_model", "choose_text", "sidebar"]
 
@@ -69,7 +70,7 @@ def _facts(info: ModelInfo) -> str:
     room = f"up to {info.max_tokens:,} tokens" if info.max_tokens else "any length"
     return (
         f"{info.title} · {shapes} heads{_own_layers(info)} · "
-        f"{info.parameters / 1e6:.1f} M parameters · {room}"
+        f"{decimals(info.parameters / 1e6, 1)} M parameters · {room}"
     )
 
 
@@ -173,5 +174,5 @@ def _worth_a_look(info: ModelInfo) -> None:
                 on_click=state.choose_head,
                 args=(known.head,),
                 type="tertiary",
-                help=plain(f"{known.label}, measured score {known.score:.2f}"),
+                help=plain(f"{known.label}, measured score {decimals(known.score)}"),
             )

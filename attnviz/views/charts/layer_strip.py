@@ -10,9 +10,9 @@ from jaxtyping import Float
 from plotly.subplots import make_subplots
 
 from attnviz.errors import InputError
-from attnviz.views.charts.memory_bars import bytes_in_words
 from attnviz.views.style.safe_labels import escape_label
 from attnviz.views.style.theme import Theme, apply, palette
+from attnviz.written_numbers import count, size
 
 __all__ = ["draw_layers"]
 
@@ -49,9 +49,9 @@ def draw_layers(
     figure = make_subplots(rows=2, cols=1, shared_xaxes=True, vertical_spacing=0.1)
     for place, kind in enumerate(dict.fromkeys(kinds)):
         layers = [at for at, one in enumerate(kinds) if one == kind]
-        words = ["all tokens" if reach[at] >= tokens else f"{reach[at]:,.0f} tokens"
+        words = ["all tokens" if reach[at] >= tokens else f"{count(reach[at])} tokens"
                  for at in layers]  # fmt: skip
-        sized = [bytes_in_words(sizes[at]) for at in layers]
+        sized = [size(sizes[at]) for at in layers]
         for row, numbers in ((1, reach), (2, sizes)):
             figure.add_trace(
                 go.Bar(

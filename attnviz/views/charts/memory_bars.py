@@ -8,17 +8,9 @@ import plotly.graph_objects as go
 
 from attnviz.views.style.safe_labels import escape_label
 from attnviz.views.style.theme import Theme, apply, palette
+from attnviz.written_numbers import size
 
-__all__ = ["bytes_in_words", "draw_memory"]
-
-
-def bytes_in_words(number: float) -> str:
-    """Return a number of bytes with a decimal unit: "63.5 kB"; 1 kB is 1,000 bytes."""
-    for unit in ("bytes", "kB", "MB", "GB"):
-        if number < 1000 or unit == "GB":
-            break
-        number /= 1000
-    return f"{number:,.0f} bytes" if unit == "bytes" else f"{number:,.3g} {unit}"
+__all__ = ["draw_memory"]
 
 
 def draw_memory(
@@ -43,7 +35,7 @@ def draw_memory(
             y=names,
             x=[float(one) for one in sizes.values()],
             orientation="h",
-            text=[bytes_in_words(one) for one in sizes.values()],
+            text=[size(one) for one in sizes.values()],
             textposition="auto",
             marker={
                 "color": [

@@ -11,6 +11,7 @@ from jaxtyping import Float, Int
 from attnviz.errors import InputError
 from attnviz.views.style.safe_labels import escape_label
 from attnviz.views.style.theme import Palette, Theme, apply, palette
+from attnviz.written_numbers import significant
 
 __all__ = ["draw_budget_losses", "draw_predicted"]
 
@@ -114,7 +115,7 @@ def draw_predicted(
             orientation="h",
             width=0.45,
             marker={"color": colors.categorical[0]},
-            text=[f"{one:.3g}" for one in numbers.values()],
+            text=[significant(one, 3) for one in numbers.values()],
             textposition="auto",
             hovertemplate="<b>%{y}</b>: %{x:.4g}<extra></extra>",
         )

@@ -11,6 +11,7 @@ from attnviz.views.maps.heatmap import check_shape
 from attnviz.views.style.safe_labels import escape_label
 from attnviz.views.style.theme import Theme, apply, heading, palette
 from attnviz.views.style.token_axes import token_axis
+from attnviz.written_numbers import exact
 
 __all__ = ["draw_rows"]
 
@@ -59,9 +60,10 @@ def draw_rows(
             y=np.where(missing, np.nan, values).astype(np.float32),
             marker={"color": fills if selected is not None else colors.categorical[0]},
             hovertext=axis.names,
+            customdata=[exact(float(one)) for one in values],
             hovertemplate=(
-                f"<b>%{{hovertext}}</b><br>{escape_label(label)} %{{y:.4f}} {escape_label(unit)}"
-                "<extra></extra>"
+                f"<b>%{{hovertext}}</b><br>{escape_label(label)} %{{customdata}} "
+                f"{escape_label(unit)}<extra></extra>"
             ),
             name=escape_label(label),
         )

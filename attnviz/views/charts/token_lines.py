@@ -13,6 +13,7 @@ from attnviz.views.maps.heatmap import check_shape
 from attnviz.views.style.safe_labels import escape_label
 from attnviz.views.style.theme import Theme, apply, palette
 from attnviz.views.style.token_axes import token_axis, value_axis
+from attnviz.written_numbers import exact
 
 __all__ = ["draw_token_lines"]
 
@@ -60,8 +61,9 @@ def draw_token_lines(
                     "width": 2,
                     "dash": _DASHES[at // len(colors.categorical) % len(_DASHES)],
                 },
+                customdata=[exact(float(one)) for one in numbers],
                 hovertemplate=(
-                    f"<b>%{{x}}</b><br>{escape_label(name)}: %{{y:.4f}} {escape_label(unit)}"
+                    f"<b>%{{x}}</b><br>{escape_label(name)}: %{{customdata}} {escape_label(unit)}"
                     "<extra></extra>"
                 ),
             )

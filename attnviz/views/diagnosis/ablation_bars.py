@@ -18,6 +18,7 @@ from attnviz.views.diagnosis.label_colors import label_colors
 from attnviz.views.style.safe_labels import escape_label
 from attnviz.views.style.theme import Palette, Theme, apply, heading, palette
 from attnviz.views.style.token_axes import value_axis
+from attnviz.written_numbers import MINUS, signed
 
 __all__ = ["MOST_BARS", "draw_ablation"]
 
@@ -163,7 +164,7 @@ def draw_ablation(
             "fixedrange": True,
             "zeroline": True,
             "tickvals": stretch(np.asarray(TICKS)),
-            "ticktext": [f"{tick:g}" for tick in TICKS],
+            "ticktext": [f"{tick:g}".replace("-", MINUS) for tick in TICKS],
             "range": _span(tried, ways, stretch),
         },
     )
@@ -212,10 +213,10 @@ def _arms(values: Sequence[Interval], stretch: _Stretch, color: str) -> dict[str
 
 
 def _interval_text(value: Interval) -> str:
-    said = f"{value.mean:+z.3f} nats per token"
+    said = f"{signed(value.mean, 3)} nats per token"
     if np.isnan(value.low):
         return f"{said}<br>one text, so no interval"
-    return f"{said}<br>95% interval {value.low:+z.3f} to {value.high:+z.3f}"
+    return f"{said}<br>95% interval {signed(value.low, 3)} to {signed(value.high, 3)}"
 
 
 def _bar_in_legend(name: str, colors: Palette) -> go.Scatter:

@@ -16,6 +16,7 @@ from attnviz.errors import InputError
 from attnviz.findings import LABELS, Finding, Label
 from attnviz.removals import removal_cost
 from attnviz.views.style.theme import Theme
+from attnviz.written_numbers import MINUS, signed
 
 __all__ = ["LABEL_MARKS", "cell_lines", "label_colors", "short_mark", "text_color_on"]
 
@@ -119,7 +120,7 @@ def short_mark(finding: Finding, letters: int) -> tuple[str, ...]:
     detail = _DETAILS.get(finding.detail, finding.detail[:6])
     distance = re.fullmatch(r"(\d+) tokens (before|after)", finding.detail)
     if distance:
-        detail = f"{'−' if distance[2] == 'before' else '+'}{distance[1]}"
+        detail = f"{MINUS if distance[2] == 'before' else '+'}{distance[1]}"
     if finding.partner is not None:
         detail = f"H{finding.partner.head}"
     if finding.label == "specialised":
@@ -135,8 +136,7 @@ def cell_lines(finding: Finding, letters: int) -> tuple[str, ...]:
     mark, cost = short_mark(finding, letters), removal_cost(finding)
     if letters < 6 or math.isnan(cost):
         return mark
-    signed = f"{cost:+z.2f}" if abs(cost) >= 0.005 else "0"
-    return (*(word.rstrip("!") for word in mark[:1]), signed)
+    return (*(word.rstrip("!") for word in mark[:1]), signed(cost))
 
 
 def _luminance(color: str) -> float:

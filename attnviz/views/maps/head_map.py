@@ -19,6 +19,7 @@ from attnviz.views.style.figure_spec import Spec
 from attnviz.views.style.safe_labels import escape_label
 from attnviz.views.style.theme import Theme, palette
 from attnviz.views.style.token_axes import number_axis
+from attnviz.written_numbers import decimals, significant
 
 __all__ = ["CLICK_LIMIT", "draw_head_map", "head_limits", "head_map_spec"]
 
@@ -130,7 +131,10 @@ def _logarithmic(
     floor = top - 4
     with np.errstate(divide="ignore", invalid="ignore"):
         shown = np.where(np.isnan(values), np.nan, np.log10(np.maximum(values, 10**floor)))
-    ticks = tuple((floor + step, f"{10 ** (floor + step):.2g}") for step in (0, 2, 4))
+    ticks = tuple(
+        (floor + step, significant(10 ** (floor + step), 2).removesuffix(".0"))
+        for step in (0, 2, 4)
+    )
     return shown, ColorScale(color_scale.colors, floor, top, color_scale.label, ticks)
 
 
@@ -185,7 +189,7 @@ def _targets(values: np.ndarray, metric: Metric, kind: Kind, cell: float) -> dic
         "customdata": flat,
         "text": [
             escape_label(
-                f"{metric.label} {value:.3f}{unit}"
+                f"{metric.label} {decimals(value, 3)}{unit}"
                 if np.isfinite(value)
                 else f"{metric.label}: not defined for this text"
             )

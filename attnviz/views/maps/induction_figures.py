@@ -15,6 +15,7 @@ from attnviz.views.maps.scales import LINEAR, Scale
 from attnviz.views.maps.weight_map import draw_weights
 from attnviz.views.style.safe_labels import escape_label
 from attnviz.views.style.theme import Theme, apply, heading, palette
+from attnviz.written_numbers import decimals
 
 __all__ = ["draw_loss", "draw_scores_by_head", "draw_stripe"]
 
@@ -150,7 +151,7 @@ def draw_loss(
                 mode="lines+markers" if len(losses) <= 60 else "lines",
                 line={"color": color, "width": 2},
                 marker={"size": 5},
-                name=f"{name}, mean {mean:.2f} {escape_label(unit)}",
+                name=f"{name}, mean {decimals(mean)} {escape_label(unit)}",
                 hovertemplate=(
                     f"{name}, place %{{x}}: %{{y:.3f}} {escape_label(unit)}<extra></extra>"
                 ),

@@ -14,6 +14,7 @@ from attnviz.types import Metric
 from attnviz.views.style.color_scales import ColorScale, color_bar
 from attnviz.views.style.safe_labels import escape_label
 from attnviz.views.style.theme import Theme, colorscale, palette
+from attnviz.written_numbers import MINUS, significant
 
 __all__ = [
     "LABEL_RULE",
@@ -28,6 +29,7 @@ __all__ = [
     "picture_specification",
     "repetition_diagonals",
     "score_specification",
+    "signed_ticks",
     "style",
     "weight_specification",
 ]
@@ -140,6 +142,12 @@ def weight_specification(
     )
 
 
+def signed_ticks(end: float) -> tuple[tuple[float, str], ...]:
+    """Return the ticks of a scale from -`end` to `end`, with their texts."""
+    text = significant(end, 2).removesuffix(".0")
+    return ((-end, f"{MINUS}{text}"), (0.0, "0"), (end, f"+{text}"))
+
+
 def difference_specification(label_a: str, label_b: str, end: float) -> MapSpecification:
     """Return the specification of weights of B minus weights of A, between -`end` and `end`."""
     return MapSpecification(
@@ -148,7 +156,7 @@ def difference_specification(label_a: str, label_b: str, end: float) -> MapSpeci
         low=-end,
         high=end,
         colors="diverging",
-        ticks=((-end, f"−{end:.2g}"), (0.0, "0"), (end, f"+{end:.2g}")),
+        ticks=signed_ticks(end),
         missing="masked in one of the two",
         missing_caption="masked",
         corner="key →<br>query ↓",
@@ -170,7 +178,7 @@ def effect_specification(
         low=-end,
         high=end,
         colors="diverging",
-        ticks=((-end, f"−{end:.2g}"), (0.0, "0"), (end, f"+{end:.2g}")),
+        ticks=signed_ticks(end),
         missing=missing,
         missing_caption=missing,
         corner=corner,

@@ -11,11 +11,13 @@ from jaxtyping import Float
 from attnviz.errors import CaptureError
 from attnviz.types import Tokens
 from attnviz.views.maps.heatmap import draw_grid
+from attnviz.views.maps.map_specification import signed_ticks
 from attnviz.views.style.color_scales import ColorScale
 from attnviz.views.style.kind_colors import kind_colors
 from attnviz.views.style.safe_labels import escape_label
 from attnviz.views.style.theme import Theme, palette
 from attnviz.views.style.token_axes import number_axis, token_axis
+from attnviz.written_numbers import decimals, signed
 
 __all__ = ["draw_products", "draw_vectors"]
 
@@ -148,9 +150,9 @@ def _write_sums(
         heading["text"] += "  " + _in_color("weight", "weight", theme)
     lines = [{**heading, "yref": "paper", "yanchor": "bottom", "yshift": 4}]
     for row, score in enumerate(scores):
-        text = f"{score:+6.2f}"
+        text = f"{signed(score):>6}"
         if weights is not None:
-            text += "  masked" if np.isnan(weights[row]) else f"  {weights[row]:6.3f}"
+            text += "  masked" if np.isnan(weights[row]) else f"  {decimals(weights[row], 3):>6}"
         lines.append(at(row, text.replace(" ", "\u2007"), colors.text))
     shown = (*figure.layout.annotations, *lines)
     room = 126 if weights is not None else 70
@@ -190,7 +192,7 @@ def _map(
             -end,
             end,
             label,
-            ((-end, f"−{end:.2g}"), (0.0, "0"), (end, f"+{end:.2g}")),
+            signed_ticks(end),
         ),
         hover=f"<b>%{{y}}</b><br>dimension %{{x}}: {number}",
         customdata=numbers,

@@ -10,9 +10,9 @@ from attnviz.views.report.summary_sentences import (
     SEVERE,
     head_count,
     named_heads,
-    signed,
 )
 from attnviz.word_lists import joined
+from attnviz.written_numbers import signed_nats
 
 __all__ = ["comparison_sentences"]
 
@@ -73,8 +73,8 @@ def comparison_sentences(
 def _harmful(pairs: Sequence[tuple[Finding, Finding]]) -> list[str]:
     """Return how many heads do harm in the second model only, and their names with both costs."""
     names = [
-        f"{after.head.label} ({signed(removal_cost(before))} before, "
-        f"{signed(removal_cost(after))} now)"
+        f"{after.head.label} ({signed_nats(removal_cost(before))} before, "
+        f"{signed_nats(removal_cost(after))} now)"
         for before, after in pairs[:SHOWN]
     ]
     if len(pairs) > SHOWN:

@@ -31,6 +31,7 @@ from attnviz.views.report.tables import (
     origin,
 )
 from attnviz.views.style.theme import Theme
+from attnviz.written_numbers import decimals
 
 __all__ = ["draw_report"]
 
@@ -191,7 +192,7 @@ def _pictures(
     if agreement is not None:
         lines.append(
             "<p>Gradient importance (Michel et al. 2019) ranks these heads with a correlation of "
-            f"{agreement:.2f} to what removing them costs.</p>"
+            f"{decimals(agreement)} to what removing them costs.</p>"
         )
     return lines
 

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 from attnviz.findings import Finding
 from attnviz.removals import kept_heads, removal_cost, removals
-from attnviz.views.report.summary_sentences import head_count, signed
+from attnviz.views.report.summary_sentences import head_count
 from attnviz.word_lists import joined
+from attnviz.written_numbers import signed_nats
 
 __all__ = ["kept_sentence", "removal_lists"]
 
@@ -43,6 +44,6 @@ def kept_sentence(findings: Sequence[Finding]) -> str:
 
 
 def _named(findings: Sequence[Finding]) -> str:
-    said = [f"{one.head.label} ({signed(removal_cost(one))})" for one in findings[:NAMED]]
+    said = [f"{one.head.label} ({signed_nats(removal_cost(one))})" for one in findings[:NAMED]]
     more = f", and {len(findings) - NAMED} more" if len(findings) > NAMED else ""
     return ", ".join(said) + more

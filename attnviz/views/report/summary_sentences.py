@@ -10,12 +10,12 @@ from attnviz.findings import LABELS, Finding, Verdict
 from attnviz.removals import removal_cost
 from attnviz.types import Head
 from attnviz.word_lists import joined
+from attnviz.written_numbers import signed_nats
 
 __all__ = [
     "diagnosis_sentences",
     "head_count",
     "named_heads",
-    "signed",
     "text_count",
 ]
 
@@ -71,12 +71,6 @@ def head_count(number: int) -> str:
 def text_count(number: int) -> str:
     """Return "1 text", "2,000 texts"."""
     return "1 text" if number == 1 else f"{number:,} texts"
-
-
-def signed(change: float) -> str:
-    """Return a change of the loss with its sign: "+2.29", "-0.031", and "0" without a sign."""
-    shown = f"{change:+.2f}" if abs(change) >= 0.095 else f"{change:+.3f}"
-    return "0" if float(shown) == 0 else shown
 
 
 def _looks(suspects: Sequence[Finding], heads: int) -> str:
@@ -184,7 +178,7 @@ def _spare(findings: Sequence[Finding]) -> list[str]:
         said.append(f"{joined(names)} do the same: removing one makes no difference.")
         if one.together is not None and not math.isnan(one.together.mean):
             said.append(
-                f"Removing all of them changes the loss by {signed(one.together.mean)} nats."
+                f"Removing all of them changes the loss by {signed_nats(one.together.mean)} nats."
             )
     return said
 
@@ -196,7 +190,7 @@ def named_heads(findings: Sequence[Finding], *, costs: bool = False, labels: boo
         cost = removal_cost(one)
         extra = f" ({one.label})" if labels else ""
         if costs and not math.isnan(cost):
-            extra = f" ({signed(cost)} nats)"
+            extra = f" ({signed_nats(cost)} nats)"
         shown.append(f"{one.head.label}{extra}")
     if len(findings) > SHOWN:
         shown.append(f"{len(findings) - SHOWN} more")

@@ -14,6 +14,7 @@ from attnviz.sentences import sentence
 from attnviz.types import KIND_LABELS, Head
 from attnviz.views.diagnosis.label_colors import cell_lines
 from attnviz.views.report.plain_values import interval_of
+from attnviz.written_numbers import decimals, duration, nats
 
 __all__ = [
     "anchor",
@@ -178,7 +179,7 @@ def _row(one: Finding, numbers: Mapping[str, Any], number: int) -> str:
     ]
     for name in COLUMNS:
         value = interval_of(numbers[name]) if name in numbers else None
-        cells.append(number_cell(value, "" if value is None else f"{value.mean:z.3f}"))
+        cells.append(number_cell(value, "" if value is None else decimals(value.mean, 3)))
     first, *rest = [escape(sentence) for sentence in one.sentences] or [""]
     more = "".join(f"<p>{sentence}</p>" for sentence in rest) + _evidence(one)
     said = f"<details><summary>{first}</summary>{more}</details>" if more else first
@@ -190,15 +191,15 @@ def _row(one: Finding, numbers: Mapping[str, Any], number: int) -> str:
 def number_cell(value: Interval | None, shown: str) -> str:
     """Return a cell that sorts by the mean and shows a text; empty without a number."""
     known = value is not None and not math.isnan(value.mean)
-    given = f"{value.mean:.6g}" if value is not None and known else ""
+    given = f"{float(value.mean)}" if value is not None and known else ""
     return f'<td class="number" data-value="{given}">{escape(shown) if known else ""}</td>'
 
 
 def interval_text(value: Interval) -> str:
     """Return the mean with its interval, if it has one: "0.120 (0.101 to 0.139)"."""
     if math.isnan(value.low):
-        return f"{value.mean:z.3f}"
-    return f"{value.mean:z.3f} ({value.low:z.3f} to {value.high:z.3f})"
+        return decimals(value.mean, 3)
+    return f"{decimals(value.mean, 3)} ({decimals(value.low, 3)} to {decimals(value.high, 3)})"
 
 
 def _unit(unit: str) -> str:
@@ -251,10 +252,10 @@ def origin(plain: Mapping[str, Any]) -> str:
         "Texts, SHA-256": texts["digest"],
         "Loss": "none"
         if loss["mean"] is None
-        else f"{loss['mean']:z.4f} nats per token over {texts['tokens']:,} tokens",
+        else f"{nats(loss['mean'])} nats per token over {texts['tokens']:,} tokens",
         "Seed": str(plain["seed"]),
         "Versions": ", ".join(f"{name} {version}" for name, version in plain["versions"].items()),
-        "Took": f"{plain['seconds']:.0f} seconds",
+        "Took": duration(plain["seconds"]),
     }
     listed = "".join(
         f"<dt>{escape(key)}</dt><dd>{escape(value)}</dd>" for key, value in entries.items()

@@ -2,7 +2,7 @@
 
 import "../attnviz.vendor/plotly-cartesian-4.1.1.min.js";
 import { markDrawn } from "./drawn.js";
-import { cellAt, decode, describe, formatPosition, labelLookup } from "./map_grids.js";
+import { cellAt, decode, describe, labelLookup } from "./map_grids.js";
 import { figureOf } from "./map_figure.js";
 import { listen } from "./map_input.js";
 import { layoutOf, measuring } from "./map_layout.js";
@@ -10,6 +10,7 @@ import {
   atClosestZoom, drawableGrids, isZoomed, revealSelected, settle, suitableGrid, wanted, wholeWindow, zoomAction,
 } from "./map_window.js";
 import { isDark } from "./page_colors.js";
+import { count } from "./written_numbers.js";
 
 const { Plotly } = globalThis;
 const states = new WeakMap();
@@ -176,7 +177,7 @@ function tools(state) {
   const { window: [r0, r1, c0, c1], steps } = wanted(state);
   const size = steps[0] * steps[1] > 1 ? `${steps[0]} × ${steps[1]} cells per bin` : "single cells";
   state.where.textContent =
-    `queries ${formatPosition(r0)}–${formatPosition(r1 - 1)}, keys ${formatPosition(c0)}–${formatPosition(c1 - 1)} · ` +
+    `queries ${count(r0)}–${count(r1 - 1)}, keys ${count(c0)}–${count(c1 - 1)} · ` +
     (suitableGrid(state) ? size : "loading …");
   // Where every cell has its label there is nothing to zoom into.
   const clear = map.small && box.across / map.shape[1] >= map.labelRule.least && !isZoomed(state);
@@ -246,7 +247,7 @@ function markRow(state, rows, label) {
   if (rowBand.hidden) return;
   const [top, bottom] = [share(rows[0], low, high) * box.down, share(rows[1] + 1, low, high) * box.down];
   place(rowBand, { left: box.left, top: box.top + top, width: box.across, height: Math.max(bottom - top, 1) });
-  rowName.textContent = label ?? formatPosition(rows[0]);
+  rowName.textContent = label ?? count(rows[0]);
   place(rowName, { fontSize: box.font, top: box.top + (top + bottom) / 2, right: state.stage.clientWidth - box.left + 2 });
 }
 
@@ -256,7 +257,7 @@ function markColumn(state, columns, label) {
   if (columnBand.hidden) return;
   const [left, right] = [share(columns[0], low, high) * box.across, share(columns[1] + 1, low, high) * box.across];
   place(columnBand, { left: box.left + left, top: box.top, width: Math.max(right - left, 1), height: box.down });
-  columnName.textContent = label ?? formatPosition(columns[0]);
+  columnName.textContent = label ?? count(columns[0]);
   place(columnName, { fontSize: box.font, left: box.left + (left + right) / 2, top: box.top - 2 });
   columnName.classList.toggle("upright", !box.flat);
 }

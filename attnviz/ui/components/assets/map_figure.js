@@ -3,10 +3,10 @@
 // Position i covers [i, i + 1] on an axis. Colours, colour bar, hatching, captions and frames come
 // from Python (`attnviz.views.maps.map_style`), where the same parts make `draw_weights`.
 
-import { fixed } from "./map_grids.js";
 import { escapeText, ticksOf } from "./map_layout.js";
 import { drawableGrids, suitableGrid } from "./map_window.js";
 import { betterTextColor, channels, colorAt } from "./page_colors.js";
+import { decimals } from "./written_numbers.js";
 
 // Cells lie on a second pair of axes above the first, so that hatching stays behind them.
 const CELLS = { xaxis: "x2", yaxis: "y2" };
@@ -185,17 +185,17 @@ function gaps({ map, grids }, style) {
 // The numbers in their cells, in the text colour with the better contrast. Two unseen maps write them.
 function cellTexts({ map, box }, grid, style, [low, high], measure) {
   const digits = Math.max(...grid.values.map((one) => (Number.isFinite(one) ? Math.abs(one) : 0)));
-  const decimals = map.decimals ?? (digits >= 100 ? 0 : digits >= 10 ? 1 : 2);
+  const places = map.decimals ?? (digits >= 100 ? 0 : digits >= 10 ? 1 : 2);
   const textColors = [style.page, style.text];
   const colors = style.heatmap.colorscale.map(([, color]) => channels(color));
-  const widest = measure(`−${digits.toFixed(decimals)}`, LARGEST_TEXT);
+  const widest = measure(decimals(-digits, places), LARGEST_TEXT);
   const room = box.across / grid.columns - map.gap - 2;
   const size = Math.min(map.textSize ?? LARGEST_TEXT, (LARGEST_TEXT * room) / widest);
   const lines = Array.from({ length: grid.rows }, (_, row) =>
     Array.from(grid.values.subarray(row * grid.columns, (row + 1) * grid.columns), (value) => {
       if (!Number.isFinite(value)) return {};
       const shade = betterTextColor(colorAt(colors, (value - low) / (high - low)), textColors);
-      return { value, shade, text: fixed(value, decimals).replace("-", "−") };
+      return { value, shade, text: decimals(value, places) };
     })
   );
   return textColors.map((textColor, number) => ({

@@ -5,19 +5,13 @@
 // number per bin of its window. NaN: masked or not defined. Infinity: only keys that are set aside.
 // -Infinity: a weight that the model computes as NaN or infinity.
 
+import { count, decimals, exact, withPlus } from "./written_numbers.js";
+
 const MASKED = 0xffff;
 const SET_ASIDE = 0xfffe;
 const BROKEN = 0xfffd;
 const FULL = 0xfffc;
 
-export const formatNumber = (value, signed = false) => {
-  const size = Math.abs(value);
-  const text = size === 0 ? "0" : size < 0.0001 ? size.toExponential(1) : size.toFixed(4);
-  return value < 0 ? `−${text}` : signed && value > 0 ? `+${text}` : text;
-};
-// A small negative number is not written as "-0.000".
-export const fixed = (value, decimals) => value.toFixed(decimals).replace(/^-(?=[0.]+$)/, "");
-export const formatPosition = (value) => value.toLocaleString("en");
 // Unicode isolates keep a right-to-left token from reordering the text around it.
 export const isolate = (label) => `\u2068${label}\u2069`;
 
@@ -103,7 +97,7 @@ export function describe(map, cell) {
   const { words } = map;
   const say = (name, values) => words[name].replace(/\{(\w+)\}/g, (_, one) => values[one]);
   const place = ([first, last], label, side) => {
-    if (label === undefined) return `${side} ${formatPosition(first)}`; // a map of positions alone
+    if (label === undefined) return `${side} ${count(first)}`; // a map of positions alone
     if (!map.numbered) return isolate(label);
     if (first === last) return `${isolate(label)} (${first})`;
     return `${first}–${last} (from ${isolate(label)})`;
@@ -115,10 +109,10 @@ export function describe(map, cell) {
   if (cell.value === Infinity) return [where, words.set_aside];
   const { value, how } = map;
   const name = cell.exact ? value : say(how === "mean" ? "mean_of_bin" : "largest_of_bin", { value });
-  const numbers = { score: cell.score === undefined ? "" : fixed(cell.score, 3), rank: cell.rank };
+  const numbers = { score: cell.score === undefined ? "" : decimals(cell.score, 3), rank: cell.rank };
   const score = numbers.score && ` · ${say("score_and_rank", numbers)}`;
   const unit = map.unit ? ` ${map.unit}` : "";
-  return [where, `${name} ${formatNumber(cell.value, map.signed)}${unit}${score}`];
+  return [where, `${name} ${map.signed ? withPlus(exact(cell.value)) : exact(cell.value)}${unit}${score}`];
 }
 
 // Return a function from a position to its label: from grids in which every position has one.

@@ -1,6 +1,7 @@
 // Sizes in pixels and the labels along both sides of a map.
 
-import { formatPosition, isolate, labelLookup } from "./map_grids.js";
+import { isolate, labelLookup } from "./map_grids.js";
+import { count } from "./written_numbers.js";
 
 const SPARSE = 8; // up to every eighth position is labelled by its token; beyond, by its number
 const BELOW = 46; // height of colour bar and legend
@@ -109,7 +110,7 @@ export function ticksOf(state, side, measure) {
   const shown = positions.filter((at) => (at % apart === 0 && !crowded(at)) || at === selected);
   return {
     positions: shown,
-    texts: shown.map((at) => (at === selected ? `<b>${formatPosition(at)}</b>` : formatPosition(at))),
+    texts: shown.map((at) => (at === selected ? `<b>${count(at)}</b>` : count(at))),
     size: map.labelRule.least,
     upright: false,
     marks: 4,

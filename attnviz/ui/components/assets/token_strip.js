@@ -8,6 +8,7 @@ import { byteNotes } from "./byte_pieces.js";
 import { markDrawn } from "./drawn.js";
 import { isolate } from "./map_grids.js";
 import { betterTextColor, colorAt, isDark } from "./page_colors.js";
+import { decimals, exact } from "./written_numbers.js";
 
 const MASKED = 0xffff;
 const FULL = 0xfffe;
@@ -281,13 +282,13 @@ function dress(chip, weight, colors) {
   const [fill, text] = shade(colors, weight);
   chip.style.backgroundColor = fill;
   chip.style.color = text;
-  number.textContent = weight >= 0.005 ? weight.toFixed(2) : "";
+  number.textContent = weight >= 0.005 ? decimals(weight) : "";
 }
 
 function describe(chip, label, note, at, weight) {
   const place = `${label} (${at})${note && `, ${note}`}`;
   const says =
-    weight === undefined ? "" : weight === null ? ": masked" : `: weight ${weight.toFixed(4)}`;
+    weight === undefined ? "" : weight === null ? ": masked" : `: weight ${exact(weight)}`;
   chip.title = place + says;
   chip.setAttribute("aria-label", place + says);
 }
@@ -302,7 +303,7 @@ function sentence(strip, active, weights) {
     .filter(([weight]) => weight >= 0.005)
     .sort((a, b) => b[0] - a[0])
     .slice(0, 4)
-    .map(([weight, index]) => `${isolate(others[index])} (${index + otherFirst}) ${weight.toFixed(2)}`);
+    .map(([weight, index]) => `${isolate(others[index])} (${index + otherFirst}) ${decimals(weight)}`);
   const who = `${isolate(texts[active.index])} (${active.index + ownFirst})`;
   const here = strip.whole ? "" : `among the ${strip.unit}s shown, `;
   if (!best.length) {

@@ -3,10 +3,10 @@
 
 const MINUS = "−";
 
-// A number with so many decimals: "0.40", "−1.25".
+// A number with so many decimals: "0.40", "−1.25", "1,234.5".
 export function decimals(value, digits = 2) {
   if (!Number.isFinite(value)) return notFinite(value);
-  const text = value.toFixed(digits);
+  const text = value.toFixed(digits).replace(/\d+/, (whole) => Number(whole).toLocaleString("en"));
   return text.replace("-", /^-[0.]+$/.test(text) ? "" : MINUS);
 }
 
@@ -29,6 +29,13 @@ export function percent(share, digits) {
 
 // A number of things, with commas from 1,000 on.
 export const count = (number) => (Number(number.toFixed(0)) + 0).toLocaleString("en").replace("-", MINUS);
+
+// A number with so many significant digits: "0.0123", "4.56", "2.4e−8" below 0.0001.
+export function significant(value, digits) {
+  if (value === 0 || !Number.isFinite(value)) return decimals(value, 0);
+  const power = Number(value.toExponential(digits - 1).split("e")[1]);
+  return power < -4 ? scientific(value, digits - 1) : decimals(value, Math.max(0, digits - 1 - power));
+}
 
 // A tiny number, such as a rounding error: "1e−7", "2.4e−8".
 export function scientific(value, digits = 0) {

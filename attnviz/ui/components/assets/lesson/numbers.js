@@ -1,28 +1,17 @@
 // Numbers of a step: those that the server sent, and those that follow from the controls.
 
 import { mask, matmul, norm, runningSums, softmax } from "./kernel.js";
+import { decimals, short } from "../written_numbers.js";
 
 // What a step computes in the browser: arrays and numbers by name.
 const COMPUTED = { softmax: softmaxRow, shares: sharesRow };
 
-// A short text for a number: two decimals, more for small ones; the sign is a real minus.
-export function format(value, decimals) {
+// The text of a value: a string as it is, a dash without a value, a number with so many decimals.
+export function format(value, digits) {
   if (typeof value === "string") return value;
   if (value === undefined || value === null || Number.isNaN(value)) return "–";
-  if (!Number.isFinite(value)) return value > 0 ? "∞" : "−∞";
-  const size = Math.abs(value);
-  let text;
-  if (decimals !== undefined) text = grouped(value.toFixed(decimals));
-  else if (Number.isInteger(value)) text = value.toLocaleString("en");
-  else if (size >= 100) text = value.toFixed(1);
-  else if (size >= 0.005) text = value.toFixed(2);
-  else if (size >= 0.00005) text = value.toFixed(4);
-  else text = value.toExponential(0);
-  return /^-0(\.0*)?$/.test(text) ? text.slice(1) : text.replace("-", "−");
+  return digits === undefined ? short(value) : decimals(value, digits);
 }
-
-// Commas between thousands, as in whole numbers.
-const grouped = (text) => text.replace(/^-?\d+/, (whole) => Number(whole).toLocaleString("en"));
 
 // A name of a place, or a number: from the scene where it is a name.
 export function resolve(scene, what) {

@@ -4,6 +4,7 @@
 // Each tile has two steps: the comparison, which rescales what was added before, and the addition.
 
 import { createPlayer, element, playerComponent } from "./step_player.js";
+import { decimals, significant } from "../written_numbers.js";
 
 export default playerComponent(".fold", build);
 
@@ -51,10 +52,10 @@ function build(root, data) {
       box.classList.toggle("now", place === at);
     });
     const sum = at < 0 ? 0 : step % 2 === 0 ? tile.total : tile.rescaled;
-    highest.textContent = at < 0 ? "–" : tile.highest.toFixed(3);
-    factor.textContent = at < 0 ? "–" : tile.factor.toPrecision(3);
-    total.textContent = sum.toPrecision(4);
-    error.textContent = added < 0 ? "–" : data.tiles[added].error.toPrecision(2);
+    highest.textContent = at < 0 ? "–" : decimals(tile.highest, 3);
+    factor.textContent = at < 0 ? "–" : significant(tile.factor, 3);
+    total.textContent = significant(sum, 4);
+    error.textContent = added < 0 ? "–" : significant(data.tiles[added].error, 2);
     factor.parentElement.classList.toggle("changed", at > 0 && step % 2 === 1 && tile.factor < 1);
     says.textContent = sentence(data, step, at, tile);
   };
@@ -74,12 +75,12 @@ function sentence(data, step, at, tile) {
   const name = `Tile ${at}`;
   if (step % 2 === 0) {
     const end = at === data.tiles.length - 1 ? " All tiles are read: divide by the sum." : "";
-    return `${name} is added. The sum is ${tile.total.toPrecision(4)}.${end}`;
+    return `${name} is added. The sum is ${significant(tile.total, 4)}.${end}`;
   }
-  if (at === 0) return `${name} is read. Its highest score is ${tile.highest.toFixed(3)}.`;
+  if (at === 0) return `${name} is read. Its highest score is ${decimals(tile.highest, 3)}.`;
   const earlier = data.tiles[at - 1].highest;
   return tile.factor < 1
-    ? `${name} has a higher score: ${tile.highest.toFixed(3)} after ${earlier.toFixed(3)}. ` +
-        `All earlier sums are multiplied by ${tile.factor.toPrecision(3)}.`
+    ? `${name} has a higher score: ${decimals(tile.highest, 3)} after ${decimals(earlier, 3)}. ` +
+        `All earlier sums are multiplied by ${significant(tile.factor, 3)}.`
     : `${name} has no higher score. Earlier sums stay.`;
 }

@@ -39,12 +39,12 @@ function build(root, data) {
       devices[device].classList.toggle("skipped", work.skipped);
     });
     const skipped = round.filter((work) => work.skipped).length;
-    const moved = data.moved[step].toLocaleString("en-US");
+    const moved = data.moved[step];
     says.textContent =
       (step === 0 ? "Round 0: every device has the block of its queries. " : `Round ${step}: every block moved on by one device. `) +
       `${count - skipped} of ${count} devices compute` +
       (skipped ? `, ${skipped} skip a block that the mask hides. ` : ". ") +
-      `${moved} bytes have moved.`;
+      `${moved} have moved.`;
   };
   return createPlayer(controls, data.rounds.length - 1, draw);
 }
