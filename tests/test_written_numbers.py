@@ -259,6 +259,20 @@ def test_a_percentage_by_hand_would_be_found(source: str, lines: list[int]) -> N
 NEGATIVE = re.compile(r"\s-\d|\(-\d|^-\d.* ")
 """Hyphen before a digit in a text of several words."""
 
+
+@pytest.mark.browser
+def test_round_numbers_have_the_decimals_they_need(chromium) -> None:
+    page = chromium.new_page()
+    try:
+        page.add_script_tag(
+            content=f"{SCRIPT.read_text('utf-8').replace('export ', '')}; window.write = round"
+        )
+        shown = page.evaluate("[0, 0.25, 1000, -10, 0.1 + 0.2, -1e-9, 2.5, 100].map(write)")
+    finally:
+        page.close()
+    assert shown == ["0", "0.25", "1,000", "−10", "0.3", "0", "2.5", "100"]
+
+
 LINKS_AND_TRIALS = {"edit_links.py", "lesson_link.py", "tokenizer_trial.py"}
 """Files that write numbers into links, and one that may import the standard library only."""
 

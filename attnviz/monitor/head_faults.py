@@ -13,6 +13,7 @@ from jaxtyping import Bool, Float
 from attnviz.monitor.curves import COLLAPSED, PATTERNS, PREFIX, Row
 from attnviz.monitor.probe import OUTPUT_SHARE, Scores
 from attnviz.types import KIND_LABELS, Head, Kind
+from attnviz.written_numbers import significant
 
 __all__ = ["FAULTS", "Fault", "HeadAlarm", "fault_marks", "head_alarms"]
 
@@ -96,7 +97,7 @@ class HeadAlarm:
         """Return what happened and what to look at, in sentences."""
         (text,) = (fault.text for fault in FAULTS if fault.name == self.fault)
         listed = ", ".join(
-            f"{head.label} ({value:.3g})"
+            f"{head.label} ({significant(value, 3)})"
             for head, value in zip(self.heads[:NAMED], self.values, strict=False)
         )
         more = f" and {len(self.heads) - NAMED} more" if len(self.heads) > NAMED else ""

@@ -60,6 +60,11 @@ export function short(value) {
   return size >= 0.00005 ? decimals(value, 4) : scientific(value);
 }
 
+// A round number, as at an axis, with the decimals that it has: "0.25", "1,000", "−10".
+export function round(value) {
+  return decimals(value, 6).replace(/\.?0+$/, "");
+}
+
 export const withPlus = (text) => (/^[\d∞]/.test(text) && /[1-9∞]/.test(text) ? `+${text}` : text);
 
 function notFinite(value) {

@@ -1,5 +1,7 @@
 // Round numbers along an axis, and the places where they stand.
 
+import { round } from "../written_numbers.js";
+
 const PARTS = [1, 2, 2.5, 5, 10];
 
 // The smallest round step that divides a range into at most `most` parts.
@@ -8,13 +10,11 @@ function roundStep(range, most, parts = PARTS) {
   return power * parts.find((part) => part * power >= (range / most) * 0.999);
 }
 
-const written = (value) => Number(value.toFixed(6)).toLocaleString("en", { maximumFractionDigits: 6 }).replace("-", "−");
-
 // The multiples of a round step from `low` to `high`, each with its text.
 export function evenTicks(low, high, most, step = roundStep(high - low, most)) {
   const ticks = [];
   for (let at = Math.ceil(low / step - 1e-6); at * step <= high + step * 1e-6; at++) {
-    ticks.push({ value: at * step, text: written(at * step) });
+    ticks.push({ value: at * step, text: round(at * step) });
   }
   return ticks;
 }
