@@ -37,6 +37,7 @@ class Fault:
         over: where the fault ends. Apart from the limit, so that noise is not several faults.
         text: what such a head does.
         times: the head has had more than so many times what it has now.
+        probes: the head has been healthy at one of so many probes before; at any of them if 0.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Fault:
     over: float
     text: str
     times: float = 0.0
+    probes: int = 0
 
     def beyond(self, values: np.ndarray, limit: float) -> Bool[np.ndarray, ...]:
         """Return a mask of the values on the fault's side of a limit; False for NaN."""
@@ -58,7 +60,8 @@ FAULTS = (
     Fault(
         "uniform", "normalized_entropy", True, 0.99, 0.8, 0.95,
         "spread their weight evenly, with an entropy above 0.99 of what their keys allow, and "
-        "below 0.80 before",
+        "below 0.80 one or two probes before",
+        probes=2,
     ),
     Fault(
         "peaked", "normalized_entropy", False, 0.01, 0.1, 0.02,
@@ -73,8 +76,10 @@ FAULTS = (
     ),
 )  # fmt: skip
 """Chosen here, so that heads of ordinary trainings do not cross them: there, entropies rose from
-0.57 to 0.97, and shares fell to a twelfth. Peaked is the doctor's limit of collapse. Dead is 2.5
-times the doctor's: an optimiser moves a weight that was reset away from zero within a step."""
+0.57 to 0.97 within a probe, and shares fell to a twelfth. A head that drifts from 0.77 to 0.99 in a
+hundred steps is not broken, so that the last two probes count. Peaked is the doctor's limit of
+collapse. Dead is 2.5 times the doctor's: an optimiser moves a weight that was reset away from zero
+within a step."""
 
 
 @dataclass(frozen=True)
@@ -145,7 +150,7 @@ def _was_healthy(
     """Return a mask of the heads that have been far from the fault at an earlier probe."""
     best: Callable[..., np.ndarray] = np.fmin if fault.above else np.fmax
     extreme = np.full(values.shape, math.nan, np.float32)
-    for scores in earlier:
+    for scores in earlier[-fault.probes :]:
         extreme = best(extreme, scores.get((kind, fault.metric), extreme))
     if fault.above:
         return np.asarray(extreme < fault.healthy)

@@ -52,7 +52,9 @@ def steps_with(metric: str, *values: float, **rest: float) -> list[Row]:
         ("normalized_entropy", (0.99, 0.57, 0.97), []),  # an ordinary training
         ("normalized_entropy", (0.99, 0.7, 0.995, 1.0, 1.0), [2]),  # once
         ("normalized_entropy", (0.3, 0.995, 0.97, 0.995), [1]),  # has not recovered in between
-        ("normalized_entropy", (0.3, 0.995, 0.94, 0.995), [1, 3]),  # has
+        ("normalized_entropy", (0.3, 0.995, 0.7, 0.995), [1, 3]),  # has
+        ("normalized_entropy", (0.77, 0.94, 0.97, 0.995), []),  # drifts there
+        ("normalized_entropy", (0.7, 0.94, 0.995), [2]),
         ("normalized_entropy", (0.85, 0.995), []),  # never had a choice
         ("normalized_entropy", (0.3, NAN, 1.0), [2]),
         ("normalized_entropy", (0.5, 0.009), [1]),
