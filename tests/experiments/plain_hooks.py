@@ -12,7 +12,7 @@ from transformers import PreTrainedModel
 
 from attnviz.types import Head
 
-__all__ = ["PROJECTIONS", "kept_parts", "patched_by_hooks"]
+__all__ = ["PROJECTIONS", "columns", "hooked", "kept_parts", "patched_by_hooks"]
 
 PROJECTIONS: dict[tuple[str, str], dict[str, str]] = {
     ("gpt2", "self"): {
@@ -56,9 +56,11 @@ def columns(name: str, part: str, head: int, dim: int, group: int, width: int) -
 
 
 @contextmanager
-def _hooked(
+def hooked(
     network: PreTrainedModel, module: str, part: str, change: Callable[[Tensor], Tensor]
 ) -> Iterator[None]:
+    """Change the numbers of a module's part while the context lasts."""
+
     def before(one: nn.Module, arguments: tuple[Tensor, ...]) -> Any:
         return (change(arguments[0]), *arguments[1:])
 
@@ -88,7 +90,7 @@ def kept_parts(
             kept.append(numbers.clone())
             return numbers
 
-        with _hooked(network, PROJECTIONS[name, kind][part].format(layer), part, keep):
+        with hooked(network, PROJECTIONS[name, kind][part].format(layer), part, keep):
             network(**inputs)
     return kept
 
@@ -127,6 +129,6 @@ def patched_by_hooks(
         return changed
 
     module = PROJECTIONS[name, head.kind][part].format(head.layer)
-    with torch.inference_mode(), _hooked(network, module, part, change):
+    with torch.inference_mode(), hooked(network, module, part, change):
         logits: Tensor = network(**inputs).logits
     return logits

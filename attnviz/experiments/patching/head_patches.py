@@ -40,7 +40,15 @@ from attnviz.experiments.patching.text_pair import LogitDifference, TextPair, lo
 from attnviz.models import Model
 from attnviz.types import Head, Kind
 
-__all__ = ["PARTS", "Part", "PatchEffects", "patch_heads", "patch_together"]
+__all__ = [
+    "PARTS",
+    "CleanRun",
+    "Part",
+    "PatchEffects",
+    "patch_heads",
+    "patch_together",
+    "runs_at_once",
+]
 
 Part = Literal["output", "query", "key", "value", "pattern"]
 
@@ -120,7 +128,7 @@ def patch_heads(
     clean = CleanRun.of(model, pair, part)
     tasks = _tasks(model, part)
     corrupted, there = logits_of(model, pair.corrupted), pair.in_corrupted(difference)
-    room = max(1, min(MOST_COPIES, COPY_BYTES // (corrupted[0].numel() * 4)))
+    room = runs_at_once(corrupted)
     patched = {kind: np.full(size, np.nan) for kind, size in model.info.heads.items()}
     for start in range(0, len(tasks), room):
         group = tasks[start : start + room]
@@ -153,6 +161,11 @@ def patch_together(
     clean, there = CleanRun.of(model, pair, part), pair.in_corrupted(difference)
     with changing(_Patch(model.sites.places(), clean, [tuple(heads)])):
         return float(there.of(logits_of(model, pair.corrupted))[0])
+
+
+def runs_at_once(logits: Float[Tensor, "1 position word"]) -> int:
+    """Return how many runs with such logits make a batch."""
+    return max(1, min(MOST_COPIES, COPY_BYTES // (logits[0].numel() * 4)))
 
 
 def _tasks(model: Model, part: Part) -> list[tuple[Head, ...]]:
