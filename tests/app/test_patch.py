@@ -12,8 +12,10 @@ from streamlit.testing.v1 import AppTest
 import attnviz
 from attnviz.captures.forward_pass import encode
 from attnviz.experiments.patching.head_patches import patch_heads, patch_together
+from attnviz.experiments.patching.head_paths import patch_paths
 from attnviz.experiments.patching.text_pair import LogitDifference, TextPair, logits_of, word_id
 from attnviz.models import Model
+from attnviz.types import Head
 from attnviz.ui.jobs.long_jobs import long_jobs
 from attnviz.ui.patch.pair_examples import PAIRS, PairExample
 from attnviz.written_numbers import percent, signed
@@ -31,6 +33,43 @@ def patched(app: AppTest) -> AppTest:
     app.run()
     assert not app.exception
     return app
+
+
+def test_paths_into_the_keys_of_a_head_are_shown_and_walked(open_app: OpenApp) -> None:
+    app = patched(open_app(PAGE, patch_view="paths"))
+    # It begins with the strongest head that can read another one.
+    assert "Strongest: L0·H7 into the keys of L1·H" in said(app)
+    model = attnviz.load("gpt-classroom")
+    example = PAIRS["decoder"][0]
+    texts = [encode(model, one) for one in (example.clean, example.corrupted)]
+    words = [word_id(model, word)[0] for word in (example.answer, example.other)]
+    for layer, head, reads in ((1, 3, "key"), (2, 4, "value")):
+        app.selectbox(key="patch_layer").select(layer).run()
+        app.selectbox(key="patch_head").select(head).run()
+        app.segmented_control(key="patch_reads").set_value(reads).run()
+        paths = patch_paths(
+            model, TextPair(*texts), LogitDifference(*words), Head("self", layer, head), reads
+        )
+        shares = paths.share("self")
+        best = np.unravel_index(int(np.nanargmax(np.abs(shares))), shares.shape)
+        label = Head("self", int(best[0]), int(best[1])).label
+        assert f"Strongest: {label} into the {reads}s of L{layer}·H{head}, " in said(app)
+        assert f"{percent(float(shares[best]))} of the way" in said(app)
+        assert not app.exception
+    app.selectbox(key="patch_layer").select(0).run()
+    assert "Heads of layer 0 read no other head: choose one of a higher layer." in said(app)
+
+
+def test_paths_of_t5_come_from_three_kinds_of_heads(open_app: OpenApp) -> None:
+    app = patched(open_app(PAGE, model="t5-classroom", patch_view="paths", patch_kind="cross"))
+    # What the keys of cross-attention are made of is written by the encoder.
+    app.segmented_control(key="patch_reads").set_value("key").run()
+    assert "Strongest: encoder L" in said(app)
+    assert app.segmented_control(key="patch_sender").value == "encoder"
+    for kind in ("encoder", "decoder", "cross"):
+        app.segmented_control(key="patch_sender").set_value(kind).run()
+        assert not app.exception
+        assert "Strongest: " in said(app)
 
 
 def effect(app: AppTest) -> str:

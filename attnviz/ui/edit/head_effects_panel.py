@@ -23,7 +23,7 @@ from attnviz.ui.edit.edit_sentences import change_sentence
 from attnviz.ui.edit.listed_edits import ListedEdit, MaskedToken, listed_label
 from attnviz.ui.jobs.background_jobs import Work
 from attnviz.ui.jobs.long_jobs import wait_for
-from attnviz.ui.server.run_places import giving_way_by_count, is_long
+from attnviz.ui.server.run_places import giving_way_by_count, takes_a_moment
 from attnviz.ui.session import state
 from attnviz.ui.session.model_cache import Request
 from attnviz.ui.session.plain_text import plain, show_plain
@@ -41,9 +41,6 @@ EFFECT = Metric(
     "changes the prediction by {value}",
 )
 
-AT_ONCE = 6e10
-"""Operations of a measurement for which the page waits: a processor takes about a second."""
-
 TOGETHER = ("induction", "alignment", "same_word", "previous_token", "duplicate")
 """Roles whose heads are suggested together."""
 
@@ -57,8 +54,7 @@ def all_head_effects(model: Model, request: Request, tokens: int) -> HeadEffects
         tokens: number of tokens of the text.
     """
     heads = sum(layers * count for layers, count in model.info.heads.values())
-    operations = 2.0 * heads * tokens * model.info.parameters
-    if operations <= AT_ONCE and not is_long(model, tokens):
+    if takes_a_moment(model, heads, tokens):
         return head_effects(request)
 
     def work() -> Work[HeadEffects]:

@@ -52,6 +52,7 @@ def choose_kind(
     first: Kind | None = None,
     key: str = state.KIND,
     *,
+    label: str = "Attention",
     show_label: bool = True,
 ) -> Kind:
     """Return which attention, where a model has several.
@@ -62,7 +63,7 @@ def choose_kind(
     if len(kinds) == 1:
         return kinds[0]
     return choice(
-        "Attention",
+        label,
         kinds,
         key,
         first=first or ("cross" if "cross" in kinds else kinds[0]),

@@ -49,12 +49,13 @@ def show_head_values(
     *,
     key: str,
     alt: str,
+    chooses: bool = True,
 ) -> None:
-    """Show one number per head; a click selects the head."""
+    """Show one number per head; a click selects the head, unless `chooses` is False."""
     layers, heads = values.shape
 
     def choose(row: int | None, column: int | None) -> None:
-        if row is not None and column is not None:
+        if chooses and row is not None and column is not None:
             st.session_state[PREFIX + state.LAYER] = row
             st.session_state[PREFIX + state.HEAD] = column
 
@@ -65,7 +66,7 @@ def show_head_values(
         [f"H{head}" for head in range(heads)],
         lambda window: Grid(window, 1, 1, numbers[window.slices]),
         depends_on=(key, numbers.tobytes()),
-        selected=(selected.layer, selected.head),
+        selected=(selected.layer, selected.head) if chooses else None,
         selects="cell",
         on_cell=choose,
         tallest=520,

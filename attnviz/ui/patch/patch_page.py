@@ -26,6 +26,7 @@ from attnviz.ui.patch.effect_maps import (
 from attnviz.ui.patch.lens_panel import show_lens
 from attnviz.ui.patch.pair_fields import ChosenPair, choose_pair
 from attnviz.ui.patch.patch_study import PatchStudy, studied
+from attnviz.ui.patch.path_panel import show_paths
 from attnviz.ui.session.error_messages import show_or_reason
 from attnviz.ui.session.model_cache import load_model
 from attnviz.ui.session.plain_text import Strong, show_plain
@@ -54,6 +55,7 @@ VIEWS = {
     "heads": "Patched heads",
     "positions": "Layers and positions",
     "direct": "Direct effects",
+    "paths": "Paths",
     "composition": "Composition",
     "copying": "Copying",
     "lens": "Logit lens",
@@ -83,11 +85,14 @@ def patch_page(name: str) -> None:
     kind = choose_kind(_kinds(model, study, view), key="patch_kind")
     left, right = st.columns([5, 7], gap="medium")
     with left:
-        head = choose_head(model, kind, strongest(study, kind))
+        lowest = 1 if view in ("paths", "composition") else 0  # heads that read others
+        head = choose_head(model, kind, strongest(study, kind, lowest))
         if view == "heads":
             _effects(chosen, study, kind, head)
         elif view == "direct":
             show_or_reason(study.parts, partial(_direct, chosen, kind, head))
+        elif view == "paths":
+            show_paths(model, chosen, head)
         elif view == "composition":
             show_or_reason(study.composition, partial(show_composition, head=head))
         else:
@@ -108,12 +113,13 @@ def _kinds(model: Model, study: PatchStudy, view: str) -> tuple[Kind, ...]:
     return kinds
 
 
-def strongest(study: PatchStudy, kind: Kind) -> Head:
-    """Return the head whose output has the largest effect."""
+def strongest(study: PatchStudy, kind: Kind, lowest: int = 0) -> Head:
+    """Return the head whose output has the largest effect, from a layer on if there is one."""
     effects = study.effects["output"]
     moved = np.abs(np.nan_to_num(effects.patched[kind] - effects.corrupted))
-    layer, head = np.unravel_index(int(moved.argmax()), moved.shape)
-    return Head(kind, int(layer), int(head))
+    first = min(lowest, len(moved) - 1)
+    layer, head = np.unravel_index(int(moved[first:].argmax()), moved[first:].shape)
+    return Head(kind, first + int(layer), int(head))
 
 
 def _sentence(chosen: ChosenPair, study: PatchStudy) -> None:

@@ -34,6 +34,7 @@ __all__ = [
     "giving_way_by_count",
     "in_turn",
     "is_long",
+    "takes_a_moment",
     "turn",
 ]
 
@@ -57,6 +58,9 @@ MOMENT = 1.0
 
 SHORT_PASS = 2e10
 """Operations of a pass that one processor does in about a second."""
+
+AT_ONCE = 6e10
+"""Operations for which a page waits: a processor takes about a second."""
 
 
 class _Held(threading.local):
@@ -178,6 +182,11 @@ def is_long(model: Model, tokens: int) -> bool:
     """Return whether a pass over this many tokens takes a processor longer than a second."""
     heads = sum(layers * heads for layers, heads in model.info.heads.values())
     return 2.0 * tokens * (model.info.parameters + 128 * heads * tokens) > SHORT_PASS
+
+
+def takes_a_moment(model: Model, runs: int, tokens: int) -> bool:
+    """Return whether so many passes over a text take a processor about a second at most."""
+    return 2.0 * runs * tokens * model.info.parameters <= AT_ONCE and not is_long(model, tokens)
 
 
 class _Message:
