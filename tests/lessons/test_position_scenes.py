@@ -160,6 +160,10 @@ def test_half_of_the_weight_under_a_slope(scenes) -> None:
             total += powers[count]
             count += 1
         assert scenes["slopes"].values["half"][head] == count
+        drawn = scenes["slopes"].arrays["sums"][head]
+        assert len(drawn) > count  # the half is in the picture
+        expected = np.cumsum(powers)[: len(drawn)] / sum(powers)
+        assert np.abs(drawn - expected).max() < 1e-12
 
 
 def test_effects_at_a_distance_and_at_twice_the_distance(scenes) -> None:

@@ -201,20 +201,21 @@ def _slides(given: LessonInput, words: tuple[str, ...]) -> Scene:
 
 
 def _slopes() -> Scene:
-    """Return the weights of equal scores under ALiBi's slopes, [head, distance]."""
+    """Return the weight of the nearest keys together, [head, count], of equal scores under ALiBi."""
     slopes = alibi_slopes(8)
     away = torch.arange(REACH, dtype=torch.float64)
     weights = (-slopes[:, None] * away).softmax(-1)
-    reached = (weights.cumsum(-1) < 0.5).sum(-1) + 1
+    sums = weights.cumsum(-1)
+    reached = (sums < 0.5).sum(-1) + 1
     return Scene(
         labels={
-            "distances": [str(at) for at in range(128)],
+            "counts": [str(at + 1) for at in range(REACH // 2)],
             "heads": [
                 phrase("slope", head=at, slope=f"1/{round(1 / float(slope))}")
                 for at, slope in enumerate(slopes)
             ],
         },
-        arrays={"weights": weights[:, :128].numpy()},
+        arrays={"sums": sums[:, : REACH // 2].numpy()},
         values={
             "half": reached.double().tolist(),
             "largest": weights[:, 0].tolist(),
