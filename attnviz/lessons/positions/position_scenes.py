@@ -201,7 +201,7 @@ def _slides(given: LessonInput, words: tuple[str, ...]) -> Scene:
 
 
 def _slopes() -> Scene:
-    """Return the weight of the nearest keys together, [head, count], of equal scores under ALiBi."""
+    """Return the weight of the nearest keys under ALiBi, of equal scores, [head, count]."""
     slopes = alibi_slopes(8)
     away = torch.arange(REACH, dtype=torch.float64)
     weights = (-slopes[:, None] * away).softmax(-1)
