@@ -15,6 +15,7 @@ from pathlib import Path
 
 from attnviz.errors import EmptyText, InputError
 from attnviz.types import Family
+from attnviz.written_numbers import size
 
 __all__ = [
     "MOST_BYTES",
@@ -29,7 +30,7 @@ __all__ = [
 
 FOLDER = Path(__file__).parent / "texts"
 
-MOST_BYTES = 64 * 1024 * 1024
+MOST_BYTES = 64_000_000
 """Larger files are refused: a diagnosis of so much text takes too long text."""
 
 ONE_TEXT = "one text only: no interval can be given, unless it is long and read in windows"
@@ -226,7 +227,7 @@ def _decoded(read: bytes, room: int, name: str) -> str:
     """Return a file as text: UTF-8, with or without a byte order mark."""
     if len(read) > room:
         raise InputError(
-            f"'{name}' is too large: {MOST_BYTES // 2**20} MB of text are the most that is "
+            f"'{name}' is too large: {size(MOST_BYTES)} of text are the most that is "
             "read; give a sample of it"
         )
     if read.startswith((b"\xff\xfe", b"\xfe\xff")):

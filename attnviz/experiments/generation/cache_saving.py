@@ -79,7 +79,7 @@ def measure_saving(
     limit = model.info.max_tokens
     if limit is not None and len(ids) + count > limit:
         raise TextTooLong(
-            f"{len(ids)} tokens and {count} new ones are more than the {limit} positions of "
+            f"{len(ids):,} tokens and {count} new ones are more than the {limit:,} positions of "
             f"{model.info.name}; write fewer tokens or shorten the text",
             tokens=len(ids) + count,
             limit=limit,

@@ -158,7 +158,7 @@ def generate_ids(
     limit = model.info.max_target_tokens if both else model.info.max_tokens
     if limit is not None and len(ids) >= limit:
         raise TextTooLong(
-            f"this text has {len(ids)} tokens, and {model.info.name} has room for {limit}: no "
+            f"this text has {len(ids):,} tokens, and {model.info.name} has room for {limit:,}: no "
             "position is left for a new token; shorten the text",
             tokens=len(ids),
             limit=limit - 1,

@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 from attnviz.characters import shortened
 from attnviz.errors import ModelError
 from attnviz.models.folders.damaged_files import in_its_place
+from attnviz.written_numbers import size
 
 __all__ = ["SETTINGS", "read_json", "read_object"]
 
@@ -24,7 +25,7 @@ SETTINGS = (
 )
 """Settings that the library reads from a model folder; each is a JSON object."""
 
-MEGABYTES = 64
+MOST_BYTES = 64_000_000
 """Largest file that is read; the settings of real models have at most a few megabytes."""
 
 
@@ -41,9 +42,9 @@ def read_json(path: Path, *, infinite: bool = False) -> Any:
     """
     where = f"the {path.name} of '{path.parent.name}'"
     try:
-        if path.stat().st_size > MEGABYTES << 20:
+        if path.stat().st_size > MOST_BYTES:
             raise ModelError(
-                f"{where} has {path.stat().st_size >> 20} MB; expected at most {MEGABYTES} MB"
+                f"{where} has {size(path.stat().st_size)}; expected at most {size(MOST_BYTES)}"
             )
         return json.loads(
             path.read_text(encoding="utf-8"),

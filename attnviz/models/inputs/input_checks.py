@@ -65,7 +65,7 @@ def _check_ids(model: Model, ids: Sequence[int], side: Side) -> None:
     limit = info.max_tokens if side == "source" else info.max_target_tokens
     if limit is not None and len(ids) > limit:
         raise TextTooLong(
-            f"this {text} has {len(ids)} tokens, and {info.name} has room for {limit}",
+            f"this {text} has {len(ids):,} tokens, and {info.name} has room for {limit:,}",
             tokens=len(ids),
             limit=limit,
         )

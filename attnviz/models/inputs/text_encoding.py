@@ -83,8 +83,8 @@ def encode(
     if excess > 0:
         if not cut:
             raise TextTooLong(
-                f"this text has {len(ids)} tokens, and {info.name} has room for "
-                f"{room}; shorten it by {excess} tokens, or cut it there",
+                f"this text has {len(ids):,} tokens, and {info.name} has room for "
+                f"{room:,}; shorten it by {excess:,} tokens, or cut it there",
                 tokens=len(ids),
                 limit=room,
             )
@@ -238,8 +238,8 @@ def target_ids(
     excess = len(ids) - room
     if excess > 0 and not cut:
         raise TextTooLong(
-            f"the target has {len(ids)} tokens, and {model.info.name} has room for "
-            f"{room}; shorten it by {excess} tokens",
+            f"the target has {len(ids):,} tokens, and {model.info.name} has room for "
+            f"{room:,}; shorten it by {excess:,} tokens",
             tokens=len(ids),
             limit=room,
         )

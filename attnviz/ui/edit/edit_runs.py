@@ -16,7 +16,7 @@ from attnviz.experiments.edits.masked_tokens import mask_tokens
 from attnviz.types import Kind
 from attnviz.ui.edit.listed_edits import ListedEdit, Sides, attention_edits, masked_positions
 from attnviz.ui.session.capture_cache import Shelf
-from attnviz.ui.session.model_cache import CACHE_MB, Request, captured, load_model, reading
+from attnviz.ui.session.model_cache import CACHE_BYTES, Request, captured, load_model, reading
 from attnviz.ui.session.request_ids import request_ids
 
 __all__ = [
@@ -31,9 +31,9 @@ HeadEffects = Mapping[Kind, Float[np.ndarray, "layer head position"]]
 """KL of the prediction at each position when one head is off, nats."""
 
 # Captures with edits are never among those of other pages: a context has edits, a request has not.
-_CAPTURES: Shelf[Capture] = Shelf(CACHE_MB << 18, entries=64)
-_EFFECTS: Shelf[EditEffect] = Shelf(CACHE_MB << 16, entries=512)
-_HEADS: Shelf[HeadEffects] = Shelf(CACHE_MB << 16, entries=128)
+_CAPTURES: Shelf[Capture] = Shelf(CACHE_BYTES // 4, entries=64)
+_EFFECTS: Shelf[EditEffect] = Shelf(CACHE_BYTES // 16, entries=512)
+_HEADS: Shelf[HeadEffects] = Shelf(CACHE_BYTES // 16, entries=128)
 
 
 def sides_of(capture: Capture) -> Sides:

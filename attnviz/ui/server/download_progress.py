@@ -17,10 +17,11 @@ from attnviz.ui.jobs.background_jobs import Job, Jobs
 from attnviz.ui.server.run_places import LOADS, aside
 from attnviz.ui.server.visitors import connected, session
 from attnviz.ui.session.plain_text import plain
+from attnviz.written_numbers import size
 
-__all__ = ["LARGEST_MB", "offer_download"]
+__all__ = ["LARGEST_BYTES", "offer_download"]
 
-LARGEST_MB = int(os.environ.get("ATTNVIZ_MAX_DOWNLOAD_MB", "4096"))
+LARGEST_BYTES = int(os.environ.get("ATTNVIZ_MAX_DOWNLOAD_MB", "4096")) * 10**6
 """Largest download of a hub model that a visitor may start."""
 
 # Module state, not `st.cache_resource`: clearing Streamlit's caches must not lose what runs.
@@ -43,21 +44,21 @@ def offer_download(name: str, folders: tuple[Path, ...]) -> None:
         needed = needed_download(name, allowed_folders=folders)
     if needed is None:
         return
-    size = f"{_megabytes(needed.bytes):,} MB"
-    if _megabytes(needed.bytes) > LARGEST_MB:
+    if needed.bytes > LARGEST_BYTES:
         raise ModelNotAllowed(
-            f"'{name}' is a download of {size}, and this server allows {LARGEST_MB:,} MB; choose a "
-            "smaller model, or set ATTNVIZ_MAX_DOWNLOAD_MB where the server is started"
+            f"'{name}' is a download of {size(needed.bytes)}, and this server allows "
+            f"{size(LARGEST_BYTES)}; choose a smaller model, or set "
+            "ATTNVIZ_MAX_DOWNLOAD_MB where the server is started"
         )
     if job is not None and job.error is not None:
         _JOBS.forget(name)
         raise job.error
     st.info(
-        f"{plain(name)} is not on this server yet: {size} are downloaded from the hub. This server "
-        f"allows up to {LARGEST_MB:,} MB.",
+        f"{plain(name)} is not on this server yet: {size(needed.bytes)} are downloaded from the "
+        f"hub. This server allows up to {size(LARGEST_BYTES)}.",
         icon=":material/download:",
     )
-    if st.button(f"Download {size}", type="primary", key="download_model"):
+    if st.button(f"Download {size(needed.bytes)}", type="primary", key="download_model"):
         _JOBS.start(name, lambda report: _run(needed, report), session())
         st.rerun()
     st.stop()
@@ -71,7 +72,7 @@ def _run(needed: Download, report: Callable[[Progress], None]) -> None:
         now = time.monotonic()
         if now - last > 0.2:
             last = now
-            text = f"{_megabytes(came):,} of {_megabytes(of):,} MB"
+            text = f"{size(came)} of {size(of)}"
             report(Progress(text, came / max(of, 1), now - begun))
 
     download(needed, report_bytes)
@@ -93,8 +94,3 @@ def _bar(name: str) -> None:
 
 def _cancel(job: Job[None]) -> None:
     job.leave(session())
-
-
-def _megabytes(size: int) -> int:
-    """Return a size in MB, rounded up."""
-    return -(-size // 1_000_000)

@@ -116,5 +116,5 @@ def _megabytes() -> int:
         pages = int(Path("/proc/self/statm").read_text().split()[1])
     except OSError:
         unit = 1 if sys.platform == "darwin" else 1024
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit >> 20
-    return pages * resource.getpagesize() >> 20
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit // 10**6
+    return pages * resource.getpagesize() // 10**6

@@ -54,7 +54,7 @@ MAX_TOKENS = int(os.environ.get("ATTNVIZ_MAX_TOKENS", "4096"))
 CHARACTERS_PER_TOKEN = 16
 """Characters that are read per token of `MAX_TOKENS`; a token of a usual text has 3 to 5."""
 
-CACHE_MB = int(os.environ.get("ATTNVIZ_CACHE_MB", "1024"))
+CACHE_BYTES = int(os.environ.get("ATTNVIZ_CACHE_MB", "1024")) * 10**6
 """Memory for captures of all visitors together."""
 
 PROVED_TOKENS = 512
@@ -75,10 +75,10 @@ _SHIPPED: Shelf[Model] = Shelf(1 << 60, entries=8)
 _OTHERS: Shelf[Model] = Shelf(1 << 60, entries=2)
 """Models from the hub and from folders."""
 
-_CAPTURES: Shelf[Capture] = Shelf(CACHE_MB << 20)
+_CAPTURES: Shelf[Capture] = Shelf(CACHE_BYTES)
 """Captures of all visitors."""
 
-_REPEATED: Shelf[repetition.Repetition] = Shelf(CACHE_MB << 18, entries=16)
+_REPEATED: Shelf[repetition.Repetition] = Shelf(CACHE_BYTES // 4, entries=16)
 """Repetition experiments of all visitors."""
 
 
@@ -287,8 +287,8 @@ def _check_repeated(model: Model, text: str) -> None:
     # What the model itself has no room for, the experiment refuses.
     if encoded.cut and 2 * tokens < (model.info.max_tokens or 2 * tokens + 1):
         raise TextTooLong(
-            f"this text has {tokens} tokens, and texts of up to {REPEATED_TOKENS} are repeated on "
-            "this page; shorten it",
+            f"this text has {tokens:,} tokens, and texts of up to {REPEATED_TOKENS:,} are "
+            "repeated on this page; shorten it",
             tokens=tokens,
             limit=REPEATED_TOKENS,
         )
