@@ -48,6 +48,16 @@ BESIDE = """(lesson) => [...lesson.querySelectorAll(".bars .track")]
 """Numbers of bars that lie below the handle of their bar."""
 
 
+PAST_THE_LIST = """(rows) => rows.filter((one) => {
+  const text = document.createRange();
+  text.selectNodeContents(one.querySelector("div"));
+  const list = one.closest("[data-testid=stSelectboxVirtualDropdown]");
+  const hidden = one.querySelector("div").scrollWidth > one.querySelector("div").clientWidth;
+  return hidden || text.getBoundingClientRect().right > list.getBoundingClientRect().right;
+}).map((one) => one.textContent)"""
+"""Titles of which a part is not shown."""
+
+
 def check_sight(page: Page, name: str) -> None:
     for what in (OUTSIDE, CUT, COVERED, BESIDE):
         assert stage(page).evaluate(what) == [], name
@@ -76,3 +86,13 @@ def test_what_is_moved_is_on_the_screen(
     open_lesson(page, server, f"lessons?lesson={place}&values=shown:1{present}")
     slider = stage(page).locator(".change input")
     expect(slider).to_be_in_viewport(ratio=1)
+
+
+def test_titles_in_the_list_of_lessons_are_whole(page: Page, server: Server) -> None:
+    page.set_viewport_size({"width": 390, "height": 844})
+    open_lesson(page, server, "lessons?lesson=positions")
+    page.get_by_role("combobox", name="Lesson").click()
+    rows = page.get_by_role("option")
+    expect(rows.nth(len(lessons()) // 2)).to_be_visible()
+    assert rows.evaluate_all(PAST_THE_LIST) == []
+    expect(page.get_by_test_id("stSelectboxVirtualDropdown")).to_be_in_viewport(ratio=1)
