@@ -252,7 +252,7 @@ def test_a_t5_is_edited_in_every_kind(kind: str, page: OpenApp) -> None:
 def test_every_head_of_a_large_model_is_measured_in_the_background(
     page: OpenApp, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("attnviz.ui.edit.head_effects_panel.AT_ONCE", 0)
+    monkeypatch.setattr("attnviz.ui.server.run_places.AT_ONCE", 0)
     app = page(model="t5-classroom")
     assert "Of all heads" not in said(app)
     assert "Known as" in said(app)

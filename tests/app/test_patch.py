@@ -60,6 +60,19 @@ def test_paths_into_the_keys_of_a_head_are_shown_and_walked(open_app: OpenApp) -
     assert "Heads of layer 0 read no other head: choose one of a higher layer." in said(app)
 
 
+def test_paths_of_a_large_model_are_measured_in_the_background(
+    open_app: OpenApp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("attnviz.ui.server.run_places.AT_ONCE", 0)
+    app = patched(open_app(PAGE, patch_view="paths"))
+    assert "Strongest: " not in said(app)
+    app.button(key="start:Patch every path").click().run()
+    until(lambda: long_jobs().unfinished == 0)
+    app.run()
+    assert "Strongest: L0·H7 into the keys of L1·H" in said(app)
+    assert not app.exception
+
+
 def test_paths_of_t5_come_from_three_kinds_of_heads(open_app: OpenApp) -> None:
     app = patched(open_app(PAGE, model="t5-classroom", patch_view="paths", patch_kind="cross"))
     # What the keys of cross-attention are made of is written by the encoder.
