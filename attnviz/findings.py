@@ -212,9 +212,7 @@ class Finding:
     @property
     def saturated(self) -> bool:
         """True if a healthy head is as sharp as a peaked one: its evidence has the entropy then."""
-        return self.label == "healthy" and any(
-            one.measure == "normalized_entropy" for one in self.evidence
-        )
+        return any(one.variant == "saturated" for one in self.evidence)
 
     @property
     def contradicted(self) -> bool:

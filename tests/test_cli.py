@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import io
 import json
+import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,6 +56,15 @@ def test_bad_input_is_a_sentence_and_status_two(
     said = capsys.readouterr()
     assert says in said.err
     assert not said.out
+
+
+@pytest.mark.slow
+def test_capture_writes_nothing_but_its_table_into_a_log() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "attnviz", "capture", "gpt-classroom", "The cat sat."],
+        capture_output=True, text=True, check=True, encoding="utf-8",
+    )  # fmt: skip
+    assert done.stdout.startswith("kind,layer,head") and done.stderr == ""
 
 
 def test_cut_texts_are_announced(capsys: pytest.CaptureFixture[str]) -> None:

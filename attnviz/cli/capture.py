@@ -6,13 +6,14 @@ import argparse
 import contextlib
 import sys
 
-from attnviz.cli.screen import say
+from attnviz.cli.screen import hide_library_bars, say
 
 __all__ = ["run_capture"]
 
 
 def run_capture(options: argparse.Namespace) -> int:
     """Print the table; return 1 if the model's numbers are not all finite."""
+    hide_library_bars()
     import attnviz
     from attnviz.captures.origins import broken_weights, origin_of
     from attnviz.spreadsheets import as_csv

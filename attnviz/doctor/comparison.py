@@ -162,7 +162,19 @@ class Comparison:
                 for before, after in zip(self.first.findings, self.second.findings, strict=True)
                 if after.saturated and not before.saturated
             ],
+            moved=self._furthest,
         )
+
+    @property
+    def _furthest(self) -> tuple[Head, float, float] | None:
+        """Return the head that moved furthest, its divergence and entropy shift, in nats.
+
+        None if its rows are as near as those of redundant heads.
+        """
+        head = max((one.head for one in self.first.findings), key=self.moved)
+        if self.moved(head) < self.first.thresholds.redundant_distance:
+            return None
+        return head, self.moved(head), self._at(self.entropy_shift, head).mean
 
     def relabelled(self, thresholds: Thresholds) -> Comparison:
         """Return both diagnoses under other thresholds; nothing is run again."""

@@ -396,6 +396,22 @@ def test_the_headline_counts_the_changes(changes: int, close: int, said: list[st
         assert any(one.startswith(words) for one in sentences), (words, sentences)
 
 
+@pytest.mark.parametrize(
+    ("shift", "ending"),
+    [
+        (-2.1, "at most 0.69, and their entropy is 2.10 nats lower: they are sharper."),
+        (0.5, "at most 0.69, and their entropy is 0.50 nats higher: they are more even."),
+        (0.0, "at most 0.69."),
+        (float("nan"), "at most 0.69."),
+    ],
+)
+def test_the_headline_names_the_head_that_moved_furthest(shift: float, ending: str) -> None:
+    said = comparison_sentences(
+        "", [], close=0, heads=32, lost=0, recovered=0, moved=(Head("self", 2, 4), 0.307, shift)
+    )
+    assert said[1] == f"L2·H4 moved furthest: its rows differ by 0.31 nats of {ending}"
+
+
 def test_the_headline_names_heads_that_became_saturated() -> None:
     sharp = Finding(Head("self", 2, 4), "healthy")
     said = comparison_sentences("", [], close=0, heads=32, lost=0, recovered=0, saturated=[sharp])

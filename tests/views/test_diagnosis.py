@@ -320,6 +320,10 @@ def test_a_head_that_ruins_the_model_comes_first() -> None:
     assert (
         mild[0].startswith("L2·H0 (uniform)") and mild[1] == "Better without: L1·H0 (−0.050 nats)."
     )
+    copy = replace(head(1, -0.05, Verdict.BETTER_WITHOUT, "redundant"), detail="with L1·H3")
+    assert diagnosis_sentences([copy])[1] == (
+        "Better without: L1·H0 (redundant: with L1·H3, −0.050 nats)."
+    )
 
 
 def test_samples_have_every_label() -> None:

@@ -209,6 +209,7 @@ def test_it_opens_from_a_disk_without_a_network(
         )
         assert shown == sorted(shown, reverse=order < 0)
     page.click("table.map a >> nth=2")
+    page.wait_for_selector("#heads tr:target details[open]")
     assert page.locator("#heads tr:target details[open]").count() == 1
     assert HOSTILE in (page.locator("h1").text_content() or "")
     context.close()

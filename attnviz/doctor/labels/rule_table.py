@@ -156,7 +156,7 @@ RULES: tuple[Rule, ...] = (
 """All rules in the order of the labels; a head gets the first label whose rule it meets."""
 
 
-SATURATED = _below("normalized_entropy", "peaked_entropy")
+SATURATED = _below("normalized_entropy", "peaked_entropy", decides="saturated")
 """Shown as evidence of a healthy head that is as sharp as a peaked one: the text decides which key
 gets the weight, so that it is not peaked, and the softmax passes almost no gradient."""
 

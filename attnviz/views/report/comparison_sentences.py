@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from attnviz.findings import Finding
 from attnviz.removals import removal_cost
+from attnviz.types import Head
 from attnviz.views.report.summary_sentences import (
     SEVERE,
     head_count,
@@ -30,6 +32,7 @@ def comparison_sentences(
     harmful: Sequence[tuple[Finding, Finding]] = (),
     broken: Sequence[str] = (),
     saturated: Sequence[Finding] = (),
+    moved: tuple[Head, float, float] | None = None,
 ) -> tuple[str, ...]:
     """Return the headline of a comparison, most important sentence first.
 
@@ -44,6 +47,8 @@ def comparison_sentences(
             harmful first.
         broken: sentences on NaN and infinity in either model.
         saturated: heads with a saturated softmax in the second model only.
+        moved: the head that moved furthest, its divergence and entropy shift in nats; None if no
+            head has moved.
     """
     labels = []
     if changes:
@@ -61,6 +66,8 @@ def comparison_sentences(
     if saturated:
         names = named_heads(saturated)
         said.append(f"Saturated now: {names}: one key gets nearly all of each row's weight.")
+    if moved is not None:
+        said.append(_moved(*moved))
     if close:
         more = " more" if changes else ""
         said.append(
@@ -68,6 +75,15 @@ def comparison_sentences(
             "call: the intervals contain the limit."
         )
     return tuple(said)
+
+
+def _moved(head: Head, divergence: float, shift: float) -> str:
+    """Return which head moved furthest, and whether its rows became sharper or more even."""
+    said = f"{head.label} moved furthest: its rows differ by {divergence:.2f} nats of at most 0.69"
+    if not math.isfinite(shift) or abs(shift) < 0.005:
+        return f"{said}."
+    how = "lower: they are sharper" if shift < 0 else "higher: they are more even"
+    return f"{said}, and their entropy is {abs(shift):.2f} nats {how}."
 
 
 def _harmful(pairs: Sequence[tuple[Finding, Finding]]) -> list[str]:

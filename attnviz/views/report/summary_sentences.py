@@ -115,7 +115,7 @@ def _tested(findings: Sequence[Finding], suspects: Sequence[Finding]) -> list[st
         looks, verb = ("looks", "is") if len(needed) == 1 else ("look", "are")
         said.append(f"{named_heads(needed, costs=True)} {looks} degenerate but {verb} needed.")
     if harmful and not severe:
-        said.append(f"Better without: {named_heads(harmful, costs=True)}.")
+        said.append(f"Better without: {named_heads(harmful, costs=True, suspect=True)}.")
     if unclear:
         looks = "looks" if len(unclear) == 1 else "look"
         said.append(f"Unclear: {named_heads(unclear)} {looks} degenerate; more texts would tell.")
@@ -131,7 +131,7 @@ def _severe(harmful: Sequence[Finding], suspects: Sequence[Finding]) -> list[str
     which = worst.label if len(harmful) == 1 else head_count(len(harmful))
     said = [
         f"The model is better without {which}.",
-        f"Better without: {named_heads(harmful, costs=True)}.",
+        f"Better without: {named_heads(harmful, costs=True, suspect=True)}.",
     ]
     above = [
         one for one in suspects if one.head.kind == worst.kind and one.head.layer > worst.layer
@@ -183,15 +183,30 @@ def _spare(findings: Sequence[Finding]) -> list[str]:
     return said
 
 
-def named_heads(findings: Sequence[Finding], *, costs: bool = False, labels: bool = False) -> str:
-    """Return the names of heads, with costs or labels in parentheses, cut after a few."""
+def named_heads(
+    findings: Sequence[Finding],
+    *,
+    costs: bool = False,
+    labels: bool = False,
+    suspect: bool = False,
+) -> str:
+    """Return the names of heads with costs or labels in parentheses, cut after a few.
+
+    Args:
+        findings: of the heads.
+        costs: True to add the change of the loss without the head.
+        labels: True to add the label.
+        suspect: True to add the label, with its variant, of heads that look degenerate.
+    """
     shown = []
     for one in findings[:SHOWN]:
         cost = removal_cost(one)
-        extra = f" ({one.label})" if labels else ""
+        extra: list[str] = [one.label] if labels else []
+        if suspect and one.degenerate:
+            extra.append(one.name)
         if costs and not math.isnan(cost):
-            extra = f" ({signed_nats(cost)} nats)"
-        shown.append(f"{one.head.label}{extra}")
+            extra.append(f"{signed_nats(cost)} nats")
+        shown.append(f"{one.head.label} ({', '.join(extra)})" if extra else one.head.label)
     if len(findings) > SHOWN:
         shown.append(f"{len(findings) - SHOWN} more")
     return joined(shown)
