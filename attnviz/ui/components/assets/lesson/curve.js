@@ -14,6 +14,7 @@ const LEVELS = 5; // parts of the upright axis, about
 const TICK_WIDTH = 70; // units for each label of the axis
 const NARROW = 220; // pixels; a map on less has no room for positions
 const EDGE = { left: 44, right: 12, top: 12, bottom: 46 };
+const SECOND = 30; // units to the right of the picture where numbers stand there, too
 const TYPE = 16; // pixels of the page's type for which the edges are meant
 
 export function create(context) {
@@ -38,6 +39,7 @@ export function create(context) {
     picture.height -
     picture.edge.bottom -
     ((picture.height - picture.edge.top - picture.edge.bottom) * (value - low)) / (high - low);
+  picture.second = show.lines.find((line) => line.high !== undefined);
   for (const line of show.lines) addLine(picture, line);
   addPen(picture);
   if (show.maps) addMaps(picture);
@@ -47,7 +49,8 @@ export function create(context) {
   return picture;
 }
 
-function axes({ ground: plot, context, x, y, low, high, count, width, height, edge }) {
+function axes(picture) {
+  const { ground: plot, context, x, y, low, high, count, width, height, edge, second } = picture;
   plot.replaceChildren();
   const { show } = context.step;
   const labels = context.scene.labels[show.axis];
@@ -60,15 +63,28 @@ function axes({ ground: plot, context, x, y, low, high, count, width, height, ed
     plot.append(grid(value), text);
   }
   for (const { at, text: says } of labelTicks(labels, (width * EDGE.left) / (TICK_WIDTH * edge.left))) {
-    const last = at > count - 1.5 && says.length > 2; // centred, it would pass the edge
+    const last = at > count - 1.5 && says.length > 2 && !second; // centred, it would pass the edge
     const text = drawn("text", { x: x(at) + (last ? edge.right - 2 : 0), y: height - 0.6 * edge.bottom, "text-anchor": last ? "end" : "middle" });
     text.textContent = says;
     plot.append(text);
   }
+  // Lines with other ends than the picture have their numbers on the right.
+  picture.right = drawn("g");
+  for (const { value, text: says } of second ? evenTicks(second.low ?? low, second.high, LEVELS) : []) {
+    const text = drawn("text", { x: x(count - 1) + 6, y: y(placed(picture, value, second)) + edge.top / 3 });
+    text.textContent = says;
+    picture.right.append(text);
+  }
+  plot.append(picture.right);
   const title = drawn("text", { x: x(count - 1), y: height - 0.17 * edge.bottom, "text-anchor": "end", class: "axis" });
   title.textContent = show.axis_title ?? "";
   plot.append(title);
   if (show.limit !== undefined) limit(plot, x(resolve(context.scene, show.limit)), { top: edge.top, bottom: height - edge.bottom }, show.limit_title);
+}
+
+// A line with other ends than the picture is stretched to fit.
+function placed({ low, high }, value, { low: from = low, high: to = high }) {
+  return low + ((high - low) * (Math.max(from, Math.min(to, value)) - from)) / (to - from);
 }
 
 // A line across the picture at a place of the axis, with its title.
@@ -216,7 +232,8 @@ function paint(picture) {
   if (width !== picture.width) {
     picture.width = width;
     const larger = parseFloat(getComputedStyle(picture.root).fontSize) / TYPE; // a class sees it from afar
-    picture.edge = Object.fromEntries(Object.entries(EDGE).map(([side, size]) => [side, larger * size]));
+    const edge = { ...EDGE, right: picture.second ? SECOND : EDGE.right };
+    picture.edge = Object.fromEntries(Object.entries(edge).map(([side, size]) => [side, larger * size]));
     const most = Math.max(276, 0.37 * innerHeight);
     picture.height = Math.round(Math.min(most, larger * heightFor(width / larger, picture.maps.length)));
     picture.plot.setAttribute("height", picture.height);
@@ -227,17 +244,15 @@ function paint(picture) {
   }
   const { scene, step, revealed, guess } = context;
   const frame = Math.max(0, Math.min(count - 1, Math.round(context.controls.frame ?? 0)));
-  // A line with other ends than the picture is stretched to fit.
-  const placed = (value, { low: from = low, high: to = high }) =>
-    low + ((high - low) * (Math.max(from, Math.min(to, value)) - from)) / (to - from);
   // A line has a gap where there is no number.
   const path = (values, line = {}) =>
     Array.from(values, (value, at) => {
       if (!Number.isFinite(value)) return "";
       const stroke = at && Number.isFinite(values[at - 1]) ? "L" : "M";
-      return `${stroke}${x(at).toFixed(1)},${y(placed(value, line)).toFixed(1)}`;
+      return `${stroke}${x(at).toFixed(1)},${y(placed(picture, value, line)).toFixed(1)}`;
     }).join("");
   const drawing = step.predict.kind === "curve";
+  picture.right.setAttribute("visibility", revealed || !picture.second?.after ? "visible" : "hidden");
   const markable = revealed && step.change.kind === "slider" && !step.show.frames;
   for (const line of picture.lines) {
     const values = numbersOf(context, line.array);
@@ -248,7 +263,7 @@ function paint(picture) {
       point.setAttribute("visibility", absent ? "hidden" : "visible");
       if (absent) return;
       point.setAttribute("cx", x(at));
-      point.setAttribute("cy", y(placed(values[at], line)));
+      point.setAttribute("cy", y(placed(picture, values[at], line)));
     });
     line.number.textContent = revealed && markable ? format(values[frame]) : "";
   }
