@@ -7,12 +7,14 @@ import io
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
+from transformers.utils import logging
 
 import attnviz
 from attnviz import cli
@@ -139,12 +141,14 @@ loaded = functools.cache(attnviz.load)
 
 
 @pytest.fixture
-def doctor(monkeypatch: pytest.MonkeyPatch) -> Doctor:
+def doctor(monkeypatch: pytest.MonkeyPatch) -> Iterator[Doctor]:
     chosen = Doctor()
     monkeypatch.setattr(attnviz, "diagnose", chosen, raising=False)
     monkeypatch.setattr(attnviz, "load", loaded)
-    monkeypatch.setenv("HF_HUB_DISABLE_PROGRESS_BARS", "1")
-    return chosen
+    # The switch for bars that `main` sets is read when the library is imported: too late here.
+    logging.disable_progress_bar()
+    yield chosen
+    logging.enable_progress_bar()
 
 
 def test_diagnose_says_what_it_found(doctor: Doctor, capsys: pytest.CaptureFixture[str]) -> None:
@@ -374,9 +378,6 @@ def test_compare_refuses_before_it_begins(
 def test_progress_is_lines_where_no_terminal_is(
     doctor: Doctor, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    # The library reads its switch for bars when it is imported, which a test comes too late for.
-    attnviz.load("gpt-classroom")
-    capsys.readouterr()
     cli.main(["diagnose", "gpt-classroom"])
     lines = capsys.readouterr().err.splitlines()
     assert lines[0] == "attnviz:   0%  measuring"
