@@ -31,7 +31,8 @@ def title_line(capture: Capture, request: Request) -> tuple[Head, Units]:
         name = st.container(width="content")
         kind = choose_kind(capture.kinds, show_label=False)
         head = head_menus(capture, kind, in_line=True)
-        _step_buttons(head, capture.model.heads[kind])
+        with st.container(horizontal=True, width="content", gap="xsmall"):  # one line on phones
+            _step_buttons(head, capture.model.heads[kind])
         units = choose_units()
         st.space("stretch")
         _pin_button(request, head)
