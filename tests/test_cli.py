@@ -151,6 +151,30 @@ def doctor(monkeypatch: pytest.MonkeyPatch) -> Iterator[Doctor]:
     logging.enable_progress_bar()
 
 
+def test_heads_with_equal_evidence_stand_on_one_line(
+    doctor: Doctor, capsys: pytest.CaptureFixture[str]
+) -> None:
+    doctor.findings = tuple(
+        Finding(
+            head=Head("self", layer, head),
+            label="non-finite" if layer else "uniform",
+            verdict=Verdict.NOT_TESTED,
+            sentences=("It computes NaN.",) if layer else (f"Its weights {head} are even.",),
+        )
+        for layer in range(3)
+        for head in range(12)
+    )
+    cli.main(["diagnose", "gpt-classroom"])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines.count("    It computes NaN.") == 1
+    end = lines.index("    It computes NaN.")
+    assert "non-finite" in lines[end - 1] and "L2·H11" in lines[end - 1]
+    assert lines[end - 2].startswith("  L1·H0, L1·H1, ")
+    assert max(len(line) for line in lines[end - 2 : end]) <= 100
+    # Heads with other evidence keep a line each.
+    assert lines[lines.index("    Its weights 3 are even.") - 1] == "  L0·H3  uniform"
+
+
 def test_diagnose_says_what_it_found(doctor: Doctor, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["diagnose", "gpt-classroom"]) == 0
     assert doctor.called_with is not None

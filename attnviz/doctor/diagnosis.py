@@ -131,7 +131,8 @@ class Diagnosis:
             return "The limits were moved: the cost of removing all heads of this list is unknown."
         if cost is None:
             return ""
-        what = f"removing all {len(heads)} heads of the list for pruning"
+        number = "both" if len(heads) == 2 else f"all {len(heads)}"
+        what = f"removing {number} heads of the list for pruning"
         return removal_sentence(cost, self.thresholds.tolerance, what)
 
     @cached_property

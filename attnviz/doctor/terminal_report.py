@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
+from textwrap import wrap
 
 from attnviz.doctor.comparison import Comparison
 from attnviz.errors import InputError
@@ -29,6 +31,7 @@ USELESS = "useless"
 
 CLOSE = 12  # close calls that are listed
 FURTHEST = 10  # heads that moved, listed
+WIDTH = 98  # of a line of heads
 
 
 @dataclass(frozen=True)
@@ -170,7 +173,10 @@ def _counts(findings: Sequence[Finding]) -> Iterator[str]:
 
 
 def _section(title: str, findings: Sequence[Finding]) -> list[str]:
+    """Return the heads of a section with their evidence; equal evidence in a row stands once."""
     lines = ["", title]
-    for one in findings:
-        lines += [f"  {one.head.label}  {one.name}", *(f"    {said}" for said in one.sentences)]
+    for (name, sentences), alike in groupby(findings, lambda one: (one.name, one.sentences)):
+        labels = ", ".join(one.head.label for one in alike)
+        lines += [f"  {line}" for line in wrap(f"{labels}  {name}", WIDTH)]
+        lines += [f"    {said}" for said in sentences]
     return lines
