@@ -34,6 +34,42 @@ def waiting_page() -> None:
         st.write("served")
 
 
+def fragment_in_a_page(whole: bool, aside: bool) -> None:
+    from contextlib import nullcontext
+
+    import streamlit as st
+
+    from attnviz.ui.server import run_places
+
+    @run_places.in_turn
+    def fragment() -> None:
+        with run_places.aside(run_places.LONG, "waits") if aside else nullcontext():
+            st.write("read")
+        st.write("shown")
+
+    with run_places.turn() if whole else nullcontext(), st.container(key="fragment"):
+        fragment()
+
+
+def test_a_fragment_has_the_same_elements_by_itself_and_after_a_long_pass() -> None:
+    """An element more would move all that follow, and the browser would draw them anew."""
+    shapes = set()
+    for whole in (True, False):
+        for long in (True, False):
+            app = AppTest.from_function(fragment_in_a_page, args=(whole, long), default_timeout=30)
+            app.run()
+            assert not app.exception
+            (block,) = [
+                one
+                for one in app.main.children.values()
+                if getattr(one.proto, "id", "").endswith("fragment")
+            ]
+            places = tuple((at, one.type) for at, one in block.children.items())
+            shapes.add(places)
+    assert len(shapes) == 1, shapes
+    assert [kind for _, kind in shapes.pop()][-2:] == ["markdown", "markdown"]
+
+
 def test_a_run_that_waits_says_how_many_are_before_and_then_goes_on(full: list[Ticket]) -> None:
     app = AppTest.from_function(waiting_page, default_timeout=30)
     seen: list[str] = []

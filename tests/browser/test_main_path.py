@@ -244,7 +244,8 @@ def test_tables_download_as_csv(page: Page, server: Server, tmp_path: Path) -> N
 def test_the_first_zoom_into_a_long_text_stays(page: Page, server: Server) -> None:
     open_app(page, server, "?model=gpt-classroom&layer=1&head=5")
     type_text(page, "The little fox ran into the dark forest. " * 22)
-    where = page.locator(".st-key-weights .where")
+    # For a moment of a rerun Streamlit keeps an earlier copy of an element, hidden.
+    where = page.locator(".st-key-weights .where").locator("visible=true")
     whole = where.inner_text()
     page.locator(".st-key-weights [data-zoom=in]").click()
     expect(where).not_to_have_text(whole)

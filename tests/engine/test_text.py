@@ -134,7 +134,7 @@ def test_a_text_that_is_too_long_says_by_how_much(zoo: Callable[[str], Pair], na
     assert error.limit == model.info.max_tokens == 160
     assert error.tokens >= 5000
     for number in (error.tokens, error.limit, error.tokens - error.limit):
-        assert str(number) in str(error)
+        assert f"{number:,}" in str(error)
 
 
 @every_model

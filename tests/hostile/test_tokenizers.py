@@ -130,7 +130,7 @@ def test_a_trial_that_never_ends(spoiled: Spoil, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(tokenizer_check.tokenizer_trial, "__file__", str(program))
     monkeypatch.setattr(tokenizer_check, "SECONDS", 1.0)
     tokenizer_check._RESULTS.clear()
-    with pytest.raises(ModelUnsafe, match="longer than 1 seconds"):
+    with pytest.raises(ModelUnsafe, match=r"longer than 1\.0 s"):
         attnviz.load(str(program.parent / "mine"))
     tokenizer_check._RESULTS.clear()
     monkeypatch.setattr(tokenizer_check, "SECONDS", 60.0)

@@ -64,9 +64,10 @@ AT_ONCE = 6e10
 
 
 class _Held(threading.local):
-    """Short place that this thread holds."""
+    """Short place that this thread holds, and where its page says what it waits for."""
 
     ticket: Ticket | None = None
+    line: DeltaGenerator | None = None
 
 
 _held = _Held()
@@ -82,7 +83,8 @@ def turn() -> Iterator[None]:
     if _held.ticket is not None:
         yield
         return
-    message = _Message("The server is busy")
+    _held.line = st.container()
+    message = _Message("The server is busy", _held.line)
     _held.ticket = SHORT.take(visitor(), message.update)
     try:
         message.clear()  # within the block: a rerun may end the script here
@@ -90,16 +92,22 @@ def turn() -> Iterator[None]:
         torch.set_num_threads(1)
         yield
     finally:
-        ticket, _held.ticket = _held.ticket, None
+        ticket, _held.ticket, _held.line = _held.ticket, None, None
         if ticket is not None:
             SHORT.give_back(ticket)
 
 
 def in_turn(function: Callable[Arguments, Value]) -> Callable[Arguments, Value]:
-    """Run a fragment within `turn`: a fragment runs alone after a click on it."""
+    """Run a fragment within `turn`: a fragment runs alone after a click on it.
+
+    Its first element is always the container of the line: with one element more in a run by itself
+    than in a run of the page, every element would be drawn anew, and an open menu would shut.
+    """
 
     @wraps(function)
     def run(*arguments: Arguments.args, **named: Arguments.kwargs) -> Value:
+        if _held.ticket is not None:
+            st.container()
         with turn():
             return function(*arguments, **named)
 
@@ -123,7 +131,7 @@ def aside(places: Turns, reason: str) -> Iterator[None]:
         return
     who = visitor()
     SHORT.give_back(ticket)
-    message = _Message(reason)
+    message = _Message(reason, _held.line)
     other = places.take(who, message.update)
     try:
         message.clear()
@@ -194,11 +202,15 @@ class _Message:
 
     Its container is there in every run: an element that comes and goes would move what follows,
     and the browser would draw that anew.
+
+    Args:
+        reason: what is said.
+        place: container of the line; a new one if None.
     """
 
-    def __init__(self, reason: str) -> None:
+    def __init__(self, reason: str, place: DeltaGenerator | None) -> None:
         self._reason = reason
-        self._place = st.container()
+        self._place = st.container() if place is None else place
         self._line: DeltaGenerator | None = None
         self._shown = -1
 

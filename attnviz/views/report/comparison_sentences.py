@@ -14,7 +14,7 @@ from attnviz.views.report.summary_sentences import (
     named_heads,
 )
 from attnviz.word_lists import joined
-from attnviz.written_numbers import signed_nats
+from attnviz.written_numbers import nats, signed_nats
 
 __all__ = ["comparison_sentences"]
 
@@ -79,11 +79,13 @@ def comparison_sentences(
 
 def _moved(head: Head, divergence: float, shift: float) -> str:
     """Return which head moved furthest, and whether its rows became sharper or more even."""
-    said = f"{head.label} moved furthest: its rows differ by {divergence:.2f} nats of at most 0.69"
+    said = (
+        f"{head.label} moved furthest: its rows differ by {nats(divergence)} nats of at most 0.69"
+    )
     if not math.isfinite(shift) or abs(shift) < 0.005:
         return f"{said}."
     how = "lower: they are sharper" if shift < 0 else "higher: they are more even"
-    return f"{said}, and their entropy is {abs(shift):.2f} nats {how}."
+    return f"{said}, and their entropy is {nats(abs(shift))} nats {how}."
 
 
 def _harmful(pairs: Sequence[tuple[Finding, Finding]]) -> list[str]:
