@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
-from playwright.sync_api import Page
+from playwright.sync_api import Page, TimeoutError
 
 from attnviz.types import Head
 
 Server = tuple[str, Path]
 """A server's address, and the file with everything it logs."""
+
+TRIES = 8
+"""How often a step is tried that a busy machine may spoil."""
 
 # A skeleton stands where a widget will be: Streamlit loads the code of each kind of widget when a
 # page first needs it, which a run that has long finished does not wait for.
@@ -38,10 +42,16 @@ def type_text(page: Page, text: str) -> None:
 
 
 def choose(page: Page, label: str, option: str) -> None:
-    """Pick an option of a list, once no run is left that draws the list anew and shuts it."""
+    """Pick an option of a list; open the list again where it shut as the page moved below it."""
     wait_until_idle(page)
-    page.get_by_role("combobox", name=label).click()
-    page.get_by_role("option", name=option).click()
+    wanted = page.get_by_role("option", name=option)
+    for _ in range(TRIES):
+        page.get_by_role("combobox", name=label).click()
+        with suppress(TimeoutError):  # the list has shut
+            wanted.click(timeout=3000)
+            break
+    else:
+        raise AssertionError(f"the list {label!r} does not stay open")
     wait_until_idle(page)
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
-from tests.browser.steps import type_text, wait_until_idle
+from tests.browser.steps import TRIES, type_text, wait_until_idle
 from tests.browser_tabs import Watch
 from tests.served import served
 
@@ -60,16 +60,25 @@ def _head_is_shown(page: Page, label: str) -> None:
 
 
 def test_two_browsers_on_two_processes(chromium: Browser, address: str, tmp_path: Path) -> None:
-    contexts = [chromium.new_context(accept_downloads=True) for _ in range(2)]
+    contexts: dict[str, BrowserContext] = {}
     pages, watches = [], []
-    for number, context in enumerate(contexts):
+    # A process that is too busy to answer is passed over for a second: then another browser comes.
+    for _ in range(TRIES):
+        context = chromium.new_context(accept_downloads=True)
         context.set_default_timeout(90_000)
         page = context.new_page()
+        watch = Watch(page)
+        page.goto(f"{address}/?layer=2&head={len(pages) + 3}")  # a link into the app
+        _head_is_shown(page, f"L2·H{len(pages) + 3}")
+        if _worker(context) in contexts:
+            context.close()
+            continue
+        contexts[_worker(context)] = context
         pages.append(page)
-        watches.append(Watch(page))
-        page.goto(f"{address}/?layer=2&head={number + 3}")  # a link into the app
-        _head_is_shown(page, f"L2·H{number + 3}")
-    assert len({_worker(context) for context in contexts}) == 2
+        watches.append(watch)
+        if len(contexts) == 2:
+            break
+    assert len(contexts) == 2
     for page, words in zip(pages, ("the green parrot sings", "a small boat left"), strict=True):
         type_text(page, words)
         page.wait_for_selector(".st-key-weights .map[data-painted]")
@@ -92,7 +101,7 @@ def test_two_browsers_on_two_processes(chromium: Browser, address: str, tmp_path
     # The process of the second browser is killed: the page comes back on the other one.
     page = pages[1]
     text = page.get_by_label("Text", exact=True)
-    os.kill(_processes(address)[int(_worker(contexts[1])) - 1], signal.SIGKILL)
+    os.kill(_processes(address)[int(list(contexts)[1]) - 1], signal.SIGKILL)
     page.wait_for_selector(".stApp:not([data-test-connection-state=CONNECTED])")
     page.wait_for_selector(".stApp[data-test-connection-state=CONNECTED]", timeout=120_000)
     _head_is_shown(page, "L2·H4")
@@ -101,5 +110,5 @@ def test_two_browsers_on_two_processes(chromium: Browser, address: str, tmp_path
     for page, watch in zip(pages, watches, strict=True):
         assert page.locator(".stException").count() == 0
         watch.check()
-    for context in contexts:
+    for context in contexts.values():
         context.close()
