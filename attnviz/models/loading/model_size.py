@@ -46,8 +46,6 @@ PATCHES = 1 << 14
 MODULES = 100_000
 """Most modules of a model; the largest have some ten thousand."""
 
-GIGABYTE = 1e9
-
 
 def check_configuration(config: PreTrainedConfig, name: str) -> None:
     """Refuse a configuration with numbers that no model has, before anything is built.

@@ -18,7 +18,7 @@ import streamlit as st
 from attnviz.lessons import Lesson, Scene, lessons
 from attnviz.lessons.phrases.named_phrases import engine_texts
 from attnviz.ui.components.checked_reports import record
-from attnviz.ui.components.plotly_map import map_fields
+from attnviz.ui.components.plotly_map import CELL_WORDS, map_fields
 from attnviz.ui.components.served_component import ServedComponent
 from attnviz.views.maps.map_specification import effect_specification, weight_specification
 from attnviz.views.style.kind_colors import kind_colors
@@ -206,15 +206,7 @@ def _maps() -> dict[str, dict[str, Any]]:
         "aside": [],
         "selected": None,
         "bare": False,
-        "words": {
-            "query": words["map_query"],
-            "key": words["map_key"],
-            "broken": words["map_broken"],
-            "set_aside": words["map_set_aside"],
-            "mean_of_bin": words["map_mean_of_bin"],
-            "largest_of_bin": words["map_largest_of_bin"],
-            "score_and_rank": words["map_score_and_rank"],
-        },
+        "words": {name: words[f"map_{name}"] for name in CELL_WORDS},
     }
     return {
         "weights": {**map_fields(weights), **shared},

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import numpy as np
 import pandas as pd
 import streamlit as st
 
 from attnviz.experiments.decomposition.composition import Composition
+from attnviz.experiments.patching.head_paths import Reads
 from attnviz.types import Head, Kind
 from attnviz.ui.components.choices import choice
 from attnviz.ui.components.figures_and_tables import show_table
@@ -18,8 +17,6 @@ from attnviz.views.maps.map_specification import score_specification
 from attnviz.written_numbers import decimals
 
 __all__ = ["show_composition", "strongest_pairs"]
-
-Reads = Literal["query", "key", "value"]
 
 READS: dict[Reads, str] = {"key": "Keys", "query": "Queries", "value": "Values"}
 
