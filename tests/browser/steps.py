@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from pathlib import Path
 
-from playwright.sync_api import Page, TimeoutError
+from playwright.sync_api import Page
 
 from attnviz.types import Head
 
 Server = tuple[str, Path]
 """A server's address, and the file with everything it logs."""
-
-TRIES = 8
-"""How often a step is tried that a busy machine may spoil."""
 
 # A skeleton stands where a widget will be: Streamlit loads the code of each kind of widget when a
 # page first needs it, which a run that has long finished does not wait for.
@@ -42,16 +38,16 @@ def type_text(page: Page, text: str) -> None:
 
 
 def choose(page: Page, label: str, option: str) -> None:
-    """Pick an option of a list; open the list again where it shut as the page moved below it."""
+    """Pick an option of a list, which is on the screen before: a list shuts when its page scrolls.
+
+    The event of a scroll arrives a frame after it, and would shut a list opened in between.
+    """
     wait_until_idle(page)
-    wanted = page.get_by_role("option", name=option)
-    for _ in range(TRIES):
-        page.get_by_role("combobox", name=label).click()
-        with suppress(TimeoutError):  # the list has shut
-            wanted.click(timeout=3000)
-            break
-    else:
-        raise AssertionError(f"the list {label!r} does not stay open")
+    box = page.get_by_role("combobox", name=label)
+    box.scroll_into_view_if_needed()
+    wait_until_idle(page)
+    box.click()
+    page.get_by_role("option", name=option).click()
     wait_until_idle(page)
 
 

@@ -13,11 +13,14 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
-from tests.browser.steps import TRIES, type_text, wait_until_idle
+from tests.browser.steps import type_text, wait_until_idle
 from tests.browser_tabs import Watch
 from tests.served import served
 
 NGINX = shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
+MOST_BROWSERS = 8
+"""Browsers that come, at most, until two processes have answered."""
+
 pytestmark = [
     pytest.mark.browser,
     pytest.mark.slow,
@@ -63,7 +66,7 @@ def test_two_browsers_on_two_processes(chromium: Browser, address: str, tmp_path
     contexts: dict[str, BrowserContext] = {}
     pages, watches = [], []
     # A process that is too busy to answer is passed over for a second: then another browser comes.
-    for _ in range(TRIES):
+    for _ in range(MOST_BROWSERS):
         context = chromium.new_context(accept_downloads=True)
         context.set_default_timeout(90_000)
         page = context.new_page()
