@@ -25,6 +25,15 @@ def test_costs_are_drawn_as_given(theme) -> None:
     assert figure.layout.shapes[0].x0 == 100
 
 
+def test_costs_in_bytes_are_written_as_sizes() -> None:
+    tokens = np.array([10, 100, 1000])
+    figure = draw_costs(tokens, {"exact": tokens * 2e6}, label="bytes", in_bytes=True)
+    assert list(figure.data[0].customdata) == ["20 MB", "200 MB", "2 GB"]
+    assert list(figure.layout.yaxis.ticktext) == ["10 MB", "100 MB", "1 GB"]
+    plain = draw_costs(tokens, {"exact": tokens * 2e6}, label="multiplications")
+    assert list(plain.data[0].customdata)[-1] == "2,000,000,000"
+
+
 def test_costs_that_have_no_logarithm_are_refused() -> None:
     with pytest.raises(InputError, match="positive number"):
         draw_costs(np.array([1, 2]), {"exact": np.array([0.0, 1.0])}, label="x")

@@ -8,7 +8,7 @@ import pytest
 from attnviz.errors import CaptureError, InputError
 from attnviz.types import Tokens
 from attnviz.views.charts.candidate_bars import draw_candidates
-from attnviz.views.charts.memory_bars import draw_memory
+from attnviz.views.charts.memory_sizes import draw_memory, draw_memory_points
 from attnviz.views.charts.token_lines import draw_token_lines
 
 TOKENS = Tokens(np.arange(3), ("a", "a", "<b>"), np.zeros(3, bool))
@@ -36,9 +36,17 @@ def test_lines_have_a_point_per_token_and_gaps() -> None:
         draw_token_lines({"short": np.zeros(2)}, TOKENS, label="loss")
 
 
-def test_memory_is_drawn_in_bytes_and_written_in_words() -> None:
-    figure = draw_memory({"a": 999.0, "b": 2_147_483_648}, marked="a", logarithmic=True)
+def test_memory_is_drawn_from_zero_and_written_in_words() -> None:
+    figure = draw_memory({"a": 999.0, "<b>": 2_147_483_648})
     assert list(figure.data[0].text) == ["999 bytes", "2.15 GB"]
-    colors = figure.data[0].marker.color
-    assert colors[0] != colors[1]
+    assert list(figure.data[0].customdata) == ["999", "2,147,483,648"]
+    assert list(figure.data[0].y) == ["a", "&lt;b&gt;"]
+    assert figure.layout.xaxis.type != "log" and figure.layout.xaxis.tickvals[0] == 0
+
+
+def test_memory_over_powers_of_ten_is_drawn_as_points() -> None:
+    figure = draw_memory_points({"a": 999.0, "b": 2_147_483_648}, marked="a")
+    assert figure.data[0].type == "scatter"
+    assert list(figure.data[0].textposition) == ["middle right", "middle left"]
+    assert len(set(figure.data[0].marker.color)) == len(set(figure.data[0].marker.symbol)) == 2
     assert figure.layout.xaxis.type == "log"

@@ -23,7 +23,7 @@ from attnviz.ui.generate.written_text import Written
 from attnviz.ui.jobs.background_jobs import Work
 from attnviz.ui.jobs.long_jobs import wait_for
 from attnviz.ui.server.run_places import giving_way_by_count
-from attnviz.views.charts.memory_bars import draw_memory
+from attnviz.views.charts.memory_sizes import draw_memory_points
 from attnviz.views.charts.token_lines import draw_token_lines
 from attnviz.written_numbers import size
 
@@ -81,7 +81,7 @@ def _size(model: Model, written: Written) -> None:
             layer_bytes(PUBLISHED[name].layers, length).sum()
         )
     show_picture(
-        draw_memory(sizes, marked=next(iter(sizes)), logarithmic=True, theme=current_theme()),
+        draw_memory_points(sizes, marked=next(iter(sizes)), theme=current_theme()),
         key="cache_memory",
         filename="attnviz-cache-memory",
         alt="Bytes of the cache of this text beside those of published models",

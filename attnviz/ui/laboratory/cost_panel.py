@@ -63,7 +63,12 @@ def show_costs(variant: Variant, vectors: HeadVectors, options: dict[str, int]) 
         for name in names
     }
     figure = draw_costs(
-        np.array(LENGTHS), curves, label=COSTS[what], marked=length, theme=current_theme()
+        np.array(LENGTHS),
+        curves,
+        label=COSTS[what],
+        in_bytes=what != "operations",
+        marked=length,
+        theme=current_theme(),
     )
     show_picture(
         figure,

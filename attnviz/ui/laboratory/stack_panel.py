@@ -18,7 +18,7 @@ from attnviz.ui.components.choices import choice
 from attnviz.ui.components.figures_and_tables import show_picture
 from attnviz.ui.session.plain_text import show_plain
 from attnviz.views.charts.layer_strip import draw_layers
-from attnviz.views.charts.memory_bars import draw_memory
+from attnviz.views.charts.memory_sizes import draw_memory
 from attnviz.written_numbers import count, percent, size
 
 __all__ = ["show_layers", "show_memory"]
@@ -49,7 +49,7 @@ def show_memory(model: Model, ids: tuple[int, ...]) -> None:
         for name, one in PUBLISHED.items()
     }
     show_picture(
-        draw_memory(sizes, logarithmic=True, theme=current_theme()),
+        draw_memory(sizes, theme=current_theme()),
         key="cache_sizes",
         filename="attnviz-cache-sizes",
         alt=f"Bytes of the caches of published models at {length} tokens",

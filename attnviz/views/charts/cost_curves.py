@@ -11,7 +11,9 @@ from jaxtyping import Float, Int
 
 from attnviz.errors import InputError
 from attnviz.views.style.safe_labels import escape_label
+from attnviz.views.style.size_axis import size_powers_axis
 from attnviz.views.style.theme import Theme, apply, palette
+from attnviz.written_numbers import count, size
 
 __all__ = ["TradePoints", "draw_costs", "draw_trades"]
 
@@ -44,6 +46,7 @@ def draw_costs(
     curves: Mapping[str, Float[np.ndarray, " length"]],
     *,
     label: str,
+    in_bytes: bool = False,
     marked: int | None = None,
     theme: Theme = "light",
     height: int = 380,
@@ -54,6 +57,7 @@ def draw_costs(
         tokens: lengths of the text, ascending.
         curves: cost at each length by name, positive; the first is drawn strongest.
         label: name of the cost.
+        in_bytes: costs are numbers of bytes, and written as sizes.
         marked: length with a vertical line.
         theme: the page's theme.
         height: of the figure, in pixels.
@@ -79,21 +83,26 @@ def draw_costs(
                     "width": 3 if at == 0 else 2,
                     "dash": _DASHES[at % len(_DASHES)],
                 },
+                customdata=[size(one) if in_bytes else count(one) for one in numbers],
                 hovertemplate=(
-                    f"{escape_label(name)}<br>%{{x:,}} tokens: %{{y:.4s}}<extra></extra>"
+                    f"{escape_label(name)}<br>%{{x:,}} tokens: %{{customdata}}<extra></extra>"
                 ),
             )
         )
     if marked is not None:
         figure.add_vline(x=marked, line={"color": colors.accent, "width": 1.5, "dash": "dot"})
     apply(figure, theme)
+    axis: dict[str, object] = {"type": "log", "exponentformat": "power", "dtick": 1}
+    if in_bytes:
+        every = np.concatenate(list(curves.values()))
+        axis = size_powers_axis(float(every.min()), float(every.max()))
     return figure.update_layout(
         height=height,
         margin={"l": 60, "r": 12, "t": 60, "b": 48, "pad": 0},
         legend=_LEGEND,
         hovermode="closest",
-        xaxis={"type": "log", "title": {"text": "tokens"}, "exponentformat": "SI"},
-        yaxis={"type": "log", "title": {"text": escape_label(label)}, "exponentformat": "SI"},
+        xaxis={"type": "log", "title": {"text": "tokens"}, "tickformat": ",d", "dtick": 1},
+        yaxis={"title": {"text": escape_label(label)}, **axis},
     )
 
 

@@ -11,6 +11,7 @@ from plotly.subplots import make_subplots
 
 from attnviz.errors import InputError
 from attnviz.views.style.safe_labels import escape_label
+from attnviz.views.style.size_axis import size_axis
 from attnviz.views.style.theme import Theme, apply, palette
 from attnviz.written_numbers import count, size
 
@@ -75,8 +76,9 @@ def draw_layers(
                 col=1,
             )
     apply(figure, theme)
-    figure.update_yaxes(title={"text": "tokens reached"}, exponentformat="SI", row=1, col=1)
-    figure.update_yaxes(title={"text": "bytes kept"}, exponentformat="SI", row=2, col=1)
+    figure.update_yaxes(title={"text": "tokens reached"}, tickformat=",d", nticks=4, row=1, col=1)
+    bytes_axis = size_axis(float(sizes.max(initial=0.0)))
+    figure.update_yaxes(title={"text": "bytes kept"}, **bytes_axis, row=2, col=1)
     figure.update_xaxes(title={"text": "layer"}, row=2, col=1, showgrid=False)
     figure.update_xaxes(showgrid=False, row=1, col=1)
     return figure.update_layout(
