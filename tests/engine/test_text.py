@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
+from transformers import ByT5Tokenizer
 
 from attnviz import Model, capture, capture_many
 from attnviz.captures.forward_pass import encode
 from attnviz.errors import AttnvizError, EmptyText, InputError, TextTooLong
 from attnviz.models import printable
+from attnviz.models.tokenizers.marker_ids import marker_ids
 from tests.zoo import Pair
 
 MODELS = ["bert", "gpt2", "t5", "roberta"]
@@ -252,3 +255,20 @@ def test_no_texts_at_all(gpt: Model) -> None:
 def test_one_bad_text_among_many_is_refused(gpt: Model) -> None:
     with pytest.raises(AttnvizError):
         list(capture_many(gpt, ["fine", " "]))
+
+
+def test_an_unknown_word_is_no_marker(bert: Model, gpt: Model) -> None:
+    tokens = capture(bert, "The 💥 sat")["self"].query_tokens
+    unknown = tokens.labels.index("[UNK]")
+    assert tokens.special.tolist() == [True, *(False,) * (len(tokens) - 2), True]
+    assert 0 < unknown < len(tokens) - 1
+    assert gpt.tokenizer.bos_token_id in marker_ids(gpt.tokenizer)
+
+
+@pytest.mark.parametrize("word", ["<unk>", "<pad>", "cat"])
+def test_special_tokens_that_are_typed_belong_to_their_sentence(bert: Model, word: str) -> None:
+    """A tokenizer in Python, without sentence numbers: the end token closes both sentences."""
+    model = replace(bert, vocabulary=ByT5Tokenizer())
+    first = model.tokenizer(f"a {word} b", add_special_tokens=False)["input_ids"]
+    segments = encode(model, f"a {word} b", pair="cd").segments
+    assert segments == (0,) * (len(first) + 1) + (1,) * 3

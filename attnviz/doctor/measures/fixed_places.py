@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float, Int
 
 from attnviz.metrics.registry import mean_over_rows
 from attnviz.models import Encoded, Model
+from attnviz.models.tokenizers.marker_ids import marker_ids
 from attnviz.types import Kind
 
 __all__ = ["FARTHEST", "FixedPlaces", "offset_name", "read_fixed_places"]
@@ -84,7 +85,7 @@ def read_fixed_places(
     """
     ids = np.asarray([one.target if kind == "decoder" else one.ids for one in windows])
     ids = ids[:, : maps[0].shape[-1]]
-    special = np.isin(ids, model.tokenizer.all_special_ids)
+    special = np.isin(ids, list(marker_ids(model.tokenizer)))
     special[:, 0] = True
     candidates = [*_tokens(model, ids, special), *_positions(special)]
     layers = []

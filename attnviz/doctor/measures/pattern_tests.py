@@ -15,6 +15,7 @@ from attnviz.errors import AttnvizError
 from attnviz.experiments.loss_examples import batches
 from attnviz.experiments.repetition import repeat_random
 from attnviz.models import Encoded, Model, encode
+from attnviz.models.tokenizers.marker_ids import marker_ids
 
 __all__ = ["on_copies", "read_pairs", "read_repeats"]
 
@@ -111,7 +112,7 @@ def _shuffled(
         encoded = encode(model, text, pair=text, cut=True, limit=limit)
     except AttnvizError:
         return None
-    special = set(model.tokenizer.all_special_ids)
+    special = marker_ids(model.tokenizer)
     words = [place for place, one in enumerate(encoded.ids) if one not in special]
     length = len(words) // 2
     if not length:

@@ -18,6 +18,7 @@ from attnviz.doctor.measures.fixed_places import FixedPlaces, read_fixed_places
 from attnviz.doctor.measures.students_t import t_quantile
 from attnviz.doctor.measures.text_measures import batch_tokens
 from attnviz.models import Encoded, Model
+from attnviz.models.tokenizers.marker_ids import marker_ids
 from attnviz.types import Kind
 
 __all__ = ["Windows", "content_dependence", "cut_to_windows", "likeness", "read_windows"]
@@ -58,7 +59,7 @@ def cut_to_windows(model: Model, texts: Sequence[Encoded]) -> tuple[Encoded, ...
     and at most 24 tokens; empty where that is less than 4, or fewer than 2 texts have it. Texts
     that begin alike to the last token count once: no head could tell them apart.
     """
-    special = set(model.tokenizer.all_special_ids)
+    special = marker_ids(model.tokenizer)
     length = _common(len(one.ids) for one in texts)
     chosen = [one for one in texts if len(one.ids) >= length]
     both = model.info.family == "encoder-decoder"
@@ -96,7 +97,7 @@ def _common(lengths: Iterable[int]) -> int:
     return int(min(ordered[int(len(ordered) * (1.0 - REACHED_BY))], LONGEST))
 
 
-def _beginning(ids: Sequence[int], length: int, special: set[int]) -> list[int]:
+def _beginning(ids: Sequence[int], length: int, special: frozenset[int]) -> list[int]:
     """Return the places of the first tokens; the special ones that end a text replace the last."""
     ending = 0
     while ending < len(ids) and ids[len(ids) - 1 - ending] in special:

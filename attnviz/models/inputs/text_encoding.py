@@ -13,6 +13,7 @@ from attnviz.models.inputs.model_inputs import Encoded
 from attnviz.models.loading.described import side_config, vocabulary_size
 from attnviz.models.loading.load import Model
 from attnviz.models.loading.model_classes import reads_its_text_twice
+from attnviz.models.tokenizers.marker_ids import marker_ids
 from attnviz.models.tokenizers.token_labels import printable
 from attnviz.models.tokenizers.tokenizer_errors import tokenizing
 
@@ -140,15 +141,21 @@ def _sentences(
     """Return the text of the pair that each token comes from."""
     if encoding.is_fast:
         return list(encoding.sequence_ids(0))
-    special = set(model.tokenizer.all_special_ids)
-    first = len(ids)
-    if pair is not None:
-        first = len(model.tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
+    tokenizer = model.tokenizer
+    parts = [
+        list(tokenizer(part, add_special_tokens=False, verbose=False)["input_ids"])
+        for part in (text, pair)
+        if part is not None
+    ]
+    added = tokenizer.get_special_tokens_mask(*parts)
+    if len(added) != len(ids):  # the tokenizer does not say what it adds
+        markers = marker_ids(tokenizer)
+        added = [number in markers for number in ids]
     sentences: list[Sentence] = []
     ordinary = 0
-    for number in ids:
-        sentences.append(None if number in special else int(ordinary >= first))
-        ordinary += number not in special
+    for one in added:
+        sentences.append(None if one else int(ordinary >= len(parts[0])))
+        ordinary += not one
     return sentences
 
 

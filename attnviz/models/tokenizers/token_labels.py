@@ -10,6 +10,7 @@ from transformers import PreTrainedTokenizerBase
 from transformers.convert_slow_tokenizer import bytes_to_unicode
 
 from attnviz.characters import escaped, is_hidden
+from attnviz.models.tokenizers.marker_ids import marker_ids
 from attnviz.models.tokenizers.tokenizer_errors import tokenizing
 from attnviz.types import Tokens
 
@@ -93,7 +94,7 @@ def tokens(
     segments: Sequence[int] | None = None,
 ) -> Tokens:
     """Return the tokens of one text with labels for an axis."""
-    special = set() if tokenizer is None else set(tokenizer.all_special_ids)
+    special = frozenset() if tokenizer is None else marker_ids(tokenizer)
     return Tokens(
         ids=np.asarray(ids, dtype=np.int64),
         labels=labels(tokenizer, ids),
