@@ -42,6 +42,10 @@ weights shown. In models with a learned sink (gpt-oss, Granite with windows) the
 row sum to less than one: the rest is the sink's. The library's weights of Granite leave the sink
 out, although its output counts it; they are compared with the sink counted in.
 
+Some models run one block for several layers. ALBERT is run as a view with a block for each layer,
+on the same weights: everything works. HRM is captured run by run, and its heads can be switched off
+one at a time; edits, patching, single edges, the logit lens and direct effects are refused.
+
 | | {columns} |
 |---|{rule}
 {totals}

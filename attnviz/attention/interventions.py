@@ -55,9 +55,10 @@ def intervening(intervention: T) -> Iterator[T]:
 class Places:
     """Kind and layer of each attention call.
 
-    A module that runs once per forward pass has one layer. For modules that run several times
-    (ALBERT runs the same layer twelve times) calls are counted: call `restart` before each forward
-    pass, and run the model from its first layer.
+    A module that runs once per forward pass has one layer, and its calls may come in any order and
+    number. Where one runs several times, `shared` is True and calls are counted: such places are
+    for one forward pass from the first layer. ALBERT does not come here so: what is run of it is a
+    view with a module for each layer (`models/loading/separate_layers.py`).
 
     Args:
         kinds: kind by `id` of the attention modules, in the order in which they run.
@@ -75,14 +76,10 @@ class Places:
             seen[kind] += 1
         self._calls: Counter[Kind] = Counter()
 
-    def restart(self) -> None:
-        """Start counting anew, before a forward pass."""
-        self._calls.clear()
-
     def of(self, call: Call) -> tuple[Kind, int] | None:
         """Return kind and layer of a call; None if its module is not an attention of the model.
 
-        Counts the call: use it once per call.
+        Counts the call if modules are `shared`: use it once per call there.
         """
         kind = self._kinds.get(id(call.module))
         if kind is None:

@@ -266,7 +266,7 @@ def _check_equal(model: PreTrainedModel, stack: Sequence[_Seen]) -> None:
 def _own_numbers(names: Sequence[str]) -> tuple[int, ...]:
     """Return the layers' numbers in the model: the first number in their modules' names.
 
-    Where those do not rise (ALBERT runs one module again and again) the calls are counted.
+    Where those do not rise (HRM runs two stacks in turns) the calls are counted.
     """
     matches = [re.search(r"(?:^|\.)(\d+)(?:\.|$)", name) for name in names]
     numbers = [int(one[1]) for one in matches if one is not None]

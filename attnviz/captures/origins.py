@@ -97,10 +97,10 @@ def origin_of(
         weights: from `broken_weights`, if it is known already.
     """
     if weights is None:
-        weights = broken_weights(model.network)
+        weights = broken_weights(model.original)
     watch = _Watch()
     with torch.inference_mode():
-        network = twin(model.network)
+        network = twin(model.original)
         watch.hook(network)
         network(**model_inputs(model, [capture.inputs]))
     head = first_head(capture.stacks)

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import Float
+from transformers import PreTrainedModel
 
 from attnviz import models
 from attnviz.attention import Comparison, EqualInputs, Outputs, Places, intervening, listening
@@ -76,7 +77,11 @@ def verify(capture: Capture, *, model: Model | None = None) -> Proof:
     weights_bound, logits_bound = BOUNDS.get(model.info.dtype, SHORT_BOUNDS)
     outputs = Outputs(Places(model.sites.kinds, _layers(capture)), compared.weighted_values)
     with torch.inference_mode(), intervening(outputs):
-        logits = _logits_error(_forward(model, model.network, capture), eager)
+        run = _forward(model, model.network, capture)
+    logits = _logits_error(run, eager)
+    if model.original is not model.network:  # a view, which is to compute what the model does
+        apart = _logits_error(run, _eager_run(model, model.original, capture))
+        logits = apart if exceeds(apart, logits) else logits
     if model.info.dtype not in BOUNDS or weights > weights_bound:
         # Two correct runs drift apart, the deeper and the sharper the further, and in sixteen bits
         # always: each layer is compared on equal inputs instead, which forgives no error of its
@@ -206,7 +211,7 @@ def _judged(proof: Proof) -> Proof:
 
 def _not_finite(model: Model, capture: Capture, run_is_finite: bool) -> str:
     """Return the sentence that names where NaN or infinity begin; empty if there are none."""
-    weights = broken_weights(model.network)
+    weights = broken_weights(model.original)
     if run_is_finite and not weights:
         return ""
     origin = origin_of(model, capture, weights=weights)
@@ -242,6 +247,14 @@ def _forward(model: Model, network: Any, capture: Capture, **options: Any) -> An
     """Run a network, the model's or a twin of it, on the input of a capture."""
     options = models.call_options(model, network) | options
     return network(**model_inputs(model, [capture.inputs]), **options)
+
+
+def _eager_run(model: Model, network: PreTrainedModel, capture: Capture) -> Any:
+    """Return the run of a capture's input by the library's eager attention, on a network's twin."""
+    library = twin(network)
+    library.set_attn_implementation("eager")
+    with torch.inference_mode():
+        return _forward(model, library, capture)
 
 
 def _run(model: Model, capture: Capture, attention: str, compared: Comparison | None = None) -> Any:

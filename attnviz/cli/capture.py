@@ -34,7 +34,7 @@ def run_capture(options: argparse.Namespace) -> int:
     with contextlib.suppress(BrokenPipeError):  # `| head` has read enough
         sys.stdout.write(as_csv(attnviz.summarize(capture), float_format="%.6g"))
         sys.stdout.flush()
-    weights = broken_weights(model.network)
+    weights = broken_weights(model.original)
     if not weights and not any(stack.not_finite.any() for stack in capture.stacks.values()):
         return 0
     origin = origin_of(model, capture, weights=weights)

@@ -139,11 +139,11 @@ def _run(
         )
     hooked = HookedModel.of(model)
     groups = list(batches([loss_input.encoded for loss_input in loss_inputs], BATCH_TOKENS))
-    means = _Means(hooked.places())
+    means = _Means()
     if any(replacement == "mean" for replacement, _ in tasks):
         for group in groups:
             replay = Replay(hooked, [loss_inputs[index] for index in group], remember=False)
-            means.next_batch(replay.inputs)
+            means.next_batch(replay.inputs, hooked.places())
             replay.begin(means)
     baseline = np.zeros(len(loss_inputs))
     changes = np.zeros((len(tasks), len(loss_inputs)))
@@ -196,15 +196,15 @@ def by_text(
 class _Means(Intervention):
     """Sums every head's output over all positions and texts."""
 
-    def __init__(self, places: Places) -> None:
-        self.places = places
+    def __init__(self) -> None:
+        self.places = Places({}, {})
         self.real: Mapping[Kind, Tensor] = {}
         self._sums: dict[tuple[Kind, int], Tensor] = {}
         self._counts: dict[tuple[Kind, int], float] = {}
 
-    def next_batch(self, inputs: Mapping[str, Tensor]) -> None:
-        """Begin another batch; its padding is left out of the mean."""
-        self.places.restart()
+    def next_batch(self, inputs: Mapping[str, Tensor], places: Places) -> None:
+        """Begin another batch, whose layers `places` names; its padding is left out of the mean."""
+        self.places = places
         read = inputs["attention_mask"]
         written = inputs.get("decoder_attention_mask", read)
         self.real = {"self": read, "encoder": read, "decoder": written, "cross": written}

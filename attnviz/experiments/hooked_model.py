@@ -27,7 +27,7 @@ class HookedModel:
         model: the loaded model.
         network: its copy on the same weights.
         kinds: kind by `id` of the twin's attention modules, in the order in which they run.
-        names: their names per kind, one per layer; fewer where a module is used again (ALBERT).
+        names: their names per kind, one per layer; fewer where a module runs several times.
     """
 
     model: Model

@@ -213,7 +213,7 @@ class AttentionMonitor(TrainerCallback):  # type: ignore[misc]
 
     def _prepare(self, model: Any, network: PreTrainedModel) -> tuple[Model, Probe]:
         """Return the instrumented network and its probe, both made at the first measurement."""
-        if self._prepared is None or self._prepared[0].network is not network:
+        if self._prepared is None or self._prepared[0].original is not network:
             check_whole(model)
             instrumented = instrument(network, self._tokenizer)
             self._prepared = instrumented, make_probe(instrumented, self._texts)

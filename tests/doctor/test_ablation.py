@@ -210,7 +210,7 @@ def test_groups_are_switched_off_together(pair: Pair) -> None:
         assert ablation[group][text] == pytest.approx(expected, abs=2e-4)
 
 
-@pytest.mark.parametrize("name", sorted(set(ARCHITECTURES) - {"albert"}))
+@pytest.mark.parametrize("name", sorted(ARCHITECTURES))
 def test_layers_below_are_not_run_again(
     name: str, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -175,7 +175,7 @@ def on_pretended_gpu(model: Model) -> Model:
         names={id(twins[key]): name for key, name in model.sites.names.items()},
         by_blocks=set(),
     )
-    return replace(model, network=network, sites=sites)
+    return replace(model, network=network, sites=sites, original=network)
 
 
 def run(func: Any, args: Any, kwargs: dict[str, Any], watch: Watch) -> Any:

@@ -33,6 +33,15 @@ PROJECTIONS: dict[tuple[str, str], dict[str, str]] = {
         "key": "bert.encoder.layer.{}.attention.self.key",
         "value": "bert.encoder.layer.{}.attention.self.value",
     },
+    ("albert", "self"): {  # without sharing: a group for each layer
+        part: "albert.encoder.albert_layer_groups.{}.albert_layers.0.attention." + name
+        for part, name in (
+            ("output", "dense"),
+            ("query", "query"),
+            ("key", "key"),
+            ("value", "value"),
+        )
+    },
     **{
         ("t5", kind): {
             part: place + letter

@@ -313,15 +313,9 @@ def test_a_row_on_hidden_tokens_only_is_refused(gpt: Model) -> None:
         fast_logits(gpt, random_ids(gpt, TOKENS), [Edit("previous", HEAD), Edit("hide", token=4)])
 
 
-def test_shared_modules_windows_sinks_and_empty_sources_get_a_sentence(
+def test_windows_sinks_and_empty_sources_get_a_sentence(
     t5: Model, zoo: Callable[[str], Pair]
 ) -> None:
-    albert = zoo("albert").model
-    with (
-        pytest.raises(InputError, match="one module for several layers"),
-        edited(albert, [Edit("zero", Head("self", 0, 0))]),
-    ):
-        pass
     mistral = zoo("mistral").model
     with pytest.raises(InputError, match="cannot see key 0"):
         fast_logits(mistral, random_ids(mistral, TOKENS), [Edit("first", HEAD)])

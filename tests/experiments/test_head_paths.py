@@ -56,7 +56,7 @@ def by_hooks(
     module = PROJECTIONS[name, receiver.kind][reads].format(receiver.layer)
     outputs = {
         kind: [kept_parts(network, name, kind, "output", one) for one in (clean, corrupted)]
-        for kind in MODELS[name]
+        for kind in info.heads
     }
     with torch.inference_mode(), ExitStack() as hooks:
         for kind, (given, frozen) in outputs.items():

@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 
 from attnviz.captures.forward_pass import Encoded
-from attnviz.errors import InputError
 from attnviz.experiments.decomposition.composition import composition
 from attnviz.experiments.decomposition.head_matrices import head_matrices
 from attnviz.experiments.decomposition.logit_parts import logit_parts
@@ -200,12 +199,6 @@ def test_parts_of_capped_logits_are_read_before_the_cap(zoo: Callable[[str], Pai
             added = block.self_attn.o_proj.weight[:, part].detach().double() @ given[part]
             expected = float(direction @ (added * gain / behind))
             assert abs(parts.heads["self"][layer, head] - expected) < MODEL_NATS
-
-
-def test_a_block_that_runs_several_times_is_refused(zoo: Callable[[str], Pair]) -> None:
-    pair = zoo("albert")
-    with pytest.raises(InputError, match="no list of blocks that each run once"):
-        logit_parts(pair.model, text_of(pair), DIFFERENCE)
 
 
 @pytest.mark.parametrize("name", ["qwen3", "gemma3", "olmo2"])

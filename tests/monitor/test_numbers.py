@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 
 import numpy as np
@@ -13,9 +14,10 @@ from attnviz import AttentionMonitor
 from attnviz.models import instrument
 from attnviz.monitor.probe import PERIOD, TEXTS, make_probe
 from tests.bounds import MODEL, SAME
+from tests.experiments.unshared_albert import unshared
 from tests.monitor.runs import small_gpt
 from tests.vocabularies import vocabulary
-from tests.zoo import Pair
+from tests.zoo import Pair, random_ids
 
 TWO = ["The cat sat on the mat.", "Mary gave John a drink, and John gave it back to Mary again."]
 
@@ -44,6 +46,27 @@ def test_on_texts_they_are_those_of_capture_many(zoo: Callable[[str], Pair], nam
     kept = monitor.heads
     assert (kept["step"] == 7).all() and len(kept) == of_texts(model, "sink").size
     assert np.allclose(kept["sink"], of_texts(model, "sink").ravel(), atol=MODEL)
+
+
+def test_layers_of_one_block_are_watched_while_it_is_trained(zoo: Callable[[str], Pair]) -> None:
+    """The model of an ALBERT that is trained stays as it is; what is measured follows its steps."""
+    network, tokenizer = copy.deepcopy(zoo("albert").eager), zoo("albert").model.tokenizer
+    separate = unshared(network)
+    monitor = AttentionMonitor(TWO, tokenizer=tokenizer, per_head=True)
+    ids = torch.tensor([random_ids(zoo("albert").model, 12)])
+    rows = []
+    for step in range(2):
+        rows.append(monitor.probe(network, step))
+        assert network.config._attn_implementation == "eager"
+        separate.load_state_dict(unshared(network).state_dict())
+        again = AttentionMonitor(TWO, tokenizer=tokenizer, per_head=True).probe(separate, step)
+        assert rows[-1].keys() == again.keys() and any("L2.H3" in name for name in again)
+        for name, value in again.items():
+            assert rows[-1][name] == pytest.approx(value, abs=10 * MODEL), name
+        network(ids, labels=ids).loss.backward()
+        torch.optim.SGD(network.parameters(), lr=0.5).step()
+    apart = [abs(rows[0][name] - rows[1][name]) for name in rows[0] if "entropy" in name]
+    assert max(apart) > 100 * MODEL
 
 
 def test_patterns_are_those_of_a_loop_over_the_librarys_own_weights() -> None:

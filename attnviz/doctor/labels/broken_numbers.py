@@ -29,7 +29,7 @@ def origin_note(
         broken |= (table["not_finite"] > 0).any((0, 1))
     if not broken.any() and losses.broken:
         broken |= (losses.tokens > 0) & ~np.isfinite(losses.sums)
-    weights = broken_weights(model.network)
+    weights = broken_weights(model.original)
     if not weights and not broken.any():
         return ""
     first = examples[int(broken.argmax())]

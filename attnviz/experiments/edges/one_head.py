@@ -12,7 +12,7 @@ from attnviz.attention import Places
 from attnviz.attention.recorder import Call
 from attnviz.captures.forward_pass import capture_ids
 from attnviz.errors import InputError
-from attnviz.experiments.edits.edit_rules import check_head
+from attnviz.experiments.edits.edit_rules import check_head, check_separate
 from attnviz.experiments.patching.head_patches import MOST_COPIES
 from attnviz.models import Encoded, Model
 from attnviz.types import Head
@@ -84,11 +84,7 @@ def weights_of(model: Model, encoded: Encoded, head: Head) -> Float[Tensor, "que
             f"edges are measured on texts of at most {MOST_EDGE_TOKENS} tokens, and this one has "
             f"{longest}. Shorten it."
         )
-    if model.sites.places().shared:
-        raise InputError(
-            f"{model.info.name} runs one module for several layers, so that a head cannot be "
-            "changed by itself"
-        )
+    check_separate(model, "changed")
     stack = capture_ids(model, [encoded], predict=False)[0][head.kind]
     weights = torch.from_numpy(stack.weights(head.layer, head.head).copy())
     return weights.to(model.network.device)

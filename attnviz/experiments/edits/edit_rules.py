@@ -15,7 +15,7 @@ from attnviz.models import Model
 from attnviz.types import Head, Kind
 from attnviz.written_numbers import significant
 
-__all__ = ["PATTERNS", "Action", "Edit", "check_edit", "paint", "rows_of_text"]
+__all__ = ["PATTERNS", "Action", "Edit", "check_edit", "check_separate", "paint", "rows_of_text"]
 
 Action = Literal["zero", "mean", "scale", "uniform", "previous", "first", "rows", "hide"]
 
@@ -163,6 +163,21 @@ def check_head(model: Model, head: Head) -> None:
     if not (0 <= head.layer < layers and 0 <= head.head < heads):
         has = ", ".join(f"{kind} {size[0]} × {size[1]}" for kind, size in model.info.heads.items())
         raise InputError(f"{model.info.name} has no head {head.label}; it has {has}")
+
+
+def check_separate(model: Model, changed: str) -> None:
+    """Refuse a model whose layers cannot be changed one at a time.
+
+    `changed` says what would be done to a layer: "edited", "patched".
+
+    Raises:
+        InputError: one module runs several layers, in an order that attnviz does not know.
+    """
+    if model.sites.places().shared:
+        raise InputError(
+            f"{model.info.name} runs one module for several layers, so no layer can be {changed} "
+            "by itself. Of such models only ALBERT is taken apart."
+        )
 
 
 def check_edit(model: Model, edit: Edit) -> None:

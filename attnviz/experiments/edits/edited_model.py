@@ -19,7 +19,7 @@ from attnviz.attention import Places
 from attnviz.attention.call_changes import changing
 from attnviz.attention.recorder import Call
 from attnviz.errors import InputError
-from attnviz.experiments.edits.edit_rules import PATTERNS, Edit, check_edit
+from attnviz.experiments.edits.edit_rules import PATTERNS, Edit, check_edit, check_separate
 from attnviz.experiments.edits.forced_rows import HIDDEN, forced_rows, hide
 from attnviz.models import Model
 from attnviz.types import Kind
@@ -55,13 +55,9 @@ def edited(model: Model, edits: Sequence[Edit]) -> Iterator[Model]:
     """
     for edit in edits:
         check_edit(model, edit)
-    places = model.sites.places()
-    if edits and places.shared:
-        raise InputError(
-            f"{model.info.name} runs one module for several layers, so that a layer cannot be "
-            "edited by itself"
-        )
-    with changing(_Edits(places, tuple(edits), next(iter(model.info.heads)))):
+    if edits:
+        check_separate(model, "edited")
+    with changing(_Edits(model.sites.places(), tuple(edits), next(iter(model.info.heads)))):
         yield model
 
 

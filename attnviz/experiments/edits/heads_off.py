@@ -13,6 +13,7 @@ from attnviz.attention import Places
 from attnviz.attention.call_changes import changing
 from attnviz.attention.recorder import Call
 from attnviz.errors import InputError
+from attnviz.experiments.edits.edit_rules import check_separate
 from attnviz.experiments.prediction_divergence import prediction_divergence
 from attnviz.models import Encoded, Model, call_options, model_inputs, vocabulary_size
 from attnviz.models.inputs.input_checks import check_encoded
@@ -47,11 +48,7 @@ def divergence_without_heads(
     if not model.predicts:
         raise InputError(f"{model.info.name} predicts no tokens: it has no trained language head")
     check_encoded(model, [encoded])
-    if model.sites.places().shared:
-        raise InputError(
-            f"{model.info.name} runs one module for several layers, so that a layer cannot be "
-            "edited by itself"
-        )
+    check_separate(model, "edited")
     sizes = model.info.heads
     heads = [
         Head(kind, layer, head)

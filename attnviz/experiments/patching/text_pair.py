@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from attnviz.errors import InputError
+from attnviz.experiments.edits.edit_rules import check_separate
 from attnviz.experiments.patching.text_alignment import Alignment, Partners, align
 from attnviz.models import (
     Encoded,
@@ -96,11 +97,7 @@ class TextPair:
         name = model.info.name
         if not model.predicts:
             raise InputError(f"{name} predicts no tokens: it has no trained language head")
-        if model.sites.places().shared:
-            raise InputError(
-                f"{name} runs one module for several layers, so that a layer cannot be patched by "
-                "itself"
-            )
+        check_separate(model, "patched")
         check_encoded(model, [self.clean, self.corrupted])
         for text in (self.clean, self.corrupted):
             for what, row in (("texts", text.ids), ("targets", text.target or ())):

@@ -29,6 +29,7 @@ from attnviz.models.loading.load_errors import Explained
 from attnviz.models.loading.model_classes import class_of, has_language_head, reads_text, runnable
 from attnviz.models.loading.model_configs import read_config
 from attnviz.models.loading.model_size import check_configuration, check_files, check_model
+from attnviz.models.loading.separate_layers import with_separate_layers
 from attnviz.models.loading.wrappers import unwrapped
 from attnviz.models.tokenizers.tokenizer_check import check_tokenizer, check_tokenizer_files
 from attnviz.models.tokenizers.tokenizer_settings import without_named_files
@@ -45,21 +46,24 @@ class Model:
     """Loaded model whose attention is instrumented.
 
     Attributes:
-        network: the library's model, in evaluation mode.
+        network: the library's model, in evaluation mode; a view of it where the model runs one
+            block for several layers (see `with_separate_layers`).
         vocabulary: its tokenizer; None for a model of pictures.
         info: what a person should know about it.
         sites: where its attentions are.
         prompt: what it was trained to see before a text, for shipped models.
         predicts: whether its language head was trained; a body saved without one has attention,
             but what it would predict is noise.
+        original: the model that was given; `network` itself, or what it is a view of.
     """
 
     network: PreTrainedModel
     vocabulary: PreTrainedTokenizerBase | None
     info: ModelInfo
     sites: Sites
-    prompt: str = ""
-    predicts: bool = True
+    prompt: str
+    predicts: bool
+    original: PreTrainedModel
 
     @property
     def tokenizer(self) -> PreTrainedTokenizerBase:
@@ -203,7 +207,9 @@ def instrument(
     """Prepare a model in memory for captures.
 
     Its attention implementation is set to attnviz's; its numbers do not change. Without a tokenizer
-    it can read ids, pictures and sounds, but no text.
+    it can read ids, pictures and sounds, but no text. A model that runs one block for several
+    layers (ALBERT) is left as it is but for evaluation mode: attnviz runs a view of it, on the same
+    weights, in which each layer has a block.
 
     >>> import attnviz
     >>> from transformers import GPT2Config, GPT2LMHeadModel
@@ -227,9 +233,9 @@ def instrument(
     Raises:
         ModelNotSupported: no attention that attnviz could see, or no model of the library inside.
     """
-    network = runnable(unwrapped(network))
+    original = runnable(unwrapped(network))
     with building():
-        network.eval()
+        network = with_separate_layers(original.eval())
         sites = find_sites(network)
     family = family_of(network, sites)
     reads_ids = "input_ids" in sites.reads
@@ -259,7 +265,7 @@ def instrument(
         ),
     )
     predicts = predicts and has_language_head(network)
-    return Model(network, tokenizer, info, sites, prompt, predicts)
+    return Model(network, tokenizer, info, sites, prompt, predicts, original)
 
 
 def _check_words(tokenizer: PreTrainedTokenizerBase, name: str) -> None:
