@@ -58,7 +58,7 @@ class Places:
     A module that runs once per forward pass has one layer, and its calls may come in any order and
     number. Where one runs several times, `shared` is True and calls are counted: such places are
     for one forward pass from the first layer. ALBERT does not come here so: what is run of it is a
-    view with a module for each layer (`models/loading/separate_layers.py`).
+    view with a module for each layer (`separate_layers.py`).
 
     Args:
         kinds: kind by `id` of the attention modules, in the order in which they run.

@@ -12,8 +12,8 @@ from transformers import AlbertConfig, AlbertForMaskedLM, BertConfig, BertForMas
 from transformers.models.albert.modeling_albert import AlbertTransformer
 
 import attnviz
+from attnviz.attention.separate_layers import with_separate_layers
 from attnviz.captures.forward_pass import Encoded, capture_ids
-from attnviz.models.loading.separate_layers import with_separate_layers
 from tests.bounds import MODEL_NATS
 from tests.experiments.unshared_albert import SIZES, unshared
 

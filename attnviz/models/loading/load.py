@@ -13,7 +13,7 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-from attnviz.attention import Sites, find_sites
+from attnviz.attention import Sites, find_sites, with_separate_layers
 from attnviz.errors import InputError, ModelNotFound
 from attnviz.models.catalogue import known_heads, shipped
 from attnviz.models.folders.damaged_files import check_intact
@@ -29,7 +29,6 @@ from attnviz.models.loading.load_errors import Explained
 from attnviz.models.loading.model_classes import class_of, has_language_head, reads_text, runnable
 from attnviz.models.loading.model_configs import read_config
 from attnviz.models.loading.model_size import check_configuration, check_files, check_model
-from attnviz.models.loading.separate_layers import with_separate_layers
 from attnviz.models.loading.wrappers import unwrapped
 from attnviz.models.tokenizers.tokenizer_check import check_tokenizer, check_tokenizer_files
 from attnviz.models.tokenizers.tokenizer_settings import without_named_files
