@@ -62,7 +62,15 @@ def open_app(monkeypatch: pytest.MonkeyPatch) -> OpenApp:
 
 def said(app: AppTest) -> str:
     """Return everything on the page that is words."""
-    parts = [*app.markdown, *app.caption, *app.error, *app.warning, *app.info, *app.subheader]
+    parts = [
+        *app.markdown,
+        *app.caption,
+        *app.error,
+        *app.warning,
+        *app.info,
+        *app.header,
+        *app.subheader,
+    ]
     return "\n".join([*(str(part.value) for part in parts), *shown_plain(app)])
 
 

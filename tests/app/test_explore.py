@@ -154,7 +154,7 @@ def test_t5_shows_three_kinds_of_attention_and_what_it_wrote(open_app: OpenApp) 
         app.session_state["kind"] = kind
         app.run()
         assert not app.exception
-        assert app.subheader[0].value.startswith("L")  # the kind is in the buttons beside it
+        assert app.header[0].value.startswith("L")  # the kind is in the buttons beside it
         (shown,) = maps(app)
         assert str(shown["alt"]).startswith(f"{kind} L")
 

@@ -91,7 +91,7 @@ def test_the_title_is_one_line(page: Page, server: Server, kind: str) -> None:
     line = page.locator(".st-key-title_line")
     tops = [
         (line.locator(one).first.bounding_box() or {"y": 0.0})["y"]
-        for one in ("h3", ".st-key-layer", ".st-key-units", ".st-key-pin")
+        for one in ("h2", ".st-key-layer", ".st-key-units", ".st-key-pin")
     ]
     assert max(tops) - min(tops) < 20  # pixels: they have different heights
 

@@ -299,7 +299,7 @@ def test_on_a_phone_the_lesson_begins_in_the_upper_third(chromium, server: Serve
     for link in ("lessons?lesson=softmax&step=shift", "lessons?lesson=induction&step=find"):
         open_lesson(page, server, link)
         title, main = (
-            stage(page).locator(one).bounding_box() for one in ("h3.title", "button.main")
+            stage(page).locator(one).bounding_box() for one in ("h2.title", "button.main")
         )
         assert title is not None and title["y"] + title["height"] < 844 / 3
         assert main is not None and main["y"] + main["height"] <= 844

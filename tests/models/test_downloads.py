@@ -180,10 +180,10 @@ def test_a_page_says_the_size_before_it_starts_and_refuses_what_is_too_large(
         print(app.info[0].value, flush=True)
         app.button(key="download_model").click().run()
         until = time.monotonic() + 60
-        while not app.subheader and time.monotonic() < until:
+        while not app.header and time.monotonic() < until:
             time.sleep(0.5)
             app.run()
-        print("shown" if app.subheader else [one.value for one in app.error], flush=True)
+        print("shown" if app.header else [one.value for one in app.error], flush=True)
         # A proof may still run in a thread: the process ends without waiting for it.
         import os
         os._exit(0)

@@ -90,7 +90,7 @@ def _headline(
     divergence: Float[np.ndarray, " query"],
 ) -> None:
     """Show how far apart the rows of the two heads are on average."""
-    st.subheader(f"B minus A: {head_b.label} − {head_a.label}", anchor=False)
+    st.header(f"B minus A: {head_b.label} − {head_a.label}", anchor=False)
     broken = [
         head.label
         for axes, head in ((axes_a, head_a), (axes_b, head_b))

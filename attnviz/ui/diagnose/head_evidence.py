@@ -31,7 +31,7 @@ __all__ = ["head_numbers", "head_pictures", "head_words", "measured_evidence"]
 def head_words(diagnosis: Diagnosis, finding: Finding) -> None:
     """Name, label and verdict of a head, and why; one click to the head itself."""
     head = finding.head
-    st.subheader(f"{head.label} · {KIND_LABELS[head.kind]}", anchor=False)
+    st.header(f"{head.label} · {KIND_LABELS[head.kind]}", anchor=False)
     _badge(finding)
     for number, said in enumerate(finding.sentences):
         show_plain(Strong(said) if number == 0 else said)

@@ -16,7 +16,7 @@ def pruning_lists(diagnosis: Diagnosis) -> None:
     lists = removal_lists(diagnosis.findings)
     if not lists:
         return
-    st.subheader("What removing heads showed", anchor=False)
+    st.header("What removing heads showed", anchor=False)
     st.caption("In parentheses: the change of the loss without the head, nats per token.")
     for title, names in lists:
         show_plain(Strong(f"{title} "), names)

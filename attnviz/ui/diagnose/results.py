@@ -72,7 +72,7 @@ def results(measured: Diagnosis, texts: TextSet) -> None:
     _evidence(diagnosis, finding, texts)
     head_pictures(diagnosis, finding)
     pruning_lists(diagnosis)
-    st.subheader("All heads", anchor=False)
+    st.header("All heads", anchor=False)
     head_table(diagnosis)
     _origin(diagnosis)
 
@@ -107,7 +107,7 @@ def summary(diagnosis: Diagnosis) -> None:
     """Show the headline and the notes."""
     broken_sentences(list(map(sentence, diagnosis.broken)))
     first, *others = diagnosis_sentences(diagnosis.findings)
-    st.subheader(plain(first), anchor=False)
+    st.header(plain(first), anchor=False)
     if others:
         show_plain(" ".join(others))
     for note in (one for one in diagnosis.notes if one not in diagnosis.broken):

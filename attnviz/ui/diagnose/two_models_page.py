@@ -192,7 +192,7 @@ def _summary(comparison: Comparison) -> None:
     said = [one for one in comparison.sentences if one not in comparison.broken]
     if comparison.loss_sentence:
         show_plain(Strong(said.pop(0)))
-    st.subheader(plain(said[0]), anchor=False)
+    st.header(plain(said[0]), anchor=False)
     changes = {one.sentence for one in comparison.changes}
     places = [number for number, one in enumerate(said) if one in changes]
     first = places[0] if places else len(said)  # the counts, then single heads: a paragraph each

@@ -98,7 +98,7 @@ def _results(result: Repetition) -> None:
             head_map(result.scores[metric], metric, head, key="induction_map")
     with right:
         stack = result.capture["self"]
-        st.subheader(head.label, anchor=False)
+        st.header(head.label, anchor=False)
         plotly_map(
             weight_specification(diagonals=repetition_diagonals(result.period)),
             stack.query_tokens.labels,

@@ -37,7 +37,7 @@ def title_line(capture: Capture, request: Request) -> tuple[Head, Units]:
         st.space("stretch")
         _pin_button(request, head)
     with name:  # without the kind, which the buttons beside it show
-        st.subheader(head.label.removeprefix(f"{head.kind} "), anchor=False)
+        st.header(head.label.removeprefix(f"{head.kind} "), anchor=False)
     with st.container(key="head_sentence"):
         _sentence(capture, head)
     return head, units
@@ -45,7 +45,7 @@ def title_line(capture: Capture, request: Request) -> tuple[Head, Units]:
 
 def head_title(capture: Capture, head: Head) -> None:
     """Show the head's name, and in one sentence what it does."""
-    st.subheader(f"{head.label} · {KIND_LABELS[head.kind]}", anchor=False)
+    st.header(f"{head.label} · {KIND_LABELS[head.kind]}", anchor=False)
     _sentence(capture, head)
 
 

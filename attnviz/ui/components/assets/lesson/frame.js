@@ -23,7 +23,7 @@ export function build(state, acts) {
   const before = element("div", "words before");
   const after = element("div", "words after");
   for (const name of ["title", "question", "task", "distance", "reveal", "formula", "wrong", "right"]) {
-    texts[name] = element(name === "title" ? "h3" : "p", name);
+    texts[name] = element(name === "title" ? "h2" : "p", name);
     (name in AFTER ? after : before).append(texts[name]);
   }
   texts.distance.setAttribute("aria-live", "polite");
