@@ -21,7 +21,7 @@ def status_page() -> None:
     def total(name: str) -> int:
         return sum(getattr(one, name) for one in processes)
 
-    st.subheader("Status of this server", anchor=False)
+    st.header("Status of this server", anchor=False)
     for column, (label, names) in zip(
         st.columns(4),
         {
