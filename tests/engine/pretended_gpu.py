@@ -10,7 +10,7 @@ from __future__ import annotations
 import copy
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_flatten, tree_map
+from torch.utils._pytree import tree_map
 
 import attnviz
 from attnviz import Model
@@ -122,7 +122,7 @@ class _OperationLog(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        given = [one for one in tree_flatten(args)[0] if isinstance(one, Tensor)]
+        given = tensors(args)
         if func.overloadpacket in WAITING or _picks_by_flags(func, given):
             self.watch.wait(func)
         if func is ops.repeat_interleave.Tensor and kwargs.get("output_size") is None:
@@ -146,6 +146,34 @@ def pretending() -> Iterator[Watch]:
         patch.setattr(torch.cuda, "get_device_capability", lambda device=None: (7, 0))
         with _FunctionLog(watch):
             yield watch
+
+
+SINGLE = (Pretended, Tensor, torch.nn.Parameter, int, float, bool, str, type(None), torch.dtype)
+"""Kinds that hold no other value."""
+
+
+def mapped(change: Callable[[Any], Any], given: Any) -> Any:
+    """Return what `tree_map` does, sooner for the tuples, lists and dicts of an operation."""
+    kind = type(given)
+    if kind in SINGLE:
+        return change(given)
+    if kind is tuple or kind is list:
+        return kind([mapped(change, one) for one in given])
+    if kind is dict:
+        return {key: mapped(change, one) for key, one in given.items()}
+    return tree_map(change, given)
+
+
+def tensors(given: Any) -> list[Tensor]:
+    """Return all tensors among the arguments of an operation."""
+    listed: list[Tensor] = []
+
+    def put(one: Any) -> None:
+        if isinstance(one, Tensor):
+            listed.append(one)
+
+    mapped(put, given)
+    return listed
 
 
 def pretended(tensor: Tensor) -> Tensor:
@@ -184,8 +212,8 @@ def run(func: Any, args: Any, kwargs: dict[str, Any], watch: Watch) -> Any:
     if func.__name__ == "__get__" and name in ABOUT:
         with torch._C.DisableTorchFunctionSubclass():
             return func(*args, **kwargs)
-    args, kwargs = tree_map(partial(_without_lazy_masks, watch=watch), (args, kwargs))
-    given = [one for one in tree_flatten((args, kwargs))[0] if isinstance(one, Tensor)]
+    args, kwargs = mapped(partial(_without_lazy_masks, watch=watch), (args, kwargs))
+    given = tensors((args, kwargs))
     here = any(isinstance(one, Pretended) for one in given)
     args, kwargs, requested = _without_device(func, args, kwargs)
     there = here if requested is None else requested.type == "cuda"
@@ -195,7 +223,7 @@ def run(func: Any, args: Any, kwargs: dict[str, Any], watch: Watch) -> Any:
     if _moves(func, given, here, there):
         watch.wait(func)  # copies between devices wait, unless memory is pinned
     wrappers = {id(one.held): one for one in given if isinstance(one, Pretended)}
-    args, kwargs = tree_map(_unwrapped, (args, kwargs))
+    args, kwargs = mapped(_unwrapped, (args, kwargs))
     if func is torch.histc:  # waits for integers on a GPU, not on a CPU
         args = (args[0].float(), *args[1:])
     with ExitStack() as stack:
@@ -212,7 +240,7 @@ def run(func: Any, args: Any, kwargs: dict[str, Any], watch: Watch) -> Any:
             return known
         return Pretended(one) if there else one
 
-    return tree_map(wrapped, result)
+    return mapped(wrapped, result)
 
 
 MAKING = (torch.tensor, torch.as_tensor, torch.from_numpy)
@@ -268,7 +296,7 @@ def _unwrapped(one: Any) -> Any:
 
 def _efficient_attention(*args: Any, **kwargs: Any) -> Any:
     """Compute the fused attention that exists on a GPU only."""
-    args, kwargs = tree_map(_unwrapped, (args, kwargs))
+    args, kwargs = mapped(_unwrapped, (args, kwargs))
     return tree_map(pretended, efficient_attention(*args, **kwargs))
 
 
