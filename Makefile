@@ -4,6 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 PORT ?= 8501
 ADDRESS ?= localhost
+# Compiled once: tests are many processes, and each would compile the package anew.
+PYTEST := PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n auto
 APP_READY := $(VENV)/.app-ready
 DEV_READY := $(VENV)/.dev-ready
 
@@ -29,10 +31,10 @@ $(DEV_READY): requirements.txt requirements-dev.txt pyproject.toml | $(BIN)/pyth
 	touch $@ $(APP_READY)
 
 test: $(DEV_READY) lint types  ## everything: format, lint, types, all tests
-	$(BIN)/python -m pytest -n auto
+	$(PYTEST)
 
 check: $(DEV_READY) lint types  ## what to run while working: no browser, nothing slow
-	$(BIN)/python -m pytest -n auto -m "not browser and not slow and not hub and not gpu"
+	$(PYTEST) -m "not browser and not slow and not hub and not gpu"
 
 lint: $(DEV_READY)
 	$(BIN)/ruff format --check .

@@ -10,7 +10,7 @@ os.environ.setdefault("ATTNVIZ_TEST_THREADS", "1")
 os.environ.setdefault("OMP_NUM_THREADS", os.environ["ATTNVIZ_TEST_THREADS"])
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,27 +31,49 @@ settings.register_profile(
 settings.load_profile("attnviz")
 
 
+def with_pages(file: str) -> bool:
+    """Return True for a test file that drives a browser."""
+    return file.startswith("tests/browser/") or file.endswith("_in_browser.py")
+
+
+@pytest.hookimpl(optionalhook=True, wrapper=True)
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> Generator[None, int, int]:
+    """Run one process more than there are cores: tests with a page mostly wait for it."""
+    cores = yield
+    return cores if "not browser" in config.option.markexpr else cores + 1
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """Side by side, but one page at a time: a browser and a server have processes of their own."""
+    """Side by side, but two pages at a time: a browser and a server have processes of their own."""
     from xdist.scheduler import LoadScopeScheduling
 
-    class OnePage(LoadScopeScheduling):
+    class TwoPages(LoadScopeScheduling):
         def _split_scope(self, nodeid: str) -> str:
             file = nodeid.split("::")[0]
-            paged = file.startswith("tests/browser/") or file.endswith("_in_browser.py")
-            return "pages" if paged else file  # a file at a time: asking for each test is slow
+            if with_pages(file):
+                return "pages of lessons" if "/test_lesson" in file else "pages"
+            return file  # a file at a time: asking for each test is slow
 
     config.option.loadscopereorder = False  # what takes longest is not what has most tests
-    return OnePage(config, log)
+    return TwoPages(config, log)
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the tests of slow files before the marks are selected."""
+    """Mark the tests of slow files before the marks are selected, and begin with what takes long.
+
+    A long file that begins last would keep one process busy while the others have nothing left.
+    """
     for item in items:
         if item.nodeid.split("::")[0] in SLOW_FILES:
             item.add_marker(pytest.mark.slow)
+
+    def turn(item: pytest.Item) -> int:
+        file = item.nodeid.split("::")[0]
+        return 0 if with_pages(file) else 1 if file in SLOW_FILES else 2
+
+    items.sort(key=turn)
 
 
 @pytest.fixture(autouse=True)

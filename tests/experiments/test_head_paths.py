@@ -34,12 +34,27 @@ RECEIVERS = {
 }
 
 
+def outputs_of(models: Pair, name: str, pair: TextPair) -> dict[str, list[list[Tensor]]]:
+    """Return what all heads of a kind write, by layer, for the clean and the corrupted text."""
+    texts = [inputs_of(models.model, [one]) for one in (pair.clean, pair.corrupted)]
+    return {
+        kind: [kept_parts(models.eager, name, kind, "output", one) for one in texts]
+        for kind in models.model.info.heads
+    }
+
+
 def by_hooks(
-    models: Pair, name: str, pair: TextPair, sender: Head, receiver: Head, reads: str
+    models: Pair,
+    name: str,
+    pair: TextPair,
+    outputs: dict[str, list[list[Tensor]]],
+    sender: Head,
+    receiver: Head,
+    reads: str,
 ) -> Tensor:
     """Return the logits of the last of three runs, each with hooks on the library's modules."""
     network, info = models.eager, models.model.info
-    clean, corrupted = (inputs_of(models.model, [one]) for one in (pair.clean, pair.corrupted))
+    corrupted = inputs_of(models.model, [pair.corrupted])
     heads = info.heads[receiver.kind][1]
     config = network.config
     width = config.num_heads * config.d_kv if name == "t5" else config.hidden_size
@@ -54,12 +69,9 @@ def by_hooks(
         return lambda computed: numbers
 
     module = PROJECTIONS[name, receiver.kind][reads].format(receiver.layer)
-    outputs = {
-        kind: [kept_parts(network, name, kind, "output", one) for one in (clean, corrupted)]
-        for kind in info.heads
-    }
     with torch.inference_mode(), ExitStack() as hooks:
-        for kind, (given, frozen) in outputs.items():
+        for kind, (given, theirs) in outputs.items():
+            frozen = [one.clone() for one in theirs]
             if kind == sender.kind:
                 where = columns(name, "output", sender.head, dim, 1, width)
                 frozen[sender.layer][..., where] = given[sender.layer][..., where]
@@ -85,13 +97,14 @@ def by_hooks(
 def test_paths_equal_plain_hooks(name: str, reads: Any, zoo: Callable[[str], Pair]) -> None:
     models = zoo(name)
     pair = pair_of(models.model)
+    outputs = outputs_of(models, name, pair)
     for receiver in RECEIVERS[name]:
         paths = patch_paths(models.model, pair, DIFFERENCE, receiver, reads)
         measured = 0
         for kind, table in paths.patched.items():
             for layer, head in zip(*np.nonzero(np.isfinite(table)), strict=True):
                 sender = Head(kind, int(layer), int(head))
-                logits = by_hooks(models, name, pair, sender, receiver, reads)
+                logits = by_hooks(models, name, pair, outputs, sender, receiver, reads)
                 assert table[layer, head] == pytest.approx(
                     float(DIFFERENCE.of(logits)[0]), abs=MODEL
                 ), sender
