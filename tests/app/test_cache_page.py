@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import numpy as np
+import pytest
 from streamlit.testing.v1 import AppTest
 
 import attnviz
-from attnviz.experiments.generation.budget_losses import budget_losses
+from attnviz.experiments.generation.budget_losses import BudgetLosses, budget_losses
 from attnviz.experiments.generation.cache_saving import measure_saving
 from attnviz.experiments.generation.token_by_token import prompt_ids
+from attnviz.models import Model
 from attnviz.ui.jobs.long_jobs import long_jobs
+from attnviz.ui.laboratory import break_prediction
 from attnviz.ui.laboratory.break_prediction import ALLOWED, BUDGETS, _stories
 from attnviz.ui.laboratory.saving_panel import COUNT
 from attnviz.written_numbers import nats
 from tests.app.conftest import OpenApp, said, until
 
 PAGE = "pages/learn/cache.py"
+Measured = list[tuple[tuple[object, ...], BudgetLosses]]
+"""What was read, and its losses."""
 
 
 def measure(app: AppTest, verb: str) -> AppTest:
@@ -27,6 +33,20 @@ def measure(app: AppTest, verb: str) -> AppTest:
     app.run()
     assert not app.exception
     return app
+
+
+@pytest.fixture
+def measured(monkeypatch: pytest.MonkeyPatch) -> Measured:
+    """Return the list that gets what the page measures: the ids, rule and budgets, and losses."""
+    kept: Measured = []
+
+    def keeping(model: Model, ids: Any, rule: Any, budgets: Any, **more: Any) -> BudgetLosses:
+        losses = budget_losses(model, ids, rule, budgets, **more)
+        kept.append(((model.info.name, tuple(ids), rule, tuple(budgets)), losses))
+        return losses
+
+    monkeypatch.setattr(break_prediction, "budget_losses", keeping)
+    return kept
 
 
 def drawn(app: AppTest, key: str) -> dict[str, object]:
@@ -57,7 +77,7 @@ def test_the_formula_equals_the_library_s_cache(open_app: OpenApp) -> None:
         assert line.count(f"**{tokens * size:,}**") == 2
 
 
-def test_a_prediction_comes_before_the_measurement(open_app: OpenApp) -> None:
+def test_a_prediction_comes_before_the_measurement(open_app: OpenApp, measured: Measured) -> None:
     app = open_app(PAGE)
     app.selectbox(key="cache_rule").select("first").run()
     assert not [one for one in app.button if one.key == "start:Measure every budget"]
@@ -65,7 +85,8 @@ def test_a_prediction_comes_before_the_measurement(open_app: OpenApp) -> None:
     app.button(key="cache_predict").click().run()
     measure(app, "Measure every budget")
     model = attnviz.load("gpt-classroom")
-    losses = budget_losses(model, _stories(model), "first", BUDGETS)
+    ((given, losses),) = measured
+    assert given == (model.info.name, _stories(model), "first", BUDGETS)
     below = losses.breaks_below(ALLOWED)
     assert f"**{'Right' if below == 16 else 'Measured'}: {below} tokens" in said(app)
     spec = drawn(app, "cache_break")
@@ -75,14 +96,15 @@ def test_a_prediction_comes_before_the_measurement(open_app: OpenApp) -> None:
     assert np.isfinite(losses.losses).all()
 
 
-def test_a_prediction_of_bits(open_app: OpenApp) -> None:
+def test_a_prediction_of_bits(open_app: OpenApp, measured: Measured) -> None:
     app = open_app(PAGE)
     app.selectbox(key="cache_rule").select("other axes").run()
     app.select_slider(key="cache_guess_bits").set_value(4).run()
     app.button(key="cache_predict").click().run()
     measure(app, "Measure every budget")
     model = attnviz.load("gpt-classroom")
-    losses = budget_losses(model, _stories(model), "other axes", (2, 4, 8))
+    ((given, losses),) = measured
+    assert given == (model.info.name, _stories(model), "other axes", (2, 4, 8))
     below = losses.breaks_below(ALLOWED)
     assert f"**{'Right' if below == 4 else 'Measured'}: {below} bits" in said(app)
     assert f"{nats(losses.whole)} nats" in said(app)
