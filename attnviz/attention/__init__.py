@@ -6,7 +6,7 @@ from attnviz.attention.recorder import Keep, Recorder, listening
 from attnviz.attention.reference.eager import EqualInputs
 from attnviz.attention.reference.layer_comparison import Comparison, Outputs
 from attnviz.attention.residual.additions import Added, Additions, following
-from attnviz.attention.separate_layers import with_separate_layers
+from attnviz.attention.separate_layers import layers_share_weights, with_separate_layers
 from attnviz.attention.sites import FEATURES, Sites, body_of, has_decoder
 from attnviz.attention.stack.attention_stack import AttentionStack
 from attnviz.attention.stack.layer import Layer, Vectors
@@ -33,6 +33,7 @@ __all__ = [
     "following",
     "has_decoder",
     "intervening",
+    "layers_share_weights",
     "listening",
     "with_separate_layers",
 ]

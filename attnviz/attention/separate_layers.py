@@ -10,7 +10,9 @@ from typing import Any
 from torch import nn
 from transformers import PreTrainedConfig, PreTrainedModel
 
-__all__ = ["with_separate_layers"]
+from attnviz.attention.sites import Sites
+
+__all__ = ["layers_share_weights", "with_separate_layers"]
 
 ALBERT = ("transformers.models.albert.modeling_albert", "AlbertTransformer")
 """Module and name of the class whose groups of layers run several times. Its subclasses may run
@@ -42,6 +44,18 @@ def with_separate_layers(network: PreTrainedModel) -> PreTrainedModel:
         holder = view.get_submodule(parent)
         holder._modules[last] = copy.deepcopy(holder._modules[last], dict(kept))
     return view
+
+
+def layers_share_weights(network: PreTrainedModel, sites: Sites) -> bool:
+    """Return whether several layers of attention have the same weights."""
+    if sites.places().shared:
+        return True
+    owners = Counter(
+        id(weights)
+        for name in sites.names.values()
+        for weights in network.get_submodule(name).parameters()
+    )
+    return any(count > 1 for count in owners.values())
 
 
 def _runs_groups_again(module: nn.Module) -> bool:

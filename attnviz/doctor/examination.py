@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from attnviz import __version__
+from attnviz.attention import layers_share_weights
 from attnviz.doctor.diagnosis import Diagnosis, TextsRead
 from attnviz.doctor.group_removal import remove_groups, remove_listed
 from attnviz.doctor.labels.broken_numbers import loss_note, origin_note
@@ -161,7 +162,7 @@ def _examined(
         notes = (*notes, "no head was removed: labels rest on what heads look at alone")
     elif losses.counted and not losses.all_broken:
         tried, leaning, said = _experiments(model, read, measured, ways, limits, seed, clock)
-        notes = (*notes, *said)
+        notes = (*notes, *said, *_notes_on_pruning(model))
     called = _names(model, read)
     labelled = findings(measured, limits, tried, called)
     clock.end()
@@ -187,6 +188,16 @@ def _examined(
         names=called,
         not_finite=broken,
         losses=losses,
+    )
+
+
+def _notes_on_pruning(model: Model) -> tuple[str, ...]:
+    """Return what a reader of the lists has to know before heads are cut out of the weights."""
+    if not layers_share_weights(model.network, model.sites):
+        return ()
+    return (
+        "several layers have the same weights: a head can be switched off in one of them, but cut "
+        "out of all of them only",
     )
 
 

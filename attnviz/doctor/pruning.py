@@ -25,7 +25,7 @@ def pruning_file(diagnosis: Diagnosis) -> dict[str, Any]:
     with the heads whose removal lowers the loss or makes no difference. One head of each group
     that does the same is left out of it, under "kept" (`kept_heads`). The costs are of each head
     alone; "all_together" is the change of the loss without all heads of "prune_heads" at once,
-    None if it was not measured for this list.
+    None if it was not measured for this list. "notes" are those of the diagnosis.
     """
     effects = removals(diagnosis.findings)
     kept, heads = kept_heads(diagnosis.findings), prunable_heads(diagnosis.findings)
@@ -39,6 +39,7 @@ def pruning_file(diagnosis: Diagnosis) -> dict[str, Any]:
         "revision": diagnosis.model.revision,
         "texts": {"name": diagnosis.texts.name, "digest": diagnosis.texts.digest},
         "removed": "one head at a time",
+        "notes": list(diagnosis.notes),
         "prune_heads": {
             kind: {layer: sorted(heads) for layer, heads in sorted(layers.items())}
             for kind, layers in kinds.items()

@@ -18,6 +18,7 @@ from attnviz import Diagnosis
 from attnviz.doctor import Text, Thresholds, diagnose
 from attnviz.doctor.labels.rules import findings
 from attnviz.doctor.measures.descriptions import names
+from attnviz.doctor.pruning import pruning_file
 from attnviz.errors import CaptureError, EmptyText, InputError, TextTooLong
 from attnviz.findings import LABELS, Interval, Progress, Verdict
 from attnviz.models import Model
@@ -229,6 +230,9 @@ def test_other_architectures(name: str, zoo: Callable[[str], Pair]) -> None:
         for measured in ("lowest_entropy", "rest", "output_share", "content_dependence"):
             assert not np.isnan(tables[measured].mean).any(), (kind, measured)
         assert set(tables) == set(names())
+    shared = [note for note in seen.notes if "several layers have the same weights" in note]
+    assert len(shared) == (name == "albert")
+    assert pruning_file(seen)["notes"] == list(seen.notes)
     if name == "bert":
         assert not np.isnan(seen.measures.tables["self"]["pair_duplicate"].mean).any()
         assert seen.names["self"].first == model.tokenizer.cls_token

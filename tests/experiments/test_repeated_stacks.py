@@ -11,6 +11,7 @@ import torch
 
 import attnviz
 from attnviz import Edit, Model, edited
+from attnviz.attention import layers_share_weights
 from attnviz.captures.forward_pass import Encoded, capture_ids
 from attnviz.errors import InputError
 from attnviz.experiments.ablation import ablate
@@ -44,6 +45,7 @@ def hrm() -> Model:
 def test_it_is_captured_run_by_run(hrm: Model) -> None:
     layers, heads = hrm.info.heads["self"]
     assert layers > len(hrm.sites.kinds)  # modules run again
+    assert layers_share_weights(hrm.network, hrm.sites)
     stack = capture_ids(hrm, [TEXT])[0]["self"]
     seen: list[torch.Tensor] = []
     hrm.network.set_attn_implementation("eager")

@@ -12,7 +12,7 @@ from transformers import AlbertConfig, AlbertForMaskedLM, BertConfig, BertForMas
 from transformers.models.albert.modeling_albert import AlbertTransformer
 
 import attnviz
-from attnviz.attention.separate_layers import with_separate_layers
+from attnviz.attention.separate_layers import layers_share_weights, with_separate_layers
 from attnviz.captures.forward_pass import Encoded, capture_ids
 from tests.bounds import MODEL_NATS
 from tests.experiments.unshared_albert import SIZES, unshared
@@ -64,6 +64,8 @@ def test_a_view_holds_no_weight_twice_and_changes_nothing(sizes: str) -> None:
     assert model.original is network
     mine = {one.data_ptr() for one in network.parameters()}
     assert {one.data_ptr() for one in model.network.parameters()} == mine
+    shares = sizes != "two inner layers"  # two runs, each of another group
+    assert layers_share_weights(model.network, model.sites) == shares
     assert {id(one) for one in model.network.buffers()} == {id(one) for one in network.buffers()}
     assert model.info.parameters == sum(one.numel() for one in network.parameters())
     assert network.config.to_dict() == settings
@@ -181,4 +183,5 @@ def test_an_order_of_another_class_is_not_guessed() -> None:
 def test_other_models_are_run_themselves(name: str, zoo: Callable[[str], Pair]) -> None:
     model = zoo(name).model
     assert model.original is model.network
+    assert not layers_share_weights(model.network, model.sites)
     assert with_separate_layers(model.network) is model.network
