@@ -20,6 +20,7 @@ def test_candidates_have_a_bar_per_state_and_equal_labels_stay_apart() -> None:
     assert [list(bar.x) for bar in figure.data] == list(states.values())
     assert list(figure.data[0].y) == [0, 1, 2]
     assert list(figure.layout.yaxis.ticktext) == ["a", "<b>a</b>", "&lt;b&gt;"]
+    assert figure.layout.xaxis.tickformat == "~%"  # ".0%" writes 0% below each of 0.1%, 0.2%, 0.3%
     assert figure.layout.yaxis.range[0] > figure.layout.yaxis.range[1]  # the first is on top
     with pytest.raises(InputError, match="2 probabilities for 3 tokens"):
         draw_candidates(TOKENS.labels, {"x": [0.1, 0.2]})

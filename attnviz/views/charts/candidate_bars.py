@@ -68,7 +68,7 @@ def draw_candidates(
         bargap=0.25,
         showlegend=len(probabilities) > 1,
         legend={"orientation": "h", "x": 0, "y": 1.0, "yanchor": "bottom"},
-        xaxis={"tickformat": ".0%", "rangemode": "tozero", "nticks": 5},
+        xaxis={"tickformat": "~%", "rangemode": "tozero", "nticks": 5},
         yaxis={
             "tickvals": rows,
             "ticktext": shown,
