@@ -25,9 +25,10 @@ from attnviz.doctor.measures.text_losses import text_losses
 from attnviz.doctor.stages import GRADIENTS, MEASURING, PAIRS, READING, REMOVING, Clock
 from attnviz.errors import InputError
 from attnviz.experiments.ablation import ablate as ablate_heads
+from attnviz.experiments.encoded_texts import LongTexts
 from attnviz.experiments.gradient_importance import importance
 from attnviz.experiments.hooked_model import head_projections
-from attnviz.experiments.loss_examples import Example, LongTexts, examples
+from attnviz.experiments.loss_examples import Example, examples
 from attnviz.experiments.text_sets import Text, TextSet, as_text_set
 from attnviz.findings import REPLACEMENTS, Progress, Replacement
 from attnviz.models import Model, check_reads

@@ -16,7 +16,8 @@ from attnviz.doctor.examination import Reading, examine
 from attnviz.doctor.labels.thresholds import Thresholds
 from attnviz.doctor.measures.bootstrap import intervals
 from attnviz.errors import InputError
-from attnviz.experiments.loss_examples import LongTexts, batches
+from attnviz.experiments.encoded_texts import LongTexts
+from attnviz.experiments.loss_examples import batches
 from attnviz.experiments.text_sets import Text, TextSet, as_text_set
 from attnviz.findings import Progress
 from attnviz.metrics.registry import mean_over_rows

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from attnviz.attention import AttentionStack
 from attnviz.metrics.registry import metric
 from attnviz.types import SINK_SHARE, Head, Metric
 
-__all__ = ["received", "sink", "sink_first", "sink_key", "sink_keys"]
+__all__ = ["received", "sink", "sink_first", "sink_key", "sink_keys", "sink_mask"]
 
 
 def received(stack: AttentionStack) -> Float[np.ndarray, "layer head key"]:
@@ -42,14 +42,21 @@ def _candidates(stack: AttentionStack) -> Float[np.ndarray, "layer head key"]:
     return np.where(enough, means, -1.0).astype(np.float32)
 
 
-def sink_keys(stack: AttentionStack, head: Head) -> Int[np.ndarray, " key"]:
-    """Return the keys of one head whose alpha_k is above `SINK_SHARE`.
+def sink_mask(stack: AttentionStack) -> Bool[np.ndarray, "layer head key"]:
+    """Return the mask of the keys of each head whose alpha_k is above `SINK_SHARE`.
 
     Only keys that enough queries see count, and none if there is one query.
     """
     if stack.shape[2] < 2:
-        return np.array([], dtype=int)
-    return np.flatnonzero(_candidates(stack)[head.layer, head.head] > SINK_SHARE)
+        layers, heads, _, keys = stack.shape
+        return np.zeros((layers, heads, keys), bool)
+    mask: np.ndarray = _candidates(stack) > SINK_SHARE
+    return mask
+
+
+def sink_keys(stack: AttentionStack, head: Head) -> Int[np.ndarray, " key"]:
+    """Return the keys of one head that `sink_mask` marks."""
+    return np.flatnonzero(sink_mask(stack)[head.layer, head.head])
 
 
 def sink_key(stack: AttentionStack) -> Int[np.ndarray, "layer head"]:

@@ -9,8 +9,9 @@ import pytest
 import attnviz
 from attnviz import Model
 from attnviz.errors import EmptyText, InputError, TextTooLong
-from attnviz.experiments import loss_examples
-from attnviz.experiments.loss_examples import MASKED_COPIES, WINDOW_TOKENS, batches, examples
+from attnviz.experiments import encoded_texts
+from attnviz.experiments.encoded_texts import WINDOW_TOKENS
+from attnviz.experiments.loss_examples import MASKED_COPIES, batches, examples
 from attnviz.experiments.text_sets import Text, TextSet, bundled
 from tests.zoo import make_pair
 
@@ -96,7 +97,7 @@ def test_a_model_that_does_not_translate_is_not_asked_for_french(
     model = make_pair("bart", tmp_path_factory.mktemp("bart")).model
     whole = bundled("encoder-decoder")
     few = dataclasses.replace(whole, texts=whole.texts[:6])  # the model writes a target for each
-    monkeypatch.setattr(loss_examples, "bundled", lambda family: few)
+    monkeypatch.setattr(encoded_texts, "bundled", lambda family: few)
     read, notes = examples(model, dataclasses.replace(few))
     assert any("writes itself" in note for note in notes)
     assert len(read) == len(few.texts)

@@ -11,13 +11,11 @@ from attnviz.attention import AttentionStack
 from attnviz.attention.stack.map_tiles import grid
 from attnviz.doctor import Diagnosis, TextSet
 from attnviz.doctor.clearest_text import clearest_text
-from attnviz.experiments.loss_examples import translates
 from attnviz.findings import Finding
 from attnviz.types import Head
 from attnviz.ui.components.plotly_map import plotly_map
-from attnviz.ui.session import state
-from attnviz.ui.session.example_texts import Example
-from attnviz.ui.session.model_cache import Request, captured, load_model
+from attnviz.ui.session.model_cache import Request, captured
+from attnviz.ui.session.opened_text import show_in_explore, text_request
 from attnviz.ui.session.page_links import page_named
 from attnviz.views.maps.map_specification import weight_specification
 
@@ -56,7 +54,8 @@ def head_example(diagnosis: Diagnosis, finding: Finding, texts: TextSet) -> Head
     if example is None or len(texts.texts) != diagnosis.texts.count:
         return None
     number, by_rule = example
-    request = _request(diagnosis.model.name, texts, number)
+    text = texts.texts[number]
+    request = text_request(diagnosis.model.name, text.source, text.target)
     stack = captured(request)[finding.head.kind]
     if max(stack.shape[2:]) > LONGEST:
         return None
@@ -92,21 +91,7 @@ def show_example(example: HeadExample, family: str) -> None:
         key="diagnosis_explore",
         help="Every weight, query and key of this head on this text. The text replaces the one in "
         "the side bar.",
-        on_click=_take,
+        on_click=show_in_explore,
         args=(family, example.request, head),
     ):
         st.switch_page(page_named("heads"))
-
-
-def _request(model_name: str, texts: TextSet, number: int) -> Request:
-    """Return the request for one text, as the diagnosis has read it."""
-    model, text = load_model(model_name), texts.texts[number]
-    both = model.info.family == "encoder-decoder"
-    prompt = (translates(model) or "") if both and not model.prompt else ""
-    return Request(model_name, prompt + text.source, target=(text.target or "") if both else "")
-
-
-def _take(family: str, request: Request, head: Head) -> None:
-    """Put the text into the side bar and choose the head."""
-    state.fill(state.text_keys(family), Example("", request.text, "", request.target))
-    state.choose_head(head)

@@ -40,19 +40,33 @@ KINDS_OF_TEXT = {
 }
 
 
-def choose_texts(family: Family) -> TextSet | None:
-    """Show a menu of sources, and return the texts; None, with a message, without any text."""
+DIAGNOSED = (
+    "Measures are means over texts and costs are per token over all texts, each with an interval "
+    "that shows how far other texts could move it. Thirty texts are a sensible minimum."
+)
+
+
+def choose_texts(
+    family: Family,
+    explanation: str = DIAGNOSED,
+    enough: str = "30 or more give usable intervals.",
+) -> TextSet | None:
+    """Show a menu of sources, and return the texts; None, with a message, without any text.
+
+    Args:
+        family: of the model.
+        explanation: of what the texts are for.
+        enough: sentence on how many there should be.
+    """
     source = choice(
         "Texts",
         [BUNDLED, TYPED, FILE],
         SOURCE,
-        explanation="Measures are means over texts and costs are per token over all texts, each "
-        "with an interval that shows how far other texts could move it. Thirty texts are a "
-        "sensible minimum.",
+        explanation=explanation,
     )
     try:
         if source == TYPED:
-            texts = _typed(family)
+            texts = _typed(family, enough)
         elif source == FILE:
             texts = _file()
         else:
@@ -67,7 +81,7 @@ def choose_texts(family: Family) -> TextSet | None:
         return None
 
 
-def _typed(family: Family) -> TextSet | None:
+def _typed(family: Family, enough: str) -> TextSet | None:
     """Show a field with a text on each line, and return the texts."""
     target = (
         " A tab may follow, and behind it what the model is to write."
@@ -84,7 +98,7 @@ def _typed(family: Family) -> TextSet | None:
     )
     if not typed.strip():
         st.info(
-            "Type or paste at least one text. 30 or more give usable intervals.",
+            f"Type or paste at least one text. {enough}",
             icon=":material/info:",
         )
         return None

@@ -16,6 +16,7 @@ from attnviz.ui.jobs.lost_work import lost_work_notice
 from attnviz.ui.server.run_places import turn
 from attnviz.ui.server.status_page import STATUS
 from attnviz.ui.session import page_setup, sidebar, state
+from attnviz.ui.session.opened_text import show_opened
 from attnviz.ui.session.page_links import remember_pages
 
 __all__ = ["show_app"]
@@ -39,6 +40,7 @@ def show_app(folder: Path | None = None) -> None:
     else:
         with turn():
             lost_work_notice()
+            show_opened()
             if page.url_path not in page_setup.WITHOUT_SIDEBAR:
                 state.remember(sidebar.sidebar() if _reads_text(page.url_path) else model_only())
             page.run()

@@ -27,6 +27,7 @@ from attnviz.ui.session import state
 from attnviz.ui.session.model_cache import Request, summary
 from attnviz.ui.session.page_links import page_named
 from attnviz.ui.session.plain_text import show_plain
+from attnviz.ui.strongest.other_texts import show_other_texts
 from attnviz.views import draw_products, draw_vectors
 
 __all__ = ["show_head"]
@@ -43,9 +44,10 @@ def show_head(capture: Capture, request: Request, head: Head, metric: str, units
         "What flows": lambda: show_edges(capture, request, head),
         "Queries and keys": lambda: _vectors(stack, head),
         "Row by row": lambda: _rows(stack, head, metric),
+        "Other texts": lambda: show_other_texts(capture, request, head, metric),
         "Numbers": lambda: _numbers(capture[head.kind], request, head),
     }
-    sides[choice("Show", list(sides), "part", show_label=False)]()
+    sides[choice("Show", list(sides), state.VIEW, show_label=False)]()
     if capture.predictions and st.button(
         f"What if {head.label} were off?",
         icon=":material/tune:",

@@ -128,7 +128,7 @@ def choose_text(model: Model) -> Request:
         begin = st.toggle(
             "Start with the begin token",
             value=True,
-            key="begin",
+            key=state.BEGIN,
             persist_state="session",
             help="The model was trained to see it first, and many heads rest on it. Without it the "
             "first word takes its place.",

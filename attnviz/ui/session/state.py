@@ -18,6 +18,7 @@ from attnviz.ui.session.example_texts import Example
 from attnviz.ui.session.model_cache import Request
 
 __all__ = [
+    "BEGIN",
     "EDITS",
     "HEAD",
     "KIND",
@@ -25,6 +26,7 @@ __all__ = [
     "METRIC",
     "MODEL",
     "UNITS",
+    "VIEW",
     "TextKeys",
     "address_of",
     "choose_head",
@@ -49,6 +51,12 @@ __all__ = [
 MODEL, KIND, LAYER, HEAD, METRIC = "model", "kind", "layer", "head", "metric"
 UNITS = "units"
 """Name in the address of what rows and columns stand for, tokens or words."""
+
+BEGIN = "begin"
+"""Key of the choice whether a decoder's text starts with the begin token."""
+
+VIEW = "part"
+"""Key of the choice what Explore shows of a head."""
 
 EDITS = "edits"
 """Name in the address with the edits of the page *Edit*."""

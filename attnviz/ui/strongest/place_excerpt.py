@@ -1,0 +1,96 @@
+"""Excerpt of a text around a query and the key it attends to, as HTML; every token is escaped."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from html import escape
+
+import numpy as np
+from jaxtyping import Float
+
+from attnviz.types import Tokens
+from attnviz.ui.session.plain_text import readable
+from attnviz.views.style.kind_colors import kind_colors
+from attnviz.written_numbers import decimals
+
+__all__ = ["excerpt", "shown_positions"]
+
+BESIDE = 6
+"""Tokens shown at each side of the query and of the key."""
+
+STRONGEST_TINT = 45  # percent of the colour of weights: letters keep their contrast
+
+
+def shown_positions(marked: Collection[int], count: int) -> list[int | None]:
+    """Return the positions around the marked ones in order; None where tokens are left out."""
+    near = {
+        place
+        for one in marked
+        for place in range(max(one - BESIDE, 0), min(one + BESIDE + 1, count))
+    }
+    positions: list[int | None] = []
+    last = -1
+    for place in sorted(near):
+        if place > last + 1:
+            positions.append(None)
+        positions.append(place)
+        last = place
+    return [*positions, None] if last < count - 1 else positions
+
+
+def excerpt(
+    query_tokens: Tokens,
+    key_tokens: Tokens,
+    weights: Float[np.ndarray, " key"],
+    query: int,
+    key: int,
+    *,
+    same_text: bool,
+) -> str:
+    """Return the tokens around a query and a key, marked by a frame, a colour and a word.
+
+    The ground of a key shows how much weight the query gives it. In cross-attention there is a line
+    of queries and a line of keys.
+    """
+    marks = {query: ("query",)}
+    if same_text:
+        marks[key] = (*marks.get(key, ()), "key")
+        return _line(query_tokens, marks, weights)
+    return _line(query_tokens, marks, None) + _line(key_tokens, {key: ("key",)}, weights)
+
+
+def _line(
+    tokens: Tokens,
+    marks: Mapping[int, tuple[str, ...]],
+    weights: Float[np.ndarray, " key"] | None,
+) -> str:
+    chips = [
+        '<span class="left-out">…</span>' if place is None else _chip(tokens, place, marks, weights)
+        for place in shown_positions(marks, len(tokens))
+    ]
+    return f'<div class="attnviz-excerpt">{"".join(chips)}</div>'
+
+
+def _chip(
+    tokens: Tokens,
+    place: int,
+    marks: Mapping[int, tuple[str, ...]],
+    weights: Float[np.ndarray, " key"] | None,
+) -> str:
+    words = marks.get(place, ())
+    styles = [f"border-color: {_color(words[-1])}"] if words else []
+    title = f"position {place}"
+    if weights is not None and np.isfinite(weights[place]):
+        tint = round(STRONGEST_TINT * float(np.clip(weights[place], 0, 1)))
+        styles.append(f"background: color-mix(in srgb, {_color('weight')} {tint}%, transparent)")
+        title += f", weight {decimals(float(weights[place]))}"
+    named = f"<small>{' and '.join(words)}</small>" if words else ""
+    return (
+        f'<span class="token" style="{"; ".join(styles)}" title="{title}">'
+        f"{escape(readable(tokens.labels[place]))}{named}</span>"
+    )
+
+
+def _color(kind: str) -> str:
+    """Return the colour of a kind in both themes, as CSS."""
+    return f"light-dark({kind_colors('light')[kind]}, {kind_colors('dark')[kind]})"
