@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from attnviz.captures.summary import summarize
     from attnviz.captures.word_weights import word_weights
     from attnviz.doctor import Diagnosis, diagnose
+    from attnviz.doctor.strongest_texts.text_search import strongest
     from attnviz.experiments.edits.edit_rules import Edit
     from attnviz.experiments.edits.edited_model import edited
     from attnviz.experiments.generation.sampling import Sampling

@@ -1,4 +1,4 @@
-"""Command line: the app, the numbers of a text, the diagnosis of a model, two models compared."""
+"""Command line: the app, numbers of a text, a diagnosis, two models, a head's strongest texts."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from attnviz.cli.compare import CHANGES, run_compare
 from attnviz.cli.diagnose import run_diagnose
 from attnviz.cli.screen import Parser, say
 from attnviz.cli.serve import run_app
+from attnviz.cli.strongest import run_strongest
 from attnviz.cli.threshold_options import add_threshold_options
 from attnviz.errors import AttnvizError
 from attnviz.findings import LABELS
@@ -103,6 +104,16 @@ def parser() -> Parser:
             "infinity; 2 for input that cannot be used.",
         )
     )
+    _add_strongest(
+        commands.add_parser(
+            "strongest",
+            help="list the texts and tokens in which heads do most of something",
+            description="Read a set of texts and list the places where a head is strongest, or "
+            "the strongest place of each head.",
+            epilog="Exit status: 0; 1 when a head computes NaN or infinity; 2 for input that "
+            "cannot be used.",
+        )
+    )
     return root
 
 
@@ -139,26 +150,53 @@ def _add_compare(compare: argparse.ArgumentParser) -> None:
     compare.set_defaults(run=run_compare)
 
 
-def _add_examination(command: argparse.ArgumentParser) -> None:
-    """Add the options that a diagnosis and a comparison share."""
+def _add_strongest(strongest: argparse.ArgumentParser) -> None:
+    strongest.add_argument("model", help="a shipped model, a hub name, or a folder")
+    strongest.add_argument(
+        "--head",
+        metavar="NAME",
+        help="the head, such as L1.H3, or cross:L0.H1 in an encoder-decoder; all heads if left out",
+    )
+    strongest.add_argument(
+        "--measure",
+        metavar="NAME",
+        default="elsewhere",
+        help="elsewhere (largest weight beside sinks), score, or a metric such as induction",
+    )
+    strongest.add_argument(
+        "--count", type=int, default=10, metavar="N", help="most places of a head, one per text"
+    )
+    strongest.add_argument("--json", metavar="FILE", help="write everything, for programs")
+    strongest.add_argument("--csv", metavar="FILE", help="write the table of places")
+    _add_reading(strongest)
+    strongest.set_defaults(run=run_strongest)
+
+
+def _add_reading(command: argparse.ArgumentParser) -> None:
+    """Add the options on texts and on where to compute."""
     command.add_argument(
         "--texts",
         metavar="FILE",
         help="a file with a text on each line (a tab before what an encoder-decoder is to write), "
         "or a folder of .txt files; texts that come with attnviz if left out",
     )
-    command.add_argument("--out", metavar="FILE", help="write a report: one HTML file")
-    command.add_argument("--json", metavar="FILE", help="write everything, to be read by programs")
-    command.add_argument("--csv", metavar="FILE", help="write the table of heads")
-    add_threshold_options(command)
     command.add_argument(
         "--long",
         choices=("windows", "refuse"),
         default="windows",
         help="what becomes of texts that are too long for the model",
     )
+    command.add_argument("--device", default="auto", help="where to compute: auto, cpu, cuda ...")
+
+
+def _add_examination(command: argparse.ArgumentParser) -> None:
+    """Add the options that a diagnosis and a comparison share."""
+    _add_reading(command)
+    command.add_argument("--out", metavar="FILE", help="write a report: one HTML file")
+    command.add_argument("--json", metavar="FILE", help="write everything, to be read by programs")
+    command.add_argument("--csv", metavar="FILE", help="write the table of heads")
+    add_threshold_options(command)
     command.add_argument(
         "--no-ablation", action="store_true", help="do not remove heads: faster, proves nothing"
     )
-    command.add_argument("--device", default="auto", help="where to compute: auto, cpu, cuda ...")
     command.add_argument("--seed", type=int, default=0, help="of what is drawn at random")

@@ -6,8 +6,8 @@ from collections.abc import Callable, Hashable
 
 import streamlit as st
 
-from attnviz import words
 from attnviz.captures.forward_pass import Capture
+from attnviz.doctor.strongest_texts.place_words import place_title, spread_sentence
 from attnviz.doctor.strongest_texts.places import Place, Strongest
 from attnviz.doctor.strongest_texts.row_measures import (
     ELSEWHERE,
@@ -32,7 +32,6 @@ from attnviz.ui.session.opened_text import open_next, text_request
 from attnviz.ui.session.plain_text import Strong, show_plain
 from attnviz.ui.strongest.place_excerpt import excerpt
 from attnviz.views.charts.text_histogram import draw_texts
-from attnviz.written_numbers import decimals, nats
 
 __all__ = ["first_measure", "show_other_texts"]
 
@@ -131,16 +130,8 @@ def _show(result: Strongest, model_name: str, head: Head, measure: str) -> None:
 
 def _typical(result: Strongest, head: Head, what: Metric) -> None:
     """Show whether the strongest places are typical: in words, and as a histogram of the texts."""
-    spread = result.spread(head, what.name)
-    lowest = is_lowest(what.name)
-    end, verb = (spread.lowest, "falls to") if lowest else (spread.highest, "reaches")
-    show_plain(
-        f"{what.label} of ", Strong(head.label), f" {verb} {value_text(end, what)}. In each text "
-        f"its {'lowest' if lowest else 'highest'} value was taken: half of the "
-        f"{spread.texts:,} texts have {value_text(spread.median, what)} or "
-        f"{'less' if lowest else 'more'}, and the mean is {value_text(spread.mean, what)}.",
-    )  # fmt: skip
-    if spread.texts < FEW_TEXTS:
+    show_plain(spread_sentence(result, head, what.name))
+    if result.spread(head, what.name).texts < FEW_TEXTS:
         return
     low, high = what.limits
     show_picture(
@@ -158,26 +149,14 @@ def _typical(result: Strongest, head: Head, what: Metric) -> None:
     )
 
 
-def value_text(value: float, what: Metric) -> str:
-    """Return a value of a measure: three decimals of a share, and the unit where it has one."""
-    if what.unit == "nats":
-        return f"{nats(value)} nats"
-    return f"{decimals(value, 2 if what.unit else 3)} {what.unit}".strip()
-
-
 def _place(
     place: Place, rank: int, what: Metric, model_name: str, result: Strongest, head: Head
 ) -> None:
     """Show one place: its value, the text around it, and the button that opens it."""
-    query, key = place.query_tokens.labels[place.query], place.key_tokens.labels[place.key]
-    window = f", window {place.read.window + 1}" if place.read.window else ""
+    value, where = place_title(place, what)
     with st.container(gap="xxsmall"):
         with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-            show_plain(
-                f"{rank}. ", Strong(value_text(place.value, what)),
-                f" · text {place.text + 1}{window} · {words.quoted(query)} ({place.query}) → "
-                f"{words.quoted(key)} ({place.key})",
-            )  # fmt: skip
+            show_plain(f"{rank}. ", Strong(value), f" · {where}")
             opened = st.button(
                 f"Open text {place.text + 1}",
                 key=f"strongest:{rank}",

@@ -2,40 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from html import escape
 
 import numpy as np
 from jaxtyping import Float
 
+from attnviz.doctor.strongest_texts.place_words import shown_positions
 from attnviz.types import Tokens
 from attnviz.ui.session.plain_text import readable
 from attnviz.views.style.kind_colors import kind_colors
 from attnviz.written_numbers import decimals
 
-__all__ = ["excerpt", "shown_positions"]
-
-BESIDE = 6
-"""Tokens shown at each side of the query and of the key."""
+__all__ = ["excerpt"]
 
 STRONGEST_TINT = 45  # percent of the colour of weights: letters keep their contrast
-
-
-def shown_positions(marked: Collection[int], count: int) -> list[int | None]:
-    """Return the positions around the marked ones in order; None where tokens are left out."""
-    near = {
-        place
-        for one in marked
-        for place in range(max(one - BESIDE, 0), min(one + BESIDE + 1, count))
-    }
-    positions: list[int | None] = []
-    last = -1
-    for place in sorted(near):
-        if place > last + 1:
-            positions.append(None)
-        positions.append(place)
-        last = place
-    return [*positions, None] if last < count - 1 else positions
 
 
 def excerpt(
