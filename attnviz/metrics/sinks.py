@@ -42,6 +42,13 @@ def _candidates(stack: AttentionStack) -> Float[np.ndarray, "layer head key"]:
     return np.where(enough, means, -1.0).astype(np.float32)
 
 
+def _share_of_sink(stack: AttentionStack) -> Float[np.ndarray, "layer head"]:
+    """Return the largest alpha_k of each head; NaN where no key can be a sink."""
+    largest = _candidates(stack).max(-1)
+    shares: np.ndarray = np.where(largest < 0, np.nan, largest)
+    return shares
+
+
 def sink_mask(stack: AttentionStack) -> Bool[np.ndarray, "layer head key"]:
     """Return the mask of the keys of each head whose alpha_k is above `SINK_SHARE`.
 
@@ -78,23 +85,23 @@ def sink_key(stack: AttentionStack) -> Int[np.ndarray, "layer head"]:
         (0.0, 1.0),
         "gives {value} of its weight to one key",
     ),
-    per_head=lambda stack: _candidates(stack).max(-1),
+    per_head=lambda stack: _share_of_sink(stack),
 )
 def sink(stack: AttentionStack) -> Float[np.ndarray, "layer head query"]:
     """Return the largest alpha_k of a head; per row the weight on that key, 0 to 1.
 
-    NaN where the key is invisible to the row and, in captures that keep statistics only, where it
-    is not the first key.
+    NaN where the key is invisible to the row, where no key can be a sink (a text of two tokens that
+    look at themselves) and, in captures that keep statistics only, where it is not the first key.
 
     Source: Gu et al. 2024 (threshold 0.3). A sink is not a fault: a head may rest there when it has
     nothing to add, and the weight does not measure how much value the head moves.
     """
     rows = np.full(stack.shape[:3], np.nan, np.float32)
-    keys = sink_key(stack)
+    keys, exists = sink_key(stack), ~np.isnan(_share_of_sink(stack))
     if not stack.keeps_weights:
         # statistics contain the weight on the first key, and on no other fixed key
-        return np.where((keys == 0)[..., None], stack.statistic("first"), rows)
-    for layer, head in np.ndindex(keys.shape):
+        return np.where(((keys == 0) & exists)[..., None], stack.statistic("first"), rows)
+    for layer, head in np.argwhere(exists):
         key = int(keys[layer, head])
         column = slice(key, key + 1)
         weights = stack.weights(layer, head, keys=column)[:, 0]

@@ -175,7 +175,7 @@ class _Ranking:
 
 @dataclass(frozen=True)
 class _Search:
-    """What is known of the texts that have been read so far."""
+    """Hold the strongest places of the texts that have been read so far."""
 
     texts: TextSet
     measures: tuple[str, ...]

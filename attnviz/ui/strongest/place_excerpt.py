@@ -16,8 +16,6 @@ from attnviz.written_numbers import decimals
 
 __all__ = ["excerpt"]
 
-STRONGEST_TINT = 45  # percent of the colour of weights: letters keep their contrast
-
 
 def excerpt(
     query_tokens: Tokens,
@@ -49,7 +47,8 @@ def _line(
         '<span class="left-out">…</span>' if place is None else _chip(tokens, place, marks, weights)
         for place in shown_positions(marks, len(tokens))
     ]
-    return f'<div class="attnviz-excerpt">{"".join(chips)}</div>'
+    style = f"--weight-color: {_color('weight')}"
+    return f'<div class="attnviz-excerpt" style="{style}">{"".join(chips)}</div>'
 
 
 def _chip(
@@ -62,8 +61,7 @@ def _chip(
     styles = [f"border-color: {_color(words[-1])}"] if words else []
     title = f"position {place}"
     if weights is not None and np.isfinite(weights[place]):
-        tint = round(STRONGEST_TINT * float(np.clip(weights[place], 0, 1)))
-        styles.append(f"background: color-mix(in srgb, {_color('weight')} {tint}%, transparent)")
+        styles.append(f"--weight: {round(float(np.clip(weights[place], 0, 1)), 3)}")
         title += f", weight {decimals(float(weights[place]))}"
     named = f"<small>{' and '.join(words)}</small>" if words else ""
     return (
