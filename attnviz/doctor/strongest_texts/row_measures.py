@@ -18,6 +18,7 @@ from attnviz.types import Head, Kind, Metric
 __all__ = [
     "ELSEWHERE",
     "SCORE",
+    "RowValues",
     "attended_key",
     "is_lowest",
     "measure_description",
@@ -91,52 +92,61 @@ def is_lowest(name: str) -> bool:
     return name in LOWEST
 
 
+class RowValues(NamedTuple):
+    """Measure of every row of the wanted heads.
+
+    Attributes:
+        values: NaN where a row is left out.
+        keys: the key that each value is about, for measures that are computed with it; else None.
+    """
+
+    values: Float[np.ndarray, "layer head query"]
+    keys: Int[np.ndarray, "layer head query"] | None
+
+
 def row_values(
     name: str, stack: AttentionStack, wanted: Bool[np.ndarray, "layer head"]
-) -> Float[np.ndarray, "layer head query"]:
+) -> RowValues:
     """Return a measure of every row of the wanted heads; NaN where a row is left out.
 
     Left out are rows of special tokens ([CLS], [SEP], the begin token), rows whose neighbour is
     one where the measure is about a neighbour, rows that see one key, rows without the measure, and
     heads with NaN or infinity (`AttentionStack.not_finite`).
     """
+    keys: np.ndarray | None = None
     if name in BESIDE_SINKS:
-        values = _beside_sinks(name, stack, wanted)
+        values, keys = _beside_sinks(name, stack, wanted)
     else:
-        values = metrics.per_row(name, stack).astype(np.float32)
+        values = metrics.per_row(name, stack)
+    if name == "sink":
+        keys = np.broadcast_to(sink_key(stack)[:, :, None], values.shape)
     left_out = stack.query_tokens.special | (stack.visible < 2)
     if name in NEIGHBOURS and stack.same_text:
         left_out = left_out | np.roll(stack.key_tokens.special, -NEIGHBOURS[name])
-    values = np.where(left_out[:, None, :], np.nan, values)
-    unusable = stack.not_finite | ~wanted
-    return np.where(unusable[:, :, None], np.nan, values).astype(np.float32)
+    unusable = (stack.not_finite | ~wanted)[:, :, None] | left_out[:, None, :]
+    return RowValues(np.where(unusable, np.nan, values).astype(np.float32), keys)
 
 
 def attended_key(
-    name: str, stack: AttentionStack, head: Head, query: int
+    name: str, rows: RowValues, stack: AttentionStack, head: Head, query: int
 ) -> tuple[int, Float[np.ndarray, " key"]]:
     """Return the key that a measure of a row is about, and the weights of the row.
 
     The previous, next or same token; the first key; the sink; of several copies, or followers of
     copies, the one with the largest weight; otherwise the key with the largest weight.
     """
-    row = slice(query, query + 1)
-    weights = stack.weights(head.layer, head.head, row)[0]
+    weights = stack.weights(head.layer, head.head, slice(query, query + 1))[0]
+    if rows.keys is not None:
+        return int(rows.keys[head.layer, head.head, query]), weights
     if name in NEIGHBOURS:
         return query + NEIGHBOURS[name], weights
     if name == "sink_first":
         return 0, weights
-    if name == "sink":
-        return int(sink_key(stack)[head.layer, head.head]), weights
-    candidates = np.ones(len(weights), bool)
-    if name in FOLLOWERS:
-        ids = stack.key_tokens.ids
-        candidates[:] = False
-        candidates[np.flatnonzero(ids[:query] == ids[query]) + FOLLOWERS[name]] = True
-    elif name in BESIDE_SINKS:
-        hidden = _hidden(stack, head.layer, row)[0]
-        candidates = ~(hidden | sink_mask(stack)[head.layer, head.head])
-    return int(np.where(candidates, weights, -1.0).argmax()), weights
+    if name not in FOLLOWERS:
+        return int(weights.argmax()), weights
+    ids = stack.key_tokens.ids
+    candidates = np.flatnonzero(ids[:query] == ids[query]) + FOLLOWERS[name]
+    return int(candidates[weights[candidates].argmax()]), weights
 
 
 class _Block(NamedTuple):
@@ -149,12 +159,13 @@ class _Block(NamedTuple):
 
 def _beside_sinks(
     name: str, stack: AttentionStack, wanted: Bool[np.ndarray, "layer head"]
-) -> Float[np.ndarray, "layer head query"]:
-    """Return the largest weight or score of every row beside the keys that are set aside.
+) -> tuple[Float[np.ndarray, "layer head query"], Int[np.ndarray, "layer head query"]]:
+    """Return the largest weight or score of every row beside the keys set aside, and its key.
 
     NaN where no other key is visible. At most `ROWS` rows of one head exist at a time.
     """
     values = np.full(stack.shape[:3], np.nan, np.float32)
+    keys = np.zeros(stack.shape[:3], np.int32)
     compute = stack.weights if name == ELSEWHERE else stack.scores
     sinks = sink_mask(stack)
     for block in _blocks(stack, np.flatnonzero(wanted.any(1))):
@@ -162,8 +173,9 @@ def _beside_sinks(
             numbers = compute(block.layer, int(head), block.rows)
             numbers[block.hidden | sinks[block.layer, head]] = -np.inf
             best = numbers.max(-1)
+            keys[block.layer, head, block.rows] = numbers.argmax(-1)
             values[block.layer, head, block.rows] = np.where(np.isneginf(best), np.nan, best)
-    return values
+    return values, keys
 
 
 def _blocks(stack: AttentionStack, layers: Int[np.ndarray, " chosen"]) -> Iterator[_Block]:

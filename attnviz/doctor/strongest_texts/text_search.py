@@ -18,6 +18,7 @@ from attnviz.doctor.measures.text_measures import batch_tokens
 from attnviz.doctor.strongest_texts.places import Place, ReadText, Strongest
 from attnviz.doctor.strongest_texts.row_measures import (
     ELSEWHERE,
+    RowValues,
     attended_key,
     is_lowest,
     measure_description,
@@ -250,11 +251,11 @@ class _Search:
         name: str,
         read: ReadText,
         stack: AttentionStack,
-        values: Float[np.ndarray, "layer head query"],
+        rows: RowValues,
     ) -> None:
         """Keep the strongest value of each head on this text, and the places that rank."""
         sign = 1.0 if is_lowest(name) else -1.0
-        strengths = np.where(np.isnan(values), np.inf, sign * values)
+        strengths = np.where(np.isnan(rows.values), np.inf, sign * rows.values)
         order = strengths.argsort(-1, kind="stable")  # of equal rows the first
         best = np.take_along_axis(strengths, order[..., :1], -1)[..., 0]
         column = self.best[name][stack.kind][..., read.number]
@@ -267,20 +268,20 @@ class _Search:
                 strength = float(strengths[layer, number, query])
                 if not np.isfinite(strength) or not ranking.accepts(strength, read, query):
                     break
-                place = _place(name, read, stack, head, query, float(values[layer, number, query]))
+                place = _place(name, read, stack, rows, head, query)
                 ranking.add(_Entry(strength, (read.number, read.window, query), place))
 
 
 def _place(
-    name: str, read: ReadText, stack: AttentionStack, head: Head, query: int, value: float
+    name: str, read: ReadText, stack: AttentionStack, rows: RowValues, head: Head, query: int
 ) -> Place:
     """Return the place of a row, with the key that it is about."""
-    key, weights = attended_key(name, stack, head, query)
+    key, weights = attended_key(name, rows, stack, head, query)
     return Place(
         text=read.number,
         query=query,
         key=key,
-        value=value,
+        value=float(rows.values[head.layer, head.head, query]),
         weight=float(weights[key]),
         weights=weights,
         query_tokens=stack.query_tokens,
