@@ -65,7 +65,7 @@ def test_places_are_listed_and_another_head_needs_no_search(open_app: OpenApp) -
     texts = [line for line in TEXTS.splitlines() if len(line) > 1]
     words = said(app)
     assert len(excerpts(app)) == 3
-    assert "1 of 4 texts has no row in which Induction is defined for L1·H3." in words
+    assert "1 of 4 texts has no row in which Induction is defined." in words
     model = attnviz.load("gpt-classroom")
     best = []
     for text in texts:
@@ -188,5 +188,5 @@ def test_a_head_with_nan_has_a_sentence(open_app: OpenApp, monkeypatch: pytest.M
 
     monkeypatch.setattr(other_texts, "strongest", broken)
     app = searched(typed(view(open_app(layer=1, head=3)), TEXTS))
-    assert "L1·H3 computes NaN or infinity on every text: there it has no place." in said(app)
+    assert "This head computes NaN or infinity on every text: there it has no place." in said(app)
     assert not excerpts(app)

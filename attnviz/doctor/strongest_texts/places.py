@@ -183,15 +183,12 @@ class Strongest:
         label = measure_description(measure).label
         if broken:
             where = "every text" if broken >= count else f"{broken} of {count} texts"
-            return f"{head.label} computes NaN or infinity on {where}: there it has no place"
+            return f"this head computes NaN or infinity on {where}: there it has no place"
         if without == count:
-            return f"no text has a row in which {label} is defined for {head.label}"
+            return f"no text has a row in which {label} is defined for this head"
         if without:
             have = "has" if without == 1 else "have"
-            return (
-                f"{without} of {count} texts {have} no row in which {label} is defined for "
-                f"{head.label}"
-            )
+            return f"{without} of {count} texts {have} no row in which {label} is defined"
         return ""
 
     def table(self, head: Head | None = None, measure: str | None = None) -> pd.DataFrame:
