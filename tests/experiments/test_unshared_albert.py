@@ -39,7 +39,7 @@ from attnviz.types import Head
 from tests.bounds import MODEL, MODEL_NATS
 from tests.experiments.plain_hooks import PROJECTIONS, hooked, kept_parts, patched_by_hooks
 from tests.experiments.test_edits import EDITS, fast_logits, slow_logits
-from tests.experiments.test_head_paths import by_hooks
+from tests.experiments.test_head_paths import by_hooks, outputs_of
 from tests.experiments.test_patching import pair_of
 from tests.experiments.unshared_albert import SIZES, pair_of_sizes
 from tests.zoo import Pair, inputs_of, random_ids
@@ -163,9 +163,10 @@ def test_paths_equal_plain_hooks_without_sharing(reads: Any, hardest: Pair) -> N
     texts, receiver = pair_of(hardest.model), Head("self", 4, 1)
     paths = patch_paths(hardest.model, texts, DIFFERENCE, receiver, reads)
     table = paths.patched["self"]
+    outputs = outputs_of(hardest, "albert", texts)
     for layer, head in np.ndindex(4, HEADS):
         sender = Head("self", layer, head)
-        logits = by_hooks(hardest, "albert", texts, sender, receiver, reads)
+        logits = by_hooks(hardest, "albert", texts, outputs, sender, receiver, reads)
         assert table[layer, head] == pytest.approx(float(DIFFERENCE.of(logits)[0]), abs=MODEL)
     assert np.isnan(table[4:]).all()
     assert np.nanmax(np.abs(table - paths.corrupted)) > 2 * MODEL
