@@ -37,6 +37,7 @@ SLOW_FILES = frozenset(
         "experiments/test_cache_saving",
         "experiments/test_decomposition",
         "experiments/test_generation",
+        "experiments/test_unshared_albert",
         "hostile/test_concurrent_loads",
         "hostile/test_folders",
         "hostile/test_messages",
