@@ -33,7 +33,7 @@ from attnviz.findings import Progress
 from attnviz.models import Model, check_reads
 from attnviz.types import Head, Kind
 
-__all__ = ["strongest"]
+__all__ = ["captures_of", "strongest"]
 
 AT_A_TIME = 64  # encoded texts that wait to be read with others of similar length
 
@@ -94,7 +94,7 @@ def strongest(
             progress(Progress(READING, share, time.monotonic() - began))
 
     report(0)
-    for read, capture in _captures(model, chosen, long):
+    for read, capture in captures_of(model, chosen, long):
         search.take(read, capture)
         report(len(search.read))
     note = window_note(model, chosen, [one.number for one in search.windows])
@@ -118,7 +118,9 @@ def strongest(
     )
 
 
-def _captures(model: Model, texts: TextSet, long: LongTexts) -> Iterator[tuple[ReadText, Capture]]:
+def captures_of(
+    model: Model, texts: TextSet, long: LongTexts = "windows"
+) -> Iterator[tuple[ReadText, Capture]]:
     """Yield every text as it was read, with its capture; texts of similar length run together."""
     stream = _numbered(encoded_texts(model, texts, long=long))
     while part := list(itertools.islice(stream, AT_A_TIME)):
