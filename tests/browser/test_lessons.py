@@ -178,8 +178,9 @@ def test_a_sentence_replaces_the_one_of_the_lesson_and_stays_text(
     assert "onerror" not in page.url
 
 
-def test_the_handout_prints_on_two_pages(page: Page, server: Server, chromium, tmp_path) -> None:
-    for lesson in lessons():
+def test_the_handout_is_saved(page: Page, server: Server, chromium, tmp_path) -> None:
+    """The file of the app prints on two pages; every lesson's is tested in `test_handout.py`."""
+    for lesson in (lessons()[0], lessons()[-1]):
         open_lesson(page, server, f"lessons?lesson={lesson.name}")
         with page.expect_download() as saved:
             stage(page).get_by_role("button", name="Handout").click()

@@ -9,7 +9,8 @@ __all__ = ["BROWSER_PHRASES"]
 BROWSER_PHRASES = keys((
     *("language", "space_sign", "begin_sign", "end_sign", "step number title", "back", "reveal"),
     *("reset", "handout", "handout_help", "next", "next_lesson", "the_end", "guess_first", "play"),
-    *("distance text", "often_heard", "in_fact", "name_line", "answers title", "notes"),
+    *("distance text", "often_heard", "in_fact", "name_line", "answers title"),
+    *("print_weights", "print_signed", "print_stroke", "print_thick", "print_output"),
     *("arrows labels", "point_handle", "point across up", "point_away distance"),
     *("share_elsewhere share", "bars_away distance", "score_elsewhere share", "right_one"),
     *("has_and_largest label number largest", "has_and_right label number right_label right"),

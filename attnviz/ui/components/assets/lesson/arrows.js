@@ -35,18 +35,18 @@ export function create(context) {
 }
 
 // The ends of the arrows under the controls, as pairs.
-function tips(context) {
+export function tips(context) {
   const { scene, step } = context;
   const sent = numbersOf(context, step.show.points);
   return scene.labels[step.show.rows ?? "keys"].map((_, at) => context.controls.tips?.[at] ?? [sent[2 * at], sent[2 * at + 1]]);
 }
 
-function weightsOf(context) {
+export function weightsOf(context) {
   return context.step.show.weights ? numbersOf(context, context.step.show.weights) : null;
 }
 
 // The weighted sum of the arrows.
-function sum(context) {
+export function sum(context) {
   const weights = weightsOf(context);
   if (!weights) return null;
   return tips(context).reduce(

@@ -151,8 +151,7 @@ function paint(picture) {
   for (const column of step.show.columns) {
     const numbers = numbersOf(context, column.array);
     const hidden = !revealed && isBars(step) && column.array === predict.of;
-    const predicted = predict.kind === "pick" && column.array === predict.of;
-    const secret = !revealed && (predicted || column.after);
+    const secret = !hidden && isSecret(context, column);
     const shown = hidden ? (guess ?? start(picture)) : numbers;
     const ghost = ghostOf(picture, column);
     const range = rangeOf(picture, column, shown, ghost);
@@ -189,6 +188,13 @@ function paint(picture) {
   });
 }
 
+// Whether a bar is what the student predicts, or is shown after the prediction alone.
+export function isSecret({ step: { predict }, revealed }, column, at = 0) {
+  if (revealed) return false;
+  const predicted = column.array === predict.of && ["bars", "heights", "pick"].includes(predict.kind);
+  return Boolean(column.after) || (predicted && at >= (predict.known ?? 0));
+}
+
 // What stays in grey behind the truth.
 function ghostOf(picture, column) {
   const { context } = picture;
@@ -204,7 +210,7 @@ function ghostOf(picture, column) {
   return null;
 }
 
-function rangeOf(picture, column, shown, ghost) {
+export function rangeOf(picture, column, shown, ghost) {
   let range = [column.low, column.high];
   if (column.high === undefined || column.low === undefined) {
     const all = [...shown, ...(ghost ?? []), ...picture.context.scene.arrays[column.array].numbers];
@@ -217,7 +223,7 @@ function rangeOf(picture, column, shown, ghost) {
   return range;
 }
 
-const share = (value, [low, high]) =>
+export const share = (value, [low, high]) =>
   Math.max(0, Math.min(100, (100 * ((Number.isFinite(value) ? value : low) - low)) / (high - low)));
 
 function place(bar, value, range) {

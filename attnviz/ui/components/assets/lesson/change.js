@@ -66,11 +66,8 @@ export function create(context) {
     paint() {
       root.hidden = !context.revealed;
       write(title, change.label, context);
-      const now = context.controls[change.name] ?? start(change, scale);
-      input.value = scale.place(now);
-      const names = change.labels && scene.labels[change.labels];
-      const shown = names ? names[Math.round(now)] : format(Math.round(now * 100) / 100);
-      number.textContent = `${shown}${change.unit ? ` ${change.unit}` : ""}`;
+      input.value = scale.place(valueNow(context, scale));
+      number.textContent = valueText(context);
       input.setAttribute("aria-valuetext", number.textContent);
     },
   };
@@ -78,6 +75,31 @@ export function create(context) {
 
 // The value of a control that nothing has set.
 const start = (change, scale) => ({ temperature: 1, shift: 0 })[change.name] ?? scale.value(0);
+
+const valueNow = ({ step, controls }, scale) => controls[step.change.name] ?? start(step.change, scale);
+
+// The value of the slider, as it stands beside its label.
+function valueText(context) {
+  const { step, scene } = context;
+  const { change } = step;
+  const now = valueNow(context, scaleOf(change, scene));
+  const names = change.labels && scene.labels[change.labels];
+  const shown = names ? names[Math.round(now)] : format(Math.round(now * 100) / 100);
+  return `${shown}${change.unit ? ` ${change.unit}` : ""}`;
+}
+
+// What a picture on paper shows of the one thing to change: "Temperature: 8", or the name of a choice.
+export function stateText(context) {
+  const { step, scene, controls } = context;
+  const { change } = step;
+  if (!["choice", "slider"].includes(change?.kind)) return "";
+  const label = element("span");
+  write(label, change.label, context);
+  const last = label.textContent.split(/(?<=[.)]) /).at(-1);
+  if (change.kind === "slider") return `${last} ${valueText(context)}`;
+  const name = scene.labels[change.labels][Math.round(controls.frame ?? 0)];
+  return /[:?]$/.test(last) ? `${last} ${name}` : name;
+}
 
 // From places on the slider to values and back; `count` is the last place.
 function scaleOf(change, scene) {

@@ -10,7 +10,7 @@ import { evenTicks, labelTicks } from "./axis_ticks.js";
 const NARROWEST = 280; // units of the picture; one is a pixel of the page
 // Height of the picture for its width; with maps below it, the maps have the room.
 const heightFor = (width, maps) => (maps ? 216 : Math.max(276, Math.min(400, Math.round(0.36 * width))));
-const LEVELS = 5; // parts of the upright axis, about
+export const LEVELS = 5; // parts of the upright axis, about
 const TICK_WIDTH = 70; // units for each label of the axis
 const NARROW = 220; // pixels; a map on less has no room for positions
 const EDGE = { left: 44, right: 12, top: 12, bottom: 46 };
@@ -83,7 +83,7 @@ function axes(picture) {
 }
 
 // A line with other ends than the picture is stretched to fit.
-function placed({ low, high }, value, { low: from = low, high: to = high }) {
+export function placed({ low, high }, value, { low: from = low, high: to = high }) {
   return low + ((high - low) * (Math.max(from, Math.min(to, value)) - from)) / (to - from);
 }
 

@@ -35,26 +35,30 @@ export function create(context) {
 }
 
 function paint({ context, dots, line }) {
-  const { show } = context.step;
-  const points = numbersOf(context, show.points);
-  const middle = [0, 1].map((axis) => between(points, axis).reduce((sum, one) => sum + one) / 2);
-  const far = Math.max(...[0, 1].map((axis) => between(points, axis)[1] - middle[axis]));
-  const scale = far > 1e-3 ? (FREE * HALF) / far : 0;
-  const place = (x, y) => [(x - middle[0]) * scale, (middle[1] - y) * scale];
+  const { points, line: ends } = plane(context, HALF);
   dots.forEach((dot, at) => {
-    const [x, y] = place(points[2 * at], points[2 * at + 1]);
+    const [x, y] = points[at];
     dot.setAttribute("transform", `translate(${x.toFixed(2)} ${y.toFixed(2)})`);
   });
+  line.setAttribute("visibility", ends ? "visible" : "hidden");
+  ["x1", "y1", "x2", "y2"].forEach((name, at) => ends && line.setAttribute(name, ends[at]));
+}
+
+// Where the dots are in a plane from -half to half in both directions, and the ends of the line
+// between the groups, or null.
+export function plane(context, half) {
+  const { show } = context.step;
+  const numbers = numbersOf(context, show.points);
+  const middle = [0, 1].map((axis) => between(numbers, axis).reduce((sum, one) => sum + one) / 2);
+  const far = Math.max(...[0, 1].map((axis) => between(numbers, axis)[1] - middle[axis]));
+  const scale = far > 1e-3 ? (FREE * half) / far : 0;
+  const place = (x, y) => [(x - middle[0]) * scale, (middle[1] - y) * scale];
+  const points = Array.from({ length: numbers.length / 2 }, (_, at) => place(numbers[2 * at], numbers[2 * at + 1]));
   const [x, y, across, up] = numbersOf(context, show.lines);
-  const there = context.revealed && Number.isFinite(x);
-  line.setAttribute("visibility", there ? "visible" : "hidden");
-  if (!there) return;
+  if (!context.revealed || !Number.isFinite(x)) return { points, line: null };
   const [left, top] = place(x, y);
-  const long = 4 * HALF;
-  line.setAttribute("x1", left - long * across);
-  line.setAttribute("x2", left + long * across);
-  line.setAttribute("y1", top + long * up);
-  line.setAttribute("y2", top - long * up);
+  const long = 4 * half;
+  return { points, line: [left - long * across, top + long * up, left + long * across, top - long * up] };
 }
 
 // The smallest and the largest coordinate along an axis.

@@ -147,7 +147,7 @@ function put(picture, at, value) {
 }
 
 // Whether a number is not shown yet.
-function secret({ context, columns }, at) {
+export function isHidden({ context, columns }, at) {
   const { step, scene, revealed } = context;
   const { hide } = step.predict;
   if (revealed || !hide) return false;
@@ -166,7 +166,7 @@ function paint(picture) {
   const right = revealed && predict.kind === "paint" ? scene.arrays[predict.of].numbers : null;
   const visible = predict.kind === "paint" && !revealed ? painted(picture) : null;
   const shown = Float32Array.from(numbers, (number, at) =>
-    visible && !visible[at] ? NaN : secret(picture, at) ? HIDDEN : Number.isFinite(number) ? number : NaN
+    visible && !visible[at] ? NaN : isHidden(picture, at) ? HIDDEN : Number.isFinite(number) ? number : NaN
   );
   map.draw(shown, show.high ?? Math.max(...finite.map(Math.abs)));
   cells.forEach((cell, at) => {

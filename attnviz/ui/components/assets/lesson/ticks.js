@@ -54,7 +54,7 @@ function toggle({ context, cells }, at) {
 }
 
 // Whether the number of a cell means yes: it is there, and above the bound of the step.
-const holds = (number, { above }) => Number.isFinite(number) && (above === undefined || number > above);
+export const holds = (number, { above }) => Number.isFinite(number) && (above === undefined || number > above);
 
 function paint(picture) {
   const { context, cells, rows, columns, names } = picture;
@@ -82,7 +82,7 @@ function paint(picture) {
   });
 }
 
-function textOf(number, yes, show) {
+export function textOf(number, yes, show) {
   if (!Number.isFinite(number)) return show.absent ?? "–";
   if (show.decimals !== undefined) return format(number, show.decimals);
   if (!yes) return "0%";
