@@ -326,8 +326,8 @@ def test_a_number_by_hand_would_be_found(source: str, number: int) -> None:
     assert len(forms_by_hand(source)) == number
 
 
-GEOMETRY = {"written_numbers.js", "dots.js", "curve.js"}
-"""Scripts that may round by themselves; two of them write places into a drawing."""
+GEOMETRY = {"written_numbers.js", "dots.js", "curve.js", "ink.js"}
+"""Scripts that may round by themselves; three of them write places into a drawing."""
 
 
 def test_scripts_write_numbers_by_the_functions() -> None:

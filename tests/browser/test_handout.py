@@ -1,4 +1,4 @@
-"""Handouts: every picture shows the numbers of its step, no answer is on the page of the questions."""
+"""Handouts: pictures show the numbers of their step, and no answer is beside the questions."""
 
 from __future__ import annotations
 
@@ -176,7 +176,7 @@ def check_curves(step: Step, scene: Scene, before: Any, after: Any, at: Any) -> 
         places = first[1] + slope * (numbers - first[0])
         assert slope < 0
         # Pixels: paths and labels are rounded to 0.01.
-        assert np.abs(ys - places).max() < 0.2 or "high" not in line and outside(step, numbers)
+        assert np.abs(ys - places).max() < 0.2 or ("high" not in line and outside(step, numbers))
     secret = {line["array"] for line in step.show["lines"] if line.get("after")}
     secret |= {step.predict["of"]} if step.predict["kind"] == "curve" else set()
     assert {name for name, _ in before["lines"]} == set(lines) - secret

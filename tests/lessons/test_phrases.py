@@ -105,7 +105,7 @@ def test_scenes_name_phrases_with_their_placeholders() -> None:
 
 def test_the_component_names_phrases_with_their_placeholders() -> None:
     """Every key that the component says is in the table, and every key of the table is said."""
-    modules = [path.read_text("utf-8") for path in COMPONENT.glob("*.js")]
+    modules = [path.read_text("utf-8") for path in COMPONENT.rglob("*.js")]
     source = "\n".join([*modules, STAGE.read_text("utf-8")])
     of_cells = {f"map_{name}" for name in CELL_WORDS}
     assert of_cells <= set(BROWSER_PHRASES)

@@ -109,7 +109,7 @@ function fitting(build) {
   }
   // A text of many rows is made smaller as a whole.
   const share = (ROOM * PIXELS) / sheet.getBoundingClientRect().height;
-  if (share < 1) sheet.style.zoom = share.toFixed(3);
+  if (share < 1) sheet.style.zoom = String(Math.floor(1000 * share) / 1000);
   host.remove();
   return sheet;
 }

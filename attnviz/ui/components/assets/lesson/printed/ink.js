@@ -34,17 +34,15 @@ export function widthOf(text, size = TYPE) {
 
 const SMALLEST = 6.5; // pixels of letters
 
-// A text in smaller letters where it is wider than the room, and then its beginning alone.
+// A text in smaller letters where it is wider than the room, and then in narrower ones.
 export function fitted(text, room, attributes) {
   const size = Math.max(SMALLEST, Math.min(TYPE, (TYPE * room) / (widthOf(text) || 1)));
-  return words(shortened(text, (room * TYPE) / size), { ...attributes, "font-size": round(size) });
-}
-
-// The text, or its beginning where it is wider than the room.
-export function shortened(text, room) {
-  let end = text.length;
-  while (end > 1 && widthOf(text.slice(0, end) + (end < text.length ? "…" : "")) > room) end--;
-  return end < text.length ? `${text.slice(0, end)}…` : text;
+  const written = words(text, { ...attributes, "font-size": round(size) });
+  if (widthOf(text, size) > room + 0.5) {
+    written.setAttribute("textLength", round(room));
+    written.setAttribute("lengthAdjust", "spacingAndGlyphs");
+  }
+  return written;
 }
 
 // A grey from white at 0 to black at 1.

@@ -4,7 +4,7 @@ import { evenTicks, labelTicks } from "../axis_ticks.js";
 import { LEVELS, placed } from "../curve.js";
 import { drawn, element } from "../elements.js";
 import { format, numbersOf, resolve } from "../numbers.js";
-import { round, sheet, shortened, stroke, TYPE, words } from "./ink.js";
+import { fitted, round, sheet, stroke, TYPE, words } from "./ink.js";
 import { mapsInARow } from "./printed_maps.js";
 
 const EDGE = { left: 30, right: 8, top: 8, bottom: 30 };
@@ -97,7 +97,7 @@ function axes({ svg, x, y, low, high, labels, second, right, base }, { scene, st
       svg.append(words(text, { x: right + 5, y: round(y(placed({ low, high }, value, second)) + 3) }));
     }
   }
-  svg.append(words(shortened(show.axis_title ?? "", right), { x: round(right), y: round(base + 2.7 * TYPE), "text-anchor": "end", "font-weight": 600 }));
+  svg.append(fitted(show.axis_title ?? "", right, { x: round(right), y: round(base + 2.7 * TYPE), "text-anchor": "end", "font-weight": 600 }));
 }
 
 // A line across the picture at a place of the axis, with its title above all lines.
