@@ -14,6 +14,7 @@ export function create(context) {
   const labels = scene.labels[step.show.rows ?? "keys"];
   const root = element("div", "bars");
   root.style.setProperty("--columns", step.show.columns.length);
+  root.style.setProperty("--rows", labels.length);
   if (step.show.columns.length > 2) root.classList.add("crowded");
   const longest = Math.max(...labels.map((label) => label.length));
   root.style.setProperty("--label", `${Math.max(3.5, Math.min(15, 1 + 0.55 * longest))}em`);

@@ -9,12 +9,13 @@ import { evenTicks, labelTicks } from "./axis_ticks.js";
 
 const NARROWEST = 280; // units of the picture; one is a pixel of the page
 // Height of the picture for its width; with maps below it, the maps have the room.
-const heightFor = (width, maps) => (maps ? 216 : Math.max(276, Math.min(400, Math.round(0.36 * width))));
+const heightFor = (width, maps) => (maps ? 216 : Math.max(276, Math.min(460, Math.round(0.44 * width))));
 export const LEVELS = 5; // parts of the upright axis, about
 const TICK_WIDTH = 70; // units for each label of the axis
 const NARROW = 220; // pixels; a map on less has no room for positions
 const EDGE = { left: 44, right: 12, top: 12, bottom: 46 };
 const SECOND = 30; // units to the right of the picture where numbers stand there, too
+const NARROW_TITLE = 480; // units; the title of a limit has several lines on less
 const TYPE = 16; // pixels of the page's type for which the edges are meant
 
 export function create(context) {
@@ -42,6 +43,8 @@ export function create(context) {
   picture.second = show.lines.find((line) => line.high !== undefined);
   for (const line of show.lines) addLine(picture, line);
   addPen(picture);
+  picture.over = drawn("g");
+  plot.append(picture.over);
   if (show.maps) addMaps(picture);
   picture.paint = () => paint(picture);
   new ResizeObserver(picture.paint).observe(frame);
@@ -79,7 +82,11 @@ function axes(picture) {
   const title = drawn("text", { x: x(count - 1), y: height - 0.17 * edge.bottom, "text-anchor": "end", class: "axis" });
   title.textContent = show.axis_title ?? "";
   plot.append(title);
-  if (show.limit !== undefined) limit(plot, x(resolve(context.scene, show.limit)), { top: edge.top, bottom: height - edge.bottom }, show.limit_title);
+  picture.over.replaceChildren();
+  if (show.limit === undefined) return;
+  const at = x(resolve(context.scene, show.limit));
+  plot.append(drawn("line", { class: "limit", x1: at, x2: at, y1: edge.top, y2: height - edge.bottom }));
+  picture.over.append(limitTitle(at + 5, edge.top, show.limit_title ?? "", width < NARROW_TITLE));
 }
 
 // A line with other ends than the picture is stretched to fit.
@@ -87,12 +94,17 @@ export function placed({ low, high }, value, { low: from = low, high: to = high 
   return low + ((high - low) * (Math.max(from, Math.min(to, value)) - from)) / (to - from);
 }
 
-// A line across the picture at a place of the axis, with its title.
-function limit(plot, at, { top, bottom }, title) {
-  plot.append(drawn("line", { class: "limit", x1: at, x2: at, y1: top, y2: bottom }));
-  const text = drawn("text", { class: "limit-title", x: at + 5, y: 2 * top });
-  text.textContent = title ?? "";
-  plot.append(text);
+// The title of a line at a place of the axis, above the curves and the mark; on a phone one word below
+// the other, as the mark is near.
+function limitTitle(left, top, title, narrow) {
+  const text = drawn("text", { class: "limit-title", y: 2 * top });
+  const lines = narrow ? title.split(" ") : [title];
+  lines.forEach((line, at) => {
+    const part = drawn("tspan", { x: left, dy: at ? "1.15em" : 0 });
+    part.textContent = at + 1 < lines.length ? `${line} ` : line;
+    text.append(part);
+  });
+  return text;
 }
 
 function addLine(picture, line) {
@@ -234,7 +246,7 @@ function paint(picture) {
     const larger = parseFloat(getComputedStyle(picture.root).fontSize) / TYPE; // a class sees it from afar
     const edge = { ...EDGE, right: picture.second ? SECOND : EDGE.right };
     picture.edge = Object.fromEntries(Object.entries(edge).map(([side, size]) => [side, larger * size]));
-    const most = Math.max(276, 0.37 * innerHeight);
+    const most = Math.max(276, (picture.maps.length ? 0.37 : 0.44) * innerHeight);
     picture.height = Math.round(Math.min(most, larger * heightFor(width / larger, picture.maps.length)));
     picture.plot.setAttribute("height", picture.height);
     picture.plot.setAttribute("viewBox", `0 0 ${width} ${picture.height}`);
