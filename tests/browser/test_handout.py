@@ -168,7 +168,7 @@ def check_curves(step: Step, scene: Scene, before: Any, after: Any, at: Any) -> 
         points = re.findall(r"[ML]([-.\d]+) ([-.\d]+)", lines[line["array"]])
         ys = np.array([float(y) for _, y in points])
         numbers = numbers[np.isfinite(numbers)]
-        if "high" in line:  # with an axis of its own
+        if "high" in line:  # drawn by the second axis
             low, high = step.show["low"], step.show["high"]
             numbers = low + (high - low) * numbers.clip(low, line["high"]) / line["high"]
         assert len(ys) == len(numbers)
