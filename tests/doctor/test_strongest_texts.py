@@ -426,6 +426,28 @@ def test_progress_is_reported_and_cancels() -> None:
         attnviz.strongest(model, list(SENTENCES), progress=stop)
 
 
+def test_targets_that_the_model_writes_delay_no_report(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = model_named("t5-classroom")
+    texts = [f"The house number {number} is blue." for number in range(20)]
+    written, longest, last = 0, 0, 0
+    encoded_by = text_search.encoded_texts
+
+    def counted(*arguments: Any, **named: Any) -> Iterator[Any]:
+        nonlocal written
+        for one in encoded_by(*arguments, **named):
+            written += 1
+            yield one
+
+    def report(now: Progress) -> None:
+        nonlocal longest, last
+        longest, last = max(longest, written - last), written
+
+    monkeypatch.setattr(text_search, "encoded_texts", counted)
+    result = attnviz.strongest(model, texts, count=2, progress=report)
+    assert written == 20 and longest <= text_search.WRITTEN_AT_A_TIME + 1
+    assert {one.read.target for one in result.places(Head("cross", 0, 1))} == {None}
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

@@ -35,7 +35,11 @@ from attnviz.types import Head, Kind
 
 __all__ = ["captures_of", "strongest"]
 
-AT_A_TIME = 64  # encoded texts that wait to be read with others of similar length
+AT_A_TIME = 64
+"""Encoded texts that wait to be read with others of similar length."""
+
+WRITTEN_AT_A_TIME = 8
+"""Likewise where the model may have to write their targets first: seconds without a report."""
 
 READING = "reading the texts"
 
@@ -123,7 +127,8 @@ def captures_of(
 ) -> Iterator[tuple[ReadText, Capture]]:
     """Yield every text as it was read, with its capture; texts of similar length run together."""
     stream = _numbered(encoded_texts(model, texts, long=long))
-    while part := list(itertools.islice(stream, AT_A_TIME)):
+    writes = model.info.family == "encoder-decoder"
+    while part := list(itertools.islice(stream, WRITTEN_AT_A_TIME if writes else AT_A_TIME)):
         encoded = [one.encoded for _, one in part]
         for chosen in batches(encoded, batch_tokens(model)):
             rows = [encoded[index] for index in chosen]
