@@ -47,7 +47,7 @@ TOKEN_AXES = (
 """Labels that are tokens or words of the text."""
 
 STYLE = "".join((ASSETS / f"lesson/styles/{name}.css").read_text("utf-8") for name in STYLES)
-PAGE = f'<style>{STYLE}</style><div class="lesson"></div>'
+PAGE = f'<!doctype html><style>{STYLE}</style><div class="lesson"></div>'
 
 SAYS = """() => {
   const root = document.querySelector(".lesson");
