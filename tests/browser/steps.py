@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
-from playwright.sync_api import Page
+from playwright.sync_api import Page, TimeoutError
 
 from attnviz.types import Head
 
 Server = tuple[str, Path]
 """A server's address, and the file with everything it logs."""
+
+TIMES_OPENED = 8
+"""How often a list is opened that shuts as its page moves."""
 
 # A skeleton stands where a widget will be: Streamlit loads the code of each kind of widget when a
 # page first needs it, which a run that has long finished does not wait for.
@@ -40,14 +44,21 @@ def type_text(page: Page, text: str) -> None:
 def choose(page: Page, label: str, option: str) -> None:
     """Pick an option of a list, which is on the screen before: a list shuts when its page scrolls.
 
-    The event of a scroll arrives a frame after it, and would shut a list opened in between.
+    The event of a scroll arrives a frame after it, and would shut a list opened in between; so does
+    what grows or shrinks above it. A list that has shut is opened again.
     """
     wait_until_idle(page)
     box = page.get_by_role("combobox", name=label)
     box.scroll_into_view_if_needed()
-    wait_until_idle(page)
-    box.click()
-    page.get_by_role("option", name=option).click()
+    wanted = page.get_by_role("option", name=option)
+    for _ in range(TIMES_OPENED):
+        wait_until_idle(page)
+        box.click()
+        with suppress(TimeoutError):
+            wanted.click(timeout=5000)
+            break
+    else:
+        raise AssertionError(f"the list {label!r} does not stay open")
     wait_until_idle(page)
 
 

@@ -16,7 +16,7 @@ ACTIONS = {
     "laboratory": ("What it costs", "All variants"),
     "generate": ("One token",),
     "edit": ("Add this edit",),
-    "patch": ("Patch every head",),
+    "patch?model=bert-classroom": ("Patch every head",),
 }
 """Names of buttons of a page that show more of it, by its address."""
 
@@ -26,20 +26,24 @@ LESSONS = ("context", "heads", "induction", "masks", "positions", "softmax")
 PLACES = [
     "",
     *(one.name for one in PAGES[1:]),
+    "patch?model=bert-classroom",  # other tests patch the GPT, and would find the result
     *(f"lessons?lesson={name}&values=shown:1" for name in LESSONS),
 ]
 
 
-def violations(page: Page, theme: str) -> list[str]:
-    """Return each broken rule with the element that breaks it."""
-    page.emulate_media(color_scheme=theme)
-    wait_until_idle(page)
-    results = Axe().run(page).response["violations"]
-    return [
-        f"{theme}: {rule['help']}: {node['html'][:200]}"
-        for rule in results
-        for node in rule["nodes"]
-    ]
+def violations(page: Page) -> list[str]:
+    """Return each broken rule with the element that breaks it: all in light, contrast in dark."""
+    broken = []
+    for theme, rules in (("light", {}), ("dark", {"runOnly": ["color-contrast"]})):
+        page.emulate_media(color_scheme=theme)
+        wait_until_idle(page)
+        results = Axe().run(page, options={"resultTypes": ["violations"], **rules}).response
+        broken += [
+            f"{theme}: {rule['help']}: {node['html'][:200]}"
+            for rule in results["violations"]
+            for node in rule["nodes"]
+        ]
+    return broken
 
 
 @pytest.mark.parametrize("address", PLACES)
@@ -47,7 +51,7 @@ def test_a_page_breaks_no_rule(page: Page, server: Server, address: str) -> None
     page.emulate_media(color_scheme="light")
     page.goto(f"{server[0]}/{address}")
     wait_until_idle(page)
-    broken = violations(page, "light") + violations(page, "dark")
+    broken = violations(page)
     for name in ACTIONS.get(address, ()):
         page.emulate_media(color_scheme="light")
         button = page.get_by_role("button", name=name, exact=True)
@@ -55,5 +59,5 @@ def test_a_page_breaks_no_rule(page: Page, server: Server, address: str) -> None
             "visible=true"
         ).first.click()
         wait_until_idle(page)
-        broken += violations(page, "light") + violations(page, "dark")
+        broken += violations(page)
     assert broken == []

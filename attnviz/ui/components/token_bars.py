@@ -15,7 +15,7 @@ from attnviz.written_numbers import percent
 
 __all__ = ["token_bars"]
 
-_bars = ServedComponent("token_bars", '<div class="bars" role="img"></div>')
+_bars = ServedComponent("token_bars", '<div class="bars"></div>')
 
 
 def token_bars(

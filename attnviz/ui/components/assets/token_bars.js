@@ -6,6 +6,7 @@ import { isolate } from "./map_grids.js";
 export default function (component) {
   const { data, parentElement } = component;
   const root = parentElement.querySelector(".bars");
+  root.setAttribute("role", "img");
   root.setAttribute("aria-label", data.alt);
   data.colors.forEach((color, at) => root.style.setProperty(`--state-${at}`, color));
   const several = data.states.length > 1;
