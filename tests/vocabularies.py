@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from functools import cache
 
 from tokenizers import (
@@ -94,7 +95,11 @@ def unigram() -> PreTrainedTokenizerBase:
 MAKERS = {"wordpiece": wordpiece, "bpe": byte_bpe, "unigram": unigram}
 
 
-@cache
 def vocabulary(kind: str) -> PreTrainedTokenizerBase:
-    """Return a tokenizer, "wordpiece", "bpe" or "unigram", trained once."""
+    """Return a tokenizer, "wordpiece", "bpe" or "unigram"; a test may add tokens to its copy."""
+    return copy.deepcopy(_trained(kind))
+
+
+@cache
+def _trained(kind: str) -> PreTrainedTokenizerBase:
     return MAKERS[kind]()
