@@ -122,7 +122,9 @@ def test_what_cannot_be_searched_is_refused(
 def test_names_of_heads(name: str) -> None:
     info = attnviz.load("gpt-classroom").info
     assert named_head(name, info) == Head("self", 1, 3)
-    for head in attnviz.load("t5-classroom").info.every_head():
-        assert named_head(head.label, attnviz.load("t5-classroom").info) == head
+    translator = attnviz.load("t5-classroom").info
+    assert [named_head(one.label, translator) for one in translator.every_head()] == list(
+        translator.every_head()
+    )
     with pytest.raises(InputError):
         named_head(f"{name}.4", info)
