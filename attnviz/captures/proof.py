@@ -71,7 +71,7 @@ def verify(capture: Capture, *, model: Model | None = None) -> Proof:
             f"be compared with {model.info.name} ({model.info.dtype})"
         )
     compared = Comparison(capture.stacks)
-    eager = _run(model, capture, "eager", compared)
+    eager = _run(model, model.network, capture, "eager", compared)
     compared.check_complete()
     weights, worst = compared.worst()
     weights_bound, logits_bound = BOUNDS.get(model.info.dtype, SHORT_BOUNDS)
@@ -80,7 +80,7 @@ def verify(capture: Capture, *, model: Model | None = None) -> Proof:
         run = _forward(model, model.network, capture)
     logits = _logits_error(run, eager)
     if model.original is not model.network:  # a view, which is to compute what the model does
-        apart = _logits_error(run, _eager_run(model, model.original, capture))
+        apart = _logits_error(run, _run(model, model.original, capture, "eager"))
         logits = apart if exceeds(apart, logits) else logits
     if model.info.dtype not in BOUNDS or weights > weights_bound:
         # Two correct runs drift apart, the deeper and the sharper the further, and in sixteen bits
@@ -177,7 +177,7 @@ def _library_drift(model: Model, capture: Capture, eager: Any) -> float:
         with torch.inference_mode(), contextlib.suppress(RuntimeError):
             return _logits_error(_forward(model, wide, capture), eager)
     try:
-        fused = _run(model, capture, "sdpa")
+        fused = _run(model, model.network, capture, "sdpa")
     except ValueError:
         return math.inf
     return _logits_error(fused, eager)
@@ -249,17 +249,15 @@ def _forward(model: Model, network: Any, capture: Capture, **options: Any) -> An
     return network(**model_inputs(model, [capture.inputs]), **options)
 
 
-def _eager_run(model: Model, network: PreTrainedModel, capture: Capture) -> Any:
-    """Return the run of a capture's input by the library's eager attention, on a network's twin."""
-    library = twin(network)
-    library.set_attn_implementation("eager")
-    with torch.inference_mode():
-        return _forward(model, library, capture)
-
-
-def _run(model: Model, capture: Capture, attention: str, compared: Comparison | None = None) -> Any:
+def _run(
+    model: Model,
+    network: PreTrainedModel,
+    capture: Capture,
+    attention: str,
+    compared: Comparison | None = None,
+) -> Any:
     """Return a run of a capture's input by another attention, on a twin that shares the weights."""
-    other = twin(model.network)  # others may be running the model, on the attention it has
+    other = twin(network)  # others may be running the model, on the attention it has
     other.set_attn_implementation(attention)
     if compared is not None:
         compared.watch(other)

@@ -85,7 +85,7 @@ def sink_key(stack: AttentionStack) -> Int[np.ndarray, "layer head"]:
         (0.0, 1.0),
         "gives {value} of its weight to one key",
     ),
-    per_head=lambda stack: _share_of_sink(stack),
+    per_head=_share_of_sink,
 )
 def sink(stack: AttentionStack) -> Float[np.ndarray, "layer head query"]:
     """Return the largest alpha_k of a head; per row the weight on that key, 0 to 1.
@@ -97,7 +97,8 @@ def sink(stack: AttentionStack) -> Float[np.ndarray, "layer head query"]:
     nothing to add, and the weight does not measure how much value the head moves.
     """
     rows = np.full(stack.shape[:3], np.nan, np.float32)
-    keys, exists = sink_key(stack), ~np.isnan(_share_of_sink(stack))
+    candidates = _candidates(stack)
+    keys, exists = candidates.argmax(-1), candidates.max(-1) >= 0
     if not stack.keeps_weights:
         # statistics contain the weight on the first key, and on no other fixed key
         return np.where(((keys == 0) & exists)[..., None], stack.statistic("first"), rows)

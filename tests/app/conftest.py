@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import struct
+import threading
 import time
 from collections.abc import Callable
 from html import unescape
@@ -16,6 +17,7 @@ import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
 
+from attnviz.findings import Progress
 from attnviz.ui.jobs import proofs
 from attnviz.ui.jobs.long_jobs import long_jobs
 from attnviz.ui.session import model_cache
@@ -30,6 +32,20 @@ def until(true: Callable[[], bool], seconds: float = 30) -> None:
     while not true():
         assert time.monotonic() < end
         time.sleep(0.02)
+
+
+def endless(stage: str, stopped: threading.Event) -> Callable[..., None]:
+    """Return a long job that reports one stage until it is cancelled, and then sets `stopped`."""
+
+    def job(*_: Any, progress: Callable[[Progress], None], **options: Any) -> None:
+        try:
+            for step in range(10_000):
+                progress(Progress(stage, 0.25, 30.0 + step))
+                time.sleep(0.01)
+        finally:
+            stopped.set()
+
+    return job
 
 
 @pytest.fixture

@@ -6,7 +6,6 @@ import math
 import re
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
@@ -18,11 +17,10 @@ from streamlit.testing.v1 import AppTest
 from attnviz.doctor import THRESHOLDS, Diagnosis, TextSet
 from attnviz.errors import InputError
 from attnviz.experiments.text_sets import bundled
-from attnviz.findings import Progress
 from attnviz.models import Model
 from attnviz.ui.diagnose import diagnose_page as page
 from attnviz.ui.jobs import long_jobs
-from tests.app.conftest import ROOT, OpenApp, clickable, said
+from tests.app.conftest import ROOT, OpenApp, clickable, endless, said
 from tests.app.diagnosis_samples import make_diagnosis, quick
 
 DIAGNOSE = "pages/diagnose/diagnosis.py"
@@ -306,16 +304,8 @@ def test_files(open_app: OpenApp, quickly: None, name: str, content: bytes, answ
 
 def test_cancel_stops_the_work(open_app: OpenApp, monkeypatch: pytest.MonkeyPatch) -> None:
     stopped = threading.Event()
-
-    def endless(*_: Any, progress: Callable[[Progress], None], **options: Any) -> None:
-        try:
-            for step in range(10_000):
-                progress(Progress("removing one head after the other", 0.25, 30.0 + step))
-                time.sleep(0.01)
-        finally:
-            stopped.set()
-
-    monkeypatch.setattr(page, "diagnose", endless)
+    stage = "removing one head after the other"
+    monkeypatch.setattr(page, "diagnose", endless(stage, stopped))
     app = press(open_app(DIAGNOSE), "Diagnose")
     time.sleep(0.2)
     app.run()

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
-from collections.abc import Callable
 from html import unescape
 from typing import Any
 
@@ -15,13 +13,12 @@ import attnviz
 from attnviz import metrics
 from attnviz.doctor.strongest_texts.row_measures import measure_description, measures_of_kind
 from attnviz.experiments.text_sets import bundled
-from attnviz.findings import Progress
 from attnviz.types import Head
 from attnviz.ui.jobs.long_jobs import long_jobs
 from attnviz.ui.strongest import other_texts
 from attnviz.ui.strongest.other_texts import first_measure
 from attnviz.views.style.kind_colors import kind_colors
-from tests.app.conftest import OpenApp, said, until
+from tests.app.conftest import OpenApp, endless, said, until
 
 START = "start:Search texts"
 TEXTS = (
@@ -158,16 +155,7 @@ def test_hostile_texts_are_escaped(open_app: OpenApp) -> None:
 
 def test_cancel_stops_the_search(open_app: OpenApp, monkeypatch: pytest.MonkeyPatch) -> None:
     stopped = threading.Event()
-
-    def endless(*_: Any, progress: Callable[[Progress], None], **options: Any) -> None:
-        try:
-            for step in range(10_000):
-                progress(Progress("reading the texts", 0.25, 30.0 + step))
-                time.sleep(0.01)
-        finally:
-            stopped.set()
-
-    monkeypatch.setattr(other_texts, "strongest", endless)
+    monkeypatch.setattr(other_texts, "strongest", endless("reading the texts", stopped))
     app = view(open_app(layer=1, head=3))
     app.button(key=START).click().run()
     app.run()

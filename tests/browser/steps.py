@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from pathlib import Path
 
-from playwright.sync_api import Page, TimeoutError
+from playwright.sync_api import Locator, Page, TimeoutError, expect
 
 from attnviz.types import Head
 
@@ -60,6 +60,16 @@ def choose(page: Page, label: str, option: str) -> None:
     else:
         raise AssertionError(f"the list {label!r} does not stay open")
     wait_until_idle(page)
+
+
+def start_and_cancel(page: Page, start: Locator, stage: str) -> None:
+    """Press the button of a job, cancel the job in a stage of it, and wait until it is gone."""
+    start.click()
+    expect(page.get_by_text(stage).first).to_be_visible()
+    page.get_by_role("button", name="Cancel").locator("visible=true").first.click()
+    expect(start).to_be_visible()
+    wait_until_idle(page)
+    expect(page.get_by_role("button", name="Cancel")).to_have_count(0)
 
 
 def click_head(page: Page, plot: int, head: Head, layers: int, heads: int) -> None:

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from playwright.sync_api import Page, expect
 
-from tests.browser.steps import Server, choose, open_app, type_text, wait_until_idle
+from tests.browser.steps import (
+    Server,
+    choose,
+    open_app,
+    start_and_cancel,
+    type_text,
+    wait_until_idle,
+)
 
 LONG = "The king and his old dog went home. " * 12
 
@@ -18,12 +25,7 @@ def test_cancel_stops_the_measures_and_loses_nothing(page: Page, server: Server)
     wait_until_idle(page)
     before = sentence.inner_text()
     start = page.get_by_role("button", name="Measure every edge").locator("visible=true").first
-    start.click()
-    expect(page.get_by_text("Zeroing each value").first).to_be_visible()
-    page.get_by_role("button", name="Cancel").locator("visible=true").first.click()
-    expect(start).to_be_visible()
-    wait_until_idle(page)
-    expect(page.get_by_role("button", name="Cancel")).to_have_count(0)
+    start_and_cancel(page, start, "Zeroing each value")
     expect(sentence).to_have_text(before)
     expect(page.get_by_label("Text", exact=True)).to_have_value(LONG)
     assert "layer=1&head=3" in page.url

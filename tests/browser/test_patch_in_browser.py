@@ -6,7 +6,7 @@ import re
 
 from playwright.sync_api import Page, expect
 
-from tests.browser.steps import Server, click_in_map, wait_until_idle
+from tests.browser.steps import Server, click_in_map, start_and_cancel, wait_until_idle
 
 
 def test_patch_click_a_head_and_follow_the_link(page: Page, server: Server) -> None:
@@ -38,13 +38,7 @@ def test_cancel_stops_the_job_and_keeps_the_texts(page: Page, server: Server) ->
         area.press("Control+Enter")
         wait_until_idle(page)
     start = page.get_by_role("button", name="Patch every head").locator("visible=true").first
-    start.click()
-    # Its bar moves: the job computes.
-    expect(page.get_by_text("Patching each").first).to_be_visible()
-    page.get_by_role("button", name="Cancel").locator("visible=true").first.click()
-    expect(start).to_be_visible()
-    wait_until_idle(page)
-    expect(page.get_by_role("button", name="Cancel")).to_have_count(0)
+    start_and_cancel(page, start, "Patching each")
     for name, text in texts.items():
         expect(page.get_by_label(name, exact=True)).to_have_value(text)
     # A short pair gets its place: the cancelled job holds none.

@@ -7,7 +7,7 @@ import re
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.steps import Server, open_app, wait_until_idle
+from tests.browser.steps import Server, open_app, start_and_cancel, wait_until_idle
 
 SENTENCE = "The king and his old dog went home, and the king saw the dog and the red bird. "
 MANY = "\n".join(f"Story {number}. {SENTENCE * 6}" for number in range(400))
@@ -36,12 +36,7 @@ def test_a_search_is_cancelled_and_a_place_is_opened(page: Page, server: Server)
     open_view(page, server)
     give(page, MANY)
     start = page.get_by_role("button", name="Search texts").locator("visible=true").first
-    start.click()
-    expect(page.get_by_text("Reading the texts").first).to_be_visible()
-    page.get_by_role("button", name="Cancel").locator("visible=true").first.click()
-    expect(start).to_be_visible()
-    wait_until_idle(page)
-    expect(page.get_by_role("button", name="Cancel")).to_have_count(0)
+    start_and_cancel(page, start, "Reading the texts")
     expect(page.locator(".attnviz-excerpt")).to_have_count(0)
     give(page, FEW)
     start.click()
